@@ -1,0 +1,135 @@
+"""The array API, imported here and nowhere else: namespaces, dtypes, finiteness, memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+from gspnl.errors import GspnlError, InputError, SizeError
+
+Array = Any  # an array of any conforming library
+
+
+def namespace(*arrays: Array) -> Any:
+    """Return the array API namespace that the arrays share."""
+    return compat.array_namespace(*arrays)
+
+
+def is_numpy(x: Array) -> bool:
+    """Tell whether ``x`` is a NumPy array."""
+    return bool(compat.is_numpy_array(x))
+
+
+def transpose(x: Array) -> Array:
+    """Swap the last two axes."""
+    return namespace(x).linalg.matrix_transpose(x)
+
+
+def as_floats(x: Any, name: str) -> Array:
+    """Return ``x`` as a real floating array: float32 and float64 kept, integers to float64."""
+    if not compat.is_array_api_obj(x):
+        x = np.asarray(x)
+        if x.dtype == object:
+            raise InputError(
+                f"{name} is not an array of numbers; pass an array of shape (..., N, C)"
+            )
+    xp = namespace(x)
+    if x.dtype in (xp.float32, xp.float64):
+        return x
+    if xp.isdtype(x.dtype, ("integral", "bool")):
+        return xp.astype(x, xp.float64)
+    raise InputError(f"{name} has dtype {x.dtype}; pass real float32 or float64")
+
+
+def like(values: Any, x: Array) -> Array:
+    """Return ``values`` as an array of the library, dtype and device of ``x``."""
+    xp = namespace(x)
+    if compat.is_array_api_obj(values) and namespace(values) is xp:
+        return xp.astype(values, x.dtype, copy=False)
+    return xp.asarray(values, dtype=x.dtype, device=compat.device(x))
+
+
+def ones(shape: tuple[int, ...], x: Array) -> Array:
+    """Ones of the library, dtype and device of ``x``."""
+    return namespace(x).ones(shape, dtype=x.dtype, device=compat.device(x))
+
+
+def float64(x: Array) -> Array:
+    """Return ``x`` in float64, the precision in which all small matrices are treated."""
+    xp = namespace(x)
+    return xp.astype(x, xp.float64, copy=False)
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """Return ``x`` in NumPy; refuses to drop a gradient silently."""
+    if is_numpy(x):
+        return x  # type: ignore[no-any-return]
+    if getattr(x, "requires_grad", False):
+        raise GspnlError(
+            "this step runs in NumPy and carries no gradient; detach the features, or filter with "
+            "order=, whose low-rank form is differentiable"
+        )
+    x = compat.to_device(x, "cpu")
+    return np.asarray(x.numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
+
+
+def constant(x: Array) -> np.ndarray:
+    """Return the values of ``x`` in NumPy, for decisions that need no gradient."""
+    return to_numpy(x.detach() if compat.is_torch_array(x) else x)
+
+
+def eps(x: Array) -> float:
+    """Return the spacing of 1.0 in the dtype of ``x``."""
+    return float(namespace(x).finfo(x.dtype).eps)
+
+
+def check_finite(x: Array, name: str) -> None:
+    """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
+    xp = namespace(x)
+    # One sum of squares is half the price of isfinite; only its failure is looked into.
+    if is_numpy(x) and x.flags.c_contiguous:
+        flat = x.reshape(-1)
+        step = 1 << 18
+        if all(np.isfinite(np.dot(flat[i : i + step], flat[i : i + step]))
+               for i in range(0, flat.size, step)):  # fmt: skip
+            return
+    if bool(xp.all(xp.isfinite(x))):
+        return
+    values = constant(x)
+    bad = np.argwhere(~np.isfinite(values))
+    first = tuple(int(i) for i in bad[0])
+    raise InputError(
+        f"{name} has {len(bad)} value(s) that are not finite, the first one "
+        f"{values[first]} at index {first}; remove or impute them"
+    )
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that can still be taken, or None where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def check_fits(shape: tuple[int, ...], x: Array, what: str, instead: str, copies: int = 1) -> None:
+    """Raise SizeError, before anything is allocated, if ``copies`` arrays of ``shape`` do not fit."""
+    itemsize = 8 if x.dtype == namespace(x).float64 else 4
+    size = copies * itemsize
+    for n in shape:
+        size *= n
+    free = available_memory()
+    if free is not None and size > 0.9 * free:
+        raise SizeError(
+            f"{what} of shape {shape} would take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
+            f"are free; {instead}"
+        )

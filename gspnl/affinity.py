@@ -1,0 +1,115 @@
+"""The normalised affinity A = diag(l) W diag(r), and its symmetric core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gspnl._array import Array, namespace
+from gspnl.weights import Weights
+
+
+def scale_rows(scale: Array | None, Z: Array) -> Array:
+    """diag(scale) Z; None stands for ones."""
+    return Z if scale is None else scale[..., None] * Z
+
+
+@dataclass(frozen=True, eq=False)
+class Affinity:
+    r"""A = diag(l) W diag(r) + diag(isolated).
+
+    A node of degree 0 is a component of its own: its row of W is 0 and A_ii = 1.
+
+    With :math:`S = diag(√(lr))\,W\,diag(√(lr))` and :math:`T = diag(√(l/r))`,
+    :math:`A = T S T^{-1}`: everything spectral is computed on S and carried over by T.
+
+    Parameters
+    ----------
+    weights : Weights
+    left, right : arrays of shape (..., N)
+        l and r; right = None stands for ones.
+    isolated : array of bool of shape (..., N), or None where no node is
+    symmetric_core : bool
+        Whether W is symmetric, so that S exists.
+    nonnegative : bool
+        Whether W ≥ 0, so that λ lies in [0, 2].
+    bistochastic : bool
+        Whether the constant vector itself is the stationary mode of S.
+    """
+
+    weights: Weights
+    left: Array
+    right: Array | None
+    isolated: Array | None
+    symmetric_core: bool = True
+    nonnegative: bool = True
+    bistochastic: bool = False
+
+    @property
+    def n_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    def apply(self, Z: Array) -> Array:
+        """A Z."""
+        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        return (
+            out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
+        )
+
+    def apply_core(self, Y: Array) -> Array:
+        """S Y, with rows of isolated nodes 0."""
+        return scale_rows(self.core_scale, self.weights.matmul(scale_rows(self.core_scale, Y)))
+
+    def rows(self, index: Array) -> Array:
+        """Rows of A: k indices → (..., k, N)."""
+        xp = namespace(self.left)
+        part = xp.take(self.left, index, axis=-1)[..., None] * self.weights.rows(index)
+        if self.right is not None:
+            part = part * self.right[..., None, :]
+        if self.isolated is None:
+            return part
+        on = index[:, None] == xp.arange(self.n_nodes)
+        alone = xp.take(self.isolated, index, axis=-1)[..., None]
+        return xp.where(alone & on, xp.ones_like(part), part)
+
+    @cached_property
+    def core_scale(self) -> Array:
+        """√(l r), (..., N)."""
+        right = 1 if self.right is None else self.right
+        return namespace(self.left).sqrt(self.left * right)
+
+    @cached_property
+    def change(self) -> Array:
+        """Diagonal of T = √(l / r), 1 on isolated nodes."""
+        xp = namespace(self.left)
+        if self.right is None:
+            ratio = self.left
+        else:
+            ratio = self.left / xp.where(self.right > 0, self.right, xp.ones_like(self.right))
+        return xp.sqrt(xp.where(self.left > 0, ratio, xp.ones_like(ratio)))
+
+    @cached_property
+    def stationary(self) -> Array:
+        """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
+        xp = namespace(self.left)
+        live = self.core_scale > 0
+        safe = xp.where(live, self.core_scale, xp.ones_like(self.core_scale))
+        vector = xp.ones_like(safe) if self.bistochastic else 1 / safe
+        vector = xp.where(live, vector, xp.zeros_like(vector))
+        norm = xp.sqrt(xp.sum(vector * vector, axis=-1, keepdims=True))
+        return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
+
+    def item(self, index: tuple[int, ...]) -> Affinity:
+        """One graph of a batch."""
+        isolated = None if self.isolated is None else self.isolated[index]
+        if isolated is not None and not bool(namespace(isolated).any(isolated)):
+            isolated = None
+        return Affinity(
+            self.weights.item(index),
+            self.left[index],
+            None if self.right is None else self.right[index],
+            isolated,
+            self.symmetric_core,
+            self.nonnegative,
+            self.bistochastic,
+        )

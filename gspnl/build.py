@@ -1,0 +1,158 @@
+"""From features to a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gspnl._array import Array, as_floats, check_finite, constant, namespace
+from gspnl.affinity import Affinity
+from gspnl.errors import DegreeError, InputError
+from gspnl.graph import FeatureGraph
+from gspnl.kernels import FEATURE_MAPS, Kernel, check_embedding, make_kernel
+from gspnl.normalization import NORMALIZATIONS
+from gspnl.weights import STORAGES, Weights
+
+
+def feature_graph(
+    X: Any,
+    kernel: str | Kernel = "dot",
+    embed: tuple[Any, Any] | None = None,
+    normalization: str = "random_walk",
+    storage: str = "auto",
+    self_loops: bool = True,
+    **kernel_options: Any,
+) -> FeatureGraph:
+    r"""Build the fully-connected graph of a set of features.
+
+    :math:`W = ½(M + M^T)`, :math:`M_{ij} = f(x_i, x_j)`, :math:`d = W 1`, :math:`A = diag(l)\,W\,diag(r)`.
+
+    Parameters
+    ----------
+    X : array of shape (..., N, C)
+        Node features, N ≥ 2; leading dimensions are a batch of graphs. Any array API library;
+        float32 and float64 are kept, integers become float64.
+    kernel : str or Kernel
+        "dot", "gaussian", "embedded_gaussian", "rbf", "cosine", "concatenation", "anchors".
+    embed : pair of arrays, optional
+        (W_phi, W_psi), each (C, r), for "dot" and "embedded_gaussian"; (w_a, w_b), each (C,), for
+        "concatenation"; None for the others.
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+        ===============  =======  =======  ==========================================
+        name             l        r        rows sum to 1; symmetric
+        ===============  =======  =======  ==========================================
+        random_walk      1/d      1        yes; similar to a symmetric matrix
+        symmetric        d^-½     d^-½     no; yes
+        bistochastic     s        s        yes; yes (s∘(W s) = 1)
+        softmax          1/(M1)   1        yes; no, and M is not symmetrised
+        ===============  =======  =======  ==========================================
+    storage : {"auto", "dense", "lowrank"}
+        How W is held. "auto": low rank where the kernel is an inner product and its factor is
+        narrower than N, else dense.
+    self_loops : bool
+        Keep the diagonal of W, as the paper does.
+    **kernel_options
+        Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
+        (embedded_gaussian), ``anchors`` and ``seed`` (anchors).
+
+    Returns
+    -------
+    FeatureGraph
+
+    Raises
+    ------
+    InputError
+        For features that are not finite or fewer than 2 nodes, embeddings that do not fit, unknown
+        names and options.
+    DegreeError
+        Where degrees are negative, overflow, or (raw dot products) vanish.
+    SizeError
+        Where dense weights would not fit in memory.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((100_000, 3))
+    >>> graph = gspnl.feature_graph(X, kernel="anchors", anchors=16)
+    >>> graph.shape, graph.storage
+    ((100000, 100000), 'lowrank')
+    >>> bool(abs(graph.apply(np.ones((100_000, 1))) - 1).max() < 1e-12)
+    True
+    """
+    made = make_kernel(kernel, kernel_options)
+    scheme = NORMALIZATIONS[normalization]
+    X = as_floats(X, "X")
+    if X.ndim < 2 or X.shape[-2] < 2 or 0 in X.shape:
+        raise InputError(
+            f"X has shape {tuple(X.shape)}; features have shape (..., N, C) with N ≥ 2 nodes and "
+            "C ≥ 1 columns"
+        )
+    check_finite(X, "X")
+    pair = check_embedding(made, X, embed)
+    if normalization == "bistochastic" and not made.nonnegative:
+        raise InputError(
+            "normalization='bistochastic' needs non-negative weights; pass "
+            f"feature_map= one of {_maps()}"
+        )
+    made = made.fit(X)
+    held = _pick(made, X, pair, self_loops) if storage == "auto" else storage
+    weights = STORAGES[held].build(
+        made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
+    )
+    degrees = weights.degrees()
+    _check_degrees(degrees, made, weights)
+    left, right = scheme.scales(weights, degrees)
+    xp = namespace(degrees)
+    isolated = degrees == 0
+    affinity = Affinity(
+        weights,
+        left,
+        right,
+        isolated if bool(xp.any(isolated)) else None,
+        symmetric_core=scheme.symmetric_core,
+        nonnegative=made.nonnegative,
+        bistochastic=normalization == "bistochastic",
+    )
+    return FeatureGraph(affinity, degrees, kernel=made, storage=held, normalization=normalization)
+
+
+def _pick(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, self_loops: bool) -> str:
+    """Low rank where it applies and is narrower than N.
+
+    Without self-loops a low-rank W has an exact spectrum only as a dense matrix, so small graphs
+    are held densely.
+    """
+    if not kernel.bilinear:
+        return "dense"
+    if not self_loops and X.shape[-2] <= 4096:
+        return "dense"
+    columns = kernel.embed(X[..., :1, :], pair)[0].shape[-1]
+    if pair is not None and pair[0] is not pair[1]:
+        columns *= 2
+    return "lowrank" if columns < X.shape[-2] else "dense"
+
+
+def _check_degrees(degrees: Array, kernel: Kernel, weights: Weights) -> None:
+    """Raise where 1/d has no meaning."""
+    d = constant(degrees)
+    name = f"kernel={type(kernel).__name__.lower()!r}"
+    if not (abs(d) < float("inf")).all():
+        raise DegreeError(
+            f"{name} overflowed {d.dtype}: {int((~(abs(d) < float('inf'))).sum())} of {d.size} degrees "
+            "are not finite; scale the features down, raise temperature= or sigma=, or use float64"
+        )
+    bad = int((d <= 0).sum()) if not kernel.nonnegative else int((d < 0).sum())
+    if bad:
+        raise DegreeError(
+            f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is undefined; "
+            f"pass feature_map= one of {_maps()}"
+        )
+    smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
+    if ((d > 0) & (d < smallest)).any():
+        raise DegreeError(
+            f"{name} gave degrees below {smallest:.1e}, where {d.dtype} loses its digits; scale the "
+            "features up, or use float64"
+        )
+
+
+def _maps() -> str:
+    return ", ".join(repr(name) for name in FEATURE_MAPS if name != "identity")

@@ -1,0 +1,50 @@
+"""What has been computed of one graph, each part once and on demand."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from gspnl._array import float64
+from gspnl.affinity import Affinity
+from gspnl.deflation import Deflated, deflate
+from gspnl.gram import SmallCore, gram
+from gspnl.spectrum import Spectrum, exact_spectrum
+from gspnl.weights import LowRank
+
+
+class Decompositions:
+    """The spectral parts of one graph (no batch).
+
+    Parameters
+    ----------
+    affinity : Affinity
+    """
+
+    def __init__(self, affinity: Affinity) -> None:
+        self.affinity = affinity
+        self._deflated: dict[int, Deflated] = {}
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Every eigenpair."""
+        return exact_spectrum(self.affinity)
+
+    @property
+    def known_spectrum(self) -> Spectrum | None:
+        """The spectrum, if it is there already or costs O(N)."""
+        cheap = isinstance(self.affinity.weights, LowRank) and self.affinity.symmetric_core
+        return self.spectrum if cheap or "spectrum" in self.__dict__ else None
+
+    @cached_property
+    def small(self) -> SmallCore | None:
+        """The Gram picture of a low-rank graph."""
+        weights = self.affinity.weights
+        if not isinstance(weights, LowRank):
+            return None
+        return SmallCore.of(gram(self.affinity, weights), float64(weights.core))
+
+    def deflated(self, count: int) -> Deflated:
+        """The graph with ``count`` modes set aside."""
+        if count not in self._deflated:
+            self._deflated[count] = deflate(self.affinity.weights, self.affinity, count)
+        return self._deflated[count]

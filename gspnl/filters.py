@@ -1,0 +1,300 @@
+"""Filtering a signal by a response: exactly, or by a Chebyshev series with a certificate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev as npcheb
+
+from gspnl._array import Array, eps
+from gspnl.affinity import Affinity
+from gspnl.chebyshev import (
+    FITS,
+    MAX_DEGREE,
+    Resolved,
+    Series,
+    Target,
+    certify,
+    check_order,
+    evaluate,
+    interpolation_coefficients,
+    make_target,
+    nodes,
+    resolve,
+    spectral_error,
+)
+from gspnl.decompositions import Decompositions
+from gspnl.deflation import Deflated, recurrence
+from gspnl.errors import InputError, NonsymmetricError
+from gspnl.gram import exact_core, expand
+from gspnl.responses import Response
+from gspnl.weights import LowRank
+
+WHOLE = (0.0, 2.0)
+
+
+def exact(parts: Decompositions, response: Response | Array, Z: Array) -> Array:
+    """g(L) Z: through the Gram matrix where W is low rank, else through all eigenpairs."""
+    affinity = parts.affinity
+    if not callable(response):
+        return parts.spectrum.filter(Z, response)
+    if (
+        isinstance(affinity.weights, LowRank)
+        and affinity.symmetric_core
+        and parts.small is not None
+    ):
+        core = exact_core(parts.small, response)
+        if core is not None:
+            at_one, at_zero = evaluate(response, np.array([1.0, 0.0]))
+            return expand(affinity, affinity.weights, float(at_one), float(at_zero), core, Z)
+    spectrum = parts.spectrum
+    lam = np.asarray(spectrum.eigenvalues, dtype=np.float64)
+    return spectrum.filter(Z, evaluate(response, lam))
+
+
+@dataclass(frozen=True, eq=False)
+class ChebyshevFilter:
+    r"""A frozen polynomial filter of one graph: the same signal always gives the same answer.
+
+    Attributes
+    ----------
+    series : Series
+        p, over the band of λ left after deflation.
+    error_bound : float
+        Certified bound of :math:`\|T^{-1}(g(L) - F)Z\| / \|T^{-1} Z\|`, rounding included; inf where
+        there is none.
+    deflated : array of shape (m,)
+        λ of the modes that are filtered exactly.
+    """
+
+    series: Series
+    error_bound: float
+    deflated: np.ndarray
+    _affinity: Affinity
+    _engine: Deflated | None
+    _gains: np.ndarray
+    _alone: float
+
+    @property
+    def order(self) -> int:
+        """K."""
+        return self.series.order
+
+    def __call__(self, Z: Array) -> Array:
+        """Filter Z (..., N, c); no check of Z is made here, see :meth:`FeatureGraph.filter`."""
+        if self._engine is None:
+            return recurrence(self._affinity.apply, self.series, Z)
+        return self._engine.polynomial(self.series, self._gains, self._alone, Z)
+
+    def __repr__(self) -> str:
+        lo, hi = self.series.interval
+        return (
+            f"ChebyshevFilter(order {self.order} on [{lo:.4g}, {hi:.4g}], {len(self.deflated)} "
+            f"deflated, error ≤ {self.error_bound:.2g})"
+        )
+
+
+def chebyshev_filter(
+    parts: Decompositions,
+    response: Response | Array,
+    *,
+    order: int | None = None,
+    tol: float | None = None,
+    method: str = "interpolate",
+    deflate: int | bool | None = None,
+    interval: tuple[float, float] | None = None,
+    allow_nonsymmetric: bool = False,
+) -> ChebyshevFilter:
+    """Plan a Chebyshev filter of a given order, or of the least order that is certified to ``tol``.
+
+    See :meth:`gspnl.FeatureGraph.filter` for the parameters.
+    """
+    if (order is None) == (tol is None):
+        raise InputError("pass one of order= and tol=")
+    if order is not None:
+        check_order(order)
+    elif not isinstance(tol, (int, float)) or not 0 < tol < math.inf:
+        raise InputError(f"tol={tol!r} must be a finite number > 0")
+    FITS[method]
+    if not parts.affinity.symmetric_core:
+        return _nonsymmetric(parts, response, order, tol, method, interval, allow_nonsymmetric)
+    if not callable(response) and method == "interpolate":
+        method = "least_squares"  # values on the spectrum: the paper's free Ω
+    count = _count(deflate, free=not callable(response))
+    engine = parts.deflated(count)
+    span = _span(engine, interval, count)
+    spectrum = _rest(parts, count) if method == "least_squares" else None
+    target = make_target(response, span, spectrum)
+    gains = evaluate(response, engine.eigenvalues) if callable(response) else np.zeros(0)
+    resolved = resolve(target) if callable(response) else None
+    choose = interval is None and count > 0 and parts.affinity.nonnegative
+
+    def plan(k: int) -> ChebyshevFilter:
+        theta = FITS[method](target, k)
+        if choose and method == "interpolate" and order is not None:
+            theta = _better_on_average(target, theta, engine)
+        bound = certify(theta, resolved)
+        if method == "least_squares" or not math.isfinite(bound):
+            bound = _on_spectrum(parts, target, theta, count)
+        series = Series(theta, span, bound)
+        alone = _alone(response, series, count)
+        return ChebyshevFilter(
+            series, bound + _rounding(parts.affinity, engine, series),
+            engine.eigenvalues, parts.affinity, engine, gains, alone,
+        )  # fmt: skip
+
+    return plan(int(order)) if order is not None else _least_order(plan, resolved, float(tol or 0))
+
+
+def _count(deflate: int | bool | None, *, free: bool) -> int:
+    """How many modes to deflate; a free Ω is fitted on the whole spectrum."""
+    if deflate is None:
+        return 0 if free else 1
+    if not isinstance(deflate, (int, np.integer)) or deflate < 0:
+        raise InputError(f"deflate={deflate!r} must be False, True, or a number of modes ≥ 0")
+    if free and deflate:
+        raise InputError(
+            "values ω on the spectrum are fitted without deflation; pass deflate=False"
+        )
+    return int(deflate)
+
+
+def _span(
+    engine: Deflated, interval: tuple[float, float] | None, count: int
+) -> tuple[float, float]:
+    """The interval of the series: the band, the whole [0, 2], or what the user gave, checked."""
+    if interval is None:
+        return engine.interval if count or not engine.affinity.nonnegative else WHOLE
+    lo, hi = (float(v) for v in interval)
+    if engine.affinity.nonnegative and lo <= 0 and hi >= 2:
+        return lo, hi
+    low, high = engine.ends
+    if lo > low + 1e-9 or hi < high - 1e-9:
+        raise InputError(
+            f"interval={interval!r} does not cover the spectrum, which reaches from {low:.6g} to "
+            f"{high:.6g}; a Chebyshev series explodes outside its interval: widen it"
+        )
+    return lo, hi
+
+
+def _rest(parts: Decompositions, count: int) -> Spectrum_:
+    """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
+    spectrum = parts.spectrum
+    isolated = parts.affinity.isolated
+    drop = count + (int(np.asarray(isolated).sum()) if count and isolated is not None else 0)
+    left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
+    left = np.minimum(left, spectrum.multiplicities)
+    keep = left > 0
+    return Spectrum_(np.asarray(spectrum.eigenvalues, dtype=np.float64)[keep], left[keep])
+
+
+@dataclass(frozen=True)
+class Spectrum_:
+    eigenvalues: np.ndarray
+    multiplicities: np.ndarray
+
+
+def _alone(response: Any, series: Series, count: int) -> float:
+    """The gain of isolated nodes, λ = 0: exact where modes are deflated."""
+    if count and callable(response):
+        return float(evaluate(response, np.zeros(1))[0])
+    return float(series(0.0))
+
+
+def _better_on_average(target: Target, theta: np.ndarray, engine: Deflated) -> np.ndarray:
+    """The band's interpolant or that of [0, 2], whichever errs less over the graph's own density."""
+    whole = Target(target.response, WHOLE)
+    k = len(theta)
+    plain = Series(interpolation_coefficients(whole.on(nodes(k))), WHOLE)
+    lo, hi = target.interval
+    other = interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * nodes(k)))
+    lam, shares = engine.density
+    truth = evaluate(target.response, lam) if target.response else lam
+
+    def mean_error(candidate: np.ndarray) -> float:
+        return float(shares @ (Series(candidate, target.interval)(lam) - truth) ** 2)
+
+    return other if mean_error(other) < mean_error(theta) else theta
+
+
+def _on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count: int) -> float:
+    """Certificate on the spectrum itself where that is known, else inf."""
+    if target.spectrum is None:
+        if parts.known_spectrum is None:
+            return math.inf
+        target = make_target(target.response, target.interval, _rest(parts, count))
+    return spectral_error(target, theta)
+
+
+def _rounding(affinity: Affinity, engine: Deflated | None, series: Series) -> float:
+    """What rounding adds to the error: to every term, and to λ itself."""
+    theta = series.coefficients
+    lo, hi = series.interval
+    slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
+    size = float(np.abs(theta).sum()) * len(theta)
+    growth = (4 + math.log2(affinity.n_nodes)) * (engine.amplification if engine else 1.0)
+    return eps(affinity.left) * growth * (size + slope)
+
+
+def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevFilter:
+    """The least order whose certificate is below ``tol``."""
+    if resolved is None:
+        raise InputError(
+            "the response does not resolve into a Chebyshev series (it jumps, or has a feature too "
+            "sharp), so no order is certified to a tolerance; use a smooth response, or order="
+        )
+    # No polynomial of degree K is nearer than the root mean square of the coefficients beyond K.
+    squares = np.cumsum(resolved.coefficients[::-1] ** 2)[::-1] / 2
+    start = int(np.nonzero(np.append(squares[1:], 0.0) <= tol**2)[0][0])
+    best = math.inf
+    for k in range(start, min(len(resolved.coefficients), MAX_DEGREE) + 2):
+        found: ChebyshevFilter = plan(k)
+        if found.error_bound <= tol:
+            return found
+        best = min(best, found.error_bound)
+    raise InputError(
+        f"tol={tol:g} is below what rounding allows on this graph (best certificate {best:.1e}); "
+        "ask for less, or use float64 features"
+    )
+
+
+def _nonsymmetric(
+    parts: Decompositions,
+    response: Any,
+    order: int | None,
+    tol: float | None,
+    method: str,
+    interval: tuple[float, float] | None,
+    allowed: bool,
+) -> ChebyshevFilter:
+    """A softmax graph: order ≤ 1 means what it says; higher ones grow without bound."""
+    if not callable(response) or method == "least_squares":
+        raise NonsymmetricError(
+            "normalization='softmax' has no real spectrum to give ω on; use 'random_walk'"
+        )
+    target = make_target(response, interval or WHOLE, None)
+    resolved = resolve(target)
+    if tol is not None:
+        order = 1
+    assert order is not None
+    if order > 1 and not allowed:
+        raise NonsymmetricError(
+            f"order={order} on a softmax graph: its A is not similar to a symmetric matrix, and "
+            "‖T_k‖ grows without bound for k > 1 (8·10⁶ was met at k = 20); use "
+            "normalization='random_walk', order ≤ 1, or allow_nonsymmetric=True"
+        )
+    theta = FITS[method](target, order)
+    # sup |g − p| bounds nothing for a matrix that is not normal, unless g is p.
+    is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
+    bound = certify(theta, resolved) if is_polynomial else math.inf
+    series = Series(theta, target.interval, bound)
+    bound += _rounding(parts.affinity, None, series)
+    if tol is not None and bound > tol:
+        raise NonsymmetricError(
+            "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, snl, "
+            "gsnl); use normalization='random_walk'"
+        )
+    return ChebyshevFilter(series, bound, np.zeros(0), parts.affinity, None, np.zeros(0), 0.0)

@@ -1,0 +1,145 @@
+r"""Functions of a low-rank graph through its Gram matrix: no QR, no inverse, no eigenvectors.
+
+With :math:`W = B J B^T`, :math:`G = B^T diag(lr) B` (m × m) and f(μ) = g(1 − μ),
+
+.. math:: f(A) = f(0) I + diag(l)\, B\, C\, B^T diag(r), \qquad C = J\,p(GJ), \quad p(x) = (f(x) - f(0))/x,
+
+because :math:`S^k = B J (GJ)^{k-1} B^T`. Two passes over B for any f; a rank-deficient B is harmless.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import chebyshev as npcheb
+
+from gspnl._array import Array, float64, like, namespace, transpose
+from gspnl._rows import map_rows, sum_rows
+from gspnl.affinity import Affinity
+from gspnl.chebyshev import EPS, Series, evaluate, interpolation_coefficients, nodes
+from gspnl.responses import Response
+from gspnl.weights import LowRank
+
+
+def gram(affinity: Affinity, weights: LowRank) -> Array:
+    """G = Bᵀ diag(l r) B, (..., m, m), in float64."""
+    scale = affinity.left if affinity.right is None else affinity.left * affinity.right
+    (total,) = sum_rows(
+        lambda b, s: (float64(transpose(b) @ (b * s)),), weights.factor, scale[..., None]
+    )
+    return total
+
+
+def project(affinity: Affinity, weights: LowRank, Z: Array) -> Array:
+    """Bᵀ diag(r) Z, (..., m, c)."""
+    if affinity.right is None:
+        return transpose(weights.factor) @ Z
+    (total,) = sum_rows(
+        lambda b, r, z: (transpose(b) @ (r * z),), weights.factor, affinity.right[..., None], Z
+    )
+    return total
+
+
+def expand(
+    affinity: Affinity, weights: LowRank, constant: float, alone: float, core: Array, Z: Array
+) -> Array:
+    """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes."""
+    small = like(core @ float64(project(affinity, weights, Z)), Z)
+    out = map_rows(
+        lambda b, l, z: constant * z + l * (b @ small), weights.factor, affinity.left[..., None], Z
+    )
+    if affinity.isolated is None:
+        return out
+    return namespace(Z).where(affinity.isolated[..., None], alone * Z, out)
+
+
+@dataclass(frozen=True, eq=False)
+class SmallCore:
+    """The m × m picture of S: G = F Fᵀ and the eigenpairs (μ, w) of Fᵀ J F.
+
+    Eigenvectors of S are B J F w / μ; none is ever formed.
+    """
+
+    core: Array
+    root: Array
+    values: Array
+    vectors: Array
+
+    @classmethod
+    def of(cls, G: Array, J: Array) -> SmallCore:
+        xp = namespace(G)
+        e, E = xp.linalg.eigh(G)
+        root = E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
+        middle = transpose(root) @ J @ root
+        values, vectors = xp.linalg.eigh((middle + transpose(middle)) / 2)
+        return cls(J, root, values, vectors)
+
+    def heads(self, columns: slice) -> Array:
+        """H with S-eigenvectors B H: J F w / μ."""
+        return (
+            self.core @ self.root @ self.vectors[..., :, columns] / self.values[..., None, columns]
+        )
+
+
+def exact_core(small: SmallCore, response: Response) -> Array | None:
+    r"""C of an exact filter, or None where the response is not smooth at λ = 1.
+
+    :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
+    the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
+    """
+    mu = np.asarray(small.values)
+    expansion = _local(response, float(np.abs(mu).max(initial=1.0)))
+    if expansion is None:
+        return None
+    radius, f0, p0, series = expansion
+    inside = np.abs(mu) <= radius
+    safe = np.where(inside, 1.0, mu)
+    values = np.where(
+        inside,
+        npcheb.chebval(np.where(inside, mu, 0.0) / radius, series),
+        ((evaluate(response, 1 - safe) - f0) / safe - p0) / safe,
+    )
+    tall = small.core @ small.root @ small.vectors
+    return p0 * small.core + (tall * like(values, tall)[..., None, :]) @ transpose(tall)
+
+
+def _local(response: Response, reach: float) -> tuple[float, float, float, np.ndarray] | None:
+    """(radius, f(0), p(0), Chebyshev series of p₁ in x / radius), or None where f is not smooth."""
+    jumps = getattr(response, "jumps", ())
+    scale = float(np.abs(evaluate(response, 1 - np.linspace(-reach, reach, 33))).max())
+    f0 = float(evaluate(response, np.ones(1))[0])
+    for radius in (0.5, 0.1, 0.02, 0.004, 0.0008):
+        if any(abs(jump - 1) <= radius for jump in jumps):
+            continue
+        c = interpolation_coefficients(evaluate(response, 1 - radius * nodes(32)))
+        if np.abs(c[-6:]).max() <= 16 * EPS * max(scale, float(np.abs(c).max())):
+            p, _ = npcheb.chebdiv(c, [0, 1])
+            p = p / radius
+            p0 = float(npcheb.chebval(0.0, p))
+            p1, _ = npcheb.chebdiv(p, [0, 1])
+            return radius, f0, p0, p1 / radius
+    return None
+
+
+def polynomial_core(G: Array, J: Array, series: Series) -> tuple[Array, float]:
+    r"""C of a Chebyshev series on the operator B J Bᵀ, and p(1), its value at μ = 0.
+
+    With x = α − βμ, :math:`T_k(αI - βBJB^T) = t_k I + B J R_k B^T` where t_k = T_k(α) and
+    :math:`R_{k+1} = 2((α I - βGJ) R_k - β t_k I) - R_{k-1}`, R₀ = 0, R₁ = −βI.
+    """
+    xp = namespace(G)
+    lo, hi = series.interval
+    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
+    theta = [float(v) for v in series.coefficients]
+    eye = like(np.eye(G.shape[-1]), G)
+    step = alpha * eye - beta * (G @ J)
+    total, constant = xp.zeros_like(step), theta[0]
+    old, new = xp.zeros_like(step), -beta * eye
+    t_old, t_new = 1.0, alpha
+    for k in range(1, len(theta)):
+        total = total + theta[k] * new
+        constant += theta[k] * t_new
+        old, new = new, 2 * (step @ new - (beta * t_new) * eye) - old
+        t_old, t_new = t_new, 2 * alpha * t_new - t_old
+    return J @ total, constant

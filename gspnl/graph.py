@@ -1,0 +1,316 @@
+"""The feature graph: what users hold, and the verbs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gspnl._array import Array, as_floats, check_finite, check_fits, like, namespace
+from gspnl.affinity import Affinity
+from gspnl.decompositions import Decompositions
+from gspnl.errors import InputError
+from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact
+from gspnl.responses import Response
+from gspnl.spectrum import Spectrum
+
+
+class FeatureGraph:
+    r"""A fully-connected graph of features, with normalised affinity :math:`A = diag(l)\,W\,diag(r)`.
+
+    Made by :func:`gspnl.feature_graph`; immutable. Spectral parts are computed on demand and kept.
+
+    Attributes
+    ----------
+    n_nodes : int
+        N.
+    shape : tuple
+        (..., N, N), the shape of A, with the batch dimensions of the features.
+    storage, normalization, kernel : str
+        How W is held, how it is scaled, and f(x_i, x_j).
+    degrees : array of shape (..., N)
+        d = W 1, before normalisation (for softmax M 1).
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((1000, 3))
+    >>> graph = gspnl.feature_graph(X, kernel="dot")
+    >>> graph
+    FeatureGraph(1000 nodes, kernel Dot(feature_map='relu'), lowrank, random_walk)
+    >>> smooth = graph.filter(X, gspnl.responses.heat(2.0))
+    >>> smooth.shape
+    (1000, 3)
+    """
+
+    def __init__(
+        self,
+        affinity: Affinity,
+        degrees: Array,
+        *,
+        kernel: Any,
+        storage: str,
+        normalization: str,
+    ) -> None:
+        self._affinity = affinity
+        self._parts: dict[tuple[int, ...], Decompositions] = {}
+        self.degrees = degrees
+        self.kernel = kernel
+        self.storage = storage
+        self.normalization = normalization
+
+    @property
+    def n_nodes(self) -> int:
+        """N."""
+        return self._affinity.n_nodes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(..., N, N)."""
+        return self._affinity.weights.shape
+
+    def apply(self, Z: Array) -> Array:
+        r"""A Z.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c), or (N,)
+
+        Returns
+        -------
+        array of the shape of Z
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> graph = gspnl.feature_graph(np.eye(4) + 1.0)
+        >>> graph.apply(np.ones((4, 1))).round(12).T  # rows sum to 1
+        array([[1., 1., 1., 1.]])
+        """
+        return self._on_signals(self._affinity.apply, Z)
+
+    def __matmul__(self, Z: Array) -> Array:
+        return self.apply(Z)
+
+    def laplacian(self, Z: Array) -> Array:
+        r"""L Z = Z − A Z.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c), or (N,)
+        """
+        return self._on_signals(lambda z: z - self._affinity.apply(z), Z)
+
+    def dense(self) -> Array:
+        """A as an array (..., N, N).
+
+        Raises
+        ------
+        SizeError
+            If it would not fit in memory, naming the size.
+        """
+        check_fits(
+            self.shape, self.degrees, "A as a dense array", "use apply(), rows() or filter()"
+        )
+        return self._affinity.rows(namespace(self.degrees).arange(self.n_nodes))
+
+    def rows(self, index: Any) -> Array:
+        """Rows of A: the attention maps of chosen nodes.
+
+        Parameters
+        ----------
+        index : int, or sequence of k ints
+            Nodes; negative ones count from the end.
+
+        Returns
+        -------
+        array of shape (..., N) for one node, (..., k, N) for several
+        """
+        chosen = np.asarray(index)
+        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+            raise InputError(f"index={index!r} must be a node number or a sequence of them")
+        n = self.n_nodes
+        if chosen.size and (chosen.min() < -n or chosen.max() >= n):
+            raise InputError(f"index={index!r} is outside the {n} nodes of this graph")
+        xp = namespace(self.degrees)
+        part = self._affinity.rows(xp.asarray(np.atleast_1d(chosen % n)))
+        return part[..., 0, :] if chosen.ndim == 0 else part
+
+    def spectrum(self) -> Spectrum:
+        """Every eigenvalue, exactly; eigenvectors and the Fourier transform on demand.
+
+        Returns
+        -------
+        Spectrum
+
+        Raises
+        ------
+        NonsymmetricError
+            For normalization="softmax".
+        InputError
+            For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
+        """
+        return self._single().spectrum
+
+    def filter(
+        self,
+        Z: Array,
+        response: Response | Array,
+        order: int | None = None,
+        *,
+        tol: float | None = None,
+        method: str = "interpolate",
+        deflate: int | bool | None = None,
+        interval: tuple[float, float] | None = None,
+        allow_nonsymmetric: bool = False,
+    ) -> Array:
+        r"""Filter a signal: g(L) Z exactly, or p_K(L) Z by a Chebyshev series.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c), or (N,)
+        response : callable, or array of shape (m,)
+            g(λ); or ω, one value per entry of ``spectrum().eigenvalues``: the paper's free Ω.
+        order : int, optional
+            K ≥ 0 of the Chebyshev series; default: the exact filter.
+        tol : float, optional
+            Instead of ``order``: take the least order whose certificate, rounding included, is at
+            most ``tol``, relative to ‖T⁻¹ Z‖.
+        method : {"interpolate", "least_squares", "minimax", "jackson"}
+            How the series is fitted, see :func:`gspnl.chebyshev.fit`.
+        deflate : int or bool, optional
+            How many modes of least λ to filter exactly, beside the series: default the constant mode,
+            which is known in closed form; False for the plain series on [0, 2].
+        interval : (float, float), optional
+            Of the series; default: the band in which the remaining λ lie, or [0, 2].
+        allow_nonsymmetric : bool
+            Permit an order above 1 on a softmax graph.
+
+        Returns
+        -------
+        array of the shape of Z
+
+        Raises
+        ------
+        InputError
+            For signals that do not fit the graph, or a response that is not finite on the spectrum.
+        NonsymmetricError
+            For an exact filter, or an order above 1, on a softmax graph.
+        """
+        if order is None and tol is None:
+            self._exact_options(method, deflate, interval, allow_nonsymmetric)
+            return self._per_item(lambda parts, z: exact(parts, response, z), Z)
+        return self._per_item(
+            lambda parts, z: chebyshev_filter(
+                parts, response, order=order, tol=tol, method=method, deflate=deflate,
+                interval=interval, allow_nonsymmetric=allow_nonsymmetric,
+            )(z),
+            Z,
+        )  # fmt: skip
+
+    def chebyshev(
+        self, response: Response | Array, order: int | None = None, **options: Any
+    ) -> ChebyshevFilter:
+        """Plan a Chebyshev filter once, to look at its certificate and to use it many times.
+
+        Parameters
+        ----------
+        response, order, **options
+            As for :meth:`filter`: ``tol``, ``method``, ``deflate``, ``interval``.
+
+        Returns
+        -------
+        ChebyshevFilter
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> X = np.random.default_rng(0).standard_normal((300, 8))
+        >>> graph = gspnl.feature_graph(X, kernel="rbf", sigma=4.0)
+        >>> plan = graph.chebyshev(gspnl.responses.tikhonov(50.0), tol=1e-6)
+        >>> plan.error_bound <= 1e-6
+        True
+        """
+        return chebyshev_filter(self._single(), response, order=order, **options)
+
+    def __getitem__(self, index: Any) -> FeatureGraph:
+        """One graph of a batch: ``graph[3]``, or ``graph[0, 2]`` for two batch dimensions."""
+        key = index if isinstance(index, tuple) else (index,)
+        batch = self.shape[:-2]
+        if len(key) != len(batch) or not all(isinstance(i, (int, np.integer)) for i in key):
+            raise InputError(
+                f"graph[{index!r}]: this graph has batch dimensions {batch}; "
+                + ("index each with a number" if batch else "it is a single graph")
+            )
+        return FeatureGraph(
+            self._affinity.item(key), self.degrees[key],
+            kernel=self.kernel, storage=self.storage, normalization=self.normalization,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        batch = self.shape[:-2]
+        size = f"{' × '.join(map(str, batch))} graphs of " if batch else ""
+        return (
+            f"FeatureGraph({size}{self.n_nodes} nodes, kernel {self.kernel}, {self.storage}, "
+            f"{self.normalization})"
+        )
+
+    # --- one graph at a time ----------------------------------------------------------------------
+
+    def _single(self) -> Decompositions:
+        if self.shape[:-2]:
+            raise InputError(
+                f"this holds {self.shape[:-2]} graphs, each with a spectrum of its own; take one, "
+                "graph[i]"
+            )
+        return self._part(())
+
+    def _part(self, key: tuple[int, ...]) -> Decompositions:
+        if key not in self._parts:
+            self._parts[key] = Decompositions(self._affinity.item(key) if key else self._affinity)
+        return self._parts[key]
+
+    def _per_item(self, fn: Callable[[Decompositions, Array], Array], Z: Array) -> Array:
+        """Apply ``fn`` to each graph of a batch and its signals; each has a band of its own."""
+        batch = self.shape[:-2]
+        if not batch:
+            return self._on_signals(lambda z: fn(self._part(()), z), Z)
+
+        def loop(z: Array) -> Array:
+            xp = namespace(z)
+            z = xp.broadcast_to(z, (*batch, *z.shape[-2:]))
+            done = [fn(self._part(key), z[key]) for key in np.ndindex(*batch)]
+            return xp.reshape(xp.stack(done), z.shape)
+
+        return self._on_signals(loop, Z)
+
+    def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
+        """Check the signals, apply, and give back the rank they came with."""
+        z = as_floats(Z, "Z")
+        n, batch = self.n_nodes, self.shape[:-2]
+        if namespace(z) is not namespace(self.degrees):
+            raise InputError(
+                f"Z is a {type(Z).__name__} and the graph holds {type(self.degrees).__name__}; "
+                "convert one of them"
+            )
+        if z.ndim == 1 and not batch and z.shape[0] == n:
+            return self._on_signals(fn, z[:, None])[:, 0]
+        if z.ndim < 2 or z.shape[-2] != n:
+            raise InputError(
+                f"Z has shape {tuple(z.shape)}; signals on this graph have shape (..., {n}, c)"
+            )
+        if batch and z.ndim > 2 and tuple(z.shape[:-2]) != batch:
+            raise InputError(
+                f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; they must agree"
+            )
+        check_finite(z, "Z")
+        return fn(like(z, self.degrees))
+
+    @staticmethod
+    def _exact_options(method: str, deflate: Any, interval: Any, allow: bool) -> None:
+        if method != "interpolate" or deflate is not None or interval is not None or allow:
+            raise InputError(
+                "method=, deflate=, interval= and allow_nonsymmetric= belong to a Chebyshev filter; "
+                "pass order= or tol= with them"
+            )

@@ -1,0 +1,75 @@
+"""Normalisations of W, all of the one form A = diag(l) W diag(r)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gspnl._array import Array, eps, namespace
+from gspnl.errors import ConvergenceError
+from gspnl.registry import Registry
+from gspnl.weights import Weights
+
+SINKHORN_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How W becomes A.
+
+    Parameters
+    ----------
+    scales : callable
+        ``scales(weights, degrees) -> (l, r)``, each (..., N); r = None stands for ones.
+        Nodes of degree 0 get l = r = 0.
+    symmetric_core : bool
+        Whether W is symmetrised first, so that A is similar to a symmetric matrix.
+    """
+
+    scales: Callable[[Weights, Array], tuple[Array, Array | None]]
+    symmetric_core: bool = True
+
+
+NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
+
+
+def inverse(d: Array) -> Array:
+    """1/d, and 0 where d = 0."""
+    xp = namespace(d)
+    return xp.where(d > 0, 1 / xp.where(d > 0, d, xp.ones_like(d)), xp.zeros_like(d))
+
+
+def _random_walk(weights: Weights, degrees: Array) -> tuple[Array, None]:
+    return inverse(degrees), None
+
+
+def _symmetric(weights: Weights, degrees: Array) -> tuple[Array, Array]:
+    scale = namespace(degrees).sqrt(inverse(degrees))
+    return scale, scale
+
+
+def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
+    """Symmetric Sinkhorn: s ← √(s / (W s)) until s∘(W s) = 1."""
+    xp = namespace(degrees)
+    live = degrees > 0
+    s = xp.sqrt(inverse(degrees))
+    tolerance = 64 * eps(degrees)
+    defect = float("inf")
+    for _ in range(SINKHORN_STEPS):
+        ws = weights.matmul(s[..., None])[..., 0]
+        previous, defect = defect, float(xp.max(xp.where(live, xp.abs(s * ws - 1), 0 * s)))
+        # Stop at the tolerance, or where rounding lets it go no lower.
+        if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+            return s, s
+        s = xp.where(live, xp.sqrt(s * inverse(ws)), s)
+    raise ConvergenceError(
+        f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 after "
+        f"{SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
+        "scaling; keep self_loops=True, or use normalization='random_walk'"
+    )
+
+
+NORMALIZATIONS.register("random_walk")(Normalization(_random_walk))
+NORMALIZATIONS.register("symmetric")(Normalization(_symmetric))
+NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
+NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False))

@@ -1,0 +1,290 @@
+r"""Exact eigenpairs of a graph's Laplacian, and the graph Fourier transform.
+
+A = T S T⁻¹ with S symmetric, so U = T V and U⁻¹ = Vᵀ T⁻¹. A low-rank graph has a few explicit modes;
+all others share λ = 1, and that space is carried as a multiplicity and one block reflection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gspnl._array import Array, check_fits, constant, eps, like, namespace, to_numpy, transpose
+from gspnl._rows import map_rows
+from gspnl.affinity import Affinity
+from gspnl.errors import InputError, NonsymmetricError
+from gspnl.weights import LowRank
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    r"""The eigendecomposition :math:`L = U Λ U^{-1}` of one graph.
+
+    Attributes
+    ----------
+    eigenvalues : array of shape (m,)
+        λ, ascending, in [0, 2] for non-negative weights. Dense: m = N. Low rank: the explicit modes,
+        one entry λ = 1 for the space that A annihilates, and one entry λ = 0 for isolated nodes.
+    multiplicities : array of int of shape (m,)
+        How many modes each entry stands for; they sum to N.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> spec = gspnl.feature_graph(X).spectrum()
+    >>> spec.eigenvalues.shape, spec.multiplicities.tolist()
+    ((6,), [31, 1, 1, 1, 1, 465])
+    >>> bool(np.allclose(spec.igft(spec.gft(X)), X))
+    True
+    """
+
+    eigenvalues: Array
+    multiplicities: np.ndarray
+    _change: Array  # diagonal of T
+    _vectors: Array  # V, the explicit modes of S on the nodes that are not isolated
+    _split: int  # how many explicit modes have λ < 1
+    _live: np.ndarray | None  # indices of the nodes that are not isolated, where some are
+
+    @property
+    def n_nodes(self) -> int:
+        """N."""
+        return int(self._change.shape[0])
+
+    def gft(self, Z: Array) -> Array:
+        r"""Graph Fourier transform :math:`\hat Z = U^{-1} Z`.
+
+        Row i belongs to ``np.repeat(eigenvalues, multiplicities)[i]``.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c)
+
+        Returns
+        -------
+        array of shape (..., N, c)
+            With ‖Ẑ‖ = ‖T⁻¹ Z‖ (Parseval in the D-weighted norm).
+        """
+        xp = namespace(Z)
+        y = Z / self._change[:, None]
+        alone = None
+        if self._live is not None:
+            alone = xp.take(y, xp.asarray(self._isolated), axis=-2)
+            y = xp.take(y, xp.asarray(self._live), axis=-2)
+        y = self._reflection.apply(y)
+        m, s = self._vectors.shape[1], self._split
+        head = transpose(self._reflection.turn) @ y[..., :m, :]
+        parts = [head[..., :s, :], y[..., m:, :], head[..., s:, :]]
+        return xp.concat(parts if alone is None else [alone, *parts], axis=-2)
+
+    def igft(self, Zhat: Array) -> Array:
+        r"""Inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
+
+        Parameters
+        ----------
+        Zhat : array of shape (..., N, c)
+
+        Returns
+        -------
+        array of shape (..., N, c)
+        """
+        xp = namespace(Zhat)
+        n, m, s = self.n_nodes, self._vectors.shape[1], self._split
+        skip = 0 if self._live is None else n - len(self._live)
+        low, rest = Zhat[..., skip : skip + s, :], Zhat[..., skip + s : n - (m - s), :]
+        head = xp.concat([low, Zhat[..., n - (m - s) :, :]], axis=-2)
+        y = xp.concat([self._reflection.turn @ head, rest], axis=-2)
+        y = self._reflection.apply(y)
+        if self._live is not None:
+            order = np.argsort(np.concatenate([self._isolated, self._live]))
+            y = xp.take(xp.concat([Zhat[..., :skip, :], y], axis=-2), xp.asarray(order), axis=-2)
+        return self._change[:, None] * y
+
+    def modes(self, k: int | None = None) -> Array:
+        r"""The k right eigenvectors of least λ: columns of U, (N, k), with L u = λ u.
+
+        Normalised to ‖T⁻¹ u‖ = 1, the entry of largest magnitude positive. Vectors of a repeated λ
+        are one orthonormal basis among many.
+
+        Parameters
+        ----------
+        k : int, optional
+            1 ≤ k ≤ N; default: the modes with λ < 1.
+        """
+        xp = namespace(self._change)
+        n = self.n_nodes
+        if k is None:
+            k = self._split + (0 if self._live is None else n - len(self._live))
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
+            raise InputError(f"k={k!r} must be a whole number from 1 to N = {n}")
+        check_fits((n, k), self._change, "a matrix of modes", "ask for fewer modes", copies=4)
+        unit = xp.concat([like(np.eye(k), self._change), like(np.zeros((n - k, k)), self._change)])
+        u = self.igft(unit)
+        peak = np.argmax(np.abs(constant(u)), axis=0)
+        signs = np.sign(constant(u)[peak, np.arange(k)])
+        return u * like(np.where(signs == 0, 1.0, signs), u)
+
+    def filter(self, Z: Array, omega: Array) -> Array:
+        """U diag(ω) U⁻¹ Z, ω given per entry of :attr:`eigenvalues`.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c)
+        omega : array of shape (m,)
+        """
+        values = np.asarray(to_numpy(np.asarray(omega)), dtype=np.float64)
+        if values.shape != tuple(self.eigenvalues.shape):
+            raise InputError(
+                f"omega has shape {values.shape}; this spectrum has {self.eigenvalues.shape[0]} "
+                "distinct entries, see spectrum().eigenvalues and .multiplicities"
+            )
+        if not np.isfinite(values).all():
+            raise InputError("omega holds values that are not finite")
+        gains = like(np.repeat(values, self.multiplicities), Z)
+        return self.igft(gains[:, None] * self.gft(Z))
+
+    def __repr__(self) -> str:
+        lam = constant(self.eigenvalues)
+        return f"Spectrum({self.n_nodes} nodes, {len(lam)} entries, λ in [{lam[0]:.4g}, {lam[-1]:.4g}])"
+
+    @cached_property
+    def _isolated(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.n_nodes), self._live)
+
+    @cached_property
+    def _reflection(self) -> Reflection:
+        return Reflection.onto_first_axes(self._vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class Reflection:
+    r"""The orthogonal H = I − K (I + Π)⁻¹ Kᵀ that takes V (n × m) to its first m axes.
+
+    With the polar decomposition :math:`V_{1:m} = -P Π` and K = V − E P, H V = E P: the last n − m
+    axes then span the complement of V, without a vector of it ever being stored. A complete V (n = m)
+    needs no reflection: H = I and P = V.
+    """
+
+    wide: Array | None
+    inner: Array | None
+    turn: Array
+
+    @classmethod
+    def onto_first_axes(cls, V: Array) -> Reflection:
+        xp = namespace(V)
+        n, m = V.shape
+        if n == m:
+            return cls(None, None, V)
+        left, singular, right = xp.linalg.svd(V[:m, :], full_matrices=False)
+        turn = -(left @ right)
+        wide = xp.concat([V[:m, :] - turn, V[m:, :]], axis=0)
+        inner = transpose(right) @ (right / (1 + singular)[:, None])
+        return cls(wide, inner, turn)
+
+    def apply(self, y: Array) -> Array:
+        """H y, which is also H⁻¹ y."""
+        if self.wide is None:
+            return y
+        small = self.inner @ (transpose(self.wide) @ y)
+        return (
+            map_rows(lambda k, z: z - k @ small, self.wide, y)
+            if y.ndim == 2
+            else (y - self.wide @ small)
+        )
+
+
+def exact_spectrum(affinity: Affinity) -> Spectrum:
+    """Every eigenpair of one graph: eigh of S, or of a small matrix where W is low rank.
+
+    Raises
+    ------
+    NonsymmetricError
+        For the softmax normalisation.
+    SizeError
+        Where dense eigenvectors would not fit in memory.
+    """
+    if not affinity.symmetric_core:
+        raise NonsymmetricError(
+            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it has "
+            "no real spectrum and no exact filter; use normalization='random_walk', or apply() and "
+            "filter(..., order=1)"
+        )
+    if isinstance(affinity.weights, LowRank):
+        return _low_rank(affinity, affinity.weights)
+    return _dense(affinity)
+
+
+def _dense(affinity: Affinity) -> Spectrum:
+    n = affinity.n_nodes
+    sample = affinity.left
+    remedy = "use a low-rank kernel (dot, cosine, anchors) or filter with order="
+    check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
+    xp = namespace(sample)
+    scale = affinity.core_scale
+    S = scale[:, None] * affinity.weights.rows(xp.arange(n)) * scale
+    if affinity.isolated is not None:
+        S = S + xp.where(affinity.isolated, xp.ones_like(sample), xp.zeros_like(sample)) * like(
+            np.eye(n), S
+        )
+    mu, V = xp.linalg.eigh(S)
+    lam = _clip(xp.flip(1 - mu), affinity)
+    return Spectrum(lam, np.ones(n, dtype=int), affinity.change, xp.flip(V, axis=-1), n, None)
+
+
+def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
+    xp = namespace(affinity.left)
+    scale = affinity.core_scale
+    live = None
+    B = weights.factor
+    if affinity.isolated is not None:
+        live = np.nonzero(~constant(affinity.isolated))[0]
+        B, scale = xp.take(B, xp.asarray(live), axis=0), xp.take(scale, xp.asarray(live), axis=0)
+    n = affinity.n_nodes if live is None else len(live)
+    Q, R = tall_qr(map_rows(lambda b, s: s * b, B, scale[:, None]))
+    middle = R @ weights.core @ transpose(R)
+    mu, W = xp.linalg.eigh((middle + transpose(middle)) / 2)
+    mu, W = xp.flip(mu), xp.flip(W, axis=-1)
+    # What rounding leaves of a zero eigenvalue grows with ‖R‖².
+    norm = float(xp.linalg.matrix_norm(R, ord="fro")) ** 2
+    keep = np.abs(constant(mu)) > 4 * len(mu) * eps(mu) * max(norm, 1.0)
+    chosen = xp.asarray(np.nonzero(keep)[0])
+    mu, W = xp.take(mu, chosen), xp.take(W, chosen, axis=1)
+    vectors = Q @ W
+    split = int((constant(mu) > 0).sum())
+    lam = 1 - mu
+    pieces, counts = [lam[:split]], [1] * split
+    if n > len(keep[keep]):
+        pieces.append(xp.ones_like(affinity.left[:1]))
+        counts.append(n - len(keep[keep]))
+    pieces.append(lam[split:])
+    counts += [1] * (lam.shape[0] - split)
+    if live is not None:
+        pieces.insert(0, xp.zeros_like(affinity.left[:1]))
+        counts.insert(0, affinity.n_nodes - n)
+    eigenvalues = _clip(xp.concat(pieces), affinity)
+    return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
+
+
+def _clip(lam: Array, affinity: Affinity) -> Array:
+    """Undo the rounding that carries λ out of [0, 2], where non-negative weights keep it."""
+    return namespace(lam).clip(lam, min=0, max=2) if affinity.nonnegative else lam
+
+
+def tall_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
+    """Thin QR of a tall matrix (n, m), block by block: stable at any rank, half the memory."""
+    xp = namespace(B)
+    n, m = B.shape
+    block = max(block, 4 * m)
+    whole = n // block
+    if whole < 2:
+        Q, R = xp.linalg.qr(B, mode="reduced")
+        return Q, R
+    Qs, Rs = xp.linalg.qr(xp.reshape(B[: whole * block, :], (whole, block, m)), mode="reduced")
+    stacked = xp.reshape(Rs, (whole * m, m))
+    if n > whole * block:
+        stacked = xp.concat([stacked, B[whole * block :, :]], axis=0)
+    top, R = tall_qr(stacked, block)
+    head = xp.reshape(Qs @ xp.reshape(top[: whole * m, :], (whole, m, m)), (whole * block, m))
+    return (xp.concat([head, top[whole * m :, :]], axis=0) if n > whole * block else head), R

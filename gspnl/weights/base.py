@@ -1,0 +1,61 @@
+"""What every storage of W can do; nothing else may be asked of one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gspnl._array import Array, ones
+from gspnl.kernels import Kernel
+from gspnl.registry import Registry
+
+
+class Weights(ABC):
+    """The weights W of a graph, (..., N, N), held in some way."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """(..., N, N)."""
+
+    @property
+    @abstractmethod
+    def like(self) -> Array:
+        """An array of the library, dtype and device in which W is held."""
+
+    @abstractmethod
+    def matmul(self, Z: Array) -> Array:
+        """W Z: (..., N, c) → (..., N, c)."""
+
+    @abstractmethod
+    def rows(self, index: Array) -> Array:
+        """Rows of W: k indices → (..., k, N)."""
+
+    @abstractmethod
+    def item(self, index: tuple[int, ...]) -> Weights:
+        """One graph of a batch."""
+
+    def degrees(self) -> Array:
+        """D = W 1, (..., N)."""
+        return self.matmul(ones((*self.shape[:-1], 1), self.like))[..., 0]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A way to hold W.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(kernel, X, embed, symmetrize=, self_loops=) -> Weights``: W = ½(M + Mᵀ), or M itself
+        if not ``symmetrize``, of features X (..., N, C); without its diagonal if not ``self_loops``.
+    supports : callable
+        ``supports(kernel) -> bool``: whether the kernel's W can be held this way.
+    """
+
+    build: Callable[..., Weights]
+    supports: Callable[[Kernel], bool]
+
+
+STORAGES: Registry[Storage] = Registry("storage")
