@@ -73,8 +73,7 @@ def to_numpy(x: Array) -> np.ndarray:
             "this step runs in NumPy and carries no gradient; detach the features, or filter with "
             "order=, whose low-rank form is differentiable"
         )
-    x = compat.to_device(x, "cpu")
-    return np.asarray(x.numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
+    return np.asarray(x.cpu().numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
 
 
 def constant(x: Array) -> np.ndarray:
@@ -91,12 +90,8 @@ def check_finite(x: Array, name: str) -> None:
     """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
     xp = namespace(x)
     # One sum of squares is half the price of isfinite; only its failure is looked into.
-    if is_numpy(x) and x.flags.c_contiguous:
-        flat = x.reshape(-1)
-        step = 1 << 18
-        if all(np.isfinite(np.dot(flat[i : i + step], flat[i : i + step]))
-               for i in range(0, flat.size, step)):  # fmt: skip
-            return
+    if is_numpy(x) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
+        return
     if bool(xp.all(xp.isfinite(x))):
         return
     values = constant(x)
@@ -106,6 +101,14 @@ def check_finite(x: Array, name: str) -> None:
         f"{name} has {len(bad)} value(s) that are not finite, the first one "
         f"{values[first]} at index {first}; remove or impute them"
     )
+
+
+def _finite_squares(flat: np.ndarray, step: int = 1 << 18) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(
+            np.isfinite(np.dot(flat[i : i + step], flat[i : i + step]))
+            for i in range(0, flat.size, step)
+        )
 
 
 def available_memory() -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gspnl._array import Array, as_floats, check_finite, constant, namespace
 from gspnl.affinity import Affinity
 from gspnl.errors import DegreeError, InputError
@@ -95,10 +97,11 @@ def feature_graph(
         )
     made = made.fit(X)
     held = _pick(made, X, pair, self_loops) if storage == "auto" else storage
-    weights = STORAGES[held].build(
-        made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
-    )
-    degrees = weights.degrees()
+    with np.errstate(over="ignore", invalid="ignore"):  # the degrees tell, with a remedy
+        weights = STORAGES[held].build(
+            made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
+        )
+        degrees = weights.degrees()
     _check_degrees(degrees, made, weights)
     left, right = scheme.scales(weights, degrees)
     xp = namespace(degrees)

@@ -90,7 +90,7 @@ class Target:
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
-    values = np.asarray(to_numpy(np.asarray(response(lam))), dtype=np.float64)
+    values = _numbers(response(lam))
     if values.shape != lam.shape:
         if values.shape != ():
             raise InputError(
@@ -105,6 +105,12 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
             f"{values[lam == first].flat[0]}; choose one that is finite on [0, 2]"
         )
     return values
+
+
+def _numbers(x: Any) -> np.ndarray:
+    """A scalar, a list or an array of any library, as float64 NumPy."""
+    return np.asarray(x if isinstance(x, (int, float, list, tuple, np.generic)) else to_numpy(x),
+                      dtype=np.float64)  # fmt: skip
 
 
 def nodes(n: int) -> np.ndarray:
@@ -261,7 +267,7 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
         raise InputError(f"interval={interval!r} must be (lo, hi), both finite, with lo < hi")
     lam = multiplicities = None
     if spectrum is not None:
-        lam = to_numpy(getattr(spectrum, "eigenvalues", np.asarray(spectrum))).astype(np.float64)
+        lam = _numbers(getattr(spectrum, "eigenvalues", spectrum))
         multiplicities = np.asarray(getattr(spectrum, "multiplicities", np.ones(lam.shape)))
         slack = 1e-8 * (hi - lo)
         if lam.ndim != 1 or lam.size == 0 or not np.isfinite(lam).all():
@@ -273,7 +279,7 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
             )
     if callable(response):
         return Target(response, (lo, hi), lam, None, multiplicities)
-    values = np.asarray(to_numpy(np.asarray(response)), dtype=np.float64)
+    values = _numbers(response)
     if lam is None:
         raise InputError("an array of responses needs spectrum=, the eigenvalues it belongs to")
     if values.shape != lam.shape:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from gspnl._array import float64
+from gspnl._array import Array, float64
 from gspnl.affinity import Affinity
 from gspnl.deflation import Deflated, deflate
-from gspnl.gram import SmallCore, gram
+from gspnl.gram import SmallCore, project, sweep
 from gspnl.spectrum import Spectrum, exact_spectrum
 from gspnl.weights import LowRank
 
@@ -23,6 +23,7 @@ class Decompositions:
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
         self._deflated: dict[int, Deflated] = {}
+        self._small: SmallCore | None = None
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -35,13 +36,13 @@ class Decompositions:
         cheap = isinstance(self.affinity.weights, LowRank) and self.affinity.symmetric_core
         return self.spectrum if cheap or "spectrum" in self.__dict__ else None
 
-    @cached_property
-    def small(self) -> SmallCore | None:
-        """The Gram picture of a low-rank graph."""
-        weights = self.affinity.weights
-        if not isinstance(weights, LowRank):
-            return None
-        return SmallCore.of(gram(self.affinity, weights), float64(weights.core))
+    def small(self, weights: LowRank, Z: Array) -> tuple[SmallCore, Array]:
+        """The Gram picture of a low-rank graph, kept, and Bᵀ diag(r) Z, in one pass over the data."""
+        if self._small is not None:
+            return self._small, project(self.affinity, weights, Z)
+        G, heads = sweep(self.affinity, weights, Z)
+        self._small = SmallCore.of(G, float64(weights.core))
+        return self._small, heads
 
     def deflated(self, count: int) -> Deflated:
         """The graph with ``count`` modes set aside."""

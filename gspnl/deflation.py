@@ -14,7 +14,7 @@ from functools import cached_property, singledispatch
 
 import numpy as np
 
-from gspnl._array import Array, constant, eps, float64, like, namespace, transpose
+from gspnl._array import Array, constant, eps, float64, like, namespace, to_numpy, transpose
 from gspnl.affinity import Affinity, scale_rows
 from gspnl.chebyshev import Series
 from gspnl.errors import ConvergenceError, InputError
@@ -42,6 +42,11 @@ class Deflated(ABC):
     @abstractmethod
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         """λ of the band and their shares: exact for low rank, else a Gauss quadrature."""
+
+    @property
+    def reached(self) -> tuple[float, float]:
+        """A part of the band that is certainly in use: what an interval must cover."""
+        return self.ends
 
     @property
     def amplification(self) -> float:
@@ -89,7 +94,7 @@ class OnePass(Deflated):
     def of(cls, affinity: Affinity, weights: LowRank, count: int) -> OnePass:
         xp = namespace(affinity.left)
         G, J = gram(affinity, weights), float64(weights.core)
-        m, n_live = G.shape[-1], int(constant(xp.sum(affinity.core_scale > 0)))
+        m, n_live = G.shape[-1], int(np.count_nonzero(constant(affinity.core_scale)))
         heads, values = xp.zeros_like(G)[:, :0], []
         if count:
             scaled = scale_rows(affinity.core_scale, affinity.stationary[:, None])
@@ -107,8 +112,8 @@ class OnePass(Deflated):
                 )
             found = small.heads(slice(m - extra, m))
             J = J - (found * small.values[m - extra :]) @ transpose(found)
-            heads = xp.concat([heads, found], axis=-1)
-            values += [float(v) for v in mu[m - extra :]]
+            heads = xp.concat([heads, xp.flip(found, axis=-1)], axis=-1)
+            values += [float(v) for v in to_numpy(small.values)[: m - extra - 1 : -1]]
             mu = mu[: m - extra]
         # The deflated constant mode is one of the mu, at 0; N − m − 1 more lie there.
         shares = np.append(np.ones(len(mu)), max(n_live - m - bool(count), 0))
@@ -155,6 +160,10 @@ class Recurrence(Deflated):
         return 1 - high, 1 - low
 
     @property
+    def reached(self) -> tuple[float, float]:
+        return 1 - float(self.ritz.values[-1]), 1 - float(self.ritz.values[0])
+
+    @property
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         return 1 - self.ritz.values, self.ritz.weights
 
@@ -199,8 +208,12 @@ def _run(
     steps: int,
     done: Callable[[np.ndarray, np.ndarray], bool],
 ) -> Ritz:
-    """Lanczos on S without ``modes`` and without isolated nodes, from a fixed random start."""
-    noise = np.random.default_rng(0).standard_normal((affinity.n_nodes, 1))
+    """Lanczos on S without ``modes`` and without isolated nodes, from a fixed random start.
+
+    Each run starts elsewhere: a mode found is the whole share that the last start had in a repeated
+    eigenvalue, so the same start would never see a second one.
+    """
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal((affinity.n_nodes, 1))
     start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
     return lanczos(lambda q: _off(modes, affinity.apply_core(q)), start, done=done, steps=steps)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._array import Array, eps
+from gspnl._array import Array, constant, eps, float64, to_numpy
 from gspnl.affinity import Affinity
 from gspnl.chebyshev import (
     FITS,
@@ -41,18 +41,14 @@ def exact(parts: Decompositions, response: Response | Array, Z: Array) -> Array:
     affinity = parts.affinity
     if not callable(response):
         return parts.spectrum.filter(Z, response)
-    if (
-        isinstance(affinity.weights, LowRank)
-        and affinity.symmetric_core
-        and parts.small is not None
-    ):
-        core = exact_core(parts.small, response)
+    if isinstance(affinity.weights, LowRank) and affinity.symmetric_core:
+        small, heads = parts.small(affinity.weights, Z)
+        core = exact_core(small, response)
         if core is not None:
-            at_one, at_zero = evaluate(response, np.array([1.0, 0.0]))
-            return expand(affinity, affinity.weights, float(at_one), float(at_zero), core, Z)
+            middle, alone = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
+            return expand(affinity, affinity.weights, middle, alone, core, Z, heads)
     spectrum = parts.spectrum
-    lam = np.asarray(spectrum.eigenvalues, dtype=np.float64)
-    return spectrum.filter(Z, evaluate(response, lam))
+    return spectrum.filter(Z, evaluate(response, to_numpy(float64(spectrum.eigenvalues))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +138,7 @@ def chebyshev_filter(
         series = Series(theta, span, bound)
         alone = _alone(response, series, count)
         return ChebyshevFilter(
-            series, bound + _rounding(parts.affinity, engine, series),
+            series, bound + _rounding(parts.affinity, engine, series, response),
             engine.eigenvalues, parts.affinity, engine, gains, alone,
         )  # fmt: skip
 
@@ -171,8 +167,9 @@ def _span(
     lo, hi = (float(v) for v in interval)
     if engine.affinity.nonnegative and lo <= 0 and hi >= 2:
         return lo, hi
-    low, high = engine.ends
-    if lo > low + 1e-9 or hi < high - 1e-9:
+    low, high = engine.reached
+    slack = 1e-6 * (hi - lo)
+    if lo > low + slack or hi < high - slack:
         raise InputError(
             f"interval={interval!r} does not cover the spectrum, which reaches from {low:.6g} to "
             f"{high:.6g}; a Chebyshev series explodes outside its interval: widen it"
@@ -180,19 +177,21 @@ def _span(
     return lo, hi
 
 
-def _rest(parts: Decompositions, count: int) -> Spectrum_:
+def _rest(parts: Decompositions, count: int) -> Distribution:
     """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
     spectrum = parts.spectrum
     isolated = parts.affinity.isolated
-    drop = count + (int(np.asarray(isolated).sum()) if count and isolated is not None else 0)
+    drop = count + (int(constant(isolated).sum()) if count and isolated is not None else 0)
     left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
     left = np.minimum(left, spectrum.multiplicities)
     keep = left > 0
-    return Spectrum_(np.asarray(spectrum.eigenvalues, dtype=np.float64)[keep], left[keep])
+    return Distribution(constant(float64(spectrum.eigenvalues))[keep], left[keep])
 
 
 @dataclass(frozen=True)
-class Spectrum_:
+class Distribution:
+    """Eigenvalues and their multiplicities, without vectors."""
+
     eigenvalues: np.ndarray
     multiplicities: np.ndarray
 
@@ -205,7 +204,12 @@ def _alone(response: Any, series: Series, count: int) -> float:
 
 
 def _better_on_average(target: Target, theta: np.ndarray, engine: Deflated) -> np.ndarray:
-    """The band's interpolant or that of [0, 2], whichever errs less over the graph's own density."""
+    """The band's interpolant, unless that of [0, 2] does about as well over the graph's density.
+
+    The sup norm over the band says little of a bulk of modes at λ = 1, where the other interpolant
+    may happen to have a node. Asking for a factor of 2 makes deflation never worse than the plain
+    interval: the same polynomial with the constant mode made exact cannot be.
+    """
     whole = Target(target.response, WHOLE)
     k = len(theta)
     plain = Series(interpolation_coefficients(whole.on(nodes(k))), WHOLE)
@@ -217,7 +221,7 @@ def _better_on_average(target: Target, theta: np.ndarray, engine: Deflated) -> n
     def mean_error(candidate: np.ndarray) -> float:
         return float(shares @ (Series(candidate, target.interval)(lam) - truth) ** 2)
 
-    return other if mean_error(other) < mean_error(theta) else theta
+    return theta if 4 * mean_error(theta) <= mean_error(other) else other
 
 
 def _on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count: int) -> float:
@@ -229,13 +233,17 @@ def _on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count
     return spectral_error(target, theta)
 
 
-def _rounding(affinity: Affinity, engine: Deflated | None, series: Series) -> float:
-    """What rounding adds to the error: to every term, and to λ itself."""
+def _rounding(affinity: Affinity, engine: Deflated, series: Series, g: Any) -> float:
+    """What rounding adds to the error: to every term, and through λ itself to g and p."""
     theta = series.coefficients
     lo, hi = series.interval
-    slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
     size = float(np.abs(theta).sum()) * len(theta)
-    growth = (4 + math.log2(affinity.n_nodes)) * (engine.amplification if engine else 1.0)
+    slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
+    if callable(g) and engine.eigenvalues.size:
+        here, near = (np.abs(evaluate(g, engine.eigenvalues + h)) for h in (0.0, 1e-4))
+        size += float(here.max())
+        slope += float(np.abs(here - near).max()) / 1e-4
+    growth = (8 + math.log2(affinity.n_nodes)) * engine.amplification
     return eps(affinity.left) * growth * (size + slope)
 
 
@@ -291,7 +299,7 @@ def _nonsymmetric(
     is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
     bound = certify(theta, resolved) if is_polynomial else math.inf
     series = Series(theta, target.interval, bound)
-    bound += _rounding(parts.affinity, None, series)
+    bound += 64 * eps(parts.affinity.left) * float(np.abs(theta).sum())
     if tol is not None and bound > tol:
         raise NonsymmetricError(
             "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, snl, "

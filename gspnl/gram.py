@@ -10,13 +10,14 @@ because :math:`S^k = B J (GJ)^{k-1} B^T`. Two passes over B for any f; a rank-de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._array import Array, float64, like, namespace, transpose
+from gspnl._array import Array, float64, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
-from gspnl.affinity import Affinity
+from gspnl.affinity import Affinity, scale_rows
 from gspnl.chebyshev import EPS, Series, evaluate, interpolation_coefficients, nodes
 from gspnl.responses import Response
 from gspnl.weights import LowRank
@@ -24,30 +25,48 @@ from gspnl.weights import LowRank
 
 def gram(affinity: Affinity, weights: LowRank) -> Array:
     """G = Bᵀ diag(l r) B, (..., m, m), in float64."""
-    scale = affinity.left if affinity.right is None else affinity.left * affinity.right
-    (total,) = sum_rows(
-        lambda b, s: (float64(transpose(b) @ (b * s)),), weights.factor, scale[..., None]
-    )
-    return total
+    return sweep(affinity, weights, weights.factor[..., :0])[0]
+
+
+def sweep(affinity: Affinity, weights: LowRank, Z: Array) -> tuple[Array, Array]:
+    """G, and Bᵀ diag(r) Z, in one pass over B; both in float64."""
+    right = affinity.right
+    both = affinity.left if right is None else affinity.left * right
+    columns = [weights.factor, both[..., None], Z] + ([] if right is None else [right[..., None]])
+
+    def block(b: Array, s: Array, z: Array, r: Array | None = None) -> tuple[Array, Array]:
+        wide = transpose(b)
+        return float64(wide @ (b * s)), float64(wide @ (z if r is None else r * z))
+
+    G, heads = sum_rows(block, *columns)
+    return G, heads
 
 
 def project(affinity: Affinity, weights: LowRank, Z: Array) -> Array:
     """Bᵀ diag(r) Z, (..., m, c)."""
-    if affinity.right is None:
-        return transpose(weights.factor) @ Z
-    (total,) = sum_rows(
-        lambda b, r, z: (transpose(b) @ (r * z),), weights.factor, affinity.right[..., None], Z
-    )
-    return total
+    return transpose(weights.factor) @ scale_rows(affinity.right, Z)
 
 
 def expand(
-    affinity: Affinity, weights: LowRank, constant: float, alone: float, core: Array, Z: Array
+    affinity: Affinity,
+    weights: LowRank,
+    middle: float,
+    alone: float,
+    core: Array,
+    Z: Array,
+    heads: Array | None = None,
 ) -> Array:
-    """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes."""
-    small = like(core @ float64(project(affinity, weights, Z)), Z)
+    """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes.
+
+    ``heads`` is Bᵀ diag(r) Z, where that is known already.
+    """
+    heads = project(affinity, weights, Z) if heads is None else heads
+    small = like(core @ float64(heads), Z)
     out = map_rows(
-        lambda b, l, z: constant * z + l * (b @ small), weights.factor, affinity.left[..., None], Z
+        lambda b, left, z: middle * z + left * (b @ small),
+        weights.factor,
+        affinity.left[..., None],
+        Z,
     )
     if affinity.isolated is None:
         return out
@@ -88,37 +107,52 @@ def exact_core(small: SmallCore, response: Response) -> Array | None:
     :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
     the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
     """
-    mu = np.asarray(small.values)
-    expansion = _local(response, float(np.abs(mu).max(initial=1.0)))
-    if expansion is None:
+    mu = to_numpy(small.values)
+    *at_mu, f0 = evaluate(response, 1 - np.append(mu, 0.0))
+    local = _local(response, float(np.abs(at_mu).max(initial=abs(f0))), f0)
+    if local is None:
         return None
-    radius, f0, p0, series = expansion
-    inside = np.abs(mu) <= radius
+    inside = np.abs(mu) <= local.radius
     safe = np.where(inside, 1.0, mu)
     values = np.where(
         inside,
-        npcheb.chebval(np.where(inside, mu, 0.0) / radius, series),
-        ((evaluate(response, 1 - safe) - f0) / safe - p0) / safe,
+        npcheb.chebval(np.where(inside, mu, 0.0) / local.radius, local.series),
+        ((np.array(at_mu) - f0) / safe - local.p0) / safe,
     )
     tall = small.core @ small.root @ small.vectors
-    return p0 * small.core + (tall * like(values, tall)[..., None, :]) @ transpose(tall)
+    return local.p0 * small.core + (tall * like(values, tall)[..., None, :]) @ transpose(tall)
 
 
-def _local(response: Response, reach: float) -> tuple[float, float, float, np.ndarray] | None:
-    """(radius, f(0), p(0), Chebyshev series of p₁ in x / radius), or None where f is not smooth."""
+@dataclass(frozen=True, eq=False)
+class Local:
+    """f near μ = 0: f(0), p(0), and p₁ as a Chebyshev series in x / radius."""
+
+    radius: float
+    f0: float
+    p0: float
+    series: np.ndarray
+
+
+SAMPLES = 32
+
+
+@cache
+def _divided() -> np.ndarray:
+    """The matrix that takes Chebyshev coefficients of q to those of (q − q(0))/x."""
+    rows = [npcheb.chebdiv(unit, [0, 1])[0] for unit in np.eye(SAMPLES)]
+    return np.stack([np.pad(row, (0, SAMPLES - len(row))) for row in rows], axis=1)
+
+
+def _local(response: Response, scale: float, f0: float) -> Local | None:
+    """The expansion of f over the widest radius that resolves it; None where f is not smooth."""
     jumps = getattr(response, "jumps", ())
-    scale = float(np.abs(evaluate(response, 1 - np.linspace(-reach, reach, 33))).max())
-    f0 = float(evaluate(response, np.ones(1))[0])
     for radius in (0.5, 0.1, 0.02, 0.004, 0.0008):
         if any(abs(jump - 1) <= radius for jump in jumps):
             continue
-        c = interpolation_coefficients(evaluate(response, 1 - radius * nodes(32)))
+        c = interpolation_coefficients(evaluate(response, 1 - radius * nodes(SAMPLES)))
         if np.abs(c[-6:]).max() <= 16 * EPS * max(scale, float(np.abs(c).max())):
-            p, _ = npcheb.chebdiv(c, [0, 1])
-            p = p / radius
-            p0 = float(npcheb.chebval(0.0, p))
-            p1, _ = npcheb.chebdiv(p, [0, 1])
-            return radius, f0, p0, p1 / radius
+            p = _divided() @ c / radius
+            return Local(radius, f0, float(npcheb.chebval(0.0, p)), _divided() @ p / radius)
     return None
 
 
@@ -134,12 +168,12 @@ def polynomial_core(G: Array, J: Array, series: Series) -> tuple[Array, float]:
     theta = [float(v) for v in series.coefficients]
     eye = like(np.eye(G.shape[-1]), G)
     step = alpha * eye - beta * (G @ J)
-    total, constant = xp.zeros_like(step), theta[0]
+    total, middle = xp.zeros_like(step), theta[0]
     old, new = xp.zeros_like(step), -beta * eye
     t_old, t_new = 1.0, alpha
     for k in range(1, len(theta)):
         total = total + theta[k] * new
-        constant += theta[k] * t_new
+        middle += theta[k] * t_new
         old, new = new, 2 * (step @ new - (beta * t_new) * eye) - old
         t_old, t_new = t_new, 2 * alpha * t_new - t_old
-    return J @ total, constant
+    return J @ total, middle

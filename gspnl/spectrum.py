@@ -134,7 +134,9 @@ class Spectrum:
         Z : array of shape (..., N, c)
         omega : array of shape (m,)
         """
-        values = np.asarray(to_numpy(np.asarray(omega)), dtype=np.float64)
+        values = np.asarray(
+            omega if isinstance(omega, (list, tuple)) else to_numpy(omega), np.float64
+        )
         if values.shape != tuple(self.eigenvalues.shape):
             raise InputError(
                 f"omega has shape {values.shape}; this spectrum has {self.eigenvalues.shape[0]} "
@@ -151,7 +153,8 @@ class Spectrum:
 
     @cached_property
     def _isolated(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.n_nodes), self._live)
+        live = np.arange(self.n_nodes) if self._live is None else self._live
+        return np.setdiff1d(np.arange(self.n_nodes), live)
 
     @cached_property
     def _reflection(self) -> Reflection:
@@ -248,21 +251,15 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     mu, W = xp.flip(mu), xp.flip(W, axis=-1)
     # What rounding leaves of a zero eigenvalue grows with ‖R‖².
     norm = float(xp.linalg.matrix_norm(R, ord="fro")) ** 2
-    keep = np.abs(constant(mu)) > 4 * len(mu) * eps(mu) * max(norm, 1.0)
-    chosen = xp.asarray(np.nonzero(keep)[0])
-    mu, W = xp.take(mu, chosen), xp.take(W, chosen, axis=1)
-    vectors = Q @ W
-    split = int((constant(mu) > 0).sum())
-    lam = 1 - mu
-    pieces, counts = [lam[:split]], [1] * split
-    if n > len(keep[keep]):
-        pieces.append(xp.ones_like(affinity.left[:1]))
-        counts.append(n - len(keep[keep]))
-    pieces.append(lam[split:])
-    counts += [1] * (lam.shape[0] - split)
-    if live is not None:
-        pieces.insert(0, xp.zeros_like(affinity.left[:1]))
-        counts.insert(0, affinity.n_nodes - n)
+    values = constant(mu)
+    kept = np.nonzero(np.abs(values) > 4 * len(values) * eps(mu) * max(norm, 1.0))[0]
+    chosen = xp.asarray(kept)
+    lam, vectors = 1 - xp.take(mu, chosen), Q @ xp.take(W, chosen, axis=1)
+    split = int((values[kept] > 0).sum())
+    alone, at_one = affinity.n_nodes - n, n - len(kept)
+    unit = xp.ones_like(lam[:1])
+    counts = [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+    pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
     eigenvalues = _clip(xp.concat(pieces), affinity)
     return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
 

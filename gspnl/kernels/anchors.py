@@ -58,7 +58,8 @@ class Anchors(Kernel):
         """Place the anchors on X (..., N, C), graph by graph, and weigh them."""
         xp = namespace(X)
         batch = X.shape[:-2]
-        placed = [place(constant(X[i]), self.anchors, self.seed) for i in np.ndindex(*batch)]
+        values = constant(X)
+        placed = [place(values[i], self.anchors, self.seed) for i in np.ndindex(*batch)]
         points = np.stack([p for p, _ in placed]).reshape(*batch, self.anchors, X.shape[-1])
         sigmas = np.reshape([self.sigma or s for _, s in placed], (*batch, 1, 1))
         ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._array import Array, like, namespace, transpose
+from gspnl._array import Array, constant, like, namespace, transpose
 from gspnl._rows import map_rows
 from gspnl.errors import InputError
 from gspnl.kernels import Kernel
 from gspnl.weights.base import STORAGES, Storage, Weights
 from gspnl.weights.hollow import Hollow
+
+SAMPLE = 256  # nodes from which the balance of Φ and Ψ is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +77,31 @@ def build_lowrank(
             "none; use storage='dense', or kernel='dot', 'cosine' or 'anchors'"
         )
     xp = namespace(X)
+    paired = embed is not None and embed[0] is not embed[1]
+    balance = _balance(*kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)) if paired else 1.0
 
     def block(x: Array) -> Array:
         phi, psi = kernel.embed(x, embed)
-        return phi if psi is phi else xp.concat([phi, psi], axis=-1)
+        if balance != 1.0:
+            phi, psi = phi * balance, psi / balance
+        return xp.concat([phi, psi], axis=-1) if paired else phi
 
     factor = map_rows(block, X)
-    paired = embed is not None and embed[0] is not embed[1]
-    core = np.eye(factor.shape[-1] // (2 if paired else 1))
-    if paired:
-        core = np.kron([[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]], core)
+    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
+    core = np.kron(pattern, np.eye(factor.shape[-1] // len(pattern)))
     weights = LowRank(factor, like(core, factor))
     return weights if self_loops else Hollow(weights, weights.diagonal())
+
+
+def _balance(phi: Array, psi: Array) -> float:
+    """A power of 2, c, that makes cΦ and Ψ/c alike in size.
+
+    W does not see it; the rounding of G = BᵀB grows with the larger of the two.
+    """
+    first, second = (float(np.abs(constant(part)).max()) for part in (phi, psi))
+    if not (0 < first < math.inf and 0 < second < math.inf):
+        return 1.0
+    return 2.0 ** round(math.log2(second / first) / 2)
 
 
 STORAGES.register("lowrank")(Storage(build_lowrank, supports=lambda kernel: kernel.bilinear))

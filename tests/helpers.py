@@ -1,0 +1,95 @@
+"""Plain dense formulas: what every fast path is tested against. Nothing here imports gspnl."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+import scipy.spatial
+
+MAPS = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "elu1": lambda x: np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))),
+    "square": lambda x: x**2,
+    "exp": np.exp,
+}
+
+
+def affinity(kernel, X, embed=None, **options):
+    """M, entry by entry as MATH.md writes it, in float64."""
+    X = np.asarray(X, dtype=np.float64)
+    n = len(X)
+    phi, psi = (X, X) if embed is None else (X @ embed[0], X @ embed[1])
+    M = np.empty((n, n))
+    if kernel == "anchors":
+        c, sigma = np.asarray(options["points"], dtype=np.float64), options["sigma"]
+        Z = np.exp(-(scipy.spatial.distance.cdist(X, c) ** 2) / (2 * sigma**2))
+        Z /= Z.sum(1, keepdims=True)
+        return Z @ np.diag(1 / Z.sum(0)) @ Z.T
+    for i in range(n):
+        if kernel == "dot":
+            h = MAPS[options.get("feature_map", "relu")]
+            M[i] = (h(phi[i]) * h(psi)).sum(-1)
+        elif kernel == "gaussian":
+            M[i] = np.exp((X[i] * X).sum(-1))
+        elif kernel == "embedded_gaussian":
+            M[i] = np.exp((phi[i] * psi).sum(-1) / options.get("temperature", 1.0))
+        elif kernel == "rbf":
+            M[i] = np.exp(-((X[i] - X) ** 2).sum(-1) / (2 * options.get("sigma", 1.0) ** 2))
+        elif kernel == "cosine":
+            norms = np.linalg.norm(X, axis=-1)
+            scale = norms[i] * norms
+            cosine = np.where(scale > 0, (X[i] * X).sum(-1) / np.where(scale > 0, scale, 1), 0)
+            M[i] = (1 + cosine) / 2
+        elif kernel == "concatenation":
+            M[i] = np.maximum(phi[i] + psi, 0)
+        else:
+            raise AssertionError(f"the oracle knows no kernel {kernel!r}; write its formula here")
+    return M
+
+
+def weights(M, normalization, self_loops=True):
+    """W of an affinity M."""
+    W = M if normalization == "softmax" else (M + M.T) / 2
+    return W if self_loops else W - np.diag(np.diag(W))
+
+
+def normalized(W, normalization):
+    """(A, T): the normalised affinity and the diagonal of the change to its symmetric core."""
+    d = W.sum(1)
+    live = d > 0
+    safe = np.where(live, d, 1.0)
+    if normalization in ("random_walk", "softmax"):
+        left, right = live / safe, np.ones_like(d)
+    elif normalization == "symmetric":
+        left = right = live / np.sqrt(safe)
+    else:
+        s = live / np.sqrt(safe)
+        while np.abs(s * (W @ s) - live).max() > 1e-14:  # Newton: s∘(W s) = 1
+            step = np.linalg.solve(np.diag(W @ s + ~live) + s[:, None] * W, s * (W @ s) - live)
+            s = s - step
+        left = right = s
+    A = left[:, None] * W * right + np.diag((~live).astype(float))
+    change = np.sqrt(np.where(live, left / np.where(live, right, 1.0), 1.0))
+    return A, change
+
+
+def eigen(A, change):
+    """(λ ascending, U, U⁻¹) of L = I − A through the symmetric core."""
+    S = A / change[:, None] * change
+    lam, V = scipy.linalg.eigh(np.eye(len(A)) - (S + S.T) / 2)
+    return lam, change[:, None] * V, V.T / change
+
+
+def dense_filter(A, change, g, Z):
+    """U g(Λ) U⁻¹ Z."""
+    lam, U, inverse = eigen(A, change)
+    return U @ (g(lam)[:, None] * (inverse @ Z))
+
+
+def relative(value, truth):
+    """Largest error, relative to the largest entry of the truth."""
+    value, truth = np.asarray(value, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    assert value.shape == truth.shape, (value.shape, truth.shape)
+    return np.abs(value - truth).max() / np.abs(truth).max()

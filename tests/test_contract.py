@@ -1,0 +1,243 @@
+"""Every kernel × normalisation × storage against plain dense formulas, through the registries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+from helpers import affinity, dense_filter, eigen, normalized, relative, weights
+
+import gspnl
+from gspnl.kernels import FEATURE_MAPS, KERNELS
+from gspnl.normalization import NORMALIZATIONS
+from gspnl.weights import STORAGES
+
+N, C, R = 200, 5, 4
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
+
+
+def features(kernel, dtype=np.float64, zeros=False, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((N, C)) * (0.6 if kernel in ("gaussian", "embedded_gaussian") else 1)
+    if zeros:  # nodes whose degree is 0: φ = ψ = 0 after the relu, or a + b below 0 for all
+        X[[3, 77, 150]] = 0.0 if kernel == "dot" else -40.0
+    return X.astype(dtype)
+
+
+def embeddings(kernel, dtype=np.float64, zeros=False, seed=1):
+    rng = np.random.default_rng(seed)
+    if kernel == "concatenation":
+        pair = np.abs(rng.standard_normal((2, C))) if zeros else rng.standard_normal((2, C))
+    else:
+        pair = rng.standard_normal((2, C, R)) / 2
+    return tuple(w.astype(dtype) for w in pair)
+
+
+def cases():
+    """(kernel, options, embedded) of every registered kernel."""
+    for name in KERNELS:
+        kind = KERNELS[name].embedding
+        if name == "dot":
+            for feature_map in FEATURE_MAPS:
+                if feature_map != "identity":  # raw products: see test_bad_input
+                    yield name, {"feature_map": feature_map}, True
+            yield name, {}, False
+        elif name == "rbf":
+            yield name, {"sigma": 1.7}, False
+        elif name == "embedded_gaussian":
+            yield name, {"temperature": 1.3}, True
+            yield name, {}, False
+        elif name == "anchors":
+            yield name, {"anchors": 12, "seed": 3}, False
+            yield name, {"anchors": 5, "sigma": 0.8}, False
+        else:
+            yield name, {}, kind != "none"
+
+
+CASES = [
+    pytest.param(k, o, e, s, n, id=f"{k}-{'-'.join(map(str, o.values()))}-{e}-{s}-{n}")
+    for k, o, e in cases()
+    for s in STORAGES
+    if STORAGES[s].supports(KERNELS[k](**o))
+    for n in NORMALIZATIONS
+]
+
+
+def build(kernel, options, embedded, storage, normalization, dtype=np.float64, **more):
+    """(graph, A, T) of the case, A by the plain formula."""
+    zeros = more.pop("zeros", False)
+    X = features(kernel, dtype, zeros)
+    embed = embeddings(kernel, dtype, zeros) if embedded else None
+    graph = gspnl.feature_graph(
+        X, kernel, embed, normalization=normalization, storage=storage, **options, **more
+    )
+    oracle = dict(options)
+    if kernel == "anchors":
+        oracle = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+    wide = None if embed is None else tuple(w.astype(np.float64) for w in embed)
+    W = weights(affinity(kernel, X, wide, **oracle), normalization, more.get("self_loops", True))
+    return graph, W, *normalized(W, normalization)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
+def test_every_graph_is_its_dense_formula(kernel, options, embedded, storage, normalization, dtype):
+    graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
+    tolerance = TOLERANCE[dtype]
+    Z = np.random.default_rng(2).standard_normal((N, 3)).astype(dtype)
+    for value, truth in [
+        (graph.degrees, W.sum(1)),
+        (graph.apply(Z), A @ Z),
+        (graph @ Z, A @ Z),
+        (graph.laplacian(Z), Z - A @ Z),
+        (graph.dense(), A),
+        (graph.rows([7, -1]), A[[7, -1]]),
+        (graph.rows(5), A[5]),
+    ]:
+        assert np.asarray(value).dtype == dtype
+        assert relative(value, truth) < tolerance
+    if normalization == "softmax":
+        return
+    lam, U, inverse = eigen(A, change)
+    spectrum = graph.spectrum()
+    every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
+    assert np.abs(every - lam).max() < tolerance
+    assert relative(spectrum.igft(spectrum.gft(Z)), Z) < tolerance
+    coefficients = spectrum.gft(Z)
+    for k in (1, 2):  # Parseval, and the moments Zᵀ T⁻² Lᵏ Z that only the right basis gives
+        weighted = (every**k)[:, None] * coefficients
+        truth = (Z / change[:, None]).T @ (np.linalg.matrix_power(np.eye(N) - A, k) @ Z
+                                           / change[:, None])  # fmt: skip
+        assert (
+            np.abs(coefficients.T @ weighted - truth).max() < tolerance * np.abs(truth).max() * 10
+        )
+    top = spectrum.modes(4)
+    assert np.abs(top - A @ top - every[:4] * top).max() < tolerance
+    assert relative((top / change[:, None]).T @ (top / change[:, None]), np.eye(4)) < tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
+def test_every_filter_is_its_dense_formula(
+    kernel, options, embedded, storage, normalization, dtype
+):
+    graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
+    tolerance = TOLERANCE[dtype]
+    Z = np.random.default_rng(2).standard_normal((N, 3)).astype(dtype)
+    L = np.eye(N) - A
+    snl = gspnl.responses.snl(0.3, 0.7)
+    assert relative(graph.filter(Z, snl, order=1), 0.3 * Z + 0.7 * A @ Z) < tolerance
+    if normalization == "softmax":
+        return
+    heat = graph.filter(Z, gspnl.responses.heat(3.0))
+    assert heat.dtype == dtype
+    assert relative(heat, scipy.linalg.expm(-3 * L) @ Z) < tolerance
+    smooth = graph.filter(Z, gspnl.responses.tikhonov(50.0))
+    assert relative(smooth, np.linalg.solve(np.eye(N) + 50 * L, Z)) < tolerance
+    lam, U, inverse = eigen(A, change)
+    isolated = int((W.sum(1) == 0).sum())
+    for deflate in (False, True, 2):
+        plan = graph.chebyshev(gspnl.responses.tikhonov(5.0), order=4, deflate=deflate)
+        # The polynomial's values, but the response itself on deflated modes and isolated nodes.
+        gains = plan.series(lam)
+        first = isolated + int(deflate) if deflate else 0
+        gains[:first] = 1 / (1 + 5 * lam[:first])
+        value = graph.filter(Z, gspnl.responses.tikhonov(5.0), order=4, deflate=deflate)
+        assert relative(value, U @ (gains[:, None] * (inverse @ Z))) < tolerance
+        assert np.abs(plan.deflated - lam[first - int(deflate) : first]).max(initial=0) < tolerance
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize(
+    ("kernel", "storage", "embedded"),
+    [
+        ("dot", "dense", True),
+        ("dot", "lowrank", True),
+        ("dot", "lowrank", False),
+        ("concatenation", "dense", True),
+    ],
+)
+def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
+    if kernel == "concatenation" and normalization == "bistochastic":
+        pytest.skip("this pattern of zeros allows no bistochastic scaling: see test_bad_input")
+    graph, W, A, change = build(kernel, {}, embedded, storage, normalization, zeros=True)
+    assert (W.sum(1) == 0).sum() >= 3
+    assert (graph.degrees[[3, 77, 150]] == 0).all()
+    Z = np.random.default_rng(2).standard_normal((N, 3))
+    assert relative(graph.apply(Z), A @ Z) < 1e-10
+    assert relative(graph.dense(), A) < 1e-10
+    spectrum = graph.spectrum()
+    every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
+    lam, U, inverse = eigen(A, change)
+    assert np.abs(every - lam).max() < 1e-10
+    assert relative(spectrum.igft(spectrum.gft(Z)), Z) < 1e-10
+    modes = spectrum.modes(6)
+    assert np.abs(modes - A @ modes - every[:6] * modes).max() < 1e-10
+    truth = scipy.linalg.expm(-2 * (np.eye(N) - A)) @ Z
+    assert relative(graph.filter(Z, gspnl.responses.heat(2.0)), truth) < 1e-10
+    assert relative(graph.filter(Z, gspnl.responses.heat(2.0), order=30), truth) < 1e-10
+    plan = graph.chebyshev(gspnl.responses.heat(2.0), order=3, deflate=False)
+    value = graph.filter(Z, gspnl.responses.heat(2.0), order=3, deflate=False)
+    assert relative(value, dense_filter(A, change, plan.series, Z)) < 1e-10
+
+
+@pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
+@pytest.mark.parametrize(
+    ("kernel", "storage"),
+    [("rbf", "dense"), ("dot", "dense"), ("dot", "lowrank"), ("cosine", "lowrank")],
+)
+def test_without_self_loops(kernel, storage, normalization):
+    if normalization == "bistochastic":
+        pytest.skip("a zero diagonal has its own test of Sinkhorn's convergence")
+    graph, W, A, change = build(kernel, {}, False, storage, normalization, self_loops=False)
+    Z = np.random.default_rng(2).standard_normal((N, 3))
+    assert np.abs(np.diag(W)).max() == 0
+    assert relative(graph.degrees, W.sum(1)) < 1e-10
+    assert relative(graph.apply(Z), A @ Z) < 1e-10
+    assert relative(graph.rows([0, 9]), A[[0, 9]]) < 1e-10
+    if normalization != "softmax":
+        g = gspnl.responses.heat(1.0)
+        truth = scipy.linalg.expm(-(np.eye(N) - A)) @ Z
+        assert relative(graph.filter(Z, g, order=30), truth) < 1e-10
+
+
+@pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_a_batch_is_its_items(kernel, normalization):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((2, 3, 50, C)) * 0.7
+    if kernel == "dot":
+        X[0, 1, [4, 9]] = -1  # isolated nodes in one item only
+    embed = embeddings(kernel) if kernel == "concatenation" else None
+    Z = rng.standard_normal((2, 3, 50, 2))
+    graph = gspnl.feature_graph(X, kernel, embed, normalization=normalization)
+    heat = gspnl.responses.heat(1.5)
+    assert graph.shape == (2, 3, 50, 50)
+    for i, j in np.ndindex(2, 3):
+        one = gspnl.feature_graph(X[i, j], kernel, embed, normalization=normalization,
+                                  storage=graph.storage)  # fmt: skip
+        assert relative(graph.degrees[i, j], one.degrees) < 1e-12
+        assert relative(graph.apply(Z)[i, j], one.apply(Z[i, j])) < 1e-12
+        assert relative(graph.dense()[i, j], one.dense()) < 1e-12
+        assert (
+            relative(graph.filter(Z, heat, order=1)[i, j], one.filter(Z[i, j], heat, order=1))
+            < 1e-12
+        )
+        if normalization != "softmax":
+            assert relative(graph.filter(Z, heat)[i, j], one.filter(Z[i, j], heat)) < 1e-12
+            assert (
+                relative(graph.filter(Z, heat, order=3)[i, j], one.filter(Z[i, j], heat, order=3))
+                < 1e-10
+            )
+            ours, its = graph[i, j].spectrum(), one.spectrum()
+            assert np.abs(ours.eigenvalues - its.eigenvalues).max() < 1e-12
+            assert relative(ours.igft(ours.gft(Z[i, j])), Z[i, j]) < 1e-12
+
+
+def test_one_signal_keeps_its_rank():
+    graph = gspnl.feature_graph(features("dot"))
+    z = np.random.default_rng(0).standard_normal(N)
+    assert graph.apply(z).shape == (N,)
+    assert np.array_equal(graph.apply(z), graph.apply(z[:, None])[:, 0])
+    stack = np.random.default_rng(0).standard_normal((2, 3, N, 4))
+    assert graph.filter(stack, gspnl.responses.heat(1.0)).shape == stack.shape
