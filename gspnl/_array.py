@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import array_api_compat as compat
+import array_api_compat.numpy as compat_numpy
 import numpy as np
 
 from gspnl.errors import GspnlError, InputError, SizeError
@@ -16,6 +17,8 @@ Array = Any  # an array of any conforming library
 
 def namespace(*arrays: Array) -> Any:
     """Return the array API namespace that the arrays share."""
+    if all(type(a) is np.ndarray for a in arrays):  # the common case, at a tenth of the price
+        return compat_numpy
     return compat.array_namespace(*arrays)
 
 
@@ -125,7 +128,7 @@ def available_memory() -> int | None:
 
 
 def check_fits(shape: tuple[int, ...], x: Array, what: str, instead: str, copies: int = 1) -> None:
-    """Raise SizeError, before anything is allocated, if ``copies`` arrays of ``shape`` do not fit."""
+    """Raise SizeError, before allocating, if ``copies`` arrays of ``shape`` do not fit."""
     itemsize = 8 if x.dtype == namespace(x).float64 else 4
     size = copies * itemsize
     for n in shape:

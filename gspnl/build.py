@@ -26,7 +26,8 @@ def feature_graph(
 ) -> FeatureGraph:
     r"""Build the fully-connected graph of a set of features.
 
-    :math:`W = ½(M + M^T)`, :math:`M_{ij} = f(x_i, x_j)`, :math:`d = W 1`, :math:`A = diag(l)\,W\,diag(r)`.
+    :math:`W = ½(M + M^T)` with :math:`M_{ij} = f(x_i, x_j)`, :math:`d = W 1`, and
+    :math:`A = diag(l)\,W\,diag(r)`.
 
     Parameters
     ----------
@@ -138,22 +139,23 @@ def _check_degrees(degrees: Array, kernel: Kernel, weights: Weights) -> None:
     """Raise where 1/d has no meaning."""
     d = constant(degrees)
     name = f"kernel={type(kernel).__name__.lower()!r}"
-    if not (abs(d) < float("inf")).all():
+    finite = np.isfinite(d)
+    if not finite.all():
         raise DegreeError(
-            f"{name} overflowed {d.dtype}: {int((~(abs(d) < float('inf'))).sum())} of {d.size} degrees "
-            "are not finite; scale the features down, raise temperature= or sigma=, or use float64"
+            f"{name} overflowed {d.dtype}: {int((~finite).sum())} of {d.size} degrees are not "
+            "finite; scale the features down, raise temperature= or sigma=, or use float64"
         )
     bad = int((d <= 0).sum()) if not kernel.nonnegative else int((d < 0).sum())
     if bad:
         raise DegreeError(
-            f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is undefined; "
-            f"pass feature_map= one of {_maps()}"
+            f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "
+            f"undefined; pass feature_map= one of {_maps()}"
         )
     smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
     if ((d > 0) & (d < smallest)).any():
         raise DegreeError(
-            f"{name} gave degrees below {smallest:.1e}, where {d.dtype} loses its digits; scale the "
-            "features up, or use float64"
+            f"{name} gave degrees below {smallest:.1e}, where {d.dtype} loses its digits; scale "
+            "the features up, or use float64"
         )
 
 

@@ -83,7 +83,8 @@ class Target:
     def _callable(self) -> Response:
         if self.response is None:
             raise InputError(
-                "values ω on a spectrum determine no polynomial elsewhere; use method='least_squares'"
+                "values ω on a spectrum determine no polynomial elsewhere; use "
+                "method='least_squares'"
             )
         return self.response
 
@@ -196,8 +197,8 @@ def fit(
     Parameters
     ----------
     response : callable, or array of shape (m,)
-        g(λ), elementwise; or the paper's free Ω: one value per eigenvalue of ``spectrum``, which goes
-        with ``method="least_squares"``.
+        g(λ), elementwise; or the paper's free Ω: one value per eigenvalue of ``spectrum``, which
+        goes with ``method="least_squares"``.
     order : int
         K ≥ 0.
     interval : (float, float)
@@ -221,12 +222,14 @@ def fit(
     Notes
     -----
     With q = g_resolved − p, a polynomial, sup|q| is bounded by its values on a fine Chebyshev grid
-    [1]_; the rounding of the resolved expansion is added. A response that does not resolve (an ideal
-    low pass that jumps inside the interval) has no finite certificate there: ``error_bound`` is inf.
+    [1]_; the rounding of the resolved expansion is added. A response that does not resolve (an
+    ideal low pass that jumps inside the interval) has no finite certificate there:
+    ``error_bound`` is inf.
 
     References
     ----------
-    .. [1] H. Ehlich and K. Zeller, Schwankung von Polynomen zwischen Gitterpunkten, Math. Z. 86, 1964.
+    .. [1] H. Ehlich and K. Zeller, Schwankung von Polynomen zwischen Gitterpunkten,
+       Mathematische Zeitschrift 86, 1964.
 
     Examples
     --------

@@ -23,7 +23,8 @@ class Comparison:
     ----------
     orders : array of int of shape (m,)
     errors : array of shape (m,)
-        Measured ‖T⁻¹(exact − Chebyshev)‖ / ‖T⁻¹ Z‖ (Frobenius): for random_walk the D-weighted norm.
+        Measured ‖T⁻¹(exact − Chebyshev)‖ / ‖T⁻¹ Z‖ (Frobenius): for random_walk the D-weighted
+        norm.
     bounds : array of shape (m,)
         The certificate of each, rounding included; inf where there is none.
     seconds : array of shape (m,)
@@ -81,7 +82,8 @@ def compare(
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).standard_normal((500, 4))
-    >>> table = gspnl.compare(gspnl.feature_graph(X), X, gspnl.responses.heat(2.0), orders=[1, 4, 8])
+    >>> graph = gspnl.feature_graph(X)
+    >>> table = gspnl.compare(graph, X, gspnl.responses.heat(2.0), orders=[1, 4, 8])
     >>> bool((table.errors <= table.bounds).all())
     True
     """

@@ -37,7 +37,7 @@ class Decompositions:
         return self.spectrum if cheap or "spectrum" in self.__dict__ else None
 
     def small(self, weights: LowRank, Z: Array) -> tuple[SmallCore, Array]:
-        """The Gram picture of a low-rank graph, kept, and Bᵀ diag(r) Z, in one pass over the data."""
+        """The Gram picture of a low-rank graph, kept, and Bᵀ diag(r) Z, in one pass over B."""
         if self._small is not None:
             return self._small, project(self.affinity, weights, Z)
         G, heads = sweep(self.affinity, weights, Z)

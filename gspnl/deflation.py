@@ -142,7 +142,7 @@ class OnePass(Deflated):
 
 @dataclass(frozen=True, eq=False)
 class Recurrence(Deflated):
-    """Any storage: the three-term recurrence on S, its deflated modes projected out at every step."""
+    """Any storage: three terms on S, the deflated modes projected out at every step."""
 
     affinity: Affinity
     modes: Array  # V, (N, m), orthonormal modes of S
@@ -193,8 +193,8 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
         )
         if ritz.residuals[-1] > 2 * tolerance:
             raise ConvergenceError(
-                f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from the "
-                f"rest after {MODE_STEPS} Lanczos steps; deflate fewer modes"
+                f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from "
+                f"the rest after {MODE_STEPS} Lanczos steps; deflate fewer modes"
             )
         top = _off(modes, ritz.top)
         modes = xp.concat([modes, top / xp.sqrt(xp.sum(top * top))], axis=-1)

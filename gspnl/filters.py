@@ -60,8 +60,8 @@ class ChebyshevFilter:
     series : Series
         p, over the band of λ left after deflation.
     error_bound : float
-        Certified bound of :math:`\|T^{-1}(g(L) - F)Z\| / \|T^{-1} Z\|`, rounding included; inf where
-        there is none.
+        Certified bound of :math:`\|T^{-1}(g(L) - F)Z\| / \|T^{-1} Z\|`, rounding included; inf
+        where there is none.
     deflated : array of shape (m,)
         λ of the modes that are filtered exactly.
     """
@@ -302,7 +302,7 @@ def _nonsymmetric(
     bound += 64 * eps(parts.affinity.left) * float(np.abs(theta).sum())
     if tol is not None and bound > tol:
         raise NonsymmetricError(
-            "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, snl, "
-            "gsnl); use normalization='random_walk'"
+            "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, "
+            "snl, gsnl); use normalization='random_walk'"
         )
     return ChebyshevFilter(series, bound, np.zeros(0), parts.affinity, None, np.zeros(0), 0.0)

@@ -2,9 +2,13 @@ r"""Functions of a low-rank graph through its Gram matrix: no QR, no inverse, no
 
 With :math:`W = B J B^T`, :math:`G = B^T diag(lr) B` (m × m) and f(μ) = g(1 − μ),
 
-.. math:: f(A) = f(0) I + diag(l)\, B\, C\, B^T diag(r), \qquad C = J\,p(GJ), \quad p(x) = (f(x) - f(0))/x,
+.. math::
 
-because :math:`S^k = B J (GJ)^{k-1} B^T`. Two passes over B for any f; a rank-deficient B is harmless.
+    f(A) = f(0) I + diag(l)\, B\, C\, B^T diag(r), \quad C = J\,p(GJ), \quad
+    p(x) = (f(x) - f(0))/x,
+
+because :math:`S^k = B J (GJ)^{k-1} B^T`. Two passes over B for any f; a rank-deficient B is
+harmless.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from functools import cache
 
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
+from scipy.linalg.lapack import dpotrf
 
-from gspnl._array import Array, float64, like, namespace, to_numpy, transpose
+from gspnl._array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
 from gspnl.affinity import Affinity, scale_rows
 from gspnl.chebyshev import EPS, Series, evaluate, interpolation_coefficients, nodes
@@ -88,8 +93,7 @@ class SmallCore:
     @classmethod
     def of(cls, G: Array, J: Array) -> SmallCore:
         xp = namespace(G)
-        e, E = xp.linalg.eigh(G)
-        root = E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
+        root = _root(G)
         middle = transpose(root) @ J @ root
         values, vectors = xp.linalg.eigh((middle + transpose(middle)) / 2)
         return cls(J, root, values, vectors)
@@ -99,6 +103,17 @@ class SmallCore:
         return (
             self.core @ self.root @ self.vectors[..., :, columns] / self.values[..., None, columns]
         )
+
+
+def _root(G: Array) -> Array:
+    """F with F Fᵀ = G to rounding: Cholesky, or where G has no full rank its eigenvectors."""
+    if is_numpy(G) and G.ndim == 2:
+        factor, failed = dpotrf(G, lower=True, clean=True)
+        if not failed:
+            return factor
+    xp = namespace(G)
+    e, E = xp.linalg.eigh(G)
+    return E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
 
 
 def exact_core(small: SmallCore, response: Response) -> Array | None:

@@ -17,7 +17,7 @@ from gspnl.spectrum import Spectrum
 
 
 class FeatureGraph:
-    r"""A fully-connected graph of features, with normalised affinity :math:`A = diag(l)\,W\,diag(r)`.
+    r"""A fully-connected graph of features, with :math:`A = diag(l)\,W\,diag(r)`.
 
     Made by :func:`gspnl.feature_graph`; immutable. Spectral parts are computed on demand and kept.
 
@@ -180,8 +180,8 @@ class FeatureGraph:
         method : {"interpolate", "least_squares", "minimax", "jackson"}
             How the series is fitted, see :func:`gspnl.chebyshev.fit`.
         deflate : int or bool, optional
-            How many modes of least λ to filter exactly, beside the series: default the constant mode,
-            which is known in closed form; False for the plain series on [0, 2].
+            How many modes of least λ to filter exactly, beside the series: default the constant
+            mode, which is known in closed form; False for the plain series on [0, 2].
         interval : (float, float), optional
             Of the series; default: the band in which the remaining λ lie, or [0, 2].
         allow_nonsymmetric : bool
@@ -302,7 +302,8 @@ class FeatureGraph:
             )
         if batch and z.ndim > 2 and tuple(z.shape[:-2]) != batch:
             raise InputError(
-                f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; they must agree"
+                f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; "
+                "they must agree"
             )
         check_finite(z, "Z")
         return fn(like(z, self.degrees))
@@ -311,6 +312,6 @@ class FeatureGraph:
     def _exact_options(method: str, deflate: Any, interval: Any, allow: bool) -> None:
         if method != "interpolate" or deflate is not None or interval is not None or allow:
             raise InputError(
-                "method=, deflate=, interval= and allow_nonsymmetric= belong to a Chebyshev filter; "
-                "pass order= or tol= with them"
+                "method=, deflate=, interval= and allow_nonsymmetric= belong to a Chebyshev "
+                "filter; pass order= or tol= with them"
             )

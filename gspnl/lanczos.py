@@ -14,7 +14,7 @@ from gspnl._array import Array, eps, like, namespace, transpose
 class Ritz:
     """Ritz values of one run, ascending, with their residuals and quadrature weights.
 
-    The weights are those of the Gauss quadrature of the spectral density seen from the random start.
+    The weights are those of the Gauss quadrature of the spectral density, seen from the start.
     """
 
     values: np.ndarray

@@ -1,7 +1,7 @@
 r"""Exact eigenpairs of a graph's Laplacian, and the graph Fourier transform.
 
-A = T S T⁻¹ with S symmetric, so U = T V and U⁻¹ = Vᵀ T⁻¹. A low-rank graph has a few explicit modes;
-all others share λ = 1, and that space is carried as a multiplicity and one block reflection.
+A = T S T⁻¹ with S symmetric, so U = T V and U⁻¹ = Vᵀ T⁻¹. A low-rank graph has a few explicit
+modes; all others share λ = 1, and that space is carried as a multiplicity and one block reflection.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from functools import cached_property
 
 import numpy as np
 
-from gspnl._array import Array, check_fits, constant, eps, like, namespace, to_numpy, transpose
+from gspnl._array import (
+    Array,
+    check_fits,
+    constant,
+    eps,
+    like,
+    namespace,
+    ones,
+    to_numpy,
+    transpose,
+)
 from gspnl._rows import map_rows
 from gspnl.affinity import Affinity
 from gspnl.errors import InputError, NonsymmetricError
@@ -25,8 +35,9 @@ class Spectrum:
     Attributes
     ----------
     eigenvalues : array of shape (m,)
-        λ, ascending, in [0, 2] for non-negative weights. Dense: m = N. Low rank: the explicit modes,
-        one entry λ = 1 for the space that A annihilates, and one entry λ = 0 for isolated nodes.
+        λ, ascending, in [0, 2] for non-negative weights. Dense: m = N. Low rank: the explicit
+        modes, one entry λ = 1 for the space that A annihilates, and one entry λ = 0 for isolated
+        nodes.
     multiplicities : array of int of shape (m,)
         How many modes each entry stands for; they sum to N.
 
@@ -149,7 +160,8 @@ class Spectrum:
 
     def __repr__(self) -> str:
         lam = constant(self.eigenvalues)
-        return f"Spectrum({self.n_nodes} nodes, {len(lam)} entries, λ in [{lam[0]:.4g}, {lam[-1]:.4g}])"
+        span = f"[{lam[0]:.4g}, {lam[-1]:.4g}]"
+        return f"Spectrum({self.n_nodes} nodes, {len(lam)} entries, λ in {span})"
 
     @cached_property
     def _isolated(self) -> np.ndarray:
@@ -166,8 +178,8 @@ class Reflection:
     r"""The orthogonal H = I − K (I + Π)⁻¹ Kᵀ that takes V (n × m) to its first m axes.
 
     With the polar decomposition :math:`V_{1:m} = -P Π` and K = V − E P, H V = E P: the last n − m
-    axes then span the complement of V, without a vector of it ever being stored. A complete V (n = m)
-    needs no reflection: H = I and P = V.
+    axes then span the complement of V, without a vector of it ever being stored. A complete V
+    (n = m) needs no reflection: H = I and P = V.
     """
 
     wide: Array | None
@@ -210,9 +222,9 @@ def exact_spectrum(affinity: Affinity) -> Spectrum:
     """
     if not affinity.symmetric_core:
         raise NonsymmetricError(
-            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it has "
-            "no real spectrum and no exact filter; use normalization='random_walk', or apply() and "
-            "filter(..., order=1)"
+            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
+            "has no real spectrum and no exact filter; use normalization='random_walk', or apply() "
+            "and filter(..., order=1)"
         )
     if isinstance(affinity.weights, LowRank):
         return _low_rank(affinity, affinity.weights)
@@ -239,13 +251,7 @@ def _dense(affinity: Affinity) -> Spectrum:
 def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     xp = namespace(affinity.left)
     scale = affinity.core_scale
-    live = None
-    B = weights.factor
-    if affinity.isolated is not None:
-        live = np.nonzero(~constant(affinity.isolated))[0]
-        B, scale = xp.take(B, xp.asarray(live), axis=0), xp.take(scale, xp.asarray(live), axis=0)
-    n = affinity.n_nodes if live is None else len(live)
-    Q, R = tall_qr(map_rows(lambda b, s: s * b, B, scale[:, None]))
+    Q, R = tall_qr(map_rows(lambda b, s: s * b, weights.factor, scale[:, None]))
     middle = R @ weights.core @ transpose(R)
     mu, W = xp.linalg.eigh((middle + transpose(middle)) / 2)
     mu, W = xp.flip(mu), xp.flip(W, axis=-1)
@@ -256,9 +262,16 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     chosen = xp.asarray(kept)
     lam, vectors = 1 - xp.take(mu, chosen), Q @ xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
-    alone, at_one = affinity.n_nodes - n, n - len(kept)
-    unit = xp.ones_like(lam[:1])
-    counts = [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+    live, alone = None, 0
+    if affinity.isolated is not None:  # their rows of B, and so of the vectors, are 0
+        live = np.nonzero(~constant(affinity.isolated))[0]
+        alone = affinity.n_nodes - len(live)
+        vectors = xp.take(vectors, xp.asarray(live), axis=0)
+    at_one = affinity.n_nodes - alone - len(kept)
+    unit = ones((1,), scale)
+    counts = (
+        [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+    )
     pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
     eigenvalues = _clip(xp.concat(pieces), affinity)
     return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)

@@ -66,9 +66,11 @@ def normalized(W, normalization):
         left = right = live / np.sqrt(safe)
     else:
         s = live / np.sqrt(safe)
-        while np.abs(s * (W @ s) - live).max() > 1e-14:  # Newton: s∘(W s) = 1
-            step = np.linalg.solve(np.diag(W @ s + ~live) + s[:, None] * W, s * (W @ s) - live)
-            s = s - step
+        for _ in range(100_000):  # s∘(W s) = 1, by the damped fixed point
+            gap = s * (W @ s) - live
+            if np.abs(gap).max() < 1e-14:
+                break
+            s = s * (1 - gap / 2)
         left = right = s
     A = left[:, None] * W * right + np.diag((~live).astype(float))
     change = np.sqrt(np.where(live, left / np.where(live, right, 1.0), 1.0))

@@ -1,4 +1,4 @@
-"""One mathematics: torch and the strict array API give NumPy's numbers; blocks and threads do not show."""
+"""torch and the strict array API give NumPy's numbers; blocks and threads do not show."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def test_a_strided_view_is_a_fine_input():
     assert np.array_equal(
         gspnl.feature_graph(wide[:, ::2]).degrees, gspnl.feature_graph(wide[:, ::2].copy()).degrees
     )
+    wide[3, 2] = np.nan
     with pytest.raises(gspnl.errors.InputError, match=r"index \(3, 1\)"):
-        wide[3, 2] = np.nan
         gspnl.feature_graph(wide[:, ::2])
 
 

@@ -96,7 +96,7 @@ def test_raw_dot_products(storage):
 
 
 def test_overflow_and_underflow_of_degrees():
-    with pytest.raises(DegreeError, match="overflowed float32.*raise temperature="):
+    with pytest.raises(DegreeError, match=r"overflowed float32.*raise temperature="):
         gspnl.feature_graph((X * 30).astype(np.float32), "gaussian")
     with pytest.raises(DegreeError, match="loses its digits"):
         gspnl.feature_graph(np.abs(X) * 1e-160)
@@ -127,7 +127,7 @@ def test_a_pattern_without_bistochastic_scaling():
     # Node 0 has weight only with nodes 1 and 2, which have weight only with node 0.
     star = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     swap = (np.eye(2), np.eye(2)[::-1].copy())
-    with pytest.raises(ConvergenceError, match="Sinkhorn steps.*use normalization='random_walk'"):
+    with pytest.raises(ConvergenceError, match=r"Sinkhorn steps.*use normalization='random_walk'"):
         gspnl.feature_graph(star, embed=swap, normalization="bistochastic")
 
 
@@ -228,7 +228,7 @@ def test_a_softmax_graph_has_no_real_spectrum():
         lambda: graph.filter(Z, np.ones(40)),
     ):
         with pytest.raises(
-            NonsymmetricError, match="no real spectrum.*use normalization='random_walk'"
+            NonsymmetricError, match=r"no real spectrum.*use normalization='random_walk'"
         ):
             verb()
     with pytest.raises(

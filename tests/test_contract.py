@@ -98,7 +98,7 @@ def test_every_graph_is_its_dense_formula(kernel, options, embedded, storage, no
         assert relative(value, truth) < tolerance
     if normalization == "softmax":
         return
-    lam, U, inverse = eigen(A, change)
+    lam, _, _ = eigen(A, change)
     spectrum = graph.spectrum()
     every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
     assert np.abs(every - lam).max() < tolerance
@@ -158,8 +158,6 @@ def test_every_filter_is_its_dense_formula(
     ],
 )
 def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
-    if kernel == "concatenation" and normalization == "bistochastic":
-        pytest.skip("this pattern of zeros allows no bistochastic scaling: see test_bad_input")
     graph, W, A, change = build(kernel, {}, embedded, storage, normalization, zeros=True)
     assert (W.sum(1) == 0).sum() >= 3
     assert (graph.degrees[[3, 77, 150]] == 0).all()
@@ -168,7 +166,7 @@ def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
     assert relative(graph.dense(), A) < 1e-10
     spectrum = graph.spectrum()
     every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
-    lam, U, inverse = eigen(A, change)
+    lam, _, _ = eigen(A, change)
     assert np.abs(every - lam).max() < 1e-10
     assert relative(spectrum.igft(spectrum.gft(Z)), Z) < 1e-10
     modes = spectrum.modes(6)
@@ -187,9 +185,7 @@ def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
     [("rbf", "dense"), ("dot", "dense"), ("dot", "lowrank"), ("cosine", "lowrank")],
 )
 def test_without_self_loops(kernel, storage, normalization):
-    if normalization == "bistochastic":
-        pytest.skip("a zero diagonal has its own test of Sinkhorn's convergence")
-    graph, W, A, change = build(kernel, {}, False, storage, normalization, self_loops=False)
+    graph, W, A, _ = build(kernel, {}, False, storage, normalization, self_loops=False)
     Z = np.random.default_rng(2).standard_normal((N, 3))
     assert np.abs(np.diag(W)).max() == 0
     assert relative(graph.degrees, W.sum(1)) < 1e-10

@@ -21,9 +21,9 @@ ROUNDS = 25  # Lloyd iterations; on photos the quantisation error moves by under
 class Anchors(Kernel):
     r"""Affinity through anchor points, :math:`W = Z\,\mathrm{diag}(Z^T 1)^{-1} Z^T`.
 
-    Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has rank
-    at most r, is positive semi-definite, and its rows and columns sum to 1: the one graph here that
-    meets the paper's Theorem 1 word for word, whatever the normalisation.
+    Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has
+    rank at most r, is positive semi-definite, and its rows and columns sum to 1: the one graph here
+    that meets the paper's Theorem 1 word for word, whatever the normalisation.
 
     Parameters
     ----------

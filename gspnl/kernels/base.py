@@ -7,7 +7,6 @@ and its graph then has low rank.
 
 from __future__ import annotations
 
-from abc import ABC
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +18,7 @@ KERNELS: Registry[type[Kernel]] = Registry("kernel")
 
 
 @dataclass(frozen=True)
-class Kernel(ABC):
+class Kernel:
     r"""An affinity :math:`M_{ij} = f(\varphi_i, \psi_j)`; subclass and register to add one.
 
     Attributes
@@ -51,13 +50,18 @@ class Kernel(ABC):
         """Return the kernel with what it learns from all nodes (anchor points); default: itself."""
         return self
 
+    def features(self, points: Array) -> Array:
+        """Map embedded points entry by entry (relu, exp, ...); default: as they are."""
+        return points
+
     def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
         """Points compared: features (..., N, C) → (φ, ψ), each (..., N, r); node by node."""
         if weights is None:
-            return X, X
+            phi = self.features(X)
+            return phi, phi
         w_phi, w_psi = weights
-        phi = X @ w_phi
-        return phi, (phi if w_psi is w_phi else X @ w_psi)
+        phi = self.features(X @ w_phi)
+        return phi, (phi if w_psi is w_phi else self.features(X @ w_psi))
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         """M between two sets of points: (..., n, r), (..., m, r) → (..., n, m)."""
@@ -69,8 +73,8 @@ def make_kernel(kernel: str | Kernel, options: dict[str, Any]) -> Kernel:
     if isinstance(kernel, Kernel):
         if options:
             raise InputError(
-                f"options {sorted(options)} were given beside a ready {type(kernel).__name__} kernel; "
-                "set them on the kernel"
+                f"options {sorted(options)} were given beside a ready {type(kernel).__name__} "
+                "kernel; set them on the kernel"
             )
         return kernel
     if not isinstance(kernel, str):
@@ -107,7 +111,8 @@ def check_embedding(
         if w.ndim != wanted or w.shape[0] != X.shape[-1]:
             shape = f"({X.shape[-1]}, r)" if wanted == 2 else f"({X.shape[-1]},)"
             raise InputError(
-                f"{label} has shape {tuple(w.shape)}; features of {X.shape[-1]} columns need {shape}"
+                f"{label} has shape {tuple(w.shape)}; features of {X.shape[-1]} columns need "
+                f"{shape}"
             )
         pair.append(like(w, X) if wanted == 2 else like(w, X)[:, None])
     if pair[0].shape != pair[1].shape:

@@ -31,11 +31,8 @@ class Dot(Kernel):
     def nonnegative(self) -> bool:
         return self.feature_map not in (None, "identity")
 
-    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        phi, psi = super().embed(X, weights)
-        h = FEATURE_MAPS[self.feature_map or "identity"]
-        mapped = h(phi)
-        return mapped, (mapped if psi is phi else h(psi))
+    def features(self, points: Array) -> Array:
+        return FEATURE_MAPS[self.feature_map or "identity"](points)
 
 
 @KERNELS.register("gaussian")

@@ -49,7 +49,7 @@ class Storage:
     ----------
     build : callable
         ``build(kernel, X, embed, symmetrize=, self_loops=) -> Weights``: W = ½(M + Mᵀ), or M itself
-        if not ``symmetrize``, of features X (..., N, C); without its diagonal if not ``self_loops``.
+        if not ``symmetrize``, of features X (..., N, C); with no diagonal if not ``self_loops``.
     supports : callable
         ``supports(kernel) -> bool``: whether the kernel's W can be held this way.
     """

@@ -73,18 +73,29 @@ def build_lowrank(
     """Factor the kernel's W of features X (..., N, C); see :class:`~gspnl.weights.base.Storage`."""
     if not kernel.bilinear:
         raise InputError(
-            f"storage='lowrank' holds inner products only, and the {type(kernel).__name__} kernel is "
-            "none; use storage='dense', or kernel='dot', 'cosine' or 'anchors'"
+            f"storage='lowrank' holds inner products only, and the {type(kernel).__name__} kernel "
+            "is none; use storage='dense', or kernel='dot', 'cosine' or 'anchors'"
         )
     xp = namespace(X)
     paired = embed is not None and embed[0] is not embed[1]
-    balance = _balance(*kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)) if paired else 1.0
+    balance = (
+        _balance(*kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)) if paired else 1.0
+    )
+
+    # One product for both embeddings, where the kernel maps their entries one by one.
+    stacked = None
+    if paired and embed is not None and type(kernel).embed is Kernel.embed:
+        stacked = xp.concat(list(embed), axis=-1)
 
     def block(x: Array) -> Array:
-        phi, psi = kernel.embed(x, embed)
-        if balance != 1.0:
-            phi, psi = phi * balance, psi / balance
-        return xp.concat([phi, psi], axis=-1) if paired else phi
+        if stacked is not None:
+            points = kernel.features(x @ stacked)
+        else:
+            points = xp.concat(list(kernel.embed(x, embed)[: 1 + paired]), axis=-1)
+        if balance == 1.0:
+            return points
+        r = points.shape[-1] // 2
+        return xp.concat([points[..., :r] * balance, points[..., r:] / balance], axis=-1)
 
     factor = map_rows(block, X)
     pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
