@@ -23,7 +23,8 @@ from scipy.linalg.lapack import dpotrf
 from gspnl._array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
 from gspnl.affinity import Affinity, scale_rows
-from gspnl.chebyshev import EPS, Series, evaluate, interpolation_coefficients, nodes
+from gspnl.chebyshev.series import EPS, Series, interpolation_coefficients, nodes
+from gspnl.chebyshev.target import evaluate
 from gspnl.responses import Response
 from gspnl.weights import LowRank
 

@@ -9,7 +9,8 @@ from scipy import special
 
 import gspnl
 from gspnl import responses
-from gspnl.chebyshev import FITS, sup_bound
+from gspnl.chebyshev import FITS
+from gspnl.chebyshev.certificate import sup_bound
 
 GRID = np.linspace(0, 2, 20_001)
 

@@ -9,7 +9,7 @@ from helpers import affinity, dense_filter, eigen, normalized, relative, weights
 
 import gspnl
 from gspnl import responses
-from gspnl.spectrum import Reflection, tall_qr
+from gspnl.orthogonal import Reflection, tall_qr
 
 
 def pair(rng, c=6, r=5, kind="random"):

@@ -1,4 +1,4 @@
-"""Filtering a signal by a response: exactly, or by a Chebyshev series with a certificate."""
+"""Planning a Chebyshev filter of a graph: its interval, its series, its certificate."""
 
 from __future__ import annotations
 
@@ -7,48 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._array import Array, constant, eps, float64, to_numpy
+from gspnl._array import Array, eps
 from gspnl.affinity import Affinity
-from gspnl.chebyshev import (
-    FITS,
-    MAX_DEGREE,
-    Resolved,
-    Series,
-    Target,
-    certify,
-    check_order,
-    evaluate,
-    interpolation_coefficients,
-    make_target,
-    nodes,
-    resolve,
-    spectral_error,
-)
+from gspnl.chebyshev import FITS, Series
+from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
+from gspnl.chebyshev.target import check_order, evaluate, make_target
 from gspnl.decompositions import Decompositions
 from gspnl.deflation import Deflated, recurrence
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.gram import exact_core, expand
+from gspnl.filters.bounds import WHOLE, better_on_average, on_spectrum, rest, rounding
 from gspnl.responses import Response
-from gspnl.weights import LowRank
-
-WHOLE = (0.0, 2.0)
-
-
-def exact(parts: Decompositions, response: Response | Array, Z: Array) -> Array:
-    """g(L) Z: through the Gram matrix where W is low rank, else through all eigenpairs."""
-    affinity = parts.affinity
-    if not callable(response):
-        return parts.spectrum.filter(Z, response)
-    if isinstance(affinity.weights, LowRank) and affinity.symmetric_core:
-        small, heads = parts.small(affinity.weights, Z)
-        core = exact_core(small, response)
-        if core is not None:
-            middle, alone = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
-            return expand(affinity, affinity.weights, middle, alone, core, Z, heads)
-    spectrum = parts.spectrum
-    return spectrum.filter(Z, evaluate(response, to_numpy(float64(spectrum.eigenvalues))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +91,7 @@ def chebyshev_filter(
     count = _count(deflate, free=not callable(response))
     engine = parts.deflated(count)
     span = _span(engine, interval, count)
-    spectrum = _rest(parts, count) if method == "least_squares" else None
+    spectrum = rest(parts, count) if method == "least_squares" else None
     target = make_target(response, span, spectrum)
     gains = evaluate(response, engine.eigenvalues) if callable(response) else np.zeros(0)
     resolved = resolve(target) if callable(response) else None
@@ -131,14 +100,14 @@ def chebyshev_filter(
     def plan(k: int) -> ChebyshevFilter:
         theta = FITS[method](target, k)
         if choose and method == "interpolate" and order is not None:
-            theta = _better_on_average(target, theta, engine)
+            theta = better_on_average(target, theta, engine)
         bound = certify(theta, resolved)
         if method == "least_squares" or not math.isfinite(bound):
-            bound = _on_spectrum(parts, target, theta, count)
+            bound = on_spectrum(parts, target, theta, count)
         series = Series(theta, span, bound)
         alone = _alone(response, series, count)
         return ChebyshevFilter(
-            series, bound + _rounding(parts.affinity, engine, series, response),
+            series, bound + rounding(parts.affinity, engine, series, response),
             engine.eigenvalues, parts.affinity, engine, gains, alone,
         )  # fmt: skip
 
@@ -177,74 +146,11 @@ def _span(
     return lo, hi
 
 
-def _rest(parts: Decompositions, count: int) -> Distribution:
-    """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
-    spectrum = parts.spectrum
-    isolated = parts.affinity.isolated
-    drop = count + (int(constant(isolated).sum()) if count and isolated is not None else 0)
-    left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
-    left = np.minimum(left, spectrum.multiplicities)
-    keep = left > 0
-    return Distribution(constant(float64(spectrum.eigenvalues))[keep], left[keep])
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Eigenvalues and their multiplicities, without vectors."""
-
-    eigenvalues: np.ndarray
-    multiplicities: np.ndarray
-
-
 def _alone(response: Any, series: Series, count: int) -> float:
     """The gain of isolated nodes, λ = 0: exact where modes are deflated."""
     if count and callable(response):
         return float(evaluate(response, np.zeros(1))[0])
     return float(series(0.0))
-
-
-def _better_on_average(target: Target, theta: np.ndarray, engine: Deflated) -> np.ndarray:
-    """The band's interpolant, unless that of [0, 2] does about as well over the graph's density.
-
-    The sup norm over the band says little of a bulk of modes at λ = 1, where the other interpolant
-    may happen to have a node. Asking for a factor of 2 makes deflation never worse than the plain
-    interval: the same polynomial with the constant mode made exact cannot be.
-    """
-    whole = Target(target.response, WHOLE)
-    k = len(theta)
-    plain = Series(interpolation_coefficients(whole.on(nodes(k))), WHOLE)
-    lo, hi = target.interval
-    other = interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * nodes(k)))
-    lam, shares = engine.density
-    truth = evaluate(target.response, lam) if target.response else lam
-
-    def mean_error(candidate: np.ndarray) -> float:
-        return float(shares @ (Series(candidate, target.interval)(lam) - truth) ** 2)
-
-    return theta if 4 * mean_error(theta) <= mean_error(other) else other
-
-
-def _on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count: int) -> float:
-    """Certificate on the spectrum itself where that is known, else inf."""
-    if target.spectrum is None:
-        if parts.known_spectrum is None:
-            return math.inf
-        target = make_target(target.response, target.interval, _rest(parts, count))
-    return spectral_error(target, theta)
-
-
-def _rounding(affinity: Affinity, engine: Deflated, series: Series, g: Any) -> float:
-    """What rounding adds to the error: to every term, and through λ itself to g and p."""
-    theta = series.coefficients
-    lo, hi = series.interval
-    size = float(np.abs(theta).sum()) * len(theta)
-    slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
-    if callable(g) and engine.eigenvalues.size:
-        here, near = (np.abs(evaluate(g, engine.eigenvalues + h)) for h in (0.0, 1e-4))
-        size += float(here.max())
-        slope += float(np.abs(here - near).max()) / 1e-4
-    growth = (8 + math.log2(affinity.n_nodes)) * engine.amplification
-    return eps(affinity.left) * growth * (size + slope)
 
 
 def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevFilter:

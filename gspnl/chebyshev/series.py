@@ -1,0 +1,68 @@
+r"""A polynomial in λ by its Chebyshev coefficients.
+
+:math:`p(λ) = \sum_{k \le K} θ_k T_k(x)` with :math:`x = (2λ - lo - hi)/(hi - lo)`: numpy's
+convention, θ₀ not halved.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev as npcheb
+from scipy import fft
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    r"""A polynomial in λ by its Chebyshev coefficients.
+
+    Parameters
+    ----------
+    coefficients : array of shape (K + 1,)
+        θ₀ … θ_K of :math:`T_k((2λ - lo - hi)/(hi - lo))`.
+    interval : (float, float)
+        (lo, hi).
+    error_bound : float
+        Certified :math:`\sup |g - p|` over the interval, or over the spectrum the fit was given;
+        inf where no finite certificate exists, NaN where there is no response to compare with.
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> series = gspnl.chebyshev.fit(gspnl.responses.heat(3.0), order=8)
+    >>> series.order, series.error_bound < 1e-4
+    (8, True)
+    """
+
+    coefficients: np.ndarray
+    interval: tuple[float, float] = (0.0, 2.0)
+    error_bound: float = math.nan
+
+    @property
+    def order(self) -> int:
+        """K."""
+        return len(self.coefficients) - 1
+
+    def __call__(self, lam: Any) -> np.ndarray:
+        """p(λ), by Clenshaw's recurrence."""
+        lo, hi = self.interval
+        x = (2 * np.asarray(lam, dtype=np.float64) - (lo + hi)) / (hi - lo)
+        return np.asarray(npcheb.chebval(x, self.coefficients))
+
+
+def nodes(n: int) -> np.ndarray:
+    """The n zeros of T_n, descending."""
+    return np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))
+
+
+def interpolation_coefficients(values: np.ndarray) -> np.ndarray:
+    """Coefficients of the interpolant of values at :func:`nodes`, by one DCT."""
+    n = len(values)
+    c = np.asarray(fft.dct(values, type=2)) / n
+    c[0] /= 2
+    return c
