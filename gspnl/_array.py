@@ -79,9 +79,14 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.asarray(x.cpu().numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
 
 
+def detached(x: Array) -> Array:
+    """Return ``x`` without its gradient, where it has one."""
+    return x.detach() if compat.is_torch_array(x) else x
+
+
 def constant(x: Array) -> np.ndarray:
     """Return the values of ``x`` in NumPy, for decisions that need no gradient."""
-    return to_numpy(x.detach() if compat.is_torch_array(x) else x)
+    return to_numpy(detached(x))
 
 
 def eps(x: Array) -> float:

@@ -33,8 +33,8 @@ class Affinity:
         Whether W is symmetric, so that S exists.
     nonnegative : bool
         Whether W ≥ 0, so that λ lies in [0, 2].
-    bistochastic : bool
-        Whether the constant vector itself is the stationary mode of S.
+    row_stochastic : bool
+        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as l = r = d^-½ has it.
     """
 
     weights: Weights
@@ -43,7 +43,7 @@ class Affinity:
     isolated: Array | None
     symmetric_core: bool = True
     nonnegative: bool = True
-    bistochastic: bool = False
+    row_stochastic: bool = True
 
     @property
     def n_nodes(self) -> int:
@@ -93,9 +93,9 @@ class Affinity:
         """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
         xp = namespace(self.left)
         live = self.core_scale > 0
-        safe = xp.where(live, self.core_scale, xp.ones_like(self.core_scale))
-        vector = xp.ones_like(safe) if self.bistochastic else 1 / safe
-        vector = xp.where(live, vector, xp.zeros_like(vector))
+        source = self.change if self.row_stochastic else self.core_scale
+        safe = xp.where(live, source, xp.ones_like(source))
+        vector = xp.where(live, 1 / safe, xp.zeros_like(safe))
         norm = xp.sqrt(xp.sum(vector * vector, axis=-1, keepdims=True))
         return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
 
@@ -111,5 +111,5 @@ class Affinity:
             isolated,
             self.symmetric_core,
             self.nonnegative,
-            self.bistochastic,
+            self.row_stochastic,
         )

@@ -98,6 +98,12 @@ def feature_graph(
         )
     made = made.fit(X)
     held = _pick(made, X, pair, self_loops) if storage == "auto" else storage
+    if not STORAGES[held].supports(made):
+        able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(made))
+        raise InputError(
+            f"storage={held!r} cannot hold the {type(made).__name__} kernel; use storage={able}"
+            + (", or kernel='dot', 'cosine' or 'anchors'" if held == "lowrank" else "")
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # the degrees tell, with a remedy
         weights = STORAGES[held].build(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
@@ -114,7 +120,7 @@ def feature_graph(
         isolated if bool(xp.any(isolated)) else None,
         symmetric_core=scheme.symmetric_core,
         nonnegative=made.nonnegative,
-        bistochastic=normalization == "bistochastic",
+        row_stochastic=scheme.row_stochastic,
     )
     return FeatureGraph(affinity, degrees, kernel=made, storage=held, normalization=normalization)
 

@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GspnlError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
+    except MemoryError as error:
+        print(f"{name}: out of memory: {error}; ask for fewer nodes or anchors", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -143,7 +146,7 @@ def _report(options: argparse.Namespace) -> int:
     numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given), say=say)
     say(f"wrote {Path(options.out) / 'report.html'}")
     if options.json:
-        print(json.dumps(numbers, allow_nan=False))
+        print(json.dumps(numbers, allow_nan=False), flush=True)
     failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]
     for claim in failed:
         print(f"gspnl report: a check failed: {claim}; see report.html", file=sys.stderr)

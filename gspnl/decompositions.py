@@ -11,6 +11,8 @@ from gspnl.gram import SmallCore, project, sweep
 from gspnl.spectrum import Spectrum, exact_spectrum
 from gspnl.weights import LowRank
 
+SMALL = 1024  # nodes of a dense graph whose eigenpairs take a fraction of a second
+
 
 class Decompositions:
     """The spectral parts of one graph (no batch).
@@ -32,9 +34,13 @@ class Decompositions:
 
     @property
     def known_spectrum(self) -> Spectrum | None:
-        """The spectrum, if it is there already or costs O(N)."""
-        cheap = isinstance(self.affinity.weights, LowRank) and self.affinity.symmetric_core
-        return self.spectrum if cheap or "spectrum" in self.__dict__ else None
+        """The spectrum, where it is cheap; not where it merely happens to be there already.
+
+        What a filter is certified to must not depend on what was computed before it.
+        """
+        low_rank = isinstance(self.affinity.weights, LowRank)
+        cheap = low_rank or self.affinity.n_nodes <= SMALL
+        return self.spectrum if cheap else None
 
     def small(self, weights: LowRank, Z: Array) -> tuple[SmallCore, Array]:
         """The Gram picture of a low-rank graph, kept, and Bᵀ diag(r) Z, in one pass over B."""

@@ -23,8 +23,9 @@ from gspnl.lanczos import Ritz, lanczos
 from gspnl.weights import LowRank, Weights
 
 PAD = 0.01  # the band is widened by this share on either side
-BAND_STEPS = 80
-MODE_STEPS = 400
+BLOCK = 4  # random starts of a Lanczos run
+BAND_STEPS = 40
+MODE_STEPS = 100
 
 
 class Deflated(ABC):
@@ -151,8 +152,7 @@ class Recurrence(Deflated):
     @cached_property
     def ritz(self) -> Ritz:
         """A Lanczos run over the band."""
-        steps = min(self.affinity.n_nodes, BAND_STEPS)
-        return _run(self.affinity, self.modes, steps, _ends_settled)
+        return _run(self.affinity, self.modes, BAND_STEPS, _Settled())
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -187,10 +187,10 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
     modes = affinity.stationary[:, None][:, : min(count, 1)]
     values = [0.0][:count]
     tolerance = 100 * eps(affinity.left)
+    if count > 1:
+        to_numpy(affinity.left)  # further modes carry no gradient, and say so
     for _ in range(count - 1):
-        ritz = _run(
-            affinity, modes, min(affinity.n_nodes, MODE_STEPS), lambda v, r: r[-1] <= tolerance
-        )
+        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance)
         if ritz.residuals[-1] > 2 * tolerance:
             raise ConvergenceError(
                 f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from "
@@ -213,7 +213,8 @@ def _run(
     Each run starts elsewhere: a mode found is the whole share that the last start had in a repeated
     eigenvalue, so the same start would never see a second one.
     """
-    noise = np.random.default_rng(modes.shape[-1]).standard_normal((affinity.n_nodes, 1))
+    shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
     start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
     return lanczos(lambda q: _off(modes, affinity.apply_core(q)), start, done=done, steps=steps)
 
@@ -223,10 +224,17 @@ def _off(modes: Array, y: Array) -> Array:
     return y - modes @ (transpose(modes) @ y) if modes.shape[-1] else y
 
 
-def _ends_settled(values: np.ndarray, residuals: np.ndarray) -> bool:
-    """Whether both ends are known to a hundredth of the band's width."""
-    width = values[-1] - values[0]
-    return len(values) >= 10 and max(residuals[0], residuals[-1]) <= 0.01 * width
+class _Settled:
+    """Whether both ends of the band are known, and no longer move, to a hundredth of its width."""
+
+    def __init__(self) -> None:
+        self.before = (np.inf, np.inf)
+
+    def __call__(self, values: np.ndarray, residuals: np.ndarray) -> bool:
+        low, high = float(values[0]), float(values[-1])
+        moved = max(abs(low - self.before[0]), abs(high - self.before[1]))
+        self.before = (low, high)
+        return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
 
 
 def recurrence(apply: Callable[[Array], Array], series: Series, Z: Array) -> Array:

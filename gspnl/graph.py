@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, as_floats, check_finite, check_fits, like, namespace
+from gspnl._array import Array, check_fits, namespace
 from gspnl.affinity import Affinity
 from gspnl.decompositions import Decompositions
 from gspnl.errors import InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact
 from gspnl.responses import Response
+from gspnl.signals import on_signals
 from gspnl.spectrum import Spectrum
 
 
@@ -101,6 +102,21 @@ class FeatureGraph:
         Z : array of shape (..., N, c), or (N,)
         """
         return self._on_signals(lambda z: z - self._affinity.apply(z), Z)
+
+    def norm(self, Z: Array) -> float:
+        r"""‖T⁻¹ Z‖ (Frobenius): the norm in which eigenvectors are orthonormal.
+
+        For random_walk it is D-weighted; for symmetric and bistochastic it is the plain one. The
+        certificates of Chebyshev filters are relative to it.
+
+        Parameters
+        ----------
+        Z : array of shape (N, c), or (N,)
+        """
+        xp = namespace(self.degrees)
+        change = self._affinity.change[..., None]
+        inner = self._on_signals(lambda z: xp.abs(z / change), Z)
+        return float(xp.sqrt(xp.sum(inner * inner)))
 
     def dense(self) -> Array:
         """A as an array (..., N, N).
@@ -286,27 +302,7 @@ class FeatureGraph:
         return self._on_signals(loop, Z)
 
     def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
-        """Check the signals, apply, and give back the rank they came with."""
-        z = as_floats(Z, "Z")
-        n, batch = self.n_nodes, self.shape[:-2]
-        if namespace(z) is not namespace(self.degrees):
-            raise InputError(
-                f"Z is a {type(Z).__name__} and the graph holds {type(self.degrees).__name__}; "
-                "convert one of them"
-            )
-        if z.ndim == 1 and not batch and z.shape[0] == n:
-            return self._on_signals(fn, z[:, None])[:, 0]
-        if z.ndim < 2 or z.shape[-2] != n:
-            raise InputError(
-                f"Z has shape {tuple(z.shape)}; signals on this graph have shape (..., {n}, c)"
-            )
-        if batch and z.ndim > 2 and tuple(z.shape[:-2]) != batch:
-            raise InputError(
-                f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; "
-                "they must agree"
-            )
-        check_finite(z, "Z")
-        return fn(like(z, self.degrees))
+        return on_signals(fn, Z, self.shape, self.degrees)
 
     @staticmethod
     def _exact_options(method: str, deflate: Any, interval: Any, allow: bool) -> None:

@@ -1,4 +1,4 @@
-"""Lanczos on a symmetric operator: the ends of its spectrum, its density, its separated modes."""
+"""Block Lanczos on a symmetric operator: the ends of its spectrum, its density, its top mode."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._array import Array, eps, like, namespace, transpose
+from gspnl._array import Array, constant, detached, eps, like, namespace, transpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,39 +36,52 @@ def lanczos(
     done: Callable[[np.ndarray, np.ndarray], bool],
     steps: int,
 ) -> Ritz:
-    """Run Lanczos with full reorthogonalisation until ``done(values, residuals)``.
+    """Grow a block Krylov basis, fully reorthogonalised, until ``done(values, residuals)``.
+
+    A block misses an extreme eigenvector only if every one of its random columns does; a single
+    start may settle on the second one.
 
     Parameters
     ----------
     apply : callable
-        A symmetric operator on arrays of shape (N, 1).
-    start : array of shape (N, 1)
-        A random vector.
+        A symmetric operator on arrays of shape (N, b).
+    start : array of shape (N, b)
+        Random columns.
     done : callable
         Told the Ritz values, ascending, and their residuals.
     steps : int
-        The most steps to take.
+        The most applications to make.
     """
     xp = namespace(start)
     rounding = eps(start)
-    norm = float(xp.sqrt(xp.sum(start * start)))
-    if norm == 0.0:
-        return Ritz(np.zeros(1), np.zeros(1), np.ones(1), start)
-    basis = start / norm
-    alphas: list[float] = []
-    betas: list[float] = []
-    while True:
-        q = basis[:, -1:]
-        w = apply(q)
-        alphas.append(float(xp.sum(q * w)))
+    block = _orthonormal(detached(start))
+    width = block.shape[-1]
+    if width == 0:
+        return Ritz(np.zeros(1), np.zeros(1), np.ones(1), xp.sum(start, axis=-1, keepdims=True))
+    basis, images = block, detached(apply(block))
+    for step in range(1, steps + 1):
+        middle = constant(transpose(basis) @ images).astype(np.float64)
+        values, vectors = np.linalg.eigh((middle + middle.T) / 2)
+        gaps = constant(images @ like(vectors, start) - basis @ like(vectors * values, start))
+        residuals = np.sqrt((gaps.astype(np.float64) ** 2).sum(0))
+        size = max(1.0, float(np.abs(values).max()))
+        block = images[:, -width:]
         for _ in range(2):  # twice is enough
-            w = w - basis @ (transpose(basis) @ w)
-        betas.append(float(xp.sqrt(xp.sum(w * w))))
-        tridiagonal = np.diag(alphas) + np.diag(betas[:-1], 1) + np.diag(betas[:-1], -1)
-        values, vectors = np.linalg.eigh(tridiagonal)
-        exhausted = betas[-1] <= 16 * rounding * max(1.0, float(np.abs(values).max()))
-        residuals = np.abs(vectors[-1]) * betas[-1]
-        if exhausted or len(alphas) >= steps or done(values, residuals):
-            top = basis @ like(vectors[:, -1:], start)
-            return Ritz(values, residuals + rounding, vectors[0] ** 2, top)
-        basis = xp.concat([basis, w / betas[-1]], axis=-1)
+            block = block - basis @ (transpose(basis) @ block)
+        block = _orthonormal(block, 64 * rounding * size)
+        if step == steps or block.shape[-1] == 0 or done(values, residuals):
+            break
+        width = block.shape[-1]
+        basis = xp.concat([basis, block], axis=-1)
+        images = xp.concat([images, detached(apply(block))], axis=-1)
+    first = vectors[: start.shape[-1]]
+    top = basis @ like(vectors[:, -1:], start)
+    return Ritz(values, residuals + rounding * size, (first**2).mean(0), top)
+
+
+def _orthonormal(block: Array, negligible: float = 0.0) -> Array:
+    """An orthonormal basis of the columns, without those that are negligible."""
+    xp = namespace(block)
+    left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
+    kept = np.nonzero(constant(sizes) > max(negligible, 0.0))[0]
+    return xp.take(left, xp.asarray(kept), axis=-1)

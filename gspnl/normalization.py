@@ -24,10 +24,14 @@ class Normalization:
         Nodes of degree 0 get l = r = 0.
     symmetric_core : bool
         Whether W is symmetrised first, so that A is similar to a symmetric matrix.
+    row_stochastic : bool
+        Whether the rows of A sum to 1, so that its constant mode is the constant vector; else the
+        mode is √d, as l = r = d^-½ has it.
     """
 
     scales: Callable[[Weights, Array], tuple[Array, Array | None]]
     symmetric_core: bool = True
+    row_stochastic: bool = True
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
@@ -70,6 +74,6 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
 
 
 NORMALIZATIONS.register("random_walk")(Normalization(_random_walk))
-NORMALIZATIONS.register("symmetric")(Normalization(_symmetric))
+NORMALIZATIONS.register("symmetric")(Normalization(_symmetric, row_stochastic=False))
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
 NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gspnl._array import Array, namespace, transpose
-from gspnl._rows import map_rows
+from gspnl._array import Array, constant, namespace, transpose
+from gspnl._rows import map_rows, sum_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,57 @@ class Reflection:
         )
 
 
-def tall_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
+@dataclass(frozen=True, eq=False)
+class TallQR:
+    """diag(s) B = Q R, thin, with Q held as it comes cheapest.
+
+    Q is ``tall`` itself, or diag(s) B times a small matrix.
+    """
+
+    tall: Array
+    scale: Array | None
+    small: Array | None
+    R: Array
+
+    def times(self, W: Array) -> Array:
+        """Q W."""
+        if self.scale is None:
+            return map_rows(lambda q: q @ W, self.tall)
+        turned = self.small @ W
+        return map_rows(lambda b, s: s * (b @ turned), self.tall, self.scale[:, None])
+
+
+WELL_CONDITIONED = 1e3  # up to here Q is orthonormal to 1e-13 through R⁻¹
+
+
+def tall_qr(B: Array, scale: Array) -> TallQR:
+    """Thin QR of the tall diag(s) B, B (n, m): Cholesky QR, twice; by blocks where ill-conditioned.
+
+    References
+    ----------
+    .. [1] Y. Yamamoto, Y. Nakatsukasa, Y. Yanagisawa and T. Fukaya, Roundoff error analysis of the
+       CholeskyQR2 algorithm, ETNA 44, 2015.
+    """
+    xp = namespace(B)
+    column = scale[:, None]
+    if B.shape[0] > B.shape[1] and B.dtype == xp.float64:
+        (G,) = sum_rows(lambda b, s: (transpose(b) @ (s * s * b),), B, column)
+        e = constant(xp.linalg.eigvalsh(G))
+        if 0 < e[-1] < WELL_CONDITIONED**2 * e[0]:
+            first = transpose(xp.linalg.cholesky(G))
+            inverse = xp.linalg.inv(first)
+            (G,) = sum_rows(lambda b, s: (_gram(s * (b @ inverse)),), B, column)
+            second = transpose(xp.linalg.cholesky(G))
+            return TallQR(B, scale, inverse @ xp.linalg.inv(second), second @ first)
+    Q, R = blocked_qr(map_rows(lambda b, s: s * b, B, column))
+    return TallQR(Q, None, None, R)
+
+
+def _gram(q: Array) -> Array:
+    return transpose(q) @ q
+
+
+def blocked_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
     """Thin QR of a tall matrix (n, m), block by block: stable at any rank, half the memory."""
     xp = namespace(B)
     n, m = B.shape
@@ -58,6 +108,6 @@ def tall_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
     stacked = xp.reshape(Rs, (whole * m, m))
     if n > whole * block:
         stacked = xp.concat([stacked, B[whole * block :, :]], axis=0)
-    top, R = tall_qr(stacked, block)
+    top, R = blocked_qr(stacked, block)
     head = xp.reshape(Qs @ xp.reshape(top[: whole * m, :], (whole, m, m)), (whole * block, m))
     return (xp.concat([head, top[whole * m :, :]], axis=0) if n > whole * block else head), R

@@ -6,6 +6,7 @@ modes; all others share λ = 1, and that space is carried as a multiplicity and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +23,6 @@ from gspnl._array import (
     to_numpy,
     transpose,
 )
-from gspnl._rows import map_rows
 from gspnl.affinity import Affinity
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.orthogonal import Reflection, tall_qr
@@ -56,7 +56,7 @@ class Spectrum:
     eigenvalues: Array
     multiplicities: np.ndarray
     _change: Array  # diagonal of T
-    _vectors: Array  # V, the explicit modes of S on the nodes that are not isolated
+    _make_vectors: Callable[[], Array]
     _split: int  # how many explicit modes have λ < 1
     _live: np.ndarray | None  # indices of the nodes that are not isolated, where some are
 
@@ -170,6 +170,11 @@ class Spectrum:
         return np.setdiff1d(np.arange(self.n_nodes), live)
 
     @cached_property
+    def _vectors(self) -> Array:
+        """V, the explicit modes of S on the nodes that are not isolated."""
+        return self._make_vectors()
+
+    @cached_property
     def _reflection(self) -> Reflection:
         return Reflection.onto_first_axes(self._vectors)
 
@@ -209,13 +214,16 @@ def _dense(affinity: Affinity) -> Spectrum:
         )
     mu, V = xp.linalg.eigh(S)
     lam = _clip(xp.flip(1 - mu), affinity)
-    return Spectrum(lam, np.ones(n, dtype=int), affinity.change, xp.flip(V, axis=-1), n, None)
+    return Spectrum(
+        lam, np.ones(n, dtype=int), affinity.change, lambda: xp.flip(V, axis=-1), n, None
+    )
 
 
 def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     xp = namespace(affinity.left)
     scale = affinity.core_scale
-    Q, R = tall_qr(map_rows(lambda b, s: s * b, weights.factor, scale[:, None]))
+    tall = tall_qr(weights.factor, scale)
+    R = tall.R
     middle = R @ weights.core @ transpose(R)
     mu, W = xp.linalg.eigh((middle + transpose(middle)) / 2)
     mu, W = xp.flip(mu), xp.flip(W, axis=-1)
@@ -224,13 +232,17 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     values = constant(mu)
     kept = np.nonzero(np.abs(values) > 4 * len(values) * eps(mu) * max(norm, 1.0))[0]
     chosen = xp.asarray(kept)
-    lam, vectors = 1 - xp.take(mu, chosen), Q @ xp.take(W, chosen, axis=1)
+    lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
     live, alone = None, 0
-    if affinity.isolated is not None:  # their rows of B, and so of the vectors, are 0
+    if affinity.isolated is not None:
         live = np.nonzero(~constant(affinity.isolated))[0]
         alone = affinity.n_nodes - len(live)
-        vectors = xp.take(vectors, xp.asarray(live), axis=0)
+
+    def vectors() -> Array:
+        V = tall.times(turned)  # rows of isolated nodes are 0
+        return V if live is None else xp.take(V, xp.asarray(live), axis=0)
+
     at_one = affinity.n_nodes - alone - len(kept)
     unit = ones((1,), scale)
     counts = (

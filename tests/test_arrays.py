@@ -75,9 +75,15 @@ def test_a_gradient_passes_or_is_refused():
 
     assert torch.autograd.gradcheck(chebyshev, (x,))
     assert torch.autograd.gradcheck(lambda x: gspnl.feature_graph(x, "rbf").apply(z), (x,))
-    graph = gspnl.feature_graph(x, feature_map="softplus")
-    with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
-        graph.filter(z, responses.heat(1.0))
+    for kernel in ("dot", "rbf"):
+        graph = gspnl.feature_graph(
+            x, kernel, **({"feature_map": "exp"} if kernel == "dot" else {})
+        )
+        assert graph.filter(z, responses.heat(1.0), order=3).requires_grad
+        with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
+            graph.filter(z, responses.heat(1.0))
+        with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
+            graph.filter(z, responses.heat(1.0), order=3, deflate=2)
 
 
 def test_libraries_are_not_mixed_silently():

@@ -113,7 +113,10 @@ def test_overflow_and_underflow_of_degrees():
         ({"kernel": "rbf", "sigma": -1.0}, r"sigma=-1.0 must be a finite number > 0"),
         ({"kernel": "embedded_gaussian", "temperature": 0}, "temperature=0 must be"),
         ({"kernel": "anchors", "anchors": 0}, "anchors=0 must be a whole number ≥ 1"),
-        ({"kernel": "rbf", "storage": "lowrank"}, "use storage='dense', or kernel='dot'"),
+        (
+            {"kernel": "rbf", "storage": "lowrank"},
+            "cannot hold the RBF kernel; use storage='dense'",
+        ),
         ({"kernel": 3}, "a registered name or a Kernel"),
         ({"normalization": "bistochastic", "feature_map": None}, "needs non-negative weights"),
     ],

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import scipy.linalg
 from helpers import dense_filter, normalized, relative
 
 import gspnl
 from gspnl.kernels import KERNELS, Kernel
+from gspnl.normalization import NORMALIZATIONS, Normalization
 from gspnl.weights import STORAGES, Weights
 from gspnl.weights.base import Storage
 
@@ -67,6 +69,40 @@ def test_a_response_is_any_callable():
     A = graph.dense()
     d = np.where(graph.degrees > 0, graph.degrees, 1)
     assert relative(value, dense_filter(A, 1 / np.sqrt(d), lambda x: np.cos(x) ** 2, Z)) < 1e-10
+
+
+def test_a_normalization_finds_its_own_constant_mode(cleanup):
+    """Diffusion maps: W ← W / d dᵀ, then row-normalised; l r is not 1/d here."""
+
+    def scales(weights, degrees):
+        again = weights.matmul((1 / degrees)[..., None])[..., 0] / degrees
+        return 1 / (degrees * again), 1 / degrees
+
+    NORMALIZATIONS.register("diffusion_map")(Normalization(scales))
+    cleanup.append((NORMALIZATIONS, "diffusion_map"))
+    rng = np.random.default_rng(5)
+    X, Z = rng.standard_normal((70, 3)), rng.standard_normal((70, 2))
+    for options in ({"kernel": "rbf"}, {"kernel": "cosine"}):
+        graph = gspnl.feature_graph(X, normalization="diffusion_map", **options)
+        A = graph.dense()
+        assert np.abs(A.sum(1) - 1).max() < 1e-12
+        truth = scipy.linalg.expm(-2 * (np.eye(70) - A)) @ Z
+        g = gspnl.responses.heat(2.0)
+        assert relative(graph.filter(Z, g), truth) < 1e-10
+        assert relative(graph.filter(Z, g, order=30), truth) < 1e-10
+
+
+def test_a_storage_is_asked_whether_it_can_hold_a_kernel(cleanup):
+    STORAGES.register("rbf_only")(
+        Storage(STORAGES["dense"].build, supports=lambda kernel: type(kernel).__name__ == "RBF")
+    )
+    cleanup.append((STORAGES, "rbf_only"))
+    X = np.random.default_rng(6).standard_normal((9, 2))
+    assert gspnl.feature_graph(X, "rbf", storage="rbf_only").storage == "rbf_only"
+    with pytest.raises(
+        gspnl.errors.InputError, match="cannot hold the Cosine kernel"
+    ):
+        gspnl.feature_graph(X, "cosine", storage="rbf_only")
 
 
 def test_a_storage_needs_four_methods(cleanup):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gspnl.deflation import Deflated, recurrence
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import WHOLE, better_on_average, on_spectrum, rest, rounding
 from gspnl.responses import Response
+from gspnl.signals import on_signals
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +51,13 @@ class ChebyshevFilter:
         return self.series.order
 
     def __call__(self, Z: Array) -> Array:
-        """Filter Z (..., N, c); no check of Z is made here, see :meth:`FeatureGraph.filter`."""
-        if self._engine is None:
-            return recurrence(self._affinity.apply, self.series, Z)
-        return self._engine.polynomial(self.series, self._gains, self._alone, Z)
+        """Filter Z (..., N, c), or (N,)."""
+        affinity, engine = self._affinity, self._engine
+        if engine is None:
+            fn = partial(recurrence, affinity.apply, self.series)
+        else:
+            fn = partial(engine.polynomial, self.series, self._gains, self._alone)
+        return on_signals(fn, Z, affinity.weights.shape, affinity.left)
 
     def __repr__(self) -> str:
         lo, hi = self.series.interval

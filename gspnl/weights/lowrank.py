@@ -9,7 +9,6 @@ import numpy as np
 
 from gspnl._array import Array, constant, like, namespace, transpose
 from gspnl._rows import map_rows
-from gspnl.errors import InputError
 from gspnl.kernels import Kernel
 from gspnl.weights.base import STORAGES, Storage, Weights
 from gspnl.weights.hollow import Hollow
@@ -71,11 +70,6 @@ def build_lowrank(
     self_loops: bool,
 ) -> Weights:
     """Factor the kernel's W of features X (..., N, C); see :class:`~gspnl.weights.base.Storage`."""
-    if not kernel.bilinear:
-        raise InputError(
-            f"storage='lowrank' holds inner products only, and the {type(kernel).__name__} kernel "
-            "is none; use storage='dense', or kernel='dot', 'cosine' or 'anchors'"
-        )
     xp = namespace(X)
     paired = embed is not None and embed[0] is not embed[1]
     balance = (

@@ -1,0 +1,164 @@
+"""Reading photographs from files."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import struct
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gspnl.errors import FileError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+# What Pillow's decoders are known to raise on damaged files.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
+    RuntimeError, struct.error,
+)  # fmt: skip
+ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # the EXIF tag, and its values that swap the axes
+
+
+def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
+    """Read a photograph as RGB numbers.
+
+    The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
+    become RGB; transparent parts are laid on white. Colours are taken for sRGB, without a profile.
+
+    Parameters
+    ----------
+    path : path
+        Any format that Pillow reads. Of an animation, the first frame.
+    max_pixels : int, optional
+        ≥ 1: a photo of more pixels is scaled down, its proportions kept, until it fits.
+
+    Returns
+    -------
+    array of shape (H, W, 3), float64, in [0, 1]
+
+    Raises
+    ------
+    FileError
+        If the file is missing, a folder, no image, damaged, or larger than Pillow considers safe.
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> photo = gspnl.images.load_photo(gspnl.images.default_photo(), max_pixels=3000)
+    >>> photo.shape, bool(0 <= photo.min() < photo.max() <= 1)
+    ((59, 50, 3), True)
+    """
+    return read_photo(path, max_pixels=max_pixels)[0]
+
+
+def read_photo(
+    path: str | PathLike[str], *, max_pixels: int | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As :func:`load_photo`, and the (height, width) that the file has at full size."""
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingExtraError(
+            "reading a photo needs Pillow, which is not installed: pip install 'gspnl[report]'"
+        ) from error
+    if max_pixels is not None and (isinstance(max_pixels, bool) or max_pixels < 1):
+        raise InputError(f"max_pixels={max_pixels!r} must be a whole number ≥ 1")
+    name = repr(str(path))
+    try:
+        with warnings.catch_warnings(), Path(path).open("rb") as file:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                width, height = image.size
+                if image.getexif().get(ORIENTATION) in SIDEWAYS:
+                    width, height = height, width
+                if max_pixels is not None:  # JPEG decodes straight to a half, quarter or eighth
+                    image.draft(image.mode, _fitting(image.size, max_pixels))
+                return _pixels(ImageOps.exif_transpose(image), max_pixels), (height, width)
+    except FileNotFoundError:
+        raise FileError(f"there is no file {name}; check the path") from None
+    except IsADirectoryError:
+        raise FileError(f"{name} is a folder; pass a photo in it") from None
+    except PermissionError:
+        raise FileError(f"{name} may not be read; change its permissions") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FileError(
+            f"{name} decompresses to more pixels than is safe ({error}); scale it down first"
+        ) from None
+    except UnidentifiedImageError:
+        raise FileError(
+            f"{name} is not an image that Pillow can read; pass a JPEG or PNG"
+        ) from None
+    except DAMAGE as error:
+        raise FileError(f"{name} is damaged or of an unusual kind: {error}") from error
+
+
+def default_photo() -> Path:
+    """Return the path of the photo that matplotlib ships, 512 × 600: Rear Admiral Grace Hopper.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    FileError
+        If matplotlib was installed without its sample data.
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> gspnl.images.default_photo().name
+    'grace_hopper.jpg'
+    """
+    found = importlib.util.find_spec("matplotlib")  # only located: importing it takes half a second
+    if found is None or found.origin is None:
+        raise MissingExtraError(
+            "the default photo comes with matplotlib, which is not installed: "
+            "pip install 'gspnl[report]', or pass a photo"
+        )
+    path = Path(found.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    if not path.exists():
+        raise FileError(
+            f"this matplotlib came without its sample photo {str(path)!r}; pass a photo"
+        )
+    return path
+
+
+def _fitting(size: tuple[int, int], most: int | None) -> tuple[int, int]:
+    """The largest (width, height) of these proportions with at most ``most`` pixels."""
+    width, height = size
+    if most is None or width * height <= most:
+        return size
+    scale = math.sqrt(most / (width * height))
+    width = min(max(1, int(width * scale)), most)
+    return width, min(max(1, int(height * scale)), most // width)
+
+
+def _pixels(image: Any, most: int | None) -> np.ndarray:
+    """RGB in [0, 1] of a Pillow image of any mode, scaled down to ``most`` pixels."""
+    from PIL import Image
+
+    size = _fitting(image.size, most)
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey, which convert("RGB") would clip
+        grey = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if image.mode.startswith("I") else 1.0
+        if not (grey.min() >= 0 and grey.max() <= top):
+            raise ValueError(
+                f"its values run from {grey.min():g} to {grey.max():g}, beyond 0 to {top:g}; "
+                "save it with 8 or 16 bits a channel"
+            )
+        scaled = Image.fromarray(grey / np.float32(top))
+        if size != image.size:
+            scaled = scaled.resize(size, Image.Resampling.LANCZOS)
+        values = np.clip(np.asarray(scaled, dtype=np.float64), 0, 1)
+        return np.repeat(values[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    image = image.convert("RGB")
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image, dtype=np.float64) / 255

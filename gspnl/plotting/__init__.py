@@ -1,0 +1,10 @@
+"""Plots: each is ``f(object, *, ax=None)`` and returns the axes it drew on.
+
+Without ``ax`` a figure of its own is made, ``ax.figure``, which needs no display; no plot touches
+the state of pyplot.
+"""
+
+from gspnl.plotting.curves import comparison, responses, spectrum
+from gspnl.plotting.pictures import attention, filtered, modes
+
+__all__ = ["attention", "comparison", "filtered", "modes", "responses", "spectrum"]

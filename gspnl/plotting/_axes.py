@@ -1,0 +1,88 @@
+"""What all plots share: axes of their own, colours, and pictures side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gspnl.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which the colour-blind tell apart too.
+BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
+)  # fmt: skip
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER)
+GREY = "#666666"
+WIDTH = 10.0  # inches, of a figure as wide as the page
+TITLE, GAP, TALLEST = 0.27, 0.08, 5.5  # inches above a picture, beside one, and of its height
+
+
+def new_axes(width: float, height: float) -> Axes:
+    """Axes alone on a figure of this size in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "plots need matplotlib, which is not installed: pip install 'gspnl[report]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def curve_axes(ax: Axes | None) -> Axes:
+    """Axes for a curve: light grid, no box."""
+    ax = new_axes(7.0, 4.0) if ax is None else ax
+    ax.grid(True, color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def columns_for(shape: tuple[int, ...], count: int, across: int) -> int:
+    """How many of ``count`` pictures of one shape fill a row that takes ``across`` square ones."""
+    return min(count, max(1, round(across * math.pow(shape[0] / shape[1], 0.35))))
+
+
+def tiles(
+    pictures: Sequence[np.ndarray],
+    titles: Sequence[str],
+    ax: Axes | None,
+    *,
+    across: int,
+    room: float,
+    extra: float = 0.0,
+    **options: Any,
+) -> tuple[Axes, Any]:
+    """Draw pictures of one shape (H, W) or (H, W, 3) side by side on one axes, with titles.
+
+    ``across`` square photos fill a row, fewer wide ones. Each column has ``room`` inches or more,
+    for its title; ``extra`` inches are left for a colour bar below. Data units of the axes are
+    inches. Returns the axes and the last image.
+    """
+    whole = WIDTH
+    if ax is not None:
+        whole = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
+    height, width = pictures[0].shape[:2]
+    columns = columns_for((height, width), len(pictures), across)
+    columns = min(columns, max(1, int(whole / room)))
+    slot = whole / columns
+    across_in = min(slot - GAP, TALLEST * width / height)
+    down_in = across_in * height / width
+    rows = -(-len(pictures) // columns)
+    step = down_in + TITLE
+    ax = new_axes(whole, rows * step + extra + 0.05) if ax is None else ax
+    image = None
+    for i, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        left, top = (i % columns) * slot, (i // columns) * step + TITLE
+        extent = (left, left + across_in, top + down_in, top)
+        image = ax.imshow(picture, extent=extent, **options)
+        ax.text(left, top - 0.05, title, fontsize=10, va="bottom", ha="left")
+    ax.set_xlim(0, whole - GAP)
+    ax.set_ylim(rows * step, 0)
+    ax.set_axis_off()
+    return ax, image

@@ -1,0 +1,165 @@
+"""Curves: a spectrum, responses against λ, errors against order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gspnl._array import constant
+from gspnl.filters import ChebyshevFilter
+from gspnl.plotting._axes import BLUE, COLOURS, GREY, ORANGE, curve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gspnl.chebyshev import Series
+    from gspnl.comparison import Comparison
+    from gspnl.responses import Response
+    from gspnl.spectrum import Spectrum
+
+
+def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
+    """Draw the eigenvalues λ of a graph in ascending order, repeated ones with their multiplicity.
+
+    Parameters
+    ----------
+    spec : Spectrum
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> ax = gspnl.plotting.spectrum(gspnl.feature_graph(X).spectrum())
+    >>> ax.get_ylabel()
+    'eigenvalue λ'
+    """
+    ax = curve_axes(ax)
+    lam = constant(spec.eigenvalues)
+    entries = np.arange(1, len(lam) + 1)
+    many = spec.multiplicities > 1
+    ax.plot(entries[~many], lam[~many], "o", color=BLUE, markersize=3.5, label="single")
+    if many.any():
+        ax.plot(entries[many], lam[many], "D", color=ORANGE, markersize=6, label="repeated")
+    for entry, value, count in zip(
+        entries[many], lam[many], spec.multiplicities[many], strict=True
+    ):
+        # Left of its point in the right half, and right of it in the left, so as to stay inside.
+        right = entry > len(lam) / 2
+        ax.annotate(
+            f"λ = {value:.4g}, {count:,} times", (entry, value), color=ORANGE,
+            xytext=(-8 if right else 8, 9), textcoords="offset points",
+            ha="right" if right else "left", va="center",
+        )  # fmt: skip
+    ax.set_xlabel("number of the eigenvalue, repeated ones counted once")
+    ax.set_ylabel("eigenvalue λ")
+    ax.set_ylim(-0.04, max(1.0, float(lam.max())) * 1.1)
+    ax.margins(x=0.02)
+    return ax
+
+
+def responses(
+    response: Response | Sequence[Response],
+    *,
+    series: Series | ChebyshevFilter | Sequence[Series | ChebyshevFilter] = (),
+    spec: Spectrum | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw responses g(λ), and Chebyshev series of them over the intervals on which they hold.
+
+    Parameters
+    ----------
+    response : callable, or sequence of them
+        g(λ).
+    series : Series or ChebyshevFilter, or sequence of them
+        Drawn dashed; of a filter also the modes it treats exactly, as dots.
+    spec : Spectrum, optional
+        Its eigenvalues are drawn as ticks below: only there does a filter of that graph act.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> g = gspnl.responses.heat(5.0)
+    >>> ax = gspnl.plotting.responses(g, series=[gspnl.chebyshev.fit(g, order=k) for k in (1, 3)])
+    >>> [line.get_label() for line in ax.lines]
+    ['heat(t=5.0)', 'Chebyshev, order 1', 'Chebyshev, order 3']
+    """
+    ax = curve_axes(ax)
+    exact = list(response) if isinstance(response, Sequence) else [response]
+    approximate = list(series) if isinstance(series, Sequence) else [series]
+    lam = np.linspace(0, 2, 1001)
+    for g, colour in zip(exact, ["black", *COLOURS] * len(exact), strict=False):
+        values = np.broadcast_to(np.asarray(g(lam)), lam.shape)
+        ax.plot(lam, values, color=colour, linewidth=1.8, label=repr(g))
+    for item, colour in zip(approximate, COLOURS * len(approximate), strict=False):
+        polynomial = item.series if isinstance(item, ChebyshevFilter) else item
+        held = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
+        ax.plot(held, polynomial(held), "--", color=colour, linewidth=1.4,
+                label=f"Chebyshev, order {polynomial.order}")  # fmt: skip
+    treated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
+    dots = np.unique(np.concatenate(treated)) if treated else np.zeros(0)
+    if dots.size and len(exact) == 1:
+        ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,
+                label="filtered exactly", clip_on=False)  # fmt: skip
+    if spec is not None:
+        ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
+                markersize=9, transform=ax.get_xaxis_transform(), label="eigenvalues of the graph",
+                clip_on=False)  # fmt: skip
+    ax.set_xlabel("eigenvalue λ")
+    ax.set_ylabel("response g(λ)")
+    ax.set_xlim(0, 2 if spec is None else max(1.02, 1.02 * float(constant(spec.eigenvalues).max())))
+    ax.legend(frameon=False)
+    return ax
+
+
+def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Draw the measured error of Chebyshev filters, and their certificates, against order.
+
+    Parameters
+    ----------
+    table : Comparison
+        As :func:`gspnl.compare` returns it.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a logarithmic error axis; errors of exactly 0, and certificates that are infinite, are
+        left out.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((300, 4))
+    >>> table = gspnl.compare(gspnl.feature_graph(X), X, gspnl.responses.heat(3.0), range(1, 12))
+    >>> ax = table.plot()
+    >>> ax.get_yscale(), [text.get_text() for text in ax.get_legend().get_texts()]
+    ('log', ['certified bound', 'measured error'])
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax = curve_axes(ax)
+    bounded = np.isfinite(table.bounds) & (table.bounds > 0)
+    label = "certified bound" if bounded.any() else "certified bound: none"
+    ax.plot(table.orders[bounded], table.bounds[bounded], "--s", color=ORANGE, markersize=3.5,
+            linewidth=1.2, label=label)  # fmt: skip
+    shown = table.errors > 0
+    ax.plot(table.orders[shown], table.errors[shown], "-o", color=BLUE, markersize=4,
+            linewidth=1.2, label="measured error")  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_xlabel("Chebyshev order K")
+    ax.set_ylabel("relative error of the filtered signal")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    return ax

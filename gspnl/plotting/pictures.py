@@ -1,0 +1,168 @@
+"""Pictures of signals on a photo: modes, attention, filtered photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gspnl._array import constant
+from gspnl.errors import InputError
+from gspnl.images import to_photo
+from gspnl.plotting._axes import new_axes, tiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from gspnl.graph import FeatureGraph
+    from gspnl.spectrum import Spectrum
+
+DIVERGING = "PuOr_r"  # white at 0; told apart by the colour-blind too
+
+
+def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None = None) -> Axes:
+    """Draw the slowest modes of a photo's graph as pictures, white where a mode is 0.
+
+    Parameters
+    ----------
+    spec : Spectrum
+    shape : (int, int)
+        (H, W) of the photo.
+    k : int
+        How many, from the second mode on: the first, λ = 0, is constant or near. Only modes with
+        λ < 1 are drawn, or the first alone where there is no other.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The pictures are images on it. Each is scaled by the 99.5 % quantile of its magnitude.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> photo = np.random.default_rng(0).random((20, 30, 3))
+    >>> X = gspnl.images.photo_features(photo)
+    >>> spec = gspnl.feature_graph(X, kernel="anchors", anchors=8).spectrum()
+    >>> len(gspnl.plotting.modes(spec, (20, 30), k=4).images)
+    4
+    """
+    if isinstance(k, bool) or k < 1:
+        raise InputError(f"k={k!r} must be a whole number ≥ 1")
+    lam = np.repeat(constant(spec.eigenvalues), spec.multiplicities)[: k + 1]
+    count = max(1, int((lam < 1).sum()))
+    first = 1 if count > 1 else 0
+    columns = constant(spec.modes(count))[:, first:]
+    size = np.quantile(np.abs(columns), 0.995, axis=0)
+    peak = np.abs(columns).max(axis=0)
+    scale = np.where(size > 0, size, np.where(peak > 0, peak, 1.0))
+    pictures = [to_photo(u, shape) for u in (columns / scale).T]
+    titles = [f"mode {i + 1},  λ = {lam[i]:.4f}" for i in range(first, count)]
+    ax, image = tiles(
+        pictures, titles, ax, across=4, room=1.8, extra=0.55, cmap=DIVERGING, vmin=-1, vmax=1
+    )
+    bar = ax.figure.colorbar(
+        image, ax=ax, location="bottom", shrink=0.3, aspect=30, pad=0.02, ticks=[-1, 0, 1]
+    )
+    bar.set_label("value of the mode, each scaled to ±1")
+    return ax
+
+
+def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = None) -> Axes:
+    r"""Draw a row of A over the photo: where a node takes its weighted mean from.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        Of the pixels of the photo, row by row.
+    node : int
+        Pixel (x, y) is node y W + x.
+    photo : array of shape (H, W, 3) or (H, W), or the pair (H, W)
+        What to draw it on; of a pair, blank paper.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Colours are :math:`N A_{ij}`: 1 where all nodes would weigh alike. A ring marks the node.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> photo = np.random.default_rng(0).random((20, 30, 3))
+    >>> X = gspnl.images.photo_features(photo)
+    >>> graph = gspnl.feature_graph(X, kernel="anchors", anchors=8)
+    >>> gspnl.plotting.attention(graph, 10 * 30 + 15, photo).get_title()
+    'attention of pixel (15, 10)'
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    blank = isinstance(photo, tuple) and len(photo) == 2
+    paper = np.ones(photo) if blank else np.asarray(photo, dtype=np.float64)
+    if paper.ndim not in (2, 3):
+        raise InputError(
+            f"photo has shape {paper.shape}; pass (H, W, 3), (H, W), or the pair (H, W)"
+        )
+    height, width = paper.shape[:2]
+    row = to_photo(constant(graph.rows(node)), (height, width)) * graph.n_nodes
+    node %= graph.n_nodes
+    x, y = node % width, node // width
+    ax = new_axes(4.6, 4.0 * height / width + 0.4) if ax is None else ax
+    grey = paper if paper.ndim == 2 else paper.mean(axis=2)
+    ax.imshow(0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1)  # dim, for the bright to stand out
+    image = ax.imshow(row, cmap=_veil(), vmin=0, vmax=float(row.max()))
+    ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="white",
+            markeredgewidth=3.2)  # fmt: skip
+    ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
+            markeredgewidth=1.4)  # fmt: skip
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(height - 0.5, -0.5)
+    ax.set_axis_off()
+    ax.set_title(f"attention of pixel ({x}, {y})", fontsize=10)
+    bar = ax.figure.colorbar(
+        image, ax=ax, location="bottom", pad=0.02, aspect=30, ticks=MaxNLocator(4)
+    )
+    bar.ax.set_facecolor(str(0.25))  # as dim as the photo, under colours that are not opaque
+    bar.set_label("weight, in multiples of 1/N")
+    return ax
+
+
+def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
+    """Draw photos of one size side by side, each under its name.
+
+    Parameters
+    ----------
+    photos : mapping from title to array of shape (H, W, 3) or (H, W)
+        Clipped to [0, 1].
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> photo = np.random.default_rng(0).random((20, 30, 3))
+    >>> ax = gspnl.plotting.filtered({"photo": photo, "negative": 1 - photo})
+    >>> [text.get_text() for text in ax.texts]
+    ['photo', 'negative']
+    """
+    pictures = [np.clip(np.asarray(picture, dtype=np.float64), 0, 1) for picture in photos.values()]
+    shapes = sorted({picture.shape[:2] for picture in pictures})
+    if len(shapes) != 1 or not all(picture.ndim in (2, 3) for picture in pictures):
+        raise InputError(f"photos have shapes {shapes}; pass one or more of one shape (H, W, 3)")
+    return tiles(pictures, list(photos), ax, across=3, room=2.7, cmap="gray", vmin=0, vmax=1)[0]
+
+
+def _veil() -> Colormap:
+    """Colours that grow from clear to bright, so that the photo shows where no attention is."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    share = np.linspace(0, 1, 256)
+    colours = colormaps["inferno"](0.25 + 0.7 * share)
+    colours[:, 3] = np.minimum(1.0, 4 * share) * 0.9
+    return ListedColormap(colours)

@@ -1,0 +1,115 @@
+"""The numbers of a report: all that report.json holds, and the page shows."""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import Any
+
+import numpy as np
+
+import gspnl
+from gspnl.report.analysis import Analysis
+from gspnl.report.checks import Check
+from gspnl.report.clock import Clock, peak_bytes
+
+TARGETS = (1e-1, 1e-2, 1e-3, 1e-6)  # errors for which the least certified order is given
+
+
+def collect(
+    analysis: Analysis, checks: list[Check], clock: Clock, image: str | None
+) -> dict[str, Any]:
+    """Return strict JSON: plain numbers, texts and lists; what is not finite becomes null."""
+    settings, graph, spectrum = analysis.settings, analysis.graph, analysis.spectrum
+    n, found = graph.n_nodes, analysis.segments
+    numbers = {
+        "gspnl": gspnl.__version__,
+        "command": settings.command(image),
+        "seed": settings.seed,
+        "photo": {
+            "name": analysis.name,
+            "width": analysis.shape[1],
+            "height": analysis.shape[0],
+            "full_width": analysis.full_size[1],
+            "full_height": analysis.full_size[0],
+        },
+        "nodes": n,
+        "edges": n * n,
+        "features": {
+            "colour": settings.colour,
+            "position": settings.position,
+            "patch": settings.patch,
+            "columns": analysis.features.shape[1],
+        },
+        "kernel": settings.kernel,
+        "kernel_options": settings.kernel_options,
+        "normalization": graph.normalization,
+        "storage": graph.storage,
+        "rank": rank(analysis),
+        "eigenvalues": spectrum.eigenvalues,
+        "multiplicities": spectrum.multiplicities,
+        "segments": [
+            {"share": share, "colour": colour}
+            for share, colour in zip(found.shares, found.colours, strict=True)
+        ],
+        "attention": [_attention(analysis, i) for i in range(len(analysis.nodes))],
+        "response": repr(settings.response_function),
+        "smoothing": analysis.smoothing,
+        "exact_seconds": analysis.table.exact_seconds,
+        "orders": [
+            {"order": order, "error": error, "bound": bound, "seconds": seconds}
+            for order, error, bound, seconds in zip(
+                analysis.table.orders, analysis.table.errors, analysis.table.bounds,
+                analysis.table.seconds, strict=True,
+            )
+        ],
+        "certified": [{"error": e, "order": _least_order(analysis, e)} for e in TARGETS],
+        "checks": [
+            {"id": c.id, "claim": c.claim, "value": c.value, "tolerance": c.tolerance,
+             "passed": c.passed}
+            for c in checks
+        ],
+        "seconds": {**clock.seconds, "total": clock.total},
+        "peak_bytes": peak_bytes(),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "machine": platform.platform(terse=True),
+    }  # fmt: skip
+    return {key: strict(value) for key, value in numbers.items()}
+
+
+def rank(analysis: Analysis) -> int:
+    """The numerical rank of A: how many of its eigenvalues 1 − λ exceed 1e-12 in magnitude."""
+    counted = np.abs(1 - analysis.spectrum.eigenvalues) > 1e-12
+    return int(analysis.spectrum.multiplicities[counted].sum())
+
+
+def strict(value: Any) -> Any:
+    """Plain numbers and lists for NumPy's; None for numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return strict(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    if isinstance(value, np.generic):
+        return strict(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _attention(analysis: Analysis, i: int) -> dict[str, Any]:
+    """Of one reference pixel: its label, how many pixels hold half of its weight, the largest."""
+    row = analysis.rows[i]
+    share = np.cumsum(np.sort(row)[::-1]) / row.sum()
+    return {
+        "pixel": analysis.pixels[i],
+        "half_in": int(np.searchsorted(share, 0.5)) + 1,
+        "largest": row.max() * analysis.graph.n_nodes,
+    }
+
+
+def _least_order(analysis: Analysis, error: float) -> int | None:
+    """The least order compared that is certified to an error, None if there is none."""
+    enough = analysis.table.orders[analysis.table.bounds <= error]
+    return int(enough.min()) if enough.size else None

@@ -1,0 +1,165 @@
+"""Plots: what is drawn is what was computed, on axes of their own or on given ones."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import gspnl
+from gspnl import images, plotting
+from gspnl.errors import InputError, MissingExtraError
+
+SHAPE = (12, 16)
+PHOTO = np.random.default_rng(0).random((*SHAPE, 3))
+GRAPH = gspnl.feature_graph(images.photo_features(PHOTO), kernel="anchors", anchors=10)
+SPECTRUM = GRAPH.spectrum()
+HEAT = gspnl.responses.heat(4.0)
+TABLE = gspnl.compare(GRAPH, images.from_photo(PHOTO), HEAT, range(1, 9))
+
+PLOTS = {
+    "spectrum": lambda **o: plotting.spectrum(SPECTRUM, **o),
+    "responses": lambda **o: plotting.responses(HEAT, **o),
+    "comparison": lambda **o: plotting.comparison(TABLE, **o),
+    "modes": lambda **o: plotting.modes(SPECTRUM, SHAPE, k=3, **o),
+    "attention": lambda **o: plotting.attention(GRAPH, 5, PHOTO, **o),
+    "filtered": lambda **o: plotting.filtered({"one": PHOTO, "two": PHOTO}, **o),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_given_axes_are_drawn_on_and_returned(name):
+    ax = Figure(figsize=(6, 4)).add_subplot()
+    assert PLOTS[name](ax=ax) is ax
+    assert ax.has_data()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_axes_of_their_own_can_be_saved(name, tmp_path):
+    ax = PLOTS[name]()
+    ax.figure.savefig(tmp_path / "plot.png")
+    assert images.load_photo(tmp_path / "plot.png").std() > 0.01
+
+
+def test_every_plot_is_tested():
+    assert set(PLOTS) == set(plotting.__all__)
+
+
+def test_no_plot_touches_pyplot():
+    code = (
+        "import sys, gspnl, numpy as np; X = np.random.default_rng(0).random((50, 3)); "
+        "gspnl.plotting.spectrum(gspnl.feature_graph(X).spectrum()); "
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_spectrum_shows_every_eigenvalue():
+    single, repeated = plotting.spectrum(SPECTRUM).lines
+    drawn = np.concatenate([single.get_ydata(), repeated.get_ydata()])
+    np.testing.assert_array_equal(np.sort(drawn), SPECTRUM.eigenvalues)
+    (note,) = plotting.spectrum(SPECTRUM).texts
+    assert note.get_text() == f"λ = 1, {192 - 10} times"
+
+
+def test_responses_show_g_and_its_polynomials():
+    plan = GRAPH.chebyshev(HEAT, order=3)
+    series = gspnl.chebyshev.fit(HEAT, order=2)
+    ax = plotting.responses(HEAT, series=[plan, series], spec=SPECTRUM)
+    exact, first, second, dots, ticks = ax.lines
+    np.testing.assert_allclose(exact.get_ydata(), np.exp(-4 * exact.get_xdata()))
+    np.testing.assert_array_equal(first.get_ydata(), plan.series(first.get_xdata()))
+    assert (first.get_xdata()[0], first.get_xdata()[-1]) == plan.series.interval
+    np.testing.assert_array_equal(second.get_ydata(), series(second.get_xdata()))
+    np.testing.assert_array_equal(dots.get_xdata(), plan.deflated)
+    np.testing.assert_array_equal(ticks.get_xdata(), SPECTRUM.eigenvalues)
+
+
+def test_several_responses_and_a_constant_one():
+    ax = plotting.responses([HEAT, lambda lam: 0.5])
+    assert len(ax.lines) == 2
+    assert (ax.lines[1].get_ydata() == 0.5).all()
+
+
+def test_comparison_shows_errors_and_bounds():
+    ax = TABLE.plot()
+    bounds, errors = ax.lines
+    assert ax.get_yscale() == "log"
+    np.testing.assert_array_equal(errors.get_ydata(), TABLE.errors)
+    np.testing.assert_array_equal(bounds.get_ydata(), TABLE.bounds)
+
+
+def test_comparison_without_a_certificate():
+    table = gspnl.Comparison(
+        np.array([1, 2]), np.array([0.1, 0.0]), np.array([np.inf, np.inf]), np.zeros(2), 0.0, HEAT
+    )
+    bounds, errors = plotting.comparison(table).lines
+    assert bounds.get_label() == "certified bound: none"
+    assert len(bounds.get_xdata()) == 0
+    np.testing.assert_array_equal(errors.get_xdata(), [1])  # an error of 0 has no logarithm
+
+
+def test_modes_are_centred_on_zero_and_the_constant_is_left_out():
+    ax = plotting.modes(SPECTRUM, SHAPE, k=4)
+    u = SPECTRUM.modes(5)[:, 1:]
+    assert len(ax.images) == 4
+    for image, mode in zip(ax.images, u.T, strict=True):
+        assert image.get_clim() == (-1, 1)
+        drawn = np.ravel(image.get_array())
+        scale = np.quantile(np.abs(mode), 0.995)
+        np.testing.assert_allclose(drawn, mode / scale, atol=1e-12)
+
+
+def test_no_more_modes_than_the_graph_has():
+    assert len(plotting.modes(SPECTRUM, SHAPE, k=50).images) == 9
+    alike = gspnl.feature_graph(np.ones((192, 1)))  # one mode, the constant
+    assert len(plotting.modes(alike.spectrum(), SHAPE).images) == 1
+
+
+def test_attention_is_a_row_of_the_affinity():
+    ax = plotting.attention(GRAPH, -1, PHOTO)
+    np.testing.assert_allclose(ax.images[1].get_array(), (192 * GRAPH.dense()[-1]).reshape(SHAPE))
+    assert ax.get_title() == "attention of pixel (15, 11)"
+    on_paper = plotting.attention(GRAPH, -1, SHAPE)
+    np.testing.assert_array_equal(on_paper.images[1].get_array(), ax.images[1].get_array())
+
+
+def test_filtered_clips_and_titles():
+    ax = plotting.filtered({"bright": PHOTO + 0.5, "grey": PHOTO[:, :, 0]})
+    assert [text.get_text() for text in ax.texts] == ["bright", "grey"]
+    np.testing.assert_array_equal(ax.images[0].get_array(), np.clip(PHOTO + 0.5, 0, 1))
+
+
+@pytest.mark.parametrize("shape", [(10, 90), (90, 10), (30, 40)])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_pictures_lie_apart_and_inside(shape, count):
+    ax = plotting.filtered({str(i): np.zeros(shape) for i in range(count)})
+    boxes = [image.get_extent() for image in ax.images]  # left, right, bottom, top
+    width, height = ax.get_xlim()[1], ax.get_ylim()[0]
+    for i, (left, right, bottom, top) in enumerate(boxes):
+        assert 0 <= left < right <= width + 1e-9
+        assert 0 < top < bottom <= height + 1e-9
+        np.testing.assert_allclose((bottom - top) / (right - left), shape[0] / shape[1])
+        for other in boxes[:i]:
+            apart = right <= other[0] or other[1] <= left or bottom <= other[3] or other[2] <= top
+            assert apart
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="k=0 must be a whole number ≥ 1"):
+        plotting.modes(SPECTRUM, SHAPE, k=0)
+    with pytest.raises(InputError, match=r"do not fill a photo of shape \(3, 4\)"):
+        plotting.modes(SPECTRUM, (3, 4))
+    with pytest.raises(InputError, match="outside the 192 nodes"):
+        plotting.attention(GRAPH, 192, PHOTO)
+    with pytest.raises(InputError, match="photos have shapes"):
+        plotting.filtered({"one": PHOTO, "two": PHOTO[1:]})
+    with pytest.raises(InputError, match="pass one or more"):
+        plotting.filtered({})
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[report\]'"):
+        plotting.spectrum(SPECTRUM)
