@@ -174,7 +174,9 @@ class Recurrence(Deflated):
         rest = y - self.modes @ heads
         if affinity.isolated is not None:
             rest = xp.where(affinity.isolated[:, None], xp.zeros_like(rest), rest)
-        rest = recurrence(lambda v: _off(self.modes, affinity.apply_core(v)), series, rest)
+        # All of each step is kept off the modes: outside the band, α alone would make them explode.
+        step = scaled(series, affinity.apply_core)
+        rest = recurrence(lambda v: _off(self.modes, step(v)), series, rest)
         out = affinity.change[:, None] * (self.modes @ (like(gains, Z)[:, None] * heads) + rest)
         if affinity.isolated is None:
             return out
@@ -237,15 +239,20 @@ class _Settled:
         return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
 
 
-def recurrence(apply: Callable[[Array], Array], series: Series, Z: Array) -> Array:
-    r"""Σ θ_k T_k(αI − βA) Z by three terms, ``apply`` being A: K applications for order K."""
+def scaled(series: Series, apply: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """αI − βA, whose spectrum the series' interval takes to [−1, 1]; ``apply`` is A."""
     lo, hi = series.interval
     alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
+    return lambda v: alpha * v - beta * apply(v)
+
+
+def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
+    """Σ θ_k T_k(operator) Z by three terms: K applications for order K."""
     theta = [float(v) for v in series.coefficients]
     total = theta[0] * Z
-    old, new = Z, alpha * Z - beta * apply(Z) if len(theta) > 1 else Z
+    old, new = Z, operator(Z) if len(theta) > 1 else Z
     for k in range(1, len(theta)):
         total = total + theta[k] * new
         if k + 1 < len(theta):
-            old, new = new, 2 * (alpha * new - beta * apply(new)) - old
+            old, new = new, 2 * operator(new) - old
     return total

@@ -371,7 +371,7 @@ def parse(text: str) -> Response:
             raise ValueError
         values = [ast.literal_eval(a) for a in call.args]
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # what ast makes of any text
         raise InputError(
             f"response {text!r} is not of the form name(number, ...), as heat(3)"
         ) from None

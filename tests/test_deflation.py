@@ -166,4 +166,4 @@ def test_the_recurrence_is_the_polynomial_of_the_matrix():
         power = np.polynomial.chebyshev.cheb2poly(series.coefficients)
         x = -A
         truth = sum(c * np.linalg.matrix_power(x, k) @ Z for k, c in enumerate(power))
-        assert np.abs(recurrence(lambda v: A @ v, series, Z) - truth).max() < 1e-12
+        assert np.abs(recurrence(lambda v: -(A @ v), series, Z) - truth).max() < 1e-12

@@ -99,9 +99,7 @@ def test_a_storage_is_asked_whether_it_can_hold_a_kernel(cleanup):
     cleanup.append((STORAGES, "rbf_only"))
     X = np.random.default_rng(6).standard_normal((9, 2))
     assert gspnl.feature_graph(X, "rbf", storage="rbf_only").storage == "rbf_only"
-    with pytest.raises(
-        gspnl.errors.InputError, match="cannot hold the Cosine kernel"
-    ):
+    with pytest.raises(gspnl.errors.InputError, match="cannot hold the Cosine kernel"):
         gspnl.feature_graph(X, "cosine", storage="rbf_only")
 
 

@@ -26,12 +26,16 @@ class Target:
     def on(self, x: np.ndarray) -> np.ndarray:
         """G at points x of [−1, 1]."""
         lo, hi = self.interval
-        return evaluate(self._callable(), (lo + hi) / 2 + (hi - lo) / 2 * x)
+        return self.at((lo + hi) / 2 + (hi - lo) / 2 * x)
+
+    def at(self, lam: np.ndarray) -> np.ndarray:
+        """G at points λ."""
+        return evaluate(self._callable(), lam)
 
     def on_spectrum(self) -> np.ndarray:
         """g, or ω, at the eigenvalues of the spectrum."""
         assert self.spectrum is not None
-        return self.values if self.values is not None else evaluate(self._callable(), self.spectrum)
+        return self.values if self.values is not None else self.at(self.spectrum)
 
     def _callable(self) -> Response:
         if self.response is None:

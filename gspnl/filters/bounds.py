@@ -11,7 +11,7 @@ from numpy.polynomial import chebyshev as npcheb
 
 from gspnl._array import constant, eps, float64
 from gspnl.affinity import Affinity
-from gspnl.chebyshev.certificate import spectral_error
+from gspnl.chebyshev.certificate import Resolved, certify, difference, spectral_error
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, evaluate, make_target
 from gspnl.decompositions import Decompositions
@@ -39,25 +39,46 @@ def rest(parts: Decompositions, count: int) -> Distribution:
     return Distribution(constant(float64(spectrum.eigenvalues))[keep], left[keep])
 
 
-def better_on_average(target: Target, theta: np.ndarray, engine: Deflated) -> np.ndarray:
-    """The band's interpolant, unless that of [0, 2] does about as well over the graph's density.
+def balanced(
+    target: Target, theta: np.ndarray, engine: Deflated, resolved: Resolved | None
+) -> np.ndarray:
+    """Of three interpolants, the one that errs least on the whole graph.
 
-    The sup norm over the band says little of a bulk of modes at λ = 1, where the other interpolant
-    may happen to have a node. Asking for a factor of 2 makes deflation never worse than the plain
-    interval: the same polynomial with the constant mode made exact cannot be.
+    The band's own, ``theta``, knows nothing of the bulk of modes that a graph has at one λ, mostly
+    at 1. The others are one that meets the response there, and that of [0, 2]. The score is the root
+    mean square error over the graph's density plus a tenth of the largest error on the band: the
+    first makes deflation no worse than the plain interval on a random signal; the second keeps in
+    view the modes outside the bulk, in which real signals live.
     """
-    whole = Target(target.response, WHOLE)
-    k = len(theta)
-    plain = Series(interpolation_coefficients(whole.on(nodes(k))), WHOLE)
     lo, hi = target.interval
-    other = interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * nodes(k)))
     lam, shares = engine.density
-    truth = evaluate(target.response, lam) if target.response else lam
+    truth = target.at(lam)
+    bulk = int(np.argmax(shares))
+    whole = Target(target.response, WHOLE)
+    plain = Series(interpolation_coefficients(whole.on(nodes(len(theta)))), WHOLE)
+    candidates = [
+        theta,
+        _meeting(target, len(theta) - 1, (2 * lam[bulk] - lo - hi) / (hi - lo), truth[bulk]),
+        interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * nodes(len(theta)))),
+    ]
 
-    def mean_error(candidate: np.ndarray) -> float:
-        return float(shares @ (Series(candidate, target.interval)(lam) - truth) ** 2)
+    def score(candidate: np.ndarray) -> float:
+        errors = Series(candidate, target.interval)(lam) - truth
+        worst = float(np.abs(errors).max()) if resolved is None else certify(candidate, resolved)
+        return math.sqrt(float(shares @ errors**2)) + 0.1 * worst
 
-    return theta if 4 * mean_error(theta) <= mean_error(other) else other
+    return min(candidates, key=score)
+
+
+def _meeting(target: Target, order: int, x: float, value: float) -> np.ndarray:
+    """The interpolant at the zeros of T_K, plus the multiple of T_K that makes p(x) = value."""
+    base = interpolation_coefficients(target.on(nodes(order))) if order else np.zeros(1)
+    top = np.zeros(order + 1)
+    top[order] = 1.0
+    at_x = npcheb.chebval(x, top)
+    if abs(at_x) < 1e-6:  # x is one of the zeros: met already
+        return difference(base, 0 * top)
+    return difference(base, -top * (value - npcheb.chebval(x, base)) / at_x)
 
 
 def on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count: int) -> float:
@@ -79,5 +100,5 @@ def rounding(affinity: Affinity, engine: Deflated, series: Series, g: Any) -> fl
         here, near = (np.abs(evaluate(g, engine.eigenvalues + h)) for h in (0.0, 1e-4))
         size += float(here.max())
         slope += float(np.abs(here - near).max()) / 1e-4
-    growth = (8 + math.log2(affinity.n_nodes)) * engine.amplification
+    growth = 4 * (4 + math.log2(affinity.n_nodes)) * engine.amplification
     return eps(affinity.left) * growth * (size + slope)

@@ -15,9 +15,9 @@ from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.target import check_order, evaluate, make_target
 from gspnl.decompositions import Decompositions
-from gspnl.deflation import Deflated, recurrence
+from gspnl.deflation import Deflated, recurrence, scaled
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.filters.bounds import WHOLE, better_on_average, on_spectrum, rest, rounding
+from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding
 from gspnl.responses import Response
 from gspnl.signals import on_signals
 
@@ -54,7 +54,7 @@ class ChebyshevFilter:
         """Filter Z (..., N, c), or (N,)."""
         affinity, engine = self._affinity, self._engine
         if engine is None:
-            fn = partial(recurrence, affinity.apply, self.series)
+            fn = partial(recurrence, scaled(self.series, affinity.apply), self.series)
         else:
             fn = partial(engine.polynomial, self.series, self._gains, self._alone)
         return on_signals(fn, Z, affinity.weights.shape, affinity.left)
@@ -105,7 +105,7 @@ def chebyshev_filter(
     def plan(k: int) -> ChebyshevFilter:
         theta = FITS[method](target, k)
         if choose and method == "interpolate" and order is not None:
-            theta = better_on_average(target, theta, engine)
+            theta = balanced(target, theta, engine, resolved)
         bound = certify(theta, resolved)
         if method == "least_squares" or not math.isfinite(bound):
             bound = on_spectrum(parts, target, theta, count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gspnl._array import Array, constant, like, namespace, transpose
+from gspnl._array import Array, check_fits, constant, like, namespace, transpose
 from gspnl._rows import sum_rows
 from gspnl.errors import InputError
 from gspnl.kernels.base import KERNELS, Kernel, positive
@@ -58,6 +58,7 @@ class Anchors(Kernel):
         """Place the anchors on X (..., N, C), graph by graph, and weigh them."""
         xp = namespace(X)
         batch = X.shape[:-2]
+        check_fits((*X.shape[:-1], self.anchors), X, "the anchors' factor", "use fewer", copies=2)
         values = constant(X)
         placed = [place(values[i], self.anchors, self.seed) for i in np.ndindex(*batch)]
         points = np.stack([p for p, _ in placed]).reshape(*batch, self.anchors, X.shape[-1])
