@@ -45,10 +45,10 @@ def balanced(
     """Of three interpolants, the one that errs least on the whole graph.
 
     The band's own, ``theta``, knows nothing of the bulk of modes that a graph has at one λ, mostly
-    at 1. The others are one that meets the response there, and that of [0, 2]. The score is the root
-    mean square error over the graph's density plus a tenth of the largest error on the band: the
-    first makes deflation no worse than the plain interval on a random signal; the second keeps in
-    view the modes outside the bulk, in which real signals live.
+    at 1. The others are one that meets the response there, and that of [0, 2]. The score is the
+    root mean square error over the graph's density plus a tenth of the largest error on the band:
+    the first makes deflation no worse than the plain interval on a random signal; the second keeps
+    in view the modes outside the bulk, in which real signals live.
     """
     lo, hi = target.interval
     lam, shares = engine.density
