@@ -1,0 +1,142 @@
+"""Any graph deflated: modes and band ends by Lanczos, polynomials by the three-term recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gspnl._array import Array, constant, eps, like, namespace, to_numpy, transpose
+from gspnl.affinity import Affinity
+from gspnl.chebyshev import Series
+from gspnl.deflation.base import Deflated
+from gspnl.errors import ConvergenceError
+from gspnl.lanczos import Ritz, lanczos
+
+BLOCK = 4  # random starts of a Lanczos run
+BAND_STEPS = 40
+MODE_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence(Deflated):
+    """Any storage: three terms on S, the deflated modes projected out at every step."""
+
+    affinity: Affinity
+    modes: Array  # V, (N, m), orthonormal modes of S
+    eigenvalues: np.ndarray
+
+    @classmethod
+    def of(cls, affinity: Affinity, count: int) -> Recurrence:
+        """Find the modes to set aside; the band is looked for when it is asked for."""
+        return cls(affinity, *_lowest_modes(affinity, count))
+
+    @cached_property
+    def ritz(self) -> Ritz:
+        """A Lanczos run over the band."""
+        return _run(self.affinity, self.modes, BAND_STEPS, _Settled())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        low, high = self.ritz.ends
+        return 1 - high, 1 - low
+
+    @property
+    def reached(self) -> tuple[float, float]:
+        return 1 - float(self.ritz.values[-1]), 1 - float(self.ritz.values[0])
+
+    @property
+    def density(self) -> tuple[np.ndarray, np.ndarray]:
+        return 1 - self.ritz.values, self.ritz.weights
+
+    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
+        xp, affinity = namespace(Z), self.affinity
+        y = Z / affinity.change[:, None]
+        heads = transpose(self.modes) @ y
+        rest = y - self.modes @ heads
+        if affinity.isolated is not None:
+            rest = xp.where(affinity.isolated[:, None], xp.zeros_like(rest), rest)
+        # All of each step is kept off the modes: outside the band, α alone would make them explode.
+        step = scaled(series, affinity.apply_core)
+        rest = recurrence(lambda v: _off(self.modes, step(v)), series, rest)
+        out = affinity.change[:, None] * (self.modes @ (like(gains, Z)[:, None] * heads) + rest)
+        if affinity.isolated is None:
+            return out
+        return xp.where(affinity.isolated[:, None], alone * Z, out)
+
+
+def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
+    """V and λ: the constant mode in closed form, further ones by Lanczos, one after another."""
+    xp = namespace(affinity.left)
+    modes = affinity.stationary[:, None][:, : min(count, 1)]
+    values = [0.0][:count]
+    tolerance = 100 * eps(affinity.left)
+    if count > 1:
+        to_numpy(affinity.left)  # further modes carry no gradient, and say so
+    for _ in range(count - 1):
+        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance)
+        if ritz.residuals[-1] > 2 * tolerance:
+            raise ConvergenceError(
+                f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from "
+                f"the rest after {MODE_STEPS} Lanczos steps; deflate fewer modes"
+            )
+        top = _off(modes, ritz.top)
+        modes = xp.concat([modes, top / xp.sqrt(xp.sum(top * top))], axis=-1)
+        values.append(1 - float(ritz.values[-1]))
+    return modes, np.array(values)
+
+
+def _run(
+    affinity: Affinity,
+    modes: Array,
+    steps: int,
+    done: Callable[[np.ndarray, np.ndarray], bool],
+) -> Ritz:
+    """Lanczos on S without ``modes`` and without isolated nodes, from a fixed random start.
+
+    Each run starts elsewhere: a mode found is the whole share that the last start had in a repeated
+    eigenvalue, so the same start would never see a second one.
+    """
+    shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
+    start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
+    return lanczos(lambda q: _off(modes, affinity.apply_core(q)), start, done=done, steps=steps)
+
+
+def _off(modes: Array, y: Array) -> Array:
+    """(I − V Vᵀ) y."""
+    return y - modes @ (transpose(modes) @ y) if modes.shape[-1] else y
+
+
+class _Settled:
+    """Whether both ends of the band are known, and no longer move, to a hundredth of its width."""
+
+    def __init__(self) -> None:
+        self.before = (np.inf, np.inf)
+
+    def __call__(self, values: np.ndarray, residuals: np.ndarray) -> bool:
+        low, high = float(values[0]), float(values[-1])
+        moved = max(abs(low - self.before[0]), abs(high - self.before[1]))
+        self.before = (low, high)
+        return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
+
+
+def scaled(series: Series, apply: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """αI − βA, whose spectrum the series' interval takes to [−1, 1]; ``apply`` is A."""
+    lo, hi = series.interval
+    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
+    return lambda v: alpha * v - beta * apply(v)
+
+
+def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
+    """Σ θ_k T_k(operator) Z by three terms: K applications for order K."""
+    theta = [float(v) for v in series.coefficients]
+    total = theta[0] * Z
+    old, new = Z, operator(Z) if len(theta) > 1 else Z
+    for k in range(1, len(theta)):
+        total = total + theta[k] * new
+        if k + 1 < len(theta):
+            old, new = new, 2 * operator(new) - old
+    return total
