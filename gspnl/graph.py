@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from gspnl.affinity import Affinity
 from gspnl.decompositions import Decompositions
 from gspnl.errors import InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact
+from gspnl.kernels import Kernel
 from gspnl.responses import Response
 from gspnl.signals import on_signals
 from gspnl.spectrum import Spectrum
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureGraph:
     r"""A fully-connected graph of features, with :math:`A = diag(l)\,W\,diag(r)`.
 
@@ -28,8 +31,10 @@ class FeatureGraph:
         N.
     shape : tuple
         (..., N, N), the shape of A, with the batch dimensions of the features.
-    storage, normalization, kernel : str
-        How W is held, how it is scaled, and f(x_i, x_j).
+    kernel : Kernel
+        f(x_i, x_j), with its options and what it has learned.
+    storage, normalization : str
+        How W is held, and how it is scaled.
     degrees : array of shape (..., N)
         d = W 1, before normalisation (for softmax M 1).
 
@@ -45,21 +50,12 @@ class FeatureGraph:
     (1000, 3)
     """
 
-    def __init__(
-        self,
-        affinity: Affinity,
-        degrees: Array,
-        *,
-        kernel: Any,
-        storage: str,
-        normalization: str,
-    ) -> None:
-        self._affinity = affinity
-        self._parts: dict[tuple[int, ...], Decompositions] = {}
-        self.degrees = degrees
-        self.kernel = kernel
-        self.storage = storage
-        self.normalization = normalization
+    _affinity: Affinity
+    degrees: Array
+    kernel: Kernel
+    storage: str
+    normalization: str
+    _parts: dict[tuple[int, ...], Decompositions] = field(default_factory=dict, init=False)
 
     @property
     def n_nodes(self) -> int:
