@@ -237,3 +237,33 @@ def test_one_signal_keeps_its_rank():
     assert np.array_equal(graph.apply(z), graph.apply(z[:, None])[:, 0])
     stack = np.random.default_rng(0).standard_normal((2, 3, N, 4))
     assert graph.filter(stack, gspnl.responses.heat(1.0)).shape == stack.shape
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "anchors"])
+def test_a_far_origin_costs_no_digits(kernel):
+    """Distances do not see the mean of the features; |x|² + |y|² − 2⟨x, y⟩ would lose them all."""
+    X = np.random.default_rng(0).standard_normal((N, C)) + 1e7
+    graph = gspnl.feature_graph(X, kernel, **({"anchors": 6} if kernel == "anchors" else {}))
+    options = {}
+    if kernel == "anchors":
+        options = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+    M = affinity(kernel, X, **options)
+    assert relative(graph.degrees, M.sum(1)) < 1e-7  # the features themselves are known to 1e-9
+
+
+def test_a_batch_of_signed_weights_keeps_its_bands():
+    """Raw dot products with positive degrees: λ leaves [0, 2], and each item's band must know."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((3, 60, 4)) + np.array([1.4, 1.5, 1.6])[:, None, None]
+    graph = gspnl.feature_graph(X, feature_map=None)
+    Z = rng.standard_normal((3, 60, 2))
+    g = gspnl.responses.heat(1.0)
+    value = graph.filter(Z, g, order=12)
+    plain = graph.filter(Z, g, order=20, deflate=False)
+    for i in range(3):
+        W = X[i] @ X[i].T
+        assert W.min() < 0 < W.sum(1).min()
+        A, _ = normalized(W, "random_walk")
+        truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z[i]
+        assert relative(value[i], truth) < 1e-10
+        assert relative(plain[i], truth) < 1e-10

@@ -167,3 +167,27 @@ def test_the_recurrence_is_the_polynomial_of_the_matrix():
         x = -A
         truth = sum(c * np.linalg.matrix_power(x, k) @ Z for k, c in enumerate(power))
         assert np.abs(recurrence(lambda v: -(A @ v), series, Z) - truth).max() < 1e-12
+
+
+def test_least_squares_leaves_out_what_is_deflated():
+    """The fit is over the other modes: neither the constant one nor those of isolated nodes."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((80, 3))
+    X[:7] = -1  # isolated
+    for storage in ("lowrank", "dense"):
+        graph = gspnl.feature_graph(X, storage=storage)
+        isolated = int((graph.degrees == 0).sum())
+        lam = np.repeat(graph.spectrum().eigenvalues, graph.spectrum().multiplicities)
+        rest = lam[isolated + 1 :]
+        g = responses.tikhonov(20.0)
+        series = graph.chebyshev(g, order=2, method="least_squares").series
+        truth = np.polyval(np.polyfit(rest, g(rest), 2), rest)
+        assert np.abs(series(rest) - truth).max() < 1e-8
+
+
+def test_a_mode_that_does_not_separate_is_an_error(monkeypatch):
+    monkeypatch.setattr("gspnl.deflation.threeterm.MODE_STEPS", 2)
+    X = np.random.default_rng(4).standard_normal((200, 3))
+    graph = gspnl.feature_graph(X, "rbf")
+    with pytest.raises(gspnl.errors.ConvergenceError, match=r"deflate=2: the mode .* fewer modes"):
+        graph.filter(X, responses.heat(1.0), order=2, deflate=2)

@@ -12,7 +12,7 @@ from functools import singledispatch
 from gspnl.affinity import Affinity
 from gspnl.deflation.base import Deflated
 from gspnl.deflation.onepass import OnePass
-from gspnl.deflation.recurrence import Recurrence, recurrence, scaled
+from gspnl.deflation.threeterm import Recurrence, recurrence, scaled
 from gspnl.weights import LowRank, Weights
 
 __all__ = ["Deflated", "OnePass", "Recurrence", "deflate", "recurrence", "scaled"]
