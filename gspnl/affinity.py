@@ -101,13 +101,13 @@ class Affinity:
 
     def item(self, index: tuple[int, ...]) -> Affinity:
         """One graph of a batch."""
-        isolated = None if self.isolated is None else self.isolated[index]
+        isolated = None if self.isolated is None else self.isolated[(*index, ...)]
         if isolated is not None and not bool(namespace(isolated).any(isolated)):
             isolated = None
         return Affinity(
             self.weights.item(index),
-            self.left[index],
-            None if self.right is None else self.right[index],
+            self.left[(*index, ...)],
+            None if self.right is None else self.right[(*index, ...)],
             isolated,
             self.symmetric_core,
             self.nonnegative,

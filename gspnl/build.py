@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, as_floats, check_finite, constant, namespace
+from gspnl._array import Array, as_floats, check_finite, constant, eps, namespace
 from gspnl.affinity import Affinity
 from gspnl.errors import DegreeError, InputError
 from gspnl.graph import FeatureGraph
-from gspnl.kernels import FEATURE_MAPS, Kernel, check_embedding, make_kernel
+from gspnl.kernels import FEATURE_MAPS, Dot, Kernel, check_embedding, make_kernel
 from gspnl.normalization import NORMALIZATIONS
 from gspnl.weights import STORAGES, Weights
 
@@ -83,6 +83,8 @@ def feature_graph(
     """
     made = make_kernel(kernel, kernel_options)
     scheme = NORMALIZATIONS[normalization]
+    if not isinstance(self_loops, (bool, np.bool_)):
+        raise InputError(f"self_loops={self_loops!r} must be True or False")
     X = as_floats(X, "X")
     if X.ndim < 2 or X.shape[-2] < 2 or 0 in X.shape:
         raise InputError(
@@ -109,6 +111,10 @@ def feature_graph(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
         degrees = weights.degrees()
+    if made.nonnegative:  # what rounding leaves of a vanished degree may be negative
+        xp = namespace(degrees)
+        noise = 64 * eps(degrees) * float(np.abs(constant(degrees)).max())
+        degrees = xp.where((degrees < 0) & (degrees > -noise), xp.zeros_like(degrees), degrees)
     _check_degrees(degrees, made, weights)
     left, right = scheme.scales(weights, degrees)
     xp = namespace(degrees)
@@ -151,11 +157,12 @@ def _check_degrees(degrees: Array, kernel: Kernel, weights: Weights) -> None:
             f"{name} overflowed {d.dtype}: {int((~finite).sum())} of {d.size} degrees are not "
             "finite; scale the features down, raise temperature= or sigma=, or use float64"
         )
+    remedy = f"pass feature_map= one of {_maps()}" if isinstance(kernel, Dot) else "keep self-loops"
     bad = int((d <= 0).sum()) if not kernel.nonnegative else int((d < 0).sum())
     if bad:
         raise DegreeError(
             f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "
-            f"undefined; pass feature_map= one of {_maps()}"
+            f"undefined; {remedy}"
         )
     smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
     if ((d > 0) & (d < smallest)).any():

@@ -87,9 +87,9 @@ def compare(
     >>> bool((table.errors <= table.bounds).all())
     True
     """
-    orders = list(orders)
+    orders = list(orders) if isinstance(orders, Iterable) else []
     if not orders:
-        raise InputError("orders is empty; pass for example range(1, 31)")
+        raise InputError("orders is empty or no sequence; pass for example range(1, 31)")
     start = time.perf_counter()
     truth = graph.filter(Z, response)
     exact_seconds = time.perf_counter() - start

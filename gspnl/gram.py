@@ -50,7 +50,7 @@ def sweep(affinity: Affinity, weights: LowRank, Z: Array) -> tuple[Array, Array]
 
 def project(affinity: Affinity, weights: LowRank, Z: Array) -> Array:
     """Bᵀ diag(r) Z, (..., m, c)."""
-    return transpose(weights.factor) @ scale_rows(affinity.right, Z)
+    return weights.heads(scale_rows(affinity.right, Z))
 
 
 def expand(
@@ -117,15 +117,16 @@ def _root(G: Array) -> Array:
     return E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
 
 
-def exact_core(small: SmallCore, response: Response) -> Array | None:
+def exact_core(small: SmallCore, response: Response, nonnegative: bool) -> Array | None:
     r"""C of an exact filter, or None where the response is not smooth at λ = 1.
 
     :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
     the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
     """
     mu = to_numpy(small.values)
-    *at_mu, f0 = evaluate(response, 1 - np.append(mu, 0.0))
-    local = _local(response, float(np.abs(at_mu).max(initial=abs(f0))), f0)
+    lam = np.clip(1 - mu, 0.0, 2.0) if nonnegative else 1 - mu
+    values_at = evaluate(response, np.append(lam, 1.0))
+    local = _local(response, np.append(mu, 0.0), values_at)
     if local is None:
         return None
     inside = np.abs(mu) <= local.radius
@@ -133,7 +134,7 @@ def exact_core(small: SmallCore, response: Response) -> Array | None:
     values = np.where(
         inside,
         npcheb.chebval(np.where(inside, mu, 0.0) / local.radius, local.series),
-        ((np.array(at_mu) - f0) / safe - local.p0) / safe,
+        ((values_at[:-1] - values_at[-1]) / safe - local.p0) / safe,
     )
     tall = small.core @ small.root @ small.vectors
     return local.p0 * small.core + (tall * like(values, tall)[..., None, :]) @ transpose(tall)
@@ -141,10 +142,9 @@ def exact_core(small: SmallCore, response: Response) -> Array | None:
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """f near μ = 0: f(0), p(0), and p₁ as a Chebyshev series in x / radius."""
+    """f near μ = 0: p(0), and p₁ as a Chebyshev series in x / radius."""
 
     radius: float
-    f0: float
     p0: float
     series: np.ndarray
 
@@ -159,16 +159,24 @@ def _divided() -> np.ndarray:
     return np.stack([np.pad(row, (0, SAMPLES - len(row))) for row in rows], axis=1)
 
 
-def _local(response: Response, scale: float, f0: float) -> Local | None:
-    """The expansion of f over the widest radius that resolves it; None where f is not smooth."""
+def _local(response: Response, mu: np.ndarray, values: np.ndarray) -> Local | None:
+    """The expansion of f over the widest radius that resolves it; None where f is not smooth.
+
+    It must also meet f at the eigenvalues themselves, and at 0: a feature narrower than the samples
+    is seen there.
+    """
     jumps = getattr(response, "jumps", ())
+    scale = float(np.abs(values).max())
     for radius in (0.5, 0.1, 0.02, 0.004, 0.0008):
         if any(abs(jump - 1) <= radius for jump in jumps):
             continue
         c = interpolation_coefficients(evaluate(response, 1 - radius * nodes(SAMPLES)))
-        if np.abs(c[-6:]).max() <= 16 * EPS * max(scale, float(np.abs(c).max())):
+        size = max(scale, float(np.abs(c).max()))
+        inside = np.abs(mu) <= radius
+        miss = np.abs(npcheb.chebval(mu[inside] / radius, c) - values[inside]).max()
+        if max(np.abs(c[-6:]).max(), miss / 16) <= 16 * EPS * size:
             p = _divided() @ c / radius
-            return Local(radius, f0, float(npcheb.chebval(0.0, p)), _divided() @ p / radius)
+            return Local(radius, float(npcheb.chebval(0.0, p)), _divided() @ p / radius)
     return None
 
 

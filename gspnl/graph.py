@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, check_fits, namespace
+from gspnl._array import Array, check_fits, constant, namespace
 from gspnl.affinity import Affinity
 from gspnl.decompositions import Decompositions
 from gspnl.errors import InputError
@@ -109,10 +109,16 @@ class FeatureGraph:
         ----------
         Z : array of shape (N, c), or (N,)
         """
-        xp = namespace(self.degrees)
         change = self._affinity.change[..., None]
-        inner = self._on_signals(lambda z: xp.abs(z / change), Z)
-        return float(xp.sqrt(xp.sum(inner * inner)))
+        found: list[np.ndarray] = []
+
+        def keep(z: Array) -> Array:
+            found.append(constant(z / change).astype(np.float64))
+            return z
+
+        self._on_signals(keep, Z)
+        peak = float(np.abs(found[0]).max())  # squares of huge or tiny signals leave the range
+        return peak * float(np.linalg.norm(found[0] / peak)) if peak else 0.0
 
     def dense(self) -> Array:
         """A as an array (..., N, N).
@@ -256,7 +262,7 @@ class FeatureGraph:
                 + ("index each with a number" if batch else "it is a single graph")
             )
         return FeatureGraph(
-            self._affinity.item(key), self.degrees[key],
+            self._affinity.item(key), self.degrees[(*key, ...)],
             kernel=self.kernel, storage=self.storage, normalization=self.normalization,
         )  # fmt: skip
 
@@ -292,7 +298,7 @@ class FeatureGraph:
         def loop(z: Array) -> Array:
             xp = namespace(z)
             z = xp.broadcast_to(z, (*batch, *z.shape[-2:]))
-            done = [fn(self._part(key), z[key]) for key in np.ndindex(*batch)]
+            done = [fn(self._part(key), z[(*key, ...)]) for key in np.ndindex(*batch)]
             return xp.reshape(xp.stack(done), z.shape)
 
         return self._on_signals(loop, Z)

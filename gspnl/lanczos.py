@@ -33,6 +33,7 @@ def lanczos(
     apply: Callable[[Array], Array],
     start: Array,
     *,
+    project: Callable[[Array], Array] = lambda block: block,
     done: Callable[[np.ndarray, np.ndarray], bool],
     steps: int,
 ) -> Ritz:
@@ -47,6 +48,8 @@ def lanczos(
         A symmetric operator on arrays of shape (N, b).
     start : array of shape (N, b)
         Random columns.
+    project : callable
+        Takes a block off the directions that the run must not see.
     done : callable
         Told the Ritz values, ascending, and their residuals.
     steps : int
@@ -54,7 +57,8 @@ def lanczos(
     """
     xp = namespace(start)
     rounding = eps(start)
-    block = _orthonormal(detached(start))
+    size = float(np.abs(constant(start)).max(initial=0.0))
+    block = _orthonormal(project(detached(start)), 1e-6 * size)
     width = block.shape[-1]
     if width == 0:
         return Ritz(np.zeros(1), np.zeros(1), np.ones(1), xp.sum(start, axis=-1, keepdims=True))
@@ -66,9 +70,10 @@ def lanczos(
         residuals = np.sqrt((gaps.astype(np.float64) ** 2).sum(0))
         size = max(1.0, float(np.abs(values).max()))
         block = images[:, -width:]
-        for _ in range(2):  # twice is enough
-            block = block - basis @ (transpose(basis) @ block)
-        block = _orthonormal(block, 64 * rounding * size)
+        # Twice is enough, if the second time is of unit length: what then shrinks was rounding.
+        for negligible in (64 * rounding * size, 0.5):
+            block = project(block - basis @ (transpose(basis) @ block))
+            block = _orthonormal(block, negligible)
         if step == steps or block.shape[-1] == 0 or done(values, residuals):
             break
         width = block.shape[-1]
@@ -82,6 +87,8 @@ def lanczos(
 def _orthonormal(block: Array, negligible: float = 0.0) -> Array:
     """An orthonormal basis of the columns, without those that are negligible."""
     xp = namespace(block)
+    if block.shape[-1] == 0:
+        return block
     left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
     kept = np.nonzero(constant(sizes) > max(negligible, 0.0))[0]
     return xp.take(left, xp.asarray(kept), axis=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,11 +66,13 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
         # Stop at the tolerance, or where rounding lets it go no lower.
         if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
             return s, s
+        if not math.isfinite(defect):
+            break
         s = xp.where(live, xp.sqrt(s * inverse(ws)), s)
     raise ConvergenceError(
-        f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 after "
+        f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 within "
         f"{SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
-        "scaling; keep self_loops=True, or use normalization='random_walk'"
+        "scaling; use normalization='random_walk', or a kernel without zeros"
     )
 
 

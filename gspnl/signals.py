@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gspnl._array import Array, as_floats, check_finite, like, namespace
 from gspnl.errors import InputError
 
@@ -41,5 +43,7 @@ def on_signals(
         raise InputError(
             f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; they must agree"
         )
+    with np.errstate(over="ignore"):  # a cast to float32 may overflow: told next
+        z = like(z, sample)
     check_finite(z, "Z")
-    return fn(like(z, sample))
+    return fn(z)

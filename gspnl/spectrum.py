@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,13 @@ from gspnl._array import (
     like,
     namespace,
     ones,
-    to_numpy,
     transpose,
 )
 from gspnl.affinity import Affinity
+from gspnl.chebyshev.target import numbers
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.orthogonal import Reflection, tall_qr
+from gspnl.orthogonal import Reflection, TallQR, tall_qr
+from gspnl.signals import on_signals
 from gspnl.weights import LowRank
 
 
@@ -36,9 +38,8 @@ class Spectrum:
     Attributes
     ----------
     eigenvalues : array of shape (m,)
-        λ, ascending, in [0, 2] for non-negative weights. Dense: m = N. Low rank: the explicit
-        modes, one entry λ = 1 for the space that A annihilates, and one entry λ = 0 for isolated
-        nodes.
+        λ, ascending, in [0, 2] for non-negative weights: an entry a mode; but one entry λ = 0 for
+        all isolated nodes, and at low rank one entry λ = 1 for the space that A annihilates.
     multiplicities : array of int of shape (m,)
         How many modes each entry stands for; they sum to N.
 
@@ -79,6 +80,9 @@ class Spectrum:
         array of shape (..., N, c)
             With ‖Ẑ‖ = ‖T⁻¹ Z‖ (Parseval in the D-weighted norm).
         """
+        return self._on_signals(self._gft, Z)
+
+    def _gft(self, Z: Array) -> Array:
         xp = namespace(Z)
         y = Z / self._change[:, None]
         alone = None
@@ -102,6 +106,9 @@ class Spectrum:
         -------
         array of shape (..., N, c)
         """
+        return self._on_signals(self._igft, Zhat)
+
+    def _igft(self, Zhat: Array) -> Array:
         xp = namespace(Zhat)
         n, m, s = self.n_nodes, self._vectors.shape[1], self._split
         skip = 0 if self._live is None else n - len(self._live)
@@ -138,7 +145,7 @@ class Spectrum:
         signs = np.sign(constant(u)[peak, np.arange(k)])
         return u * like(np.where(signs == 0, 1.0, signs), u)
 
-    def filter(self, Z: Array, omega: Array) -> Array:
+    def filter(self, Z: Array, omega: Any) -> Array:
         """U diag(ω) U⁻¹ Z, ω given per entry of :attr:`eigenvalues`.
 
         Parameters
@@ -146,9 +153,7 @@ class Spectrum:
         Z : array of shape (..., N, c)
         omega : array of shape (m,)
         """
-        values = np.asarray(
-            omega if isinstance(omega, (list, tuple)) else to_numpy(omega), np.float64
-        )
+        values = numbers(omega)
         if values.shape != tuple(self.eigenvalues.shape):
             raise InputError(
                 f"omega has shape {values.shape}; this spectrum has {self.eigenvalues.shape[0]} "
@@ -156,8 +161,11 @@ class Spectrum:
             )
         if not np.isfinite(values).all():
             raise InputError("omega holds values that are not finite")
-        gains = like(np.repeat(values, self.multiplicities), Z)
-        return self.igft(gains[:, None] * self.gft(Z))
+        gains = like(np.repeat(values, self.multiplicities), self._change)
+        return self._on_signals(lambda z: self._igft(gains[:, None] * self._gft(z)), Z)
+
+    def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
+        return on_signals(fn, Z, (self.n_nodes, self.n_nodes), self._change)
 
     def __repr__(self) -> str:
         lam = constant(self.eigenvalues)
@@ -207,16 +215,26 @@ def _dense(affinity: Affinity) -> Spectrum:
     check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
     xp = namespace(sample)
     scale = affinity.core_scale
-    S = scale[:, None] * affinity.weights.rows(xp.arange(n)) * scale
-    if affinity.isolated is not None:
-        S = S + xp.where(affinity.isolated, xp.ones_like(sample), xp.zeros_like(sample)) * like(
-            np.eye(n), S
-        )
+    live, alone = _live_nodes(affinity)
+    nodes = xp.arange(n) if live is None else xp.asarray(live)
+    S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
+    if live is not None:  # λ = 0 is theirs too: eigh would mix them with the constant mode
+        S = xp.take(S, nodes, axis=1)
     mu, V = xp.linalg.eigh(S)
-    lam = _clip(xp.flip(1 - mu), affinity)
+    lam = xp.concat([0 * ones((1,), sample)] * bool(alone) + [xp.flip(1 - mu)])
+    counts = [alone] * bool(alone) + [1] * (n - alone)
+    vectors = partial(xp.flip, V, axis=-1)
     return Spectrum(
-        lam, np.ones(n, dtype=int), affinity.change, lambda: xp.flip(V, axis=-1), n, None
+        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - alone, live
     )
+
+
+def _live_nodes(affinity: Affinity) -> tuple[np.ndarray | None, int]:
+    """Indices of the nodes that are not isolated (None: all), and how many are."""
+    if affinity.isolated is None:
+        return None, 0
+    isolated = constant(affinity.isolated)
+    return np.nonzero(~isolated)[0], int(isolated.sum())
 
 
 def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
@@ -234,15 +252,9 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     chosen = xp.asarray(kept)
     lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
-    live, alone = None, 0
-    if affinity.isolated is not None:
-        live = np.nonzero(~constant(affinity.isolated))[0]
-        alone = affinity.n_nodes - len(live)
+    live, alone = _live_nodes(affinity)
 
-    def vectors() -> Array:
-        V = tall.times(turned)  # rows of isolated nodes are 0
-        return V if live is None else xp.take(V, xp.asarray(live), axis=0)
-
+    vectors = partial(_explicit_modes, tall, turned, live)
     at_one = affinity.n_nodes - alone - len(kept)
     unit = ones((1,), scale)
     counts = (
@@ -251,6 +263,13 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
     eigenvalues = _clip(xp.concat(pieces), affinity)
     return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
+
+
+def _explicit_modes(tall: TallQR, turned: Array, live: np.ndarray | None) -> Array:
+    """V on the nodes that are not isolated; on these it is 0."""
+    V = tall.times(turned)
+    xp = namespace(V)
+    return V if live is None else xp.take(V, xp.asarray(live), axis=0)
 
 
 def _clip(lam: Array, affinity: Affinity) -> Array:

@@ -34,6 +34,9 @@ def resolve(target: Target) -> Resolved | None:
         if lo <= jump < hi:
             return None
     probe = np.concatenate([np.linspace(-1, 1, 1025), nodes(1500)])
+    known = np.append(1.0 if target.probes is None else target.probes, 1.0)
+    known = (2 * known - lo - hi) / (hi - lo)  # where graphs have their modes
+    probe = np.append(probe, known[np.abs(known) <= 1])
     truth = target.on(probe)
     n = 32
     while n <= MAX_DEGREE:

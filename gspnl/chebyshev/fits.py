@@ -43,7 +43,8 @@ def fit(
         their multiplicities; the best uniform approximation (Remez); or the Chebyshev projection
         damped by Jackson's kernel, which does not ring at a jump.
     spectrum : Spectrum, or array of shape (m,), optional
-        The eigenvalues on which least squares fits, and on which the error is then certified.
+        The eigenvalues on which least squares fits. Where they are given, the error of any fit is
+        certified on them, and not on the interval.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def fit(
     target = make_target(response, interval, spectrum)
     check_order(order)
     theta = FITS[method](target, order)
-    if method == "least_squares":
+    if target.spectrum is not None:
         return Series(theta, target.interval, spectral_error(target, theta))
     return Series(theta, target.interval, certify(theta, resolve(target)))
 

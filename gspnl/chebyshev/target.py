@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import to_numpy
+from gspnl._array import is_array, to_numpy
 from gspnl.errors import InputError
 from gspnl.responses import Response
+
+MAX_ORDER = 100_000  # beyond any resolved response, and already minutes of work
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,7 @@ class Target:
     spectrum: np.ndarray | None = None
     values: np.ndarray | None = None
     multiplicities: np.ndarray | None = None
+    probes: np.ndarray | None = None  # λ at which an expansion must also be right
 
     def on(self, x: np.ndarray) -> np.ndarray:
         """G at points x of [−1, 1]."""
@@ -48,12 +51,10 @@ class Target:
 
 def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> Target:
     """Check what a fit is asked for."""
-    lo, hi = (float(v) for v in interval)
-    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-        raise InputError(f"interval={interval!r} must be (lo, hi), both finite, with lo < hi")
+    lo, hi = make_interval(interval)
     lam = multiplicities = None
     if spectrum is not None:
-        lam = _numbers(getattr(spectrum, "eigenvalues", spectrum))
+        lam = numbers(getattr(spectrum, "eigenvalues", spectrum))
         multiplicities = np.asarray(getattr(spectrum, "multiplicities", np.ones(lam.shape)))
         slack = 1e-8 * (hi - lo)
         if lam.ndim != 1 or lam.size == 0 or not np.isfinite(lam).all():
@@ -65,7 +66,7 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
             )
     if callable(response):
         return Target(response, (lo, hi), lam, None, multiplicities)
-    values = _numbers(response)
+    values = numbers(response)
     if lam is None:
         raise InputError("an array of responses needs spectrum=, the eigenvalues it belongs to")
     if values.shape != lam.shape:
@@ -75,15 +76,27 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
     return Target(None, (lo, hi), lam, values, multiplicities)
 
 
+def make_interval(interval: Any) -> tuple[float, float]:
+    """Return (lo, hi) as numbers, or raise."""
+    try:
+        lo, hi = (float(v) for v in interval)
+    except (TypeError, ValueError):
+        lo = hi = math.nan
+    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
+        raise InputError(f"interval={interval!r} must be (lo, hi), both finite, with lo < hi")
+    return lo, hi
+
+
 def check_order(order: Any) -> None:
-    """Raise unless ``order`` is a whole number ≥ 0."""
-    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 0:
-        raise InputError(f"order={order!r} must be a whole number ≥ 0")
+    """Raise unless ``order`` is a whole number from 0 to :data:`MAX_ORDER`."""
+    whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
+    if not whole or not 0 <= order <= MAX_ORDER:
+        raise InputError(f"order={order!r} must be a whole number ≥ 0, and at most {MAX_ORDER:,}")
 
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
-    values = _numbers(response(lam))
+    values = numbers(response(lam))
     if values.shape != lam.shape:
         if values.shape != ():
             raise InputError(
@@ -100,7 +113,19 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     return values
 
 
-def _numbers(x: Any) -> np.ndarray:
+def numbers(x: Any) -> np.ndarray:
     """A scalar, a list or an array of any library, as float64 NumPy."""
-    return np.asarray(x if isinstance(x, (int, float, list, tuple, np.generic)) else to_numpy(x),
-                      dtype=np.float64)  # fmt: skip
+    try:
+        values = np.asarray(to_numpy(x) if is_array(x) else x)
+        if values.dtype.kind in "biuf":
+            return values.astype(np.float64)
+    except ValueError:  # a ragged list
+        values = np.asarray(None)
+    if values.dtype.kind == "c":
+        raise InputError(
+            "responses are real, and this one is complex; filter by its real and its imaginary part"
+        )
+    raise InputError(
+        f"{x!r} is no response: pass a callable g(λ), such as gspnl.responses.heat(3.0), that "
+        "returns numbers, or an array of one number per eigenvalue"
+    )

@@ -12,7 +12,7 @@ from gspnl._array import Array, constant, eps, like, namespace, to_numpy, transp
 from gspnl.affinity import Affinity
 from gspnl.chebyshev import Series
 from gspnl.deflation.base import Deflated
-from gspnl.errors import ConvergenceError
+from gspnl.errors import ConvergenceError, InputError
 from gspnl.lanczos import Ritz, lanczos
 
 BLOCK = 4  # random starts of a Lanczos run
@@ -73,10 +73,17 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
     modes = affinity.stationary[:, None][:, : min(count, 1)]
     values = [0.0][:count]
     tolerance = 100 * eps(affinity.left)
+    live = int(np.count_nonzero(constant(affinity.core_scale)))
+    count = min(count, max(live, 1))
     if count > 1:
         to_numpy(affinity.left)  # further modes carry no gradient, and say so
     for _ in range(count - 1):
         ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance)
+        if ritz.values[-1] <= 1e-6:
+            raise InputError(
+                f"deflate={count} asks for more modes with λ < 1 than this graph has "
+                f"({len(values)}); use a smaller number"
+            )
         if ritz.residuals[-1] > 2 * tolerance:
             raise ConvergenceError(
                 f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from "
@@ -84,7 +91,8 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
             )
         top = _off(modes, ritz.top)
         modes = xp.concat([modes, top / xp.sqrt(xp.sum(top * top))], axis=-1)
-        values.append(1 - float(ritz.values[-1]))
+        lam = 1 - float(ritz.values[-1])
+        values.append(min(max(lam, 0.0), 2.0) if affinity.nonnegative else lam)
     return modes, np.array(values)
 
 
@@ -102,7 +110,13 @@ def _run(
     shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
     noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
     start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
-    return lanczos(lambda q: _off(modes, affinity.apply_core(q)), start, done=done, steps=steps)
+    return lanczos(
+        affinity.apply_core,
+        start,
+        project=lambda block: _off(modes, _off(modes, block)),
+        done=done,
+        steps=steps,
+    )
 
 
 def _off(modes: Array, y: Array) -> Array:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._array import constant, eps, float64
-from gspnl.affinity import Affinity
+from gspnl._array import constant, eps, float64, to_numpy
 from gspnl.chebyshev.certificate import Resolved, certify, difference, spectral_error
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
-from gspnl.chebyshev.target import Target, evaluate, make_target
+from gspnl.chebyshev.target import Target, make_target
 from gspnl.decompositions import Decompositions
 from gspnl.deflation import Deflated
 
@@ -28,7 +26,7 @@ class Distribution:
     multiplicities: np.ndarray
 
 
-def rest(parts: Decompositions, count: int) -> Distribution:
+def rest(parts: Decompositions, count: int, span: tuple[float, float]) -> Distribution:
     """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
     spectrum = parts.spectrum
     isolated = parts.affinity.isolated
@@ -36,7 +34,8 @@ def rest(parts: Decompositions, count: int) -> Distribution:
     left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
     left = np.minimum(left, spectrum.multiplicities)
     keep = left > 0
-    return Distribution(constant(float64(spectrum.eigenvalues))[keep], left[keep])
+    lam = to_numpy(float64(spectrum.eigenvalues))[keep]
+    return Distribution(np.clip(lam, *span), left[keep])
 
 
 def balanced(
@@ -86,19 +85,28 @@ def on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count:
     if target.spectrum is None:
         if parts.known_spectrum is None:
             return math.inf
-        target = make_target(target.response, target.interval, rest(parts, count))
+        target = make_target(target.response, target.interval, rest(parts, count, target.interval))
     return spectral_error(target, theta)
 
 
-def rounding(affinity: Affinity, engine: Deflated, series: Series, g: Any) -> float:
+def rounding(parts: Decompositions, engine: Deflated, target: Target, series: Series) -> float:
     """What rounding adds to the error: to every term, and through λ itself to g and p."""
     theta = series.coefficients
     lo, hi = series.interval
     size = float(np.abs(theta).sum()) * len(theta)
     slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
-    if callable(g) and engine.eigenvalues.size:
-        here, near = (np.abs(evaluate(g, engine.eigenvalues + h)) for h in (0.0, 1e-4))
-        size += float(here.max())
-        slope += float(np.abs(here - near).max()) / 1e-4
-    growth = 4 * (4 + math.log2(affinity.n_nodes)) * engine.amplification
-    return eps(affinity.left) * growth * (size + slope)
+    growth = 8 * (4 + math.log2(parts.affinity.n_nodes)) * engine.amplification
+    shift = eps(parts.affinity.left) * growth
+    moved = 0.0
+    if target.response is not None:
+        # g itself, where it was taken at single eigenvalues: known only up to the shift.
+        taken = engine.eigenvalues if target.spectrum is None else np.append(
+            engine.eigenvalues, target.spectrum
+        )  # fmt: skip
+        if taken.size:
+            limits = WHOLE if parts.affinity.nonnegative else (-math.inf, math.inf)
+            here = target.at(taken)
+            size += float(np.abs(here).max())
+            jumps = [target.at(np.clip(taken + h, *limits)) - here for h in (-shift, shift)]
+            moved = float(np.abs(jumps).max())
+    return shift * (size + slope) + moved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,16 @@ from gspnl._array import Array, eps
 from gspnl.affinity import Affinity
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
-from gspnl.chebyshev.target import check_order, evaluate, make_target
+from gspnl.chebyshev.target import check_order, evaluate, make_interval, make_target
 from gspnl.decompositions import Decompositions
 from gspnl.deflation import Deflated, recurrence, scaled
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding
+from gspnl.kernels.base import positive
 from gspnl.responses import Response
 from gspnl.signals import on_signals
+
+ROUNDING = 1e-9  # by which an eigenvalue may lie outside a user's interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +89,24 @@ def chebyshev_filter(
         raise InputError("pass one of order= and tol=")
     if order is not None:
         check_order(order)
-    elif not isinstance(tol, (int, float)) or not 0 < tol < math.inf:
-        raise InputError(f"tol={tol!r} must be a finite number > 0")
+    else:
+        positive(tol, "tol")
     FITS[method]
     if not parts.affinity.symmetric_core:
-        return _nonsymmetric(parts, response, order, tol, method, interval, allow_nonsymmetric)
+        return _nonsymmetric(
+            parts, response, order, tol, method, interval, allow_nonsymmetric, deflate
+        )
     if not callable(response) and method == "interpolate":
         method = "least_squares"  # values on the spectrum: the paper's free Ω
     count = _count(deflate, free=not callable(response))
     engine = parts.deflated(count)
-    span = _span(engine, interval, count)
-    spectrum = rest(parts, count) if method == "least_squares" else None
+    span, covered = _span(parts, engine, interval, count)
+    spectrum = rest(parts, count, span) if method == "least_squares" else None
+    if spectrum is not None and not spectrum.eigenvalues.size:
+        method, spectrum = "interpolate", None  # every mode is filtered exactly
     target = make_target(response, span, spectrum)
+    low, high = (engine.affinity.nonnegative and WHOLE) or (-math.inf, math.inf)
+    target = replace(target, probes=np.clip(engine.density[0], low, high))
     gains = evaluate(response, engine.eigenvalues) if callable(response) else np.zeros(0)
     resolved = resolve(target) if callable(response) else None
     choose = interval is None and count > 0 and parts.affinity.nonnegative
@@ -109,10 +118,12 @@ def chebyshev_filter(
         bound = certify(theta, resolved)
         if method == "least_squares" or not math.isfinite(bound):
             bound = on_spectrum(parts, target, theta, count)
+        if not covered:
+            bound = math.inf  # λ may lie outside, by less than Lanczos can tell
         series = Series(theta, span, bound)
         alone = _alone(response, series, count)
         return ChebyshevFilter(
-            series, bound + rounding(parts.affinity, engine, series, response),
+            series, bound + rounding(parts, engine, target, series),
             engine.eigenvalues, parts.affinity, engine, gains, alone,
         )  # fmt: skip
 
@@ -133,22 +144,27 @@ def _count(deflate: int | bool | None, *, free: bool) -> int:
 
 
 def _span(
-    engine: Deflated, interval: tuple[float, float] | None, count: int
-) -> tuple[float, float]:
-    """The interval of the series: the band, the whole [0, 2], or what the user gave, checked."""
+    parts: Decompositions, engine: Deflated, interval: tuple[float, float] | None, count: int
+) -> tuple[tuple[float, float], bool]:
+    """The interval of the series, and whether it surely covers every λ but the deflated."""
+    nonnegative = engine.affinity.nonnegative
     if interval is None:
-        return engine.interval if count or not engine.affinity.nonnegative else WHOLE
-    lo, hi = (float(v) for v in interval)
-    if engine.affinity.nonnegative and lo <= 0 and hi >= 2:
-        return lo, hi
+        return (engine.interval if count or not nonnegative else WHOLE), True
+    lo, hi = make_interval(interval)
+    if nonnegative and lo <= 0 and hi >= 2:
+        return (lo, hi), True
+    known = parts.known_spectrum
     low, high = engine.reached
-    slack = 1e-6 * (hi - lo)
-    if lo > low + slack or hi < high - slack:
+    if known is not None:
+        lam = rest(parts, count, (-math.inf, math.inf)).eigenvalues
+        low, high = float(lam.min(initial=hi)), float(lam.max(initial=lo))
+    if lo > low + ROUNDING or hi < high - ROUNDING:
         raise InputError(
             f"interval={interval!r} does not cover the spectrum, which reaches from {low:.6g} to "
             f"{high:.6g}; a Chebyshev series explodes outside its interval: widen it"
         )
-    return lo, hi
+    ends = engine.ends
+    return (lo, hi), known is not None or (lo <= ends[0] and ends[1] <= hi)
 
 
 def _alone(response: Any, series: Series, count: int) -> float:
@@ -188,8 +204,11 @@ def _nonsymmetric(
     method: str,
     interval: tuple[float, float] | None,
     allowed: bool,
+    deflate: int | bool | None,
 ) -> ChebyshevFilter:
     """A softmax graph: order ≤ 1 means what it says; higher ones grow without bound."""
+    if deflate:
+        raise NonsymmetricError("normalization='softmax' has no real modes to deflate")
     if not callable(response) or method == "least_squares":
         raise NonsymmetricError(
             "normalization='softmax' has no real spectrum to give ω on; use 'random_walk'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +29,7 @@ class Anchors(Kernel):
     Parameters
     ----------
     anchors : int
-        r ≥ 1, the number of anchor points: k-means centres of a sample of the nodes.
+        r ≥ 1, the number of anchor points: k-means centres of a sample of the nodes; at most N.
     sigma : float, optional
         σ > 0 in the units of the features; default: the root mean square distance of the sample
         to its nearest anchor.
@@ -49,8 +50,11 @@ class Anchors(Kernel):
     _masses: Array = field(default=None, repr=False, compare=False)  # (..., 1, r)
 
     def __post_init__(self) -> None:
-        if isinstance(self.anchors, bool) or not isinstance(self.anchors, int) or self.anchors < 1:
-            raise InputError(f"anchors={self.anchors!r} must be a whole number ≥ 1")
+        for name, least in (("anchors", 1), ("seed", 0)):
+            value = getattr(self, name)
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not whole or value < least:
+                raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
         if self.sigma is not None:
             positive(self.sigma, "sigma")
 
@@ -58,10 +62,17 @@ class Anchors(Kernel):
         """Place the anchors on X (..., N, C), graph by graph, and weigh them."""
         xp = namespace(X)
         batch = X.shape[:-2]
-        check_fits((*X.shape[:-1], self.anchors), X, "the anchors' factor", "use fewer", copies=2)
+        check_fits(
+            (*X.shape[:-1], min(self.anchors, X.shape[-2])),
+            X,
+            "the anchors' factor",
+            "use fewer",
+            copies=2,
+        )
         values = constant(X)
-        placed = [place(values[i], self.anchors, self.seed) for i in np.ndindex(*batch)]
-        points = np.stack([p for p, _ in placed]).reshape(*batch, self.anchors, X.shape[-1])
+        count = min(self.anchors, X.shape[-2])
+        placed = [place(values[i], count, self.seed) for i in np.ndindex(*batch)]
+        points = np.stack([p for p, _ in placed]).reshape(*batch, count, X.shape[-1])
         sigmas = np.reshape([self.sigma or s for _, s in placed], (*batch, 1, 1))
         ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))
         (masses,) = sum_rows(lambda x: (xp.sum(ready.assign(x), axis=-2, keepdims=True),), X)
@@ -94,10 +105,15 @@ def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
     n = X.shape[0]
     sample = X[rng.choice(n, SAMPLE, replace=False)] if n > SAMPLE else X
     sample = sample.astype(np.float64)
+    middle = sample.mean(0)
+    unit = float(np.abs(sample - middle).max()) or 1.0
+    sample = (sample - middle) / unit  # squares of huge or tiny features leave the range
     distinct = np.unique(sample, axis=0)
     if count >= len(distinct):
-        return np.resize(distinct, (count, X.shape[1])), float(sample.std()) or 1.0
+        points = np.resize(distinct, (count, X.shape[1]))
+        return middle + unit * points, unit * (float(sample.std()) or 1.0)
     with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
         points, nearest = kmeans2(sample, count, iter=ROUNDS, minit="++", rng=rng)
-    return points, float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
+    spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
+    return middle + unit * points, unit * spread

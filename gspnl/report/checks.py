@@ -48,7 +48,8 @@ def _two_routes(analysis: Analysis) -> float:
         analysis.settings.response_function(spectrum.eigenvalues), spectrum.eigenvalues.shape
     )
     gap = spectrum.filter(signals, gains) - analysis.smooth
-    return float(np.linalg.norm(gap) / (np.linalg.norm(signals) * max(np.abs(gains).max(), 1.0)))
+    size = np.linalg.norm(signals) or 1.0  # a black photo is a signal of 0
+    return float(np.linalg.norm(gap) / (size * max(np.abs(gains).max(), 1.0)))
 
 
 def _rows(analysis: Analysis) -> float | None:

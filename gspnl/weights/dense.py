@@ -42,7 +42,7 @@ class Dense(Weights):
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
 
     def item(self, index: tuple[int, ...]) -> Dense:
-        return Dense(self.matrix[index], self.symmetric)
+        return Dense(self.matrix[(*index, ...)], self.symmetric)
 
 
 def build_dense(

@@ -38,4 +38,4 @@ class Hollow(Weights):
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
 
     def item(self, index: tuple[int, ...]) -> Hollow:
-        return Hollow(self.full.item(index), self.diagonal[index])
+        return Hollow(self.full.item(index), self.diagonal[(*index, ...)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gspnl._array import Array, constant, like, namespace, transpose
-from gspnl._rows import map_rows
+from gspnl._rows import map_rows, sum_rows
 from gspnl.kernels import Kernel
 from gspnl.weights.base import STORAGES, Storage, Weights
 from gspnl.weights.hollow import Hollow
@@ -44,14 +44,20 @@ class LowRank(Weights):
         return self.factor
 
     def matmul(self, Z: Array) -> Array:
-        return self.factor @ (self.core @ (transpose(self.factor) @ Z))
+        small = self.core @ self.heads(Z)
+        return map_rows(lambda b: b @ small, self.factor)
+
+    def heads(self, Z: Array) -> Array:
+        """Bᵀ Z, (..., m, c)."""
+        (total,) = sum_rows(lambda b, z: (transpose(b) @ z,), self.factor, Z)
+        return like(total, Z)
 
     def rows(self, index: Array) -> Array:
         chosen = namespace(self.factor).take(self.factor, index, axis=-2)
         return chosen @ self.core @ transpose(self.factor)
 
     def item(self, index: tuple[int, ...]) -> LowRank:
-        return LowRank(self.factor[index], self.core)
+        return LowRank(self.factor[(*index, ...)], self.core)
 
     def diagonal(self) -> Array:
         """Diagonal of W, (..., N)."""
