@@ -10,6 +10,7 @@ import array_api_strict
 import numpy as np
 import pytest
 from helpers import relative
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import gspnl
 from gspnl import _rows, responses
@@ -109,27 +110,36 @@ def test_blocks_and_threads_do_not_show(monkeypatch):
         assert np.array_equal(results()[1], first)  # the order of the sum is fixed
 
 
-def test_an_error_in_a_block_reaches_the_caller_and_lifts_the_blas_limit(monkeypatch):
+def blas_threads():
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+def test_blocks_limit_blas_and_lift_the_limit_again(monkeypatch):
     monkeypatch.setattr(_rows, "BLOCK_BYTES", 1 << 10)
     monkeypatch.setattr(_rows, "_cores", lambda: 2)
-    before = [lib.num_threads for lib in _rows._blas().lib_controllers if lib.user_api == "blas"]
+    inside = []
 
     def fail(a):
+        inside.append(blas_threads())
         raise ZeroDivisionError
 
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            _rows.sum_rows(fail, np.ones((5000, 3)))
-    threads = [
-        threading.Thread(target=lambda: _rows.sum_rows(lambda a: (a.sum(0),), np.ones((5000, 3))))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    after = [lib.num_threads for lib in _rows._blas().lib_controllers if lib.user_api == "blas"]
-    assert after == before
+    with threadpool_limits(2, user_api="blas"):
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                _rows.sum_rows(fail, np.ones((5000, 3)))
+        assert {1} in inside
+        assert blas_threads() == {2}
+        threads = [
+            threading.Thread(
+                target=lambda: _rows.sum_rows(lambda a: (a.sum(0),), np.ones((5000, 3)))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert blas_threads() == {2}
 
 
 def test_inputs_are_left_as_they_were():
