@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +49,11 @@ class Affinity:
     @property
     def n_nodes(self) -> int:
         return self.weights.shape[-1]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where every λ lies, whatever rounding says: [0, 2] for non-negative weights."""
+        return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
 
     def apply(self, Z: Array) -> Array:
         """A Z."""

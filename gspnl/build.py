@@ -12,7 +12,7 @@ from gspnl.errors import DegreeError, InputError
 from gspnl.graph import FeatureGraph
 from gspnl.kernels import FEATURE_MAPS, Dot, Kernel, check_embedding, make_kernel
 from gspnl.normalization import NORMALIZATIONS
-from gspnl.weights import STORAGES, Weights
+from gspnl.weights import STORAGES
 
 
 def feature_graph(
@@ -111,13 +111,12 @@ def feature_graph(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
         degrees = weights.degrees()
+    xp = namespace(degrees)
     if made.nonnegative:  # what rounding leaves of a vanished degree may be negative
-        xp = namespace(degrees)
         noise = 64 * eps(degrees) * float(np.abs(constant(degrees)).max())
         degrees = xp.where((degrees < 0) & (degrees > -noise), xp.zeros_like(degrees), degrees)
-    _check_degrees(degrees, made, weights)
+    _check_degrees(degrees, made)
     left, right = scheme.scales(weights, degrees)
-    xp = namespace(degrees)
     isolated = degrees == 0
     affinity = Affinity(
         weights,
@@ -147,7 +146,7 @@ def _pick(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, self_loops
     return "lowrank" if columns < X.shape[-2] else "dense"
 
 
-def _check_degrees(degrees: Array, kernel: Kernel, weights: Weights) -> None:
+def _check_degrees(degrees: Array, kernel: Kernel) -> None:
     """Raise where 1/d has no meaning."""
     d = constant(degrees)
     name = f"kernel={type(kernel).__name__.lower()!r}"

@@ -117,15 +117,14 @@ def _root(G: Array) -> Array:
     return E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
 
 
-def exact_core(small: SmallCore, response: Response, nonnegative: bool) -> Array | None:
+def exact_core(small: SmallCore, response: Response, limits: tuple[float, float]) -> Array | None:
     r"""C of an exact filter, or None where the response is not smooth at λ = 1.
 
     :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
     the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
     """
     mu = to_numpy(small.values)
-    lam = np.clip(1 - mu, 0.0, 2.0) if nonnegative else 1 - mu
-    values_at = evaluate(response, np.append(lam, 1.0))
+    values_at = evaluate(response, np.append(np.clip(1 - mu, *limits), 1.0))
     local = _local(response, np.append(mu, 0.0), values_at)
     if local is None:
         return None

@@ -110,15 +110,9 @@ class FeatureGraph:
         Z : array of shape (N, c), or (N,)
         """
         change = self._affinity.change[..., None]
-        found: list[np.ndarray] = []
-
-        def keep(z: Array) -> Array:
-            found.append(constant(z / change).astype(np.float64))
-            return z
-
-        self._on_signals(keep, Z)
-        peak = float(np.abs(found[0]).max())  # squares of huge or tiny signals leave the range
-        return peak * float(np.linalg.norm(found[0] / peak)) if peak else 0.0
+        inner = constant(self._on_signals(lambda z: z / change, Z)).astype(np.float64)
+        peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
+        return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     def dense(self) -> Array:
         """A as an array (..., N, N).

@@ -253,7 +253,6 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
     live, alone = _live_nodes(affinity)
-
     vectors = partial(_explicit_modes, tall, turned, live)
     at_one = affinity.n_nodes - alone - len(kept)
     unit = ones((1,), scale)
@@ -274,4 +273,5 @@ def _explicit_modes(tall: TallQR, turned: Array, live: np.ndarray | None) -> Arr
 
 def _clip(lam: Array, affinity: Affinity) -> Array:
     """Undo the rounding that carries λ out of [0, 2], where non-negative weights keep it."""
-    return namespace(lam).clip(lam, min=0, max=2) if affinity.nonnegative else lam
+    least, most = affinity.limits
+    return namespace(lam).clip(lam, min=least, max=most)

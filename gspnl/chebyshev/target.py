@@ -27,18 +27,24 @@ class Target:
     probes: np.ndarray | None = None  # λ at which an expansion must also be right
 
     def on(self, x: np.ndarray) -> np.ndarray:
-        """G at points x of [−1, 1]."""
+        """Values of g at points x of [−1, 1]."""
         lo, hi = self.interval
         return self.at((lo + hi) / 2 + (hi - lo) / 2 * x)
 
     def at(self, lam: np.ndarray) -> np.ndarray:
-        """G at points λ."""
+        """Values of g at points λ."""
         return evaluate(self._callable(), lam)
 
     def on_spectrum(self) -> np.ndarray:
         """g, or ω, at the eigenvalues of the spectrum."""
         assert self.spectrum is not None
         return self.values if self.values is not None else self.at(self.spectrum)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the response says that it jumps inside the interval."""
+        lo, hi = self.interval
+        return any(lo <= jump < hi for jump in getattr(self.response, "jumps", ()))
 
     def _callable(self) -> Response:
         if self.response is None:

@@ -48,5 +48,5 @@ class Deflated(ABC):
         """Safe outer bounds of every λ of the band, within [0, 2] where λ must lie there."""
         low, high = self.ends
         pad = PAD * (high - low) + max(1e-6, 64 * eps(self.affinity.left))
-        low, high = low - pad, high + pad
-        return (max(low, 0.0), min(high, 2.0)) if self.affinity.nonnegative else (low, high)
+        least, most = self.affinity.limits
+        return max(low - pad, least), min(high + pad, most)

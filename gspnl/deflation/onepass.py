@@ -55,10 +55,8 @@ class OnePass(Deflated):
             mu = mu[: m - extra]
         # The deflated constant mode is one of the mu, at 0; N − m − 1 more lie there.
         shares = np.append(np.ones(len(mu)), max(n_live - m - bool(count), 0))
-        rest = 1 - np.append(mu, 0.0)
-        lam = 1 - np.array(values)
-        if affinity.nonnegative:  # undo what rounding carries out of [0, 2]
-            rest, lam = np.clip(rest, 0.0, 2.0), np.clip(lam, 0.0, 2.0)
+        rest = np.clip(1 - np.append(mu, 0.0), *affinity.limits)
+        lam = np.clip(1 - np.array(values), *affinity.limits)
         return cls(affinity, weights, G, J, heads, lam, rest, shares / shares.sum())
 
     @property

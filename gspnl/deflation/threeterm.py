@@ -49,7 +49,7 @@ class Recurrence(Deflated):
 
     @property
     def density(self) -> tuple[np.ndarray, np.ndarray]:
-        return 1 - self.ritz.values, self.ritz.weights
+        return np.clip(1 - self.ritz.values, *self.affinity.limits), self.ritz.weights
 
     def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
         xp, affinity = namespace(Z), self.affinity
@@ -91,9 +91,8 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
             )
         top = _off(modes, ritz.top)
         modes = xp.concat([modes, top / xp.sqrt(xp.sum(top * top))], axis=-1)
-        lam = 1 - float(ritz.values[-1])
-        values.append(min(max(lam, 0.0), 2.0) if affinity.nonnegative else lam)
-    return modes, np.array(values)
+        values.append(1 - float(ritz.values[-1]))
+    return modes, np.clip(values, *affinity.limits)
 
 
 def _run(

@@ -104,7 +104,7 @@ def rounding(parts: Decompositions, engine: Deflated, target: Target, series: Se
             engine.eigenvalues, target.spectrum
         )  # fmt: skip
         if taken.size:
-            limits = WHOLE if parts.affinity.nonnegative else (-math.inf, math.inf)
+            limits = parts.affinity.limits
             here = target.at(taken)
             size += float(np.abs(here).max())
             jumps = [target.at(np.clip(taken + h, *limits)) - here for h in (-shift, shift)]

@@ -104,9 +104,7 @@ def chebyshev_filter(
     spectrum = rest(parts, count, span) if method == "least_squares" else None
     if spectrum is not None and not spectrum.eigenvalues.size:
         method, spectrum = "interpolate", None  # every mode is filtered exactly
-    target = make_target(response, span, spectrum)
-    low, high = (engine.affinity.nonnegative and WHOLE) or (-math.inf, math.inf)
-    target = replace(target, probes=np.clip(engine.density[0], low, high))
+    target = replace(make_target(response, span, spectrum), probes=engine.density[0])
     gains = evaluate(response, engine.eigenvalues) if callable(response) else np.zeros(0)
     resolved = resolve(target) if callable(response) else None
     choose = interval is None and count > 0 and parts.affinity.nonnegative

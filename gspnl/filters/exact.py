@@ -19,7 +19,7 @@ def exact(parts: Decompositions, response: Response | Array, Z: Array) -> Array:
         return parts.spectrum.filter(Z, response)
     if isinstance(affinity.weights, LowRank) and affinity.symmetric_core:
         small, heads = parts.small(affinity.weights, Z)
-        core = exact_core(small, response, affinity.nonnegative)
+        core = exact_core(small, response, affinity.limits)
         if core is not None:
             middle, alone = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
             return expand(affinity, affinity.weights, middle, alone, core, Z, heads)

@@ -34,7 +34,7 @@ class low_pass(Parameters):
 
 
 @response("high_pass")
-class high_pass(Parameters):
+class high_pass(low_pass):
     r"""Ideal high pass, 0 for λ ≤ cut and 1 above.
 
     Parameters
@@ -48,15 +48,8 @@ class high_pass(Parameters):
     array([0., 0., 1.])
     """
 
-    cut: float
-
     def __call__(self, lam: Array) -> Array:
-        xp = namespace(lam)
-        return xp.where(lam <= self.cut, xp.zeros_like(lam), xp.ones_like(lam))
-
-    @property
-    def jumps(self) -> tuple[float, ...]:
-        return (self.cut,)
+        return 1 - super().__call__(lam)
 
 
 @response("band_pass")
