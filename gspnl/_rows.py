@@ -97,6 +97,14 @@ def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
         yield from pool.map(lambda rows: context.copy().run(fn, rows), blocks)
 
 
+def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
+    """Results of ``fn(worker, workers)``, one call a core, BLAS on one thread each."""
+    workers = _cores()
+    context = copy_context()
+    with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda w: context.copy().run(fn, w, workers), range(workers)))
+
+
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

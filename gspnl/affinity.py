@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gspnl._array import Array, namespace
+from gspnl.degrees import checked_degrees
+from gspnl.kernels import Kernel
+from gspnl.normalization import NORMALIZATIONS
 from gspnl.weights import Weights
 
 
@@ -27,6 +30,8 @@ class Affinity:
     Parameters
     ----------
     weights : Weights
+    degrees : array of shape (..., N)
+        W 1.
     left, right : arrays of shape (..., N)
         l and r; right = None stands for ones.
     isolated : array of bool of shape (..., N), or None where no node is
@@ -39,6 +44,7 @@ class Affinity:
     """
 
     weights: Weights
+    degrees: Array
     left: Array
     right: Array | None
     isolated: Array | None
@@ -112,6 +118,7 @@ class Affinity:
             isolated = None
         return Affinity(
             self.weights.item(index),
+            self.degrees[(*index, ...)],
             self.left[(*index, ...)],
             None if self.right is None else self.right[(*index, ...)],
             isolated,
@@ -119,3 +126,22 @@ class Affinity:
             self.nonnegative,
             self.row_stochastic,
         )
+
+
+def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
+    """Degrees and scales of one graph or a batch."""
+    scheme = NORMALIZATIONS[normalization]
+    degrees = checked_degrees(weights, kernel)
+    xp = namespace(degrees)
+    left, right = scheme.scales(weights, degrees)
+    isolated = degrees == 0
+    return Affinity(
+        weights,
+        degrees,
+        left,
+        right,
+        isolated if bool(xp.any(isolated)) else None,
+        symmetric_core=scheme.symmetric_core,
+        nonnegative=kernel.nonnegative,
+        row_stochastic=scheme.row_stochastic,
+    )

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, as_floats, check_finite, constant, eps, namespace
-from gspnl.affinity import Affinity
-from gspnl.errors import DegreeError, InputError
+from gspnl._array import Array, as_floats, check_finite
+from gspnl.degrees import feature_maps
+from gspnl.errors import InputError
 from gspnl.graph import FeatureGraph
-from gspnl.kernels import FEATURE_MAPS, Dot, Kernel, check_embedding, make_kernel
+from gspnl.kernels import Kernel, check_embedding, make_kernel
 from gspnl.normalization import NORMALIZATIONS
-from gspnl.weights import STORAGES
+from gspnl.weights import STORAGES, Weights
 
 
 def feature_graph(
@@ -96,7 +96,7 @@ def feature_graph(
     if normalization == "bistochastic" and not made.nonnegative:
         raise InputError(
             "normalization='bistochastic' needs non-negative weights; pass "
-            f"feature_map= one of {_maps()}"
+            f"feature_map= one of {feature_maps()}"
         )
     made = made.fit(X)
     held = _pick(made, X, pair, self_loops) if storage == "auto" else storage
@@ -110,24 +110,15 @@ def feature_graph(
         weights = STORAGES[held].build(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
-        degrees = weights.degrees()
-    xp = namespace(degrees)
-    if made.nonnegative:  # what rounding leaves of a vanished degree may be negative
-        noise = 64 * eps(degrees) * float(np.abs(constant(degrees)).max())
-        degrees = xp.where((degrees < 0) & (degrees > -noise), xp.zeros_like(degrees), degrees)
-    _check_degrees(degrees, made)
-    left, right = scheme.scales(weights, degrees)
-    isolated = degrees == 0
-    affinity = Affinity(
-        weights,
-        left,
-        right,
-        isolated if bool(xp.any(isolated)) else None,
-        symmetric_core=scheme.symmetric_core,
-        nonnegative=made.nonnegative,
-        row_stochastic=scheme.row_stochastic,
-    )
-    return FeatureGraph(affinity, degrees, kernel=made, storage=held, normalization=normalization)
+    return graph_of(weights, made, held, normalization)
+
+
+def graph_of(weights: Weights, kernel: Kernel, storage: str, normalization: str) -> FeatureGraph:
+    """The graph of weights that are built; raises DegreeError where 1/d has no meaning."""
+    graph = FeatureGraph(weights, kernel=kernel, storage=storage, normalization=normalization)
+    if not weights.lazy:
+        graph._affinity  # noqa: B018  (degrees are checked now)
+    return graph
 
 
 def _pick(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, self_loops: bool) -> str:
@@ -144,32 +135,3 @@ def _pick(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, self_loops
     if pair is not None and pair[0] is not pair[1]:
         columns *= 2
     return "lowrank" if columns < X.shape[-2] else "dense"
-
-
-def _check_degrees(degrees: Array, kernel: Kernel) -> None:
-    """Raise where 1/d has no meaning."""
-    d = constant(degrees)
-    name = f"kernel={type(kernel).__name__.lower()!r}"
-    finite = np.isfinite(d)
-    if not finite.all():
-        raise DegreeError(
-            f"{name} overflowed {d.dtype}: {int((~finite).sum())} of {d.size} degrees are not "
-            "finite; scale the features down, raise temperature= or sigma=, or use float64"
-        )
-    remedy = f"pass feature_map= one of {_maps()}" if isinstance(kernel, Dot) else "keep self-loops"
-    bad = int((d <= 0).sum()) if not kernel.nonnegative else int((d < 0).sum())
-    if bad:
-        raise DegreeError(
-            f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "
-            f"undefined; {remedy}"
-        )
-    smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
-    if ((d > 0) & (d < smallest)).any():
-        raise DegreeError(
-            f"{name} gave degrees below {smallest:.1e}, where {d.dtype} loses its digits; scale "
-            "the features up, or use float64"
-        )
-
-
-def _maps() -> str:
-    return ", ".join(repr(name) for name in FEATURE_MAPS if name != "identity")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, check_fits, constant, namespace
-from gspnl.affinity import Affinity
+from gspnl._array import Array, check_fits, constant, like, namespace
+from gspnl.affinity import Affinity, normalize
 from gspnl.decompositions import Decompositions
-from gspnl.errors import InputError
+from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact
 from gspnl.kernels import Kernel
+from gspnl.normalization import NORMALIZATIONS
 from gspnl.responses import Response
 from gspnl.signals import on_signals
 from gspnl.spectrum import Spectrum
+from gspnl.weights import Weights
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +40,8 @@ class FeatureGraph:
         How W is held, and how it is scaled.
     degrees : array of shape (..., N)
         d = W 1, before normalisation (for softmax M 1).
+    log_degrees : array of shape (..., N)
+        log d, also where d itself leaves the range of its dtype.
 
     Examples
     --------
@@ -50,8 +55,7 @@ class FeatureGraph:
     (1000, 3)
     """
 
-    _affinity: Affinity
-    degrees: Array
+    _weights: Weights
     kernel: Kernel
     storage: str
     normalization: str
@@ -60,12 +64,48 @@ class FeatureGraph:
     @property
     def n_nodes(self) -> int:
         """N."""
-        return self._affinity.n_nodes
+        return self._weights.shape[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(..., N, N)."""
-        return self._affinity.weights.shape
+        return self._weights.shape
+
+    @cached_property
+    def _affinity(self) -> Affinity:
+        return normalize(self._weights, self.kernel, self.normalization)
+
+    @cached_property
+    def degrees(self) -> Array:
+        """D = W 1, (..., N).
+
+        Raises
+        ------
+        DegreeError
+            Where degrees leave the range of their dtype; take :attr:`log_degrees`.
+        """
+        factor = np.asarray(self._weights.log_factor)
+        if not factor.any():
+            return self._affinity.degrees
+        with np.errstate(over="ignore", under="ignore"):
+            degrees = np.exp(constant(self.log_degrees))
+        if not (np.isfinite(degrees).all() and degrees.all()):
+            raise DegreeError(
+                f"degrees around exp({float(factor.flat[0]):.0f}) leave the range of "
+                f"{degrees.dtype}; take log_degrees, or use float64"
+            )
+        return like(degrees, self._affinity.degrees)
+
+    @cached_property
+    def log_degrees(self) -> Array:
+        """Log d, (..., N); −inf for isolated nodes."""
+        degrees = self._affinity.degrees
+        xp = namespace(degrees)
+        factor = np.asarray(self._weights.log_factor)
+        live = degrees > 0
+        logs = xp.log(xp.where(live, degrees, xp.ones_like(degrees)))
+        logs = xp.where(live, logs, -xp.inf * xp.ones_like(logs))
+        return logs + like(factor[..., None], degrees) if factor.any() else logs
 
     def apply(self, Z: Array) -> Array:
         r"""A Z.
@@ -85,6 +125,9 @@ class FeatureGraph:
         >>> graph.apply(np.ones((4, 1))).round(12).T  # rows sum to 1
         array([[1., 1., 1., 1.]])
         """
+        fresh = self._weights.lazy and "_affinity" not in self.__dict__
+        if fresh and NORMALIZATIONS[self.normalization].averages:
+            return self._on_signals(self._weights.averages, Z)
         return self._on_signals(self._affinity.apply, Z)
 
     def __matmul__(self, Z: Array) -> Array:
@@ -123,9 +166,9 @@ class FeatureGraph:
             If it would not fit in memory, naming the size.
         """
         check_fits(
-            self.shape, self.degrees, "A as a dense array", "use apply(), rows() or filter()"
+            self.shape, self._weights.like, "A as a dense array", "use apply(), rows() or filter()"
         )
-        return self._affinity.rows(namespace(self.degrees).arange(self.n_nodes))
+        return self._affinity.rows(namespace(self._weights.like).arange(self.n_nodes))
 
     def rows(self, index: Any) -> Array:
         """Rows of A: the attention maps of chosen nodes.
@@ -145,7 +188,7 @@ class FeatureGraph:
         n = self.n_nodes
         if chosen.size and (chosen.min() < -n or chosen.max() >= n):
             raise InputError(f"index={index!r} is outside the {n} nodes of this graph")
-        xp = namespace(self.degrees)
+        xp = namespace(self._weights.like)
         part = self._affinity.rows(xp.asarray(np.atleast_1d(chosen % n)))
         return part[..., 0, :] if chosen.ndim == 0 else part
 
@@ -255,10 +298,10 @@ class FeatureGraph:
                 f"graph[{index!r}]: this graph has batch dimensions {batch}; "
                 + ("index each with a number" if batch else "it is a single graph")
             )
-        return FeatureGraph(
-            self._affinity.item(key), self.degrees[(*key, ...)],
-            kernel=self.kernel, storage=self.storage, normalization=self.normalization,
-        )  # fmt: skip
+        one = FeatureGraph(self._weights.item(key), self.kernel, self.storage, self.normalization)
+        if "_affinity" in self.__dict__:
+            one.__dict__["_affinity"] = self._affinity.item(key)
+        return one
 
     def __repr__(self) -> str:
         batch = self.shape[:-2]
@@ -298,7 +341,7 @@ class FeatureGraph:
         return self._on_signals(loop, Z)
 
     def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
-        return on_signals(fn, Z, self.shape, self.degrees)
+        return on_signals(fn, Z, self.shape, self._weights.like)
 
     @staticmethod
     def _exact_options(method: str, deflate: Any, interval: Any, allow: bool) -> None:

@@ -22,17 +22,20 @@ class Normalization:
     ----------
     scales : callable
         ``scales(weights, degrees) -> (l, r)``, each (..., N); r = None stands for ones.
-        Nodes of degree 0 get l = r = 0.
+        Nodes of degree 0 get l = r = 0. W may come less a common factor, which A must not see.
     symmetric_core : bool
         Whether W is symmetrised first, so that A is similar to a symmetric matrix.
     row_stochastic : bool
         Whether the rows of A sum to 1, so that its constant mode is the constant vector; else the
         mode is √d, as l = r = d^-½ has it.
+    averages : bool
+        Whether l = 1/d and r = 1, so that A Z is a weighted mean.
     """
 
     scales: Callable[[Weights, Array], tuple[Array, Array | None]]
     symmetric_core: bool = True
     row_stochastic: bool = True
+    averages: bool = False
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
@@ -76,7 +79,7 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
     )
 
 
-NORMALIZATIONS.register("random_walk")(Normalization(_random_walk))
+NORMALIZATIONS.register("random_walk")(Normalization(_random_walk, averages=True))
 NORMALIZATIONS.register("symmetric")(Normalization(_symmetric, row_stochastic=False))
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
-NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False))
+NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False, averages=True))

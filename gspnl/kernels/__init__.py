@@ -2,15 +2,9 @@
 
 from gspnl.kernels.anchors import Anchors
 from gspnl.kernels.base import KERNELS, Kernel, check_embedding, make_kernel
+from gspnl.kernels.exponential import RBF, EmbeddedGaussian, Exponential, Gaussian
 from gspnl.kernels.maps import FEATURE_MAPS
-from gspnl.kernels.pairwise import (
-    RBF,
-    Concatenation,
-    Cosine,
-    Dot,
-    EmbeddedGaussian,
-    Gaussian,
-)
+from gspnl.kernels.pairwise import Concatenation, Cosine, Dot
 
 __all__ = [
     "FEATURE_MAPS",
@@ -21,6 +15,7 @@ __all__ = [
     "Cosine",
     "Dot",
     "EmbeddedGaussian",
+    "Exponential",
     "Gaussian",
     "Kernel",
     "check_embedding",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from gspnl._array import Array, namespace, ones, transpose
-from gspnl.kernels.base import KERNELS, Kernel, positive
+from gspnl.kernels.base import KERNELS, Kernel
 from gspnl.kernels.maps import FEATURE_MAPS, relu
 
 
@@ -33,64 +33,6 @@ class Dot(Kernel):
 
     def features(self, points: Array) -> Array:
         return FEATURE_MAPS[self.feature_map or "identity"](points)
-
-
-@KERNELS.register("gaussian")
-@dataclass(frozen=True)
-class Gaussian(Kernel):
-    r"""The nonlocal network's Gaussian, :math:`\exp\langle x_i, x_j\rangle`."""
-
-    def affinity(self, phi: Array, psi: Array) -> Array:
-        return namespace(phi).exp(super().affinity(phi, psi))
-
-
-@KERNELS.register("embedded_gaussian")
-@dataclass(frozen=True)
-class EmbeddedGaussian(Kernel):
-    r""":math:`\exp(\langle φ_i, ψ_j\rangle / τ)`, the affinity of softmax attention.
-
-    Parameters
-    ----------
-    temperature : float
-        τ > 0; √r for scaled attention.
-    """
-
-    embedding: ClassVar[Literal["matrices"]] = "matrices"
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self.temperature, "temperature")
-
-    def affinity(self, phi: Array, psi: Array) -> Array:
-        return namespace(phi).exp(super().affinity(phi, psi) / self.temperature)
-
-
-@KERNELS.register("rbf")
-@dataclass(frozen=True)
-class RBF(Kernel):
-    r""":math:`\exp(-\|x_i - x_j\|^2 / 2σ^2)`.
-
-    Parameters
-    ----------
-    sigma : float
-        σ > 0, in the units of the features.
-    """
-
-    sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self.sigma, "sigma")
-
-    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        # Distances do not see the mean, but their rounding does.
-        points = (X - namespace(X).mean(X, axis=-2, keepdims=True)) / self.sigma
-        return points, points
-
-    def affinity(self, phi: Array, psi: Array) -> Array:
-        xp = namespace(phi)
-        half_phi = xp.sum(phi * phi, axis=-1)[..., :, None] / 2
-        half_psi = xp.sum(psi * psi, axis=-1)[..., None, :] / 2
-        return xp.exp(xp.clip(super().affinity(phi, psi) - half_phi - half_psi, max=0))
 
 
 @KERNELS.register("cosine")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from gspnl._array import Array, ones
+from gspnl._array import Array, namespace, ones
 from gspnl.kernels import Kernel
 from gspnl.registry import Registry
 
@@ -39,6 +40,26 @@ class Weights(ABC):
     def degrees(self) -> Array:
         """D = W 1, (..., N)."""
         return self.matmul(ones((*self.shape[:-1], 1), self.like))[..., 0]
+
+    @property
+    def log_factor(self) -> Any:
+        """Logarithm of a factor taken out of W, where its entries would leave the range.
+
+        A number for each graph, all else here being about W less that factor; A does not see it.
+        """
+        return 0.0
+
+    @property
+    def lazy(self) -> bool:
+        """Whether degrees cost a pass over all pairs and surely are positive: left until needed."""
+        return False
+
+    def averages(self, Z: Array) -> Array:
+        """diag(W 1)⁻¹ W Z, degrees and product in one sweep."""
+        xp = namespace(Z)
+        unit = ones((*Z.shape[:-1], 1), Z)
+        both = self.matmul(xp.concat([Z, unit], axis=-1))
+        return both[..., :-1] / both[..., -1:]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
-from gspnl._array import Array, check_fits, namespace, transpose
+import numpy as np
+
+from gspnl._array import Array, check_fits, constant, namespace, transpose
 from gspnl._rows import map_rows
-from gspnl.kernels import Kernel
+from gspnl.kernels import Exponential, Kernel
 from gspnl.weights.base import STORAGES, Storage, Weights
+from gspnl.weights.tiled import build_tiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +24,13 @@ class Dense(Weights):
     matrix : array of shape (..., N, N)
     symmetric : bool
         Whether it equals its transpose.
+    log_factor : float or array of shape (...)
+        See :class:`~gspnl.weights.base.Weights`.
     """
 
     matrix: Array
     symmetric: bool = False
+    log_factor: Any = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,7 +50,9 @@ class Dense(Weights):
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
 
     def item(self, index: tuple[int, ...]) -> Dense:
-        return Dense(self.matrix[(*index, ...)], self.symmetric)
+        factor = np.asarray(self.log_factor)
+        factor = factor[index] if factor.ndim else factor
+        return Dense(self.matrix[(*index, ...)], self.symmetric, float(factor))
 
 
 def build_dense(
@@ -60,6 +70,10 @@ def build_dense(
     xp = namespace(X)
     phi, psi = kernel.embed(X, embed)
     nodes = xp.arange(n)
+    if isinstance(kernel, Exponential) and _wild(kernel, phi, psi, self_loops):
+        tiles = build_tiled(kernel, X, embed, symmetrize=symmetrize, self_loops=self_loops)
+        matrix = map_rows(lambda index: tiles.rows(index[:, 0]), nodes[:, None], columns=n)
+        return Dense(matrix, symmetrize, tiles.log_factor)
 
     # By blocks of rows: M, Mᵀ and their temporaries never stand beside W.
     def block(phi_rows: Array, psi_rows: Array, index: Array) -> Array:
@@ -70,6 +84,16 @@ def build_dense(
 
     matrix = map_rows(block, phi, psi, nodes[:, None], columns=n)
     return Dense(matrix, symmetric=symmetrize)
+
+
+def _wild(kernel: Exponential, phi: Array, psi: Array, self_loops: bool) -> bool:
+    """Whether some exp s, or a degree, might leave the range, and logarithms are needed."""
+    if kernel.bounded and self_loops:
+        return False
+    pair = [constant(part).astype(np.float64) for part in kernel.scores(phi, psi)]
+    with np.errstate(over="ignore"):
+        bound = math.prod(float(np.sqrt((part**2).sum(-1)).max()) for part in pair)
+    return not bound < 0.4 * math.log(float(namespace(phi).finfo(phi.dtype).max))
 
 
 STORAGES.register("dense")(Storage(build_dense, supports=lambda kernel: True))

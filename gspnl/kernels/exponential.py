@@ -1,0 +1,96 @@
+r"""Kernels of the form f = exp s: their scores are what is computed, so that nothing overflows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from gspnl._array import Array, namespace, ones, transpose
+from gspnl.kernels.base import KERNELS, Kernel, positive
+
+
+@dataclass(frozen=True)
+class Exponential(Kernel):
+    r"""An affinity :math:`f = e^{s}` whose scores are inner products, :math:`s_{ij} = q_i^T k_j`.
+
+    Subclass it rather than :class:`Kernel` for a kernel that is an exponential: its graph is then
+    held by logarithms, right for scores of any size, and can be computed tile by tile.
+    """
+
+    @property
+    def bounded(self) -> bool:
+        """Whether f ≤ f(x, x) = 1, so that degrees lie in [1, N] while self-loops are kept."""
+        return False
+
+    def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
+        """(q, k) with log f = q kᵀ: points (..., n, r), (..., m, r) → (..., n, t), (..., m, t).
+
+        q and k are one object only if φ and ψ are and s is symmetric.
+        """
+        return phi, psi
+
+    def affinity(self, phi: Array, psi: Array) -> Array:
+        q, k = self.scores(phi, psi)
+        s = q @ transpose(k)
+        xp = namespace(s)
+        return xp.exp(xp.clip(s, max=0) if self.bounded else s)
+
+
+@KERNELS.register("gaussian")
+@dataclass(frozen=True)
+class Gaussian(Exponential):
+    r"""The nonlocal network's Gaussian, :math:`\exp\langle x_i, x_j\rangle`."""
+
+
+@KERNELS.register("embedded_gaussian")
+@dataclass(frozen=True)
+class EmbeddedGaussian(Exponential):
+    r""":math:`\exp(\langle φ_i, ψ_j\rangle / τ)`, the affinity of softmax attention.
+
+    Parameters
+    ----------
+    temperature : float
+        τ > 0; √r for scaled attention.
+    """
+
+    embedding: ClassVar[Literal["matrices"]] = "matrices"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self.temperature, "temperature")
+
+    def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
+        return phi / self.temperature, psi
+
+
+@KERNELS.register("rbf")
+@dataclass(frozen=True)
+class RBF(Exponential):
+    r""":math:`\exp(-\|x_i - x_j\|^2 / 2σ^2)`.
+
+    Parameters
+    ----------
+    sigma : float
+        σ > 0, in the units of the features.
+    """
+
+    sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self.sigma, "sigma")
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
+        # Distances do not see the mean, but their rounding does.
+        points = (X - namespace(X).mean(X, axis=-2, keepdims=True)) / self.sigma
+        return points, points
+
+    def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
+        xp = namespace(phi)
+        halves = [xp.sum(p * p, axis=-1, keepdims=True) / -2 for p in (phi, psi)]
+        units = [ones((*p.shape[:-1], 1), p) for p in (phi, psi)]
+        q = xp.concat([phi, halves[0], units[0]], axis=-1)
+        return q, xp.concat([psi, units[1], halves[1]], axis=-1)
