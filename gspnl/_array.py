@@ -82,12 +82,17 @@ def to_numpy(x: Array) -> np.ndarray:
     """Return ``x`` in NumPy; refuses to drop a gradient silently."""
     if is_numpy(x):
         return x  # type: ignore[no-any-return]
-    if getattr(x, "requires_grad", False):
+    if carries_gradient(x):
         raise GspnlError(
-            "this step runs in NumPy and carries no gradient; detach the features, or filter with "
-            "order=, whose low-rank form is differentiable"
+            "this step runs in NumPy and carries no gradient; detach the features, or filter by a "
+            "smooth response, exactly or with order="
         )
     return np.asarray(x.cpu().numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
+
+
+def carries_gradient(x: Array) -> bool:
+    """Tell whether ``x`` is part of an automatic differentiation."""
+    return bool(getattr(x, "requires_grad", False))
 
 
 def detached(x: Array) -> Array:

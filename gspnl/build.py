@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, as_floats, check_finite
+from gspnl._array import as_floats, check_finite
 from gspnl.degrees import feature_maps
 from gspnl.errors import InputError
 from gspnl.graph import FeatureGraph
 from gspnl.kernels import Kernel, check_embedding, make_kernel
 from gspnl.normalization import NORMALIZATIONS
 from gspnl.weights import STORAGES, Weights
+from gspnl.weights.choice import choose
 
 
 def feature_graph(
@@ -48,9 +49,12 @@ def feature_graph(
         bistochastic     s        s        yes; yes (s∘(W s) = 1)
         softmax          1/(M1)   1        yes; no, and M is not symmetrised
         ===============  =======  =======  ==========================================
-    storage : {"auto", "dense", "lowrank"}
-        How W is held. "auto": low rank where the kernel is an inner product and its factor is
-        narrower than N, else dense.
+    storage : {"auto", "dense", "lowrank", "tiled", "sorted"}
+        How W is held. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
+        products; "sorted": by sorting, for the concatenation kernel; "tiled": never, each product
+        makes its tiles again. All are exact. "auto" takes the cheapest by the cost model of
+        :mod:`gspnl.weights.choice`, which ``graph.storage_reason`` then quotes; beyond 256 MiB of
+        W never the dense one.
     self_loops : bool
         Keep the diagonal of W, as the paper does.
     **kernel_options
@@ -99,7 +103,9 @@ def feature_graph(
             f"feature_map= one of {feature_maps()}"
         )
     made = made.fit(X)
-    held = _pick(made, X, pair, self_loops) if storage == "auto" else storage
+    held, reason = storage, "asked for"
+    if storage == "auto":
+        held, reason = choose(made, X, pair, self_loops=bool(self_loops))
     if not STORAGES[held].supports(made):
         able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(made))
         raise InputError(
@@ -110,28 +116,14 @@ def feature_graph(
         weights = STORAGES[held].build(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
-    return graph_of(weights, made, held, normalization)
+    return graph_of(weights, made, held, normalization, reason)
 
 
-def graph_of(weights: Weights, kernel: Kernel, storage: str, normalization: str) -> FeatureGraph:
+def graph_of(
+    weights: Weights, kernel: Kernel, storage: str, normalization: str, reason: str = "asked for"
+) -> FeatureGraph:
     """The graph of weights that are built; raises DegreeError where 1/d has no meaning."""
-    graph = FeatureGraph(weights, kernel=kernel, storage=storage, normalization=normalization)
+    graph = FeatureGraph(weights, kernel, storage, normalization, reason)
     if not weights.lazy:
         graph._affinity  # noqa: B018  (degrees are checked now)
     return graph
-
-
-def _pick(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, self_loops: bool) -> str:
-    """Low rank where it applies and is narrower than N.
-
-    Without self-loops a low-rank W has an exact spectrum only as a dense matrix, so small graphs
-    are held densely.
-    """
-    if not kernel.bilinear:
-        return "dense"
-    if not self_loops and X.shape[-2] <= 4096:
-        return "dense"
-    columns = kernel.embed(X[..., :1, :], pair)[0].shape[-1]
-    if pair is not None and pair[0] is not pair[1]:
-        columns *= 2
-    return "lowrank" if columns < X.shape[-2] else "dense"

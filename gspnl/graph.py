@@ -38,6 +38,8 @@ class FeatureGraph:
         f(x_i, x_j), with its options and what it has learned.
     storage, normalization : str
         How W is held, and how it is scaled.
+    storage_reason : str
+        Why it is held so: the costs that storage="auto" compared.
     degrees : array of shape (..., N)
         d = W 1, before normalisation (for softmax M 1).
     log_degrees : array of shape (..., N)
@@ -59,6 +61,7 @@ class FeatureGraph:
     kernel: Kernel
     storage: str
     normalization: str
+    storage_reason: str = "asked for"
     _parts: dict[tuple[int, ...], Decompositions] = field(default_factory=dict, init=False)
 
     @property
@@ -298,7 +301,13 @@ class FeatureGraph:
                 f"graph[{index!r}]: this graph has batch dimensions {batch}; "
                 + ("index each with a number" if batch else "it is a single graph")
             )
-        one = FeatureGraph(self._weights.item(key), self.kernel, self.storage, self.normalization)
+        one = FeatureGraph(
+            self._weights.item(key),
+            self.kernel,
+            self.storage,
+            self.normalization,
+            self.storage_reason,
+        )
         if "_affinity" in self.__dict__:
             one.__dict__["_affinity"] = self._affinity.item(key)
         return one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
@@ -14,18 +15,36 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import gspnl
 from gspnl import _rows, responses
+from gspnl.kernels import KERNELS
+from gspnl.normalization import NORMALIZATIONS
+from gspnl.weights import STORAGES
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 X = np.random.default_rng(0).standard_normal((120, 5))
 Z = np.random.default_rng(1).standard_normal((120, 3))
-PAIR = tuple(np.random.default_rng(2).standard_normal((2, 5, 4)))
+PAIR = tuple(np.random.default_rng(2).standard_normal((2, 5, 4)) / 2)
+VECTORS = tuple(np.random.default_rng(2).standard_normal((2, 5)))
+
+
+def needs(kernel):
+    """The options without which a registered kernel cannot be built."""
+    vectors = KERNELS[kernel].embedding == "vectors"
+    return {"embed": VECTORS} if vectors else {"sigma": 2.0} if kernel == "rbf" else {}
+
+
 GRAPHS = [
+    (kernel, {"storage": storage, **needs(kernel)})
+    for kernel in KERNELS
+    for storage in STORAGES
+    if STORAGES[storage].supports(KERNELS[kernel]())
+] + [
     ("dot", {"embed": PAIR}),
-    ("dot", {"storage": "dense"}),
-    ("rbf", {"sigma": 2.0}),
     ("cosine", {"normalization": "bistochastic"}),
     ("anchors", {"anchors": 9, "normalization": "symmetric"}),
+    ("embedded_gaussian", {"embed": PAIR, "storage": "tiled"}),
+    ("embedded_gaussian", {"embed": PAIR, "storage": "tiled", "normalization": "bistochastic"}),
+    ("gaussian", {"self_loops": False, "storage": "tiled"}),
     ("dot", {"self_loops": False, "feature_map": "softplus", "storage": "lowrank"}),
 ]
 
@@ -66,25 +85,88 @@ def test_other_libraries_give_numpys_numbers(kernel, options, convert):
         assert relative(np.from_dlpack(value), call(ours, Z)) < 1e-12
 
 
-def test_a_gradient_passes_or_is_refused():
-    x = torch.from_numpy(X[:12].copy()).requires_grad_()
-    z = torch.from_numpy(Z[:12].copy())
+SMALL = X[:12] / 2
+SIGNAL = torch.from_numpy(Z[:12].copy())
+PAIRS = [
+    (kernel, storage, normalization)
+    for kernel in KERNELS
+    for storage in STORAGES
+    if STORAGES[storage].supports(KERNELS[kernel]()) and kernel != "anchors"  # placed in NumPy
+    for normalization in NORMALIZATIONS
+    if normalization != "bistochastic"  # Sinkhorn stops at a tolerance: tested below
+]
 
-    def chebyshev(x):
-        graph = gspnl.feature_graph(x, feature_map="softplus")
-        return graph.filter(z, responses.heat(1.0), order=3, deflate=False)
 
-    assert torch.autograd.gradcheck(chebyshev, (x,))
-    assert torch.autograd.gradcheck(lambda x: gspnl.feature_graph(x, "rbf").apply(z), (x,))
-    for kernel in ("dot", "rbf"):
-        graph = gspnl.feature_graph(
-            x, kernel, **({"feature_map": "exp"} if kernel == "dot" else {})
-        )
-        assert graph.filter(z, responses.heat(1.0), order=3).requires_grad
-        with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
-            graph.filter(z, responses.heat(1.0))
-        with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
-            graph.filter(z, responses.heat(1.0), order=3, deflate=2)
+def graph_of(x, kernel, storage, normalization):
+    options = needs(kernel) | ({"feature_map": "softplus"} if kernel == "dot" else {})
+    embed = options.pop("embed", None)
+    embed = None if embed is None else tuple(torch.from_numpy(w) for w in embed)
+    return gspnl.feature_graph(
+        x, kernel, embed, storage=storage, normalization=normalization, **options
+    )
+
+
+@pytest.mark.parametrize(("kernel", "storage", "normalization"), PAIRS)
+def test_gradients_of_every_graph(kernel, storage, normalization):
+    """Against finite differences: apply, the exact filter, and Chebyshev filters."""
+    x = torch.from_numpy(SMALL.copy()).requires_grad_()
+    z = SIGNAL.clone().requires_grad_()
+    make = functools.partial(graph_of, kernel=kernel, storage=storage, normalization=normalization)
+    heat = responses.heat(1.5)
+
+    def applied(x, z):
+        graph = make(x)
+        first = graph.apply(z)  # of a tiled graph: degrees and product in one sweep
+        _ = graph.degrees
+        return first, graph.apply(z)
+
+    assert torch.autograd.gradcheck(applied, (x, z))
+    if normalization == "softmax":
+        return
+    assert torch.autograd.gradcheck(lambda x, z: make(x).filter(z, heat), (x, z))
+    plain = functools.partial(make(x.detach()).filter, response=heat)
+    assert torch.allclose(make(x).filter(z, heat), plain(Z=z), rtol=0, atol=1e-13)
+    assert torch.autograd.gradcheck(
+        lambda x, z: make(x).filter(z, heat, order=3, deflate=False), (x, z)
+    )
+    # The band of a deflated filter counts as constant: right as far as the filter is.
+    assert torch.autograd.gradcheck(lambda x, z: make(x).filter(z, heat, tol=1e-9), (x, z))
+
+
+@pytest.mark.parametrize("features", ["duplicate nodes", "a zero node", "a zero column"])
+@pytest.mark.parametrize("kernel", ["dot", "cosine"])
+def test_gradients_where_eigenvalues_meet(kernel, features):
+    """Rank-deficient factors, where the gradient of an eigendecomposition is NaN or wrong."""
+    start = np.abs(SMALL) + 0.1
+    if features == "duplicate nodes":
+        start[6:] = start[:6]
+    elif features == "a zero column":
+        start[:, 2] = 0.0
+    elif kernel == "dot":
+        start[3] = 0.0
+    x = torch.from_numpy(start).requires_grad_()
+    options = {"feature_map": "square"} if kernel == "dot" else {}
+
+    def filtered(x):
+        graph = gspnl.feature_graph(x, kernel, storage="lowrank", **options)
+        return graph.filter(SIGNAL, responses.tikhonov(5.0))
+
+    if features == "a zero node" and kernel == "dot":  # isolated: its degree has no gradient
+        filtered(x).sum().backward()
+        assert torch.isfinite(x.grad).all()
+    else:
+        assert torch.autograd.gradcheck(filtered, (x,))
+
+
+def test_gradients_that_do_not_exist_are_refused():
+    x = torch.from_numpy(SMALL.copy()).requires_grad_()
+    graph = gspnl.feature_graph(x, "rbf")
+    with pytest.raises(gspnl.GspnlError, match="jumps or is too sharp"):
+        graph.filter(SIGNAL, responses.low_pass(0.5))
+    with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
+        graph.filter(SIGNAL, np.ones(12))
+    with pytest.raises(gspnl.GspnlError, match="carries no gradient"):
+        graph.filter(SIGNAL, responses.heat(1.0), order=3, deflate=2)
 
 
 def test_libraries_are_not_mixed_silently():

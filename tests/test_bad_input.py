@@ -213,8 +213,8 @@ def test_rows_outside_the_graph(index):
 
 def test_dense_that_does_not_fit_names_the_size_before_allocating(monkeypatch):
     many = np.ones((300_000, 2))
-    with pytest.raises(SizeError, match=r"would take 670.6 GiB.*use fewer nodes or a low-rank"):
-        gspnl.feature_graph(many, "rbf")
+    with pytest.raises(SizeError, match=r"would take 670.6 GiB.*use storage='tiled'"):
+        gspnl.feature_graph(many, "rbf", storage="dense")
     with pytest.raises(SizeError, match=r"670.6 GiB.*use storage='lowrank'"):
         gspnl.feature_graph(many, storage="dense")
     graph = gspnl.feature_graph(many)

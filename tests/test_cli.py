@@ -147,11 +147,13 @@ def test_bad_input_is_one_line_and_status_2(words, message, photo, tmp_path, cap
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
-def test_a_dense_kernel_on_a_large_photo(tmp_path, capsys, monkeypatch):
+def test_a_kernel_of_full_rank_on_a_large_photo(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["report", "--kernel", "rbf", "--quiet"]) == 2
     told = capsys.readouterr().err
-    assert re.fullmatch(r"gspnl report: a dense .* GiB are free; use fewer nodes.*\n", told)
+    assert re.fullmatch(
+        r"gspnl report: the eigenvectors .* GiB are free; use a low-rank kernel.*\n", told
+    )
 
 
 @pytest.mark.parametrize("name", ["cut.jpg", "text.jpg"])

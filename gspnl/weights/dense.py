@@ -65,7 +65,7 @@ def build_dense(
 ) -> Dense:
     """Store the kernel's W of features X (..., N, C); see :class:`~gspnl.weights.base.Storage`."""
     n = X.shape[-2]
-    remedy = "use storage='lowrank'" if kernel.bilinear else "use fewer nodes or a low-rank kernel"
+    remedy = f"use storage={'lowrank' if kernel.bilinear else 'tiled'!r}"
     check_fits((*X.shape[:-1], n), X, "a dense weight matrix", remedy)
     xp = namespace(X)
     phi, psi = kernel.embed(X, embed)
