@@ -1,0 +1,293 @@
+"""Tiled storage: every edge, none of them stored, scores of any size."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.special
+from helpers import affinity, normalized, relative, weights
+
+import gspnl
+from gspnl.errors import DegreeError
+from gspnl.kernels import KERNELS, Kernel
+from gspnl.weights import STORAGES, TiledExponential, tiles
+from gspnl.weights.tiles import Pattern
+
+RNG = np.random.default_rng(0)
+
+
+def attention(scores, self_loops=True, symmetrize=True):
+    """(A, log d) of W = ½(e^S + e^Sᵀ), by scipy's log-sum-exp in float64: any range."""
+    S = np.array(scores, dtype=np.float64)
+    T = S.T.copy()
+    if not self_loops:
+        np.fill_diagonal(S, -np.inf)
+        np.fill_diagonal(T, -np.inf)
+    logs = np.logaddexp(S, T) - np.log(2) if symmetrize else S
+    d = scipy.special.logsumexp(logs, axis=1)
+    return np.exp(logs - d[:, None]), d
+
+
+def wild(n=1300, high=750.0, spread=20.0, dtype=np.float64, seed=1):
+    """Features and embeddings whose scores lie around ``high``."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6))
+    X[:, 0] = np.sqrt(high) + spread / np.sqrt(high) * rng.standard_normal(n) / 6
+    pair = np.stack([np.eye(6), np.eye(6)])
+    pair[:, 1:, 1:] += 0.3 * rng.standard_normal((2, 5, 5))
+    return X.astype(dtype), tuple(w.astype(dtype) for w in pair)
+
+
+@pytest.mark.parametrize("n", [2, 3, 511, 512, 513, 1300])
+@pytest.mark.parametrize("kernel", ["rbf", "embedded_gaussian", "concatenation", "cosine"])
+@pytest.mark.parametrize("normalization", ["random_walk", "softmax"])
+def test_tiles_of_every_cut(n, kernel, normalization):
+    """One tile, exactly two, and a last one of a single node; with and without self-loops."""
+    rng = np.random.default_rng(n)
+    X, Z = rng.standard_normal((n, 4)), rng.standard_normal((n, 3))
+    embed = None
+    if kernel == "embedded_gaussian":
+        embed = tuple(rng.standard_normal((2, 4, 3)) / 2)
+    if kernel == "concatenation":
+        embed = tuple(np.abs(rng.standard_normal((2, 4))))
+        X = np.abs(X)
+    M = affinity(kernel, X, embed)
+    for self_loops in (True, False):
+        W = weights(M, normalization, self_loops)
+        graph = gspnl.feature_graph(
+            X, kernel, embed, normalization, storage="tiled", self_loops=self_loops
+        )
+        A = normalized(W, normalization)[0]
+        first = graph.apply(Z)  # degrees and product in one sweep, where the storage is lazy
+        assert relative(first, A @ Z) < 1e-12
+        assert relative(graph.degrees, W.sum(1)) < 1e-12
+        assert relative(graph.apply(Z), A @ Z) < 1e-12
+        assert np.abs(graph.log_degrees - np.log(W.sum(1))).max() < 1e-12
+
+
+@pytest.mark.parametrize("storage", ["tiled", "dense"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 3e-3)])
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic", "softmax"])
+def test_scores_around_750(storage, dtype, tolerance, normalization):
+    """float64 overflows at 709, float32 at 88. A score itself has eps · 750 of rounding."""
+    X, pair = wild(n=700, dtype=dtype)
+    S = (X.astype(np.float64) @ pair[0]) @ (X.astype(np.float64) @ pair[1]).T
+    assert S.max() > 740
+    assert S.min() > 680
+    graph = gspnl.feature_graph(
+        X, "embedded_gaussian", pair, normalization=normalization, storage=storage
+    )
+    A, d = attention(S, symmetrize=normalization != "softmax")
+    Z = RNG.standard_normal((700, 3)).astype(dtype)
+    W = A * np.exp(d - d.mean())[:, None]
+    if normalization == "symmetric":
+        A = normalized(W, normalization)[0]
+    if normalization == "bistochastic":
+        for _ in range(2000):  # rows, then columns: the one bistochastic matrix D₁ W D₂
+            A = A / A.sum(0)
+            A = A / A.sum(1, keepdims=True)
+    assert relative(graph.apply(Z), A @ Z) < tolerance
+    assert relative(graph.dense(), A) < tolerance
+    assert np.abs(np.asarray(graph.log_degrees) - d).max() < max(1e-9, 1e-6 * 750)
+    with pytest.raises(DegreeError, match="take log_degrees"):
+        _ = graph.degrees
+    if normalization == "softmax":
+        return
+    lam = graph.spectrum().eigenvalues
+    truth = np.sort(1 - np.linalg.eigvals(A).real)
+    assert np.abs(lam - truth).max() < tolerance
+    g = gspnl.responses.heat(2.0)
+    plan = graph.chebyshev(g, order=12)
+    gap = graph.norm(plan(Z) - graph.filter(Z, g)) / graph.norm(Z)
+    assert gap <= plan.error_bound * 1.01
+
+
+def test_a_degree_beyond_the_range_is_told_and_its_logarithm_is_not():
+    X = np.array([[30.0], [29.0], [28.0]])  # exp(900) on the diagonal
+    graph = gspnl.feature_graph(X, "gaussian", storage="tiled")
+    d = scipy.special.logsumexp(X @ X.T, axis=1)
+    assert np.allclose(graph.log_degrees, d, rtol=1e-14)
+    with pytest.raises(DegreeError, match=r"exp\(870\) leave the range of float64"):
+        _ = graph.degrees
+
+
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("case", ["gaussian", "embedded", "softmax"])
+def test_nodes_far_below_the_others(case, self_loops):
+    """Log-degrees that span thousands: averages stay right, a change of basis is refused."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((600, 3))
+    X[:, 0] += np.linspace(0, 45, 600)
+    pair = None
+    if case != "gaussian":
+        pair = tuple(np.eye(3) + 0.2 * rng.standard_normal((2, 3, 3)))
+    kernel = "gaussian" if case == "gaussian" else "embedded_gaussian"
+    normalization = "softmax" if case == "softmax" else "random_walk"
+    options = {"normalization": normalization, "self_loops": self_loops}
+    graph = gspnl.feature_graph(X, kernel, pair, storage="tiled", **options)
+    S = X @ X.T if pair is None else (X @ pair[0]) @ (X @ pair[1]).T
+    A, d = attention(S, self_loops, case != "softmax")
+    assert d.max() - d.min() > 1500
+    Z = rng.standard_normal((600, 2))
+    assert relative(graph.apply(Z), A @ Z) < 1e-10
+    with pytest.raises(DegreeError, match=r"span a factor of exp\(\d+\).*apply\(\) of a tiled"):
+        graph.filter(Z, gspnl.responses.heat(1.0), order=3)
+    with pytest.raises(DegreeError, match="span a factor"):
+        gspnl.feature_graph(X, kernel, pair, storage="dense", **options)
+    assert relative(graph.apply(Z), A @ Z) < 1e-10  # still
+
+
+def test_float32_rows_below_the_flush_of_a_tile_are_noticed(monkeypatch):
+    """One exponential a pair flushes rows 87 below the largest; then the careful way is taken."""
+    from gspnl.weights import logsums
+
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((600, 3)).astype(np.float32)
+    X[300:] *= 0.01
+    X[:300] *= 6.0
+    S = X.astype(np.float64) @ X.T.astype(np.float64)
+    A, _ = attention(S)
+    careful = []
+    two = logsums._two_sweeps
+    monkeypatch.setattr(logsums, "_two_sweeps", lambda *a: careful.append(1) or two(*a))
+    Z = rng.standard_normal((600, 2)).astype(np.float32)
+    graph = gspnl.feature_graph(X, "gaussian", storage="tiled")
+    assert relative(graph.apply(Z), A @ Z) < 1e-4
+    assert careful == [1]
+
+
+def test_an_outlier_without_self_loops_is_not_silently_isolated():
+    X = np.vstack([RNG.standard_normal((40, 2)), [[200.0, 0.0]]])
+    Z = RNG.standard_normal((41, 2))
+    A, _ = attention(-((X[:, None] - X[None]) ** 2).sum(-1) / 2, self_loops=False)
+    graph = gspnl.feature_graph(X, "rbf", storage="tiled", self_loops=False)
+    assert relative(graph.apply(Z), A @ Z) < 1e-9
+    with pytest.raises(DegreeError, match="span a factor"):
+        graph.spectrum()
+    near = np.vstack([X[:-1], [[20.0, 0.0]]])  # exp(-150) away: within float64's range
+    graph = gspnl.feature_graph(near, "rbf", storage="tiled", self_loops=False)
+    A, d = attention(-((near[:, None] - near[None]) ** 2).sum(-1) / 2, self_loops=False)
+    assert relative(graph.dense(), A) < 1e-9
+    assert np.allclose(graph.log_degrees, d, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_memory_is_linear(kernel):
+    """Twice the nodes take twice the memory: far from the N² floats of W."""
+    n, options = 3000, {}
+    if KERNELS[kernel].embedding == "vectors":
+        options["embed"] = tuple(np.abs(RNG.standard_normal((2, 4))))
+    X = np.abs(RNG.standard_normal((n, 4)))
+    Z = np.ones((n, 2))
+    tracemalloc.start()
+    graph = gspnl.feature_graph(X, kernel, storage="tiled", **options)
+    graph.apply(Z)
+    graph.filter(Z, gspnl.responses.heat(1.0), order=3, deflate=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n * n * 8 / 3
+
+
+def test_tiles_do_not_show(monkeypatch):
+    """Another size of tiles, another number of cores: the same numbers to rounding."""
+    from gspnl import _rows
+
+    X, pair = wild(n=300)
+    Z = RNG.standard_normal((300, 2))
+    make = [("embedded_gaussian", pair), ("rbf", None), ("concatenation", (pair[0][0], pair[1][1]))]
+    whole = [gspnl.feature_graph(X, k, e, storage="tiled").apply(Z) for k, e in make]
+    for tile, cores in ((7, 1), (64, 3), (299, 2), (300, 16)):
+        monkeypatch.setattr(tiles, "TILE", tile)
+        monkeypatch.setattr("gspnl.weights.logsums.TILE", tile)
+        monkeypatch.setattr(_rows, "_cores", lambda cores=cores: cores)
+        for value, (k, e) in zip(whole, make, strict=True):
+            assert relative(gspnl.feature_graph(X, k, e, storage="tiled").apply(Z), value) < 1e-10
+
+
+def test_a_product_costs_one_pass_over_the_tiles(monkeypatch):
+    """Chebyshev of order K: K products; half the tiles where W is symmetric by itself."""
+    passes = []
+    cut = Pattern.tiles
+    monkeypatch.setattr(
+        Pattern, "tiles", lambda self, n, w, ws: passes.append((self, w)) or cut(self, n, w, ws)
+    )
+    X, pair = RNG.standard_normal((900, 4)), tuple(RNG.standard_normal((2, 4, 3)) / 3)
+    Z = RNG.standard_normal((900, 2))
+    g = gspnl.responses.heat(1.0)
+    for kernel, embed, pattern in [
+        ("embedded_gaussian", pair, Pattern.BOTH),
+        ("rbf", None, Pattern.HALF),
+    ]:
+        graph = gspnl.feature_graph(X, kernel, embed, storage="tiled")
+        assert not passes  # nothing is computed before it is needed
+        graph.apply(Z)
+        assert [w for _, w in passes].count(0) == 1
+        graph.filter(Z, g, order=3)
+        passes.clear()
+        plan = graph.chebyshev(g, order=10)
+        plan(Z)
+        assert [w for _, w in passes].count(0) == 10
+        assert {p for p, _ in passes} == {pattern}
+        passes.clear()
+
+
+def test_batches_are_graphs_side_by_side():
+    X, Z = RNG.standard_normal((2, 3, 30, 4)), RNG.standard_normal((2, 3, 30, 2))
+    for kernel in ("gaussian", "cosine"):
+        graph = gspnl.feature_graph(X, kernel, storage="tiled")
+        value = graph.apply(Z)
+        assert graph.shape == (2, 3, 30, 30)
+        for key in np.ndindex(2, 3):
+            A = normalized(affinity(kernel, X[key]), "random_walk")[0]
+            assert relative(value[key], A @ Z[key]) < 1e-12
+            assert relative(graph[key].apply(Z[key]), A @ Z[key]) < 1e-12
+            assert relative(graph.degrees[key], affinity(kernel, X[key]).sum(1)) < 1e-12
+        many = graph[0, 1].apply(Z[:, 0])  # signals with dimensions of their own
+        assert relative(many[1], graph[0, 1].apply(Z[1, 0])) < 1e-14
+
+
+def test_scores_that_overflow_are_told_at_once():
+    with pytest.raises(DegreeError, match="scores of this kernel overflow float64"):
+        gspnl.feature_graph(1e200 * np.ones((4, 2)), "gaussian", storage="tiled")
+
+
+def test_a_kernel_of_your_own_is_tiled_and_an_exponential_one_by_logarithms():
+    from dataclasses import dataclass
+
+    from gspnl.kernels import Exponential
+
+    @dataclass(frozen=True)
+    class Laplace(Kernel):
+        def affinity(self, phi, psi):
+            return np.exp(-np.abs(phi[..., :, None, :] - psi[..., None, :, :]).sum(-1))
+
+    @dataclass(frozen=True)
+    class Sharp(Exponential):
+        def scores(self, phi, psi):
+            return 100 * phi, psi
+
+    X, Z = RNG.standard_normal((200, 2)), RNG.standard_normal((200, 2))
+    W = np.exp(-np.abs(X[:, None] - X[None]).sum(-1))
+    graph = gspnl.feature_graph(X, Laplace(), storage="tiled")
+    assert relative(graph.apply(Z), normalized(W, "random_walk")[0] @ Z) < 1e-13
+    graph = gspnl.feature_graph(X, Sharp(), storage="tiled")
+    assert isinstance(graph._weights, TiledExponential)
+    assert relative(graph.apply(Z), attention(100 * X @ X.T)[0] @ Z) < 1e-10
+
+
+def test_auto_says_what_it_picked():
+    def pick(n, kernel="rbf", **options):
+        return gspnl.feature_graph(np.ones((n, 2)) + RNG.random((n, 2)), kernel, **options)
+
+    assert pick(500).storage == "dense"
+    assert pick(500).storage_reason.startswith("dense: 1.9 MiB")
+    large = pick(20_000)
+    assert large.storage == "tiled"
+    assert "dense: 3.0 GiB" in large.storage_reason
+    assert pick(300, "concatenation", embed=(np.ones(2), np.ones(2))).storage == "sorted"
+    assert pick(500, "dot").storage == "lowrank"
+    assert pick(500, storage="tiled").storage_reason == "asked for"
+    for name in ("dense", "tiled"):
+        assert STORAGES[name].supports(KERNELS["rbf"]())
