@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from gspnl._array import Array, eps, namespace
 from gspnl.errors import ConvergenceError
 from gspnl.registry import Registry
@@ -64,14 +66,17 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
     tolerance = 64 * eps(degrees)
     defect = float("inf")
     for _ in range(SINKHORN_STEPS):
-        ws = weights.matmul(s[..., None])[..., 0]
-        previous, defect = defect, float(xp.max(xp.where(live, xp.abs(s * ws - 1), 0 * s)))
+        with np.errstate(over="ignore", invalid="ignore"):  # no solution: told below
+            ws = weights.matmul(s[..., None])[..., 0]
+            gap = xp.abs(xp.where(live, s * ws - 1, xp.zeros_like(s)))
+            following = xp.where(live, xp.sqrt(s * inverse(ws)), s)
+        previous, defect = defect, float(xp.max(gap))
         # Stop at the tolerance, or where rounding lets it go no lower.
         if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
             return s, s
         if not math.isfinite(defect):
             break
-        s = xp.where(live, xp.sqrt(s * inverse(ws)), s)
+        s = following
     raise ConvergenceError(
         f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 within "
         f"{SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
