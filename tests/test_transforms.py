@@ -17,7 +17,7 @@ SMOOTH = banks.mexican_hat(4)  # analytic: certified, and exact at low rank by t
 BANKS = {
     "smooth": SMOOTH,
     "spline": banks.abspline(5),  # kinks, at λ = 1 too
-    "jump": FilterBank((responses.rectangular(None, 0.5), responses.heat(2.0), responses.nl())),
+    "jump": FilterBank((responses.rectangular(None, 0.45), responses.heat(2.0), responses.nl())),
     "dual": SMOOTH.dual(),
     "one": FilterBank((responses.heat(1.0),)),
 }
@@ -46,8 +46,7 @@ def make(kernel, storage, normalization, zeros=False, dtype=np.float64):
 def operators(A, change, bank):
     """g_f(L) as dense matrices, (F, N, N)."""
     lam, U, inverse = eigen(A, change)
-    lam = np.where(np.abs(lam - 1) < 1e-10, 1.0, np.clip(lam, 0, 2))  # the jump's side
-    return np.stack([U @ (g(lam)[:, None] * inverse) for g in bank])
+    return np.stack([U @ (g(np.clip(lam, 0, 2))[:, None] * inverse) for g in bank])
 
 
 def signals(shape=(N, 2), seed=1):
@@ -131,7 +130,7 @@ def test_synthesis_is_the_adjoint(kernel, storage, normalization, options):
 @SINGLE
 @pytest.mark.parametrize("name", BANKS)
 def test_the_dual_reconstructs(kernel, storage, normalization, name):
-    graph, A, change = make(kernel, storage, normalization)
+    graph, _A, change = make(kernel, storage, normalization)
     bank, Z = BANKS[name], signals()
     found = gspnl.analyze(graph, Z, bank)
     assert relative(gspnl.synthesize(graph, found, bank.dual()), Z) < 1e-10
@@ -144,7 +143,8 @@ def test_a_tight_frame_keeps_the_norm_and_needs_no_dual():
     graph, _, change = make("dot", "lowrank", "random_walk")
     Z, bank = signals(), banks.itersine(5)
     found = gspnl.analyze(graph, Z, bank)
-    assert np.linalg.norm(found / change[:, None]) == pytest.approx(np.linalg.norm(Z / change[:, None]))  # fmt: skip
+    norm = np.linalg.norm(Z / change[:, None])
+    assert np.linalg.norm(found / change[:, None]) == pytest.approx(norm, rel=1e-12)
     assert relative(gspnl.synthesize(graph, found, bank), Z) < 1e-10
 
 
@@ -177,7 +177,7 @@ def test_as_many_filters_as_nodes_is_not_mistaken():
     Z = signals((5, 5))
     found = gspnl.analyze(graph, Z, bank)
     for f, g in enumerate(bank):
-        assert relative(found[f], graph.filter(Z, g)) < 1e-12
+        assert np.abs(found[f] - graph.filter(Z, g)).max() < 1e-12
     assert relative(gspnl.synthesize(graph, found, bank), Z) < 1e-10
     assert gspnl.synthesize(graph, Z, bank).shape == (5,)  # (F, N), two axes always
 
@@ -202,7 +202,7 @@ def test_batches_of_graphs(kernel, storage, options):
         assert relative(back[i], one) < 1e-12
     with pytest.raises(InputError, match=r"\(2, 3, 4, 20, c\)"):
         gspnl.synthesize(graph, found[0], SMOOTH)
-    with pytest.raises(InputError, match="takes?|graph"):
+    with pytest.raises(InputError, match="each with a spectrum"):
         gspnl.plan_bank(graph, SMOOTH, 3)
 
 
@@ -247,7 +247,7 @@ def test_softmax_takes_first_order_only():
 
 
 def test_modulation_and_gabor_on_a_graph():
-    graph, A, change = make("rbf", "dense", "symmetric")
+    graph, _A, _change = make("rbf", "dense", "symmetric")
     spectrum = graph.spectrum()
     lam, U = np.asarray(spectrum.eigenvalues), spectrum.modes(N)
     bank = banks.modulation(responses.heat(3.0), lam, U)
@@ -270,7 +270,8 @@ def test_modulation_at_low_rank():
     found = gspnl.analyze(graph, Z, FilterBank(bank.responses[:3]))
     values = bank.responses[1](np.repeat(spectrum.eigenvalues, spectrum.multiplicities))
     U = spectrum.modes(N)
-    assert relative(found[1], U @ (values[:, None] * (U.T @ Z))) < 1e-9
+    assert np.abs(found[1] - U @ (values[:, None] * (U.T @ Z))).max() < 1e-9
+    assert np.abs(found).max() > 0.1
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
@@ -327,16 +328,21 @@ def test_gradients_pass():
     assert torch.autograd.gradcheck(lambda c: gspnl.synthesize(graph, c, bank, 4), (C,))
     assert torch.autograd.gradcheck(lambda c: gspnl.synthesize(graph, c, bank), (C,))
 
+    # Through the features: of an order at which the polynomial is the response, since the interval
+    # moves with the features and is taken as a constant.
+    smooth = FilterBank((responses.heat(1.0), responses.tikhonov(0.5)))
+
     def through_features(x):
-        return gspnl.analyze(gspnl.feature_graph(x), Z.detach(), bank, 4, )
+        return gspnl.analyze(gspnl.feature_graph(x), Z.detach(), smooth, 25)
 
-    assert torch.autograd.gradcheck(through_features, (X.clone().requires_grad_(),))
+    positive = (0.5 + X**2).requires_grad_()
+    assert torch.autograd.gradcheck(through_features, (positive,))
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_tiny_graphs(nodes):
-    graph = gspnl.feature_graph(np.ones((nodes, 2)))
-    bank, Z = banks.simple_tight(3), signals((nodes, 2))
+@pytest.mark.parametrize("features", [np.ones((2, 2)), np.eye(2), np.zeros((2, 2))])
+def test_two_nodes(features):
+    graph = gspnl.feature_graph(features, "dot")
+    bank, Z = banks.simple_tight(3), signals((2, 2))
     for options in ({}, {"order": 3}):
         found = gspnl.analyze(graph, Z, bank, **options)
         assert relative(gspnl.synthesize(graph, found, bank, **options), Z) < 1e-8
@@ -365,7 +371,6 @@ def test_tiny_graphs(nodes):
         (lambda g: gspnl.synthesize(g, np.full((4, N), np.inf), SMOOTH), "not finite"),
         (lambda g: gspnl.analyze(g, signals(), banks.held(), tol=1e-6), "order="),
         (lambda g: gspnl.analyze(g, signals(), FilterBank((lambda x: 1 / x,))), "not finite"),
-        (lambda g: gspnl.analyze(g, signals(), FilterBank((lambda x: x[:1],))), "elementwise|shape"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:divide by zero")
