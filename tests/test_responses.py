@@ -16,7 +16,8 @@ from gspnl import responses
 from gspnl.banks import BANKS, FilterBank
 from gspnl.errors import InputError
 from gspnl.responses import RESPONSES, parse
-from gspnl.responses.composite import FAMILY, NUMBERS, RESPONSE
+from gspnl.responses.composite import FAMILY, RESPONSE
+from gspnl.responses.points import NUMBERS
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -207,7 +208,8 @@ def test_parse(text, value):
         "abspline(scales=3)", "wave(1, 2, 3, 4)", "shifted(os.system, 1)", "shifted(hea(3), 1)",
         "shifted(3, 1)", "complement((), 1)", "complement(3)", "tabulated((1, 2), (3,))",
         "held(*a)", "quotient((nl,), 1)", "expwin(slope=0)", "wave(speed=2)", "regular(1.5)",
-        "regular(-1)", "__import__('os')", "heat(__import__('os'))", "(lambda: 1)()", "shifted(shifted, 1)",
+        "regular(-1)", "__import__('os')", "heat(__import__('os'))", "(lambda: 1)()",
+        "shifted(shifted, 1)",
     ],
 )  # fmt: skip
 def test_parse_refuses(text):

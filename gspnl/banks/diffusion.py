@@ -13,7 +13,8 @@ from gspnl.chebyshev.target import evaluate
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.base import positive
-from gspnl.responses.composite import are_numbers, is_response
+from gspnl.responses.composite import is_response
+from gspnl.responses.points import are_numbers
 
 
 @bank("heat")

@@ -11,7 +11,7 @@ from gspnl.banks.base import FilterBank, bank
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.base import positive, whole
-from gspnl.responses.composite import are_numbers
+from gspnl.responses.points import are_numbers
 
 GAIN = 1 + 2 / 27**0.5  # the largest value of the abspline wavelet
 

@@ -6,11 +6,12 @@ A annihilates, 2 is reached only on a bipartite component. A response is any cal
 """
 
 from gspnl.responses.base import RESPONSES, Response
-from gspnl.responses.composite import complement, dilated, quotient, scaled, shifted, tabulated
+from gspnl.responses.composite import complement, dilated, quotient, scaled, shifted
 from gspnl.responses.halves import held, papadakis, regular, simoncelli
 from gspnl.responses.ideal import band_pass, high_pass, low_pass
 from gspnl.responses.operators import gsnl, nl, ns, snl
 from gspnl.responses.parse import parse
+from gspnl.responses.points import tabulated
 from gspnl.responses.smooth import (
     heat,
     smooth_band_pass,

@@ -1,7 +1,4 @@
-"""Responses made of responses: scaled, shifted, dilated, what a family lacks, its quotients.
-
-And one that is known at points only.
-"""
+"""Responses made of responses: scaled, shifted, dilated, what a family lacks, its quotients."""
 
 from __future__ import annotations
 
@@ -9,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-import numpy as np
-
-from gspnl._array import Array, constant, is_array, like, namespace
+from gspnl._array import Array, namespace
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, Response, number, response, whole
+from gspnl.responses.base import POSITIVE, Parameters, Response, response, whole
 
 
 def is_response(where: str, value: Any) -> Any:
@@ -30,18 +25,8 @@ def are_responses(where: str, value: Any) -> Any:
     return tuple(is_response(f"{where}[{i}]", g) for i, g in enumerate(value))
 
 
-def are_numbers(where: str, value: Any) -> Any:
-    """Check that a parameter is a sequence of finite numbers; it becomes a tuple."""
-    if is_array(value):
-        value = constant(value).tolist()
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise InputError(f"{where}={value!r} must be a tuple of numbers, with one at least")
-    return tuple(number(f"{where}[{i}]", v) for i, v in enumerate(value))
-
-
 RESPONSE = {"check": is_response}
 FAMILY = {"check": are_responses}
-NUMBERS = {"check": are_numbers}
 
 
 def sum_of_squares(responses: Sequence[Response], lam: Array) -> Array:
@@ -237,47 +222,3 @@ def over_power(values: Array, squares: Array, power: float) -> Array:
     live = squares > 0
     root = xp.where(live, squares, xp.ones_like(squares)) ** power
     return xp.where(live, values / root, xp.zeros_like(values / root))
-
-
-@response("tabulated")
-class tabulated(Parameters):
-    r"""Values at given λ; NaN anywhere else, so that a filter says where it is not defined.
-
-    It filters exactly, on a graph whose eigenvalues are all among the points.
-
-    Parameters
-    ----------
-    points, values : tuples of float
-        λ and g(λ), in any order; of a λ that is repeated, the first value counts.
-    slack : float
-        > 0; how far from a point counts as on it.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> tabulated((0.0, 1.0), (5.0, 7.0))(np.array([1.0, 0.0, 0.5]))
-    array([ 7.,  5., nan])
-    """
-
-    points: tuple[float, ...] = field(metadata=NUMBERS)
-    values: tuple[float, ...] = field(metadata=NUMBERS)
-    slack: float = field(default=1e-9, metadata=POSITIVE)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.points) != len(self.values):
-            raise InputError(
-                f"tabulated: {len(self.points)} points and {len(self.values)} values; give one "
-                "value a point"
-            )
-
-    def __call__(self, lam: Array) -> Array:
-        wanted = np.asarray(constant(lam) if is_array(lam) else lam, dtype=np.float64)
-        points, first = np.unique(np.array(self.points), return_index=True)
-        after = np.clip(np.searchsorted(points, wanted), 0, len(points) - 1)
-        before = np.maximum(after - 1, 0)
-        nearer = np.abs(points[before] - wanted) < np.abs(points[after] - wanted)
-        nearest = np.where(nearer, before, after)
-        hit = np.abs(points[nearest] - wanted) <= self.slack
-        found = np.where(hit, np.array(self.values, dtype=np.float64)[first][nearest], np.nan)
-        return like(found, lam) if is_array(lam) else found
