@@ -248,6 +248,9 @@ def test_frame_bounds_are_outer_and_near(case):
         (lambda x: 1e-200 * (1 + x), (), 1e-200, 3e-200),
         (lambda x: 1e200 * (1 + x), (), 1e200, 3e200),
         (lambda x: (x - 2**0.5) ** 2, (), 0.0, 2.0),
+        (lambda x: 1 + 9 * (x > 1 / 3), (), 1.0, 10.0),  # a jump that is not declared
+        (lambda x: np.sqrt(np.abs(x - 0.75)), (), 0.0, 1.25**0.5),  # a cusp
+        (lambda x: 1 + np.sin(3000 * x), (), 0.0, 2.0),
     ],
 )
 def test_extremes_meet_closed_forms(fn, jumps, low, high):
@@ -255,6 +258,19 @@ def test_extremes_meet_closed_forms(fn, jumps, low, high):
     slack = 1e-11 * high
     assert low - slack <= found[0] <= low + 1e-15 * high
     assert high - 1e-15 * high <= found[1] <= high + slack
+
+
+def test_noise_widens_the_bounds_and_ends():
+    rng, calls = np.random.default_rng(0), [0]
+
+    def noisy(x):
+        calls[0] += x.size
+        return 1 + x / 4 + 1e-6 * rng.random(x.shape)
+
+    low, high = extremes(noisy, (0.0, 2.0))
+    assert 1 - 1e-4 < low <= 1 + 1e-7
+    assert 1.5 + 9e-7 <= high < 1.5 + 1e-4
+    assert calls[0] < 2e6
 
 
 def test_a_grid_would_have_missed_it():

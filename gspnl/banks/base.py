@@ -122,7 +122,7 @@ class FilterBank:
         On an interval they are outer bounds: the sum is expanded in Chebyshev series on pieces
         that are halved until each is resolved, the supremum of each series is bounded from samples
         (Ehlich and Zeller), and the pieces that may hold an extreme are halved further. They are
-        within about 10⁻¹² of the truth, relative to B, where the responses are piecewise smooth;
+        within about 10⁻¹¹ of the truth, relative to B, where the responses are piecewise smooth;
         kinks, and jumps that are declared, are met. What they cannot see in a callable is a feature
         narrower than 1/2000 of the interval, and the values at a jump that is not declared are
         sampled to its sides.

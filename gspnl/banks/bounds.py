@@ -14,7 +14,9 @@ SAMPLES = 8 * NODES
 TAIL = 4  # coefficients that must have reached rounding for a piece to count as resolved
 BEYOND = 8  # by which what is cut off may exceed those: at a kink they fall like 1/k²
 RESOLVED = 1e-13
+BLURRED = 1e-11  # and for one so steep that the rounding of λ is seen
 TIGHT = 1e-12
+BUDGET = 20_000  # pieces at once; a function that needs more is noise at this resolution
 HALVINGS = 44  # of a panel: 1e-15 of the interval, where float64 ends
 
 X = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
@@ -33,8 +35,9 @@ def extremes(
     """Bounds below and above a non-negative function, near its least and largest values.
 
     Pieces of the interval are halved until a polynomial of degree 15 resolves the function on
-    each, and further while one may hold an extreme. A piece that a kink or a jump keeps unresolved
-    to the end is taken by its samples.
+    each, and further while one may hold an extreme. A piece that a cusp or a jump keeps unresolved
+    to the end is taken by its samples; where noise leaves too many, all are taken as wide as they
+    are.
     """
     lo, hi = interval
     inside = [jump for jump in jumps if lo <= jump <= hi]
@@ -56,17 +59,20 @@ def extremes(
         tail = np.abs(series[:, -TAIL:]).sum(axis=1)
         sampled = series @ TO_SAMPLES
         low, high = sampled.min(axis=1), sampled.max(axis=1)
-        slack = (GROWTH - 1) * (high - low) / 2 + BEYOND * tail + 1e-15 * scale
+        growth = (GROWTH - 1) * (high - low) / 2
+        slack = growth + BEYOND * tail + 1e-15 * scale
+        # Rounding of λ itself, by what the function changes over it: no halving takes that away.
+        blur = 4 * np.spacing(np.abs(middle) + half) * (high - low) / half
+        resolved = tail <= np.clip(blur, RESOLVED * scale, BLURRED * scale)
+        wide = (low - growth < least - TIGHT * scale) | (high + growth > most + TIGHT * scale)
         # An unresolved piece is halved, and so is a resolved one that reaches beyond what was seen.
-        open_ = (
-            (tail > RESOLVED * scale)
-            | (low - slack < least - TIGHT * scale)
-            | (high + slack > most + TIGHT * scale)
-        )
-        if (~open_).any():
-            below = min(below, float((low - slack)[~open_].min()))
-            above = max(above, float((high + slack)[~open_].max()))
-        if not open_.any():
+        open_ = np.where(resolved, wide, tail > blur)
+        spent = np.count_nonzero(open_) > BUDGET
+        final = np.ones_like(open_) if spent else resolved & ~open_
+        if final.any():
+            below = min(below, float((low - slack)[final].min()))
+            above = max(above, float((high + slack)[final].max()))
+        if spent or not open_.any():
             break
         left, middle, right = left[open_], middle[open_], right[open_]
         left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
