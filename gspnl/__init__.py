@@ -10,16 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gspnl import chebyshev, errors, images, plotting, responses
+    from gspnl import banks, chebyshev, errors, images, plotting, responses
+    from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph
     from gspnl.chebyshev import Series
     from gspnl.comparison import Comparison, compare
     from gspnl.errors import GspnlError
-    from gspnl.filters import ChebyshevFilter
+    from gspnl.filters import ChebyshevBank, ChebyshevFilter
     from gspnl.graph import FeatureGraph
     from gspnl.kernels import KERNELS, Kernel
     from gspnl.responses import RESPONSES, Response
     from gspnl.spectrum import Spectrum
+    from gspnl.transforms import analyze, plan_bank, synthesize
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,12 @@ _HOME = {
     "FeatureGraph": "graph",
     "Spectrum": "spectrum",
     "ChebyshevFilter": "filters",
+    "ChebyshevBank": "filters",
+    "BANKS": "banks",
+    "FilterBank": "banks",
+    "analyze": "transforms",
+    "synthesize": "transforms",
+    "plan_bank": "transforms",
     "Series": "chebyshev",
     "compare": "comparison",
     "Comparison": "comparison",
@@ -37,26 +45,33 @@ _HOME = {
     "Response": "responses",
     "RESPONSES": "responses",
 }
-_MODULES = ("chebyshev", "errors", "images", "plotting", "responses")
+_MODULES = ("banks", "chebyshev", "errors", "images", "plotting", "responses")
 
 __all__ = [
+    "BANKS",
     "KERNELS",
     "RESPONSES",
+    "ChebyshevBank",
     "ChebyshevFilter",
     "Comparison",
     "FeatureGraph",
+    "FilterBank",
     "GspnlError",
     "Kernel",
     "Response",
     "Series",
     "Spectrum",
+    "analyze",
+    "banks",
     "chebyshev",
     "compare",
     "errors",
     "feature_graph",
     "images",
+    "plan_bank",
     "plotting",
     "responses",
+    "synthesize",
 ]
 
 

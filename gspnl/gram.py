@@ -13,6 +13,7 @@ harmless.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,7 +24,7 @@ from scipy.linalg.lapack import dpotrf
 from gspnl._array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
 from gspnl.affinity import Affinity, scale_rows
-from gspnl.chebyshev.series import EPS, Series, interpolation_coefficients, nodes
+from gspnl.chebyshev.series import EPS, Family, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import evaluate
 from gspnl.responses import Response
 from gspnl.weights import LowRank
@@ -56,15 +57,16 @@ def project(affinity: Affinity, weights: LowRank, Z: Array) -> Array:
 def expand(
     affinity: Affinity,
     weights: LowRank,
-    middle: float,
-    alone: float,
+    middle: float | Array,
+    alone: float | Array,
     core: Array,
     Z: Array,
     heads: Array | None = None,
 ) -> Array:
     """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes.
 
-    ``heads`` is Bᵀ diag(r) Z, where that is known already.
+    ``heads`` is Bᵀ diag(r) Z, where that is known already. Of several filters: ``core`` is
+    (F, m, m), ``middle`` and ``alone`` are (F, 1, 1), Z is (..., 1, N, c).
     """
     heads = project(affinity, weights, Z) if heads is None else heads
     small = like(core @ float64(heads), Z)
@@ -73,10 +75,35 @@ def expand(
         weights.factor,
         affinity.left[..., None],
         Z,
+        columns=math.prod(core.shape[:-2]) * Z.shape[-1],
     )
     if affinity.isolated is None:
         return out
     return namespace(Z).where(affinity.isolated[..., None], alone * Z, out)
+
+
+def contract(
+    affinity: Affinity,
+    weights: LowRank,
+    middle: Array,
+    alone: Array,
+    core: Array,
+    C: Array,
+    heads: Array | None = None,
+) -> Array:
+    """The sum over f of what :func:`expand` makes of C_f: (..., F, N, c) to (..., N, c)."""
+    xp = namespace(C)
+    heads = project(affinity, weights, C) if heads is None else heads
+    small = like(xp.sum(core @ float64(heads), axis=-3), C)
+    out = map_rows(
+        lambda b, left, c: xp.sum(middle * c, axis=-3) + left * (b @ small),
+        weights.factor,
+        affinity.left[..., None],
+        C,
+    )
+    if affinity.isolated is None:
+        return out
+    return xp.where(affinity.isolated[..., None], xp.sum(alone * C, axis=-3), out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +150,8 @@ def exact_core(small: SmallCore, response: Response, limits: tuple[float, float]
     :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
     the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
     """
+    if getattr(response, "points", None) is not None:
+        return None  # known at points only
     mu = to_numpy(small.values)
     values_at = evaluate(response, np.append(np.clip(1 - mu, *limits), 1.0))
     local = _local(response, np.append(mu, 0.0), values_at)
@@ -179,24 +208,24 @@ def _local(response: Response, mu: np.ndarray, values: np.ndarray) -> Local | No
     return None
 
 
-def polynomial_core(G: Array, J: Array, series: Series) -> tuple[Array, float]:
-    r"""C of a Chebyshev series on the operator B J Bᵀ, and p(1), its value at μ = 0.
+def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarray]:
+    r"""C of Chebyshev series on the operator B J Bᵀ, (F, m, m), and their values at μ = 0, (F,).
 
     With x = α − βμ, :math:`T_k(αI - βBJB^T) = t_k I + B J R_k B^T` where t_k = T_k(α) and
     :math:`R_{k+1} = 2((α I - βGJ) R_k - β t_k I) - R_{k-1}`, R₀ = 0, R₁ = −βI.
     """
     xp = namespace(G)
-    lo, hi = series.interval
+    lo, hi = family.interval
     alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
-    theta = [float(v) for v in series.coefficients]
+    theta = family.coefficients
     eye = like(np.eye(G.shape[-1]), G)
     step = alpha * eye - beta * (G @ J)
-    total, middle = xp.zeros_like(step), theta[0]
+    total, middle = 0 * like(theta[:, :1, None], G) * eye, theta[:, 0]
     old, new = xp.zeros_like(step), -beta * eye
     t_old, t_new = 1.0, alpha
-    for k in range(1, len(theta)):
-        total = total + theta[k] * new
-        middle += theta[k] * t_new
+    for k in range(1, theta.shape[1]):
+        total = total + like(theta[:, k, None, None], G) * new
+        middle = middle + theta[:, k] * t_new
         old, new = new, 2 * (step @ new - (beta * t_new) * eye) - old
         t_old, t_new = t_new, 2 * alpha * t_new - t_old
     return J @ total, middle

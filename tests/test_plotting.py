@@ -21,6 +21,7 @@ TABLE = gspnl.compare(GRAPH, images.from_photo(PHOTO), HEAT, range(1, 9))
 PLOTS = {
     "spectrum": lambda **o: plotting.spectrum(SPECTRUM, **o),
     "responses": lambda **o: plotting.responses(HEAT, **o),
+    "filter_bank": lambda **o: plotting.filter_bank(gspnl.banks.meyer(3), **o),
     "comparison": lambda **o: plotting.comparison(TABLE, **o),
     "modes": lambda **o: plotting.modes(SPECTRUM, SHAPE, k=3, **o),
     "attention": lambda **o: plotting.attention(GRAPH, 5, PHOTO, **o),
@@ -163,3 +164,14 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[report\]'"):
         plotting.spectrum(SPECTRUM)
+
+
+def test_a_filter_bank_is_drawn_with_its_sum_of_squares():
+    bank = gspnl.banks.half_cosine(4)
+    ax = plotting.filter_bank(bank, spec=gspnl.feature_graph(np.eye(4) + 1.0).spectrum())
+    assert [line.get_label() for line in ax.lines[:5]] == [
+        *(f"filter {f}" for f in range(4)), "sum of squares"
+    ]  # fmt: skip
+    assert np.allclose(ax.lines[4].get_ydata(), 9 / 8)
+    assert np.allclose(ax.lines[1].get_ydata(), bank[1](ax.lines[1].get_xdata()))
+    assert ax.lines[5].get_label() == "eigenvalues of the graph"

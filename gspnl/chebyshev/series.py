@@ -7,6 +7,7 @@ convention, θ₀ not halved.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,28 @@ class Series:
         lo, hi = self.interval
         x = (2 * np.asarray(lam, dtype=np.float64) - (lo + hi)) / (hi - lo)
         return np.asarray(npcheb.chebval(x, self.coefficients))
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Polynomials over one interval, so that what they share is computed once.
+
+    Parameters
+    ----------
+    coefficients : array of shape (F, K + 1)
+    interval : (float, float)
+    """
+
+    coefficients: np.ndarray
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, members: Sequence[Series]) -> Family:
+        """Series over one interval; shorter ones are filled up with zeros."""
+        (interval,) = {series.interval for series in members}
+        width = 1 + max(series.order for series in members)
+        rows = [np.pad(s.coefficients, (0, width - len(s.coefficients))) for s in members]
+        return cls(np.stack(rows), interval)
 
 
 def nodes(n: int) -> np.ndarray:

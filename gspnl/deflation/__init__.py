@@ -12,10 +12,19 @@ from functools import singledispatch
 from gspnl.affinity import Affinity
 from gspnl.deflation.base import Deflated
 from gspnl.deflation.onepass import OnePass
-from gspnl.deflation.threeterm import Recurrence, recurrence, scaled
+from gspnl.deflation.threeterm import Recurrence, clenshaw, combine, recurrence, scaled
 from gspnl.weights import LowRank, Weights
 
-__all__ = ["Deflated", "OnePass", "Recurrence", "deflate", "recurrence", "scaled"]
+__all__ = [
+    "Deflated",
+    "OnePass",
+    "Recurrence",
+    "clenshaw",
+    "combine",
+    "deflate",
+    "recurrence",
+    "scaled",
+]
 
 
 @singledispatch

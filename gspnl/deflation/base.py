@@ -8,7 +8,7 @@ import numpy as np
 
 from gspnl._array import Array, eps
 from gspnl.affinity import Affinity
-from gspnl.chebyshev import Series
+from gspnl.chebyshev.series import Family, Series
 
 PAD = 0.01  # the band is widened by this share on either side
 
@@ -40,8 +40,20 @@ class Deflated(ABC):
         return 1.0
 
     @abstractmethod
+    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+        """Every p_f(L) Z: (..., N, c) to (..., F, N, c).
+
+        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``alone[f]``.
+        """
+
+    @abstractmethod
+    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+        """The sum of p_f(L) C_f: (..., F, N, c) to (..., N, c)."""
+
     def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
         """p(L) Z, but gain i on deflated mode i and ``alone`` on isolated nodes."""
+        out = self.analysis(Family.of([series]), gains[None], np.array([alone]), Z)
+        return out[..., 0, :, :]
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -8,10 +8,10 @@ import numpy as np
 
 from gspnl._array import Array, constant, float64, like, namespace, to_numpy, transpose
 from gspnl.affinity import Affinity, scale_rows
-from gspnl.chebyshev import Series
+from gspnl.chebyshev.series import Family
 from gspnl.deflation.base import Deflated
 from gspnl.errors import InputError
-from gspnl.gram import SmallCore, expand, gram, polynomial_core
+from gspnl.gram import SmallCore, contract, expand, gram, polynomial_core
 from gspnl.weights import LowRank
 
 
@@ -71,7 +71,18 @@ class OnePass(Deflated):
     def amplification(self) -> float:
         return max(1.0, float(np.linalg.norm(constant(self.G), 2)))
 
-    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
-        core, middle = polynomial_core(self.G, self.J, series)
-        core = core + (self.heads * like(gains - middle, core)) @ transpose(self.heads)
-        return expand(self.affinity, self.weights, middle, alone, core, Z)
+    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+        core, middle = self._cores(family, gains)
+        at_one, at_zero = (like(v[:, None, None], Z) for v in (middle, alone))
+        return expand(self.affinity, self.weights, at_one, at_zero, core, Z[..., None, :, :])
+
+    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+        core, middle = self._cores(family, gains)
+        at_one, at_zero = (like(v[:, None, None], C) for v in (middle, alone))
+        return contract(self.affinity, self.weights, at_one, at_zero, core, C)
+
+    def _cores(self, family: Family, gains: np.ndarray) -> tuple[Array, np.ndarray]:
+        """C of every polynomial, deflated modes included, and its value at μ = 0."""
+        core, middle = polynomial_core(self.G, self.J, family)
+        extra = like(gains - middle[:, None], core)[:, None, :]
+        return core + (self.heads * extra) @ transpose(self.heads), middle

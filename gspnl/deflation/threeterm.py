@@ -10,7 +10,7 @@ import numpy as np
 
 from gspnl._array import Array, constant, eps, like, namespace, to_numpy, transpose
 from gspnl.affinity import Affinity
-from gspnl.chebyshev import Series
+from gspnl.chebyshev.series import Family, Series
 from gspnl.deflation.base import Deflated
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.lanczos import Ritz, lanczos
@@ -51,20 +51,40 @@ class Recurrence(Deflated):
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(1 - self.ritz.values, *self.affinity.limits), self.ritz.weights
 
-    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
-        xp, affinity = namespace(Z), self.affinity
-        y = Z / affinity.change[:, None]
+    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+        heads, rest = self._split(Z)
+        rest = combine(self._step(family), family, rest)
+        heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
+        return self._joined(heads, rest, like(alone[:, None, None], Z) * Z[..., None, :, :])
+
+    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+        heads, rest = self._split(C)
+        rest = clenshaw(self._step(family), family, rest)
+        heads = namespace(C).sum(like(gains[:, :, None], C) * heads, axis=-3)
+        return self._joined(heads, rest, mix(alone, C))
+
+    def _split(self, Z: Array) -> tuple[Array, Array]:
+        """Of T⁻¹ Z, the heads Vᵀ T⁻¹ Z on the modes and the rest, 0 on isolated nodes."""
+        y = Z / self.affinity.change[:, None]
         heads = transpose(self.modes) @ y
         rest = y - self.modes @ heads
-        if affinity.isolated is not None:
-            rest = xp.where(affinity.isolated[:, None], xp.zeros_like(rest), rest)
-        # All of each step is kept off the modes: outside the band, α alone would make them explode.
-        step = scaled(series, affinity.apply_core)
-        rest = recurrence(lambda v: _off(self.modes, step(v)), series, rest)
-        out = affinity.change[:, None] * (self.modes @ (like(gains, Z)[:, None] * heads) + rest)
-        if affinity.isolated is None:
+        if self.affinity.isolated is not None:
+            rest = namespace(Z).where(
+                self.affinity.isolated[:, None], namespace(Z).zeros_like(rest), rest
+            )
+        return heads, rest
+
+    def _joined(self, heads: Array, rest: Array, alone: Array) -> Array:
+        """Undo :meth:`_split`, with ``alone`` on isolated nodes."""
+        out = self.affinity.change[:, None] * (self.modes @ heads + rest)
+        if self.affinity.isolated is None:
             return out
-        return xp.where(affinity.isolated[:, None], alone * Z, out)
+        return namespace(out).where(self.affinity.isolated[:, None], alone, out)
+
+    def _step(self, family: Family) -> Callable[[Array], Array]:
+        # All of each step is kept off the modes: outside the band, α alone would make them explode.
+        step = scaled(family.interval, self.affinity.apply_core)
+        return lambda v: _off(self.modes, step(v))
 
 
 def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
@@ -136,20 +156,47 @@ class _Settled:
         return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
 
 
-def scaled(series: Series, apply: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """αI − βA, whose spectrum the series' interval takes to [−1, 1]; ``apply`` is A."""
-    lo, hi = series.interval
+def scaled(
+    interval: tuple[float, float], apply: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """αI − βA, whose spectrum the interval takes to [−1, 1]; ``apply`` is A."""
+    lo, hi = interval
     alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
     return lambda v: alpha * v - beta * apply(v)
 
 
 def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
     """Σ θ_k T_k(operator) Z by three terms: K applications for order K."""
-    theta = [float(v) for v in series.coefficients]
-    total = theta[0] * Z
-    old, new = Z, operator(Z) if len(theta) > 1 else Z
-    for k in range(1, len(theta)):
-        total = total + theta[k] * new
-        if k + 1 < len(theta):
+    return combine(operator, Family.of([series]), Z)[..., 0, :, :]
+
+
+def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Array:
+    """Every Σ θ_fk T_k(operator) Z, (..., F, N, c), by one recurrence: K applications in all."""
+    theta = like(family.coefficients[:, :, None, None], Z)
+    order = theta.shape[1] - 1
+    total = theta[:, 0, ...] * Z[..., None, :, :]
+    old, new = Z, operator(Z) if order else Z
+    for k in range(1, order + 1):
+        total = total + theta[:, k, ...] * new[..., None, :, :]
+        if k < order:
             old, new = new, 2 * operator(new) - old
     return total
+
+
+def clenshaw(operator: Callable[[Array], Array], family: Family, C: Array) -> Array:
+    """Σ θ_fk T_k(operator) C_f over f and k, (..., N, c): the adjoint of :func:`combine`.
+
+    By Clenshaw's recurrence on sums over f, it takes K applications to one signal.
+    """
+    theta = family.coefficients
+    old, new = None, mix(theta[:, -1], C)
+    for k in range(theta.shape[1] - 2, -1, -1):
+        next_ = mix(theta[:, k], C) + (2 if k else 1) * operator(new)
+        old, new = new, next_ if old is None else next_ - old
+    return new
+
+
+def mix(factors: np.ndarray, C: Array) -> Array:
+    """Σ factors_f C_f, (..., F, N, c) to (..., N, c), as one product."""
+    flat = namespace(C).reshape(C, (*C.shape[:-2], C.shape[-2] * C.shape[-1]))
+    return namespace(C).reshape(like(factors[None], C) @ flat, (*C.shape[:-3], *C.shape[-2:]))

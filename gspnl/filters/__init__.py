@@ -1,6 +1,15 @@
 """Filtering a signal by a response: exactly, or by a Chebyshev series with a certificate."""
 
+from gspnl.filters.bank import BankOnGraph, ChebyshevBank, bank_on_graph, chebyshev_bank
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
 from gspnl.filters.exact import exact
 
-__all__ = ["ChebyshevFilter", "chebyshev_filter", "exact"]
+__all__ = [
+    "BankOnGraph",
+    "ChebyshevBank",
+    "ChebyshevFilter",
+    "bank_on_graph",
+    "chebyshev_bank",
+    "chebyshev_filter",
+    "exact",
+]

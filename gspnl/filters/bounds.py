@@ -85,7 +85,10 @@ def on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count:
     if target.spectrum is None:
         if parts.known_spectrum is None:
             return math.inf
-        target = make_target(target.response, target.interval, rest(parts, count, target.interval))
+        known = rest(parts, count, target.interval)
+        if not known.eigenvalues.size:
+            return 0.0  # every mode is filtered exactly
+        target = make_target(target.response, target.interval, known)
     return spectral_error(target, theta)
 
 

@@ -57,7 +57,7 @@ class ChebyshevFilter:
         """Filter Z (..., N, c), or (N,)."""
         affinity, engine = self._affinity, self._engine
         if engine is None:
-            fn = partial(recurrence, scaled(self.series, affinity.apply), self.series)
+            fn = partial(recurrence, scaled(self.series.interval, affinity.apply), self.series)
         else:
             fn = partial(engine.polynomial, self.series, self._gains, self._alone)
         return on_signals(fn, Z, affinity.weights.shape, affinity.left)

@@ -4,7 +4,7 @@ Without ``ax`` a figure of its own is made, ``ax.figure``, which needs no displa
 the state of pyplot.
 """
 
-from gspnl.plotting.curves import comparison, responses, spectrum
+from gspnl.plotting.curves import comparison, filter_bank, responses, spectrum
 from gspnl.plotting.pictures import attention, filtered, modes
 
-__all__ = ["attention", "comparison", "filtered", "modes", "responses", "spectrum"]
+__all__ = ["attention", "comparison", "filter_bank", "filtered", "modes", "responses", "spectrum"]

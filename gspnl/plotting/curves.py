@@ -14,6 +14,7 @@ from gspnl.plotting._axes import BLUE, COLOURS, GREY, ORANGE, curve_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from gspnl.banks import FilterBank
     from gspnl.chebyshev import Series
     from gspnl.comparison import Comparison
     from gspnl.responses import Response
@@ -112,15 +113,37 @@ def responses(
     if dots.size and len(exact) == 1:
         ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,
                 label="filtered exactly", clip_on=False)  # fmt: skip
-    if spec is not None:
-        ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
-                markersize=9, transform=ax.get_xaxis_transform(), label="eigenvalues of the graph",
-                clip_on=False)  # fmt: skip
-    ax.set_xlabel("eigenvalue λ")
-    ax.set_ylabel("response g(λ)")
-    ax.set_xlim(0, 2 if spec is None else max(1.02, 1.02 * float(constant(spec.eigenvalues).max())))
-    ax.legend(frameon=False)
-    return ax
+    return _finished(ax, spec)
+
+
+def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the filters of a bank, and dashed the sum of their squares, whose range is the frame's.
+
+    Parameters
+    ----------
+    bank : FilterBank
+    spec : Spectrum, optional
+        Its eigenvalues are drawn as ticks below.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> ax = gspnl.plotting.filter_bank(gspnl.banks.meyer(3))
+    >>> [line.get_label() for line in ax.lines]
+    ['filter 0', 'filter 1', 'filter 2', 'sum of squares']
+    """
+    ax = curve_axes(ax)
+    lam = np.linspace(0, 2, 1001)
+    values = bank(lam)
+    for f, curve in enumerate(values):
+        ax.plot(lam, curve, color=COLOURS[f % len(COLOURS)], linewidth=1.8, label=f"filter {f}")
+    ax.plot(lam, (values**2).sum(axis=0), "--", color="black", label="sum of squares")
+    return _finished(ax, spec)
 
 
 def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
@@ -161,5 +184,18 @@ def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("Chebyshev order K")
     ax.set_ylabel("relative error of the filtered signal")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    return ax
+
+
+def _finished(ax: Axes, spec: Spectrum | None) -> Axes:
+    """Labels of an axis of λ, and the eigenvalues of a graph as ticks below."""
+    if spec is not None:
+        ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
+                markersize=9, transform=ax.get_xaxis_transform(), label="eigenvalues of the graph",
+                clip_on=False)  # fmt: skip
+    ax.set_xlabel("eigenvalue λ")
+    ax.set_ylabel("response g(λ)")
+    ax.set_xlim(0, 2 if spec is None else max(1.02, 1.02 * float(constant(spec.eigenvalues).max())))
     ax.legend(frameon=False)
     return ax

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Any
 
 from gspnl._array import Array, namespace
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, response
+from gspnl.responses.base import POSITIVE, Parameters, number, response
 
 
 @response("heat")
@@ -58,11 +59,56 @@ class tikhonov(Parameters):
         return 1 / (1 + self.tau * lam)
 
 
-def _step(x: Array) -> Array:
+def logistic(x: Array) -> Array:
     """Logistic 1 / (1 + e⁻ˣ), without overflow."""
     xp = namespace(x)
     small = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _speed(where: str, value: Any) -> Any:
+    value = number(where, value)
+    if not 0 <= value < 2:
+        raise InputError(f"{where}={value!r} must be in [0, 2), or the wave equation is unstable")
+    return value
+
+
+@response("wave")
+class wave(Parameters):
+    r"""Wave propagation, :math:`g(λ) = \cos(t \arccos(1 - s^2 λ/2λ_{max}))`.
+
+    After a whole number t of steps of the discrete wave equation from rest,
+    :math:`z_{t+1} = 2z_t - z_{t-1} - (s^2/λ_{max}) L z_t`. The argument of arccos is kept to
+    [−1, 1], which rounding may leave; PyGSP returns NaN there.
+
+    Parameters
+    ----------
+    time : float
+        t.
+    speed : float
+        s, in [0, 2).
+    lmax : float
+        > 0; the λ that counts as 1.
+
+    References
+    ----------
+    Grassi, Loukas, Perraudin and Ricaud 2018; ``pygsp.filters.Wave``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wave(2.0)(np.array([0.0, 2.0])).round(6)  # 2y² − 1 at y = 1 and y = ½
+    array([ 1. , -0.5])
+    """
+
+    time: float = 10.0
+    speed: float = field(default=1.0, metadata={"check": _speed})
+    lmax: float = field(default=2.0, metadata=POSITIVE)
+
+    def __call__(self, lam: Array) -> Array:
+        xp = namespace(lam)
+        y = 1 - self.speed**2 * lam / self.lmax / 2
+        return xp.cos(self.time * xp.acos(xp.clip(y, -1, 1)))
 
 
 @response("smooth_low_pass")
@@ -87,7 +133,7 @@ class smooth_low_pass(Parameters):
     width: float = field(default=0.05, metadata=POSITIVE)
 
     def __call__(self, lam: Array) -> Array:
-        return _step((self.cut - lam) / self.width)
+        return logistic((self.cut - lam) / self.width)
 
 
 @response("smooth_high_pass")
@@ -109,7 +155,7 @@ class smooth_high_pass(smooth_low_pass):
     """
 
     def __call__(self, lam: Array) -> Array:
-        return _step((lam - self.cut) / self.width)
+        return logistic((lam - self.cut) / self.width)
 
 
 @response("smooth_band_pass")
