@@ -266,5 +266,5 @@ def test_what_propagation_refuses():
         gspnl.propagate_labels(gspnl.feature_graph(np.stack([X, X])), labels)
     islands = gspnl.feature_graph(np.repeat(np.eye(2), 5, axis=0))
     for method in ("local_global", "harmonic"):
-        with pytest.raises(InputError, match="5 of 10 nodes.*joined to no known node"):
+        with pytest.raises(InputError, match=r"5 of 10 nodes.*joined to no known node"):
             gspnl.propagate_labels(islands, [0, 1, -1, -1, -1, -1, -1, -1, -1, -1], method)
