@@ -114,7 +114,7 @@ def test_a_smooth_signal_on_clusters_keeps_a_nonnegative_energy():
     assert gspnl.total_variation(graph, value) == pytest.approx(truth, rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [1e-150, 1e150])
+@pytest.mark.parametrize("size", [1e-170, 1e170])
 def test_huge_and_tiny_signals(size):
     graph, _, _, _ = build("rbf")
     Z = signals(graph.n_nodes)
@@ -189,12 +189,13 @@ def test_a_zero_column_has_no_rayleigh_quotient():
 
 def test_signed_weights():
     """Raw dot products whose degrees happen to be positive: energies may be negative."""
-    features = np.array([[1.0, 2.0], [2.0, -0.5], [1.0, 0.3], [1.0, -1.0]])
+    features = np.array([[1.0, 5.0], [20.0, 0.0], [1.0, -3.0]])
     graph = gspnl.feature_graph(features, feature_map="identity")
     W = features @ features.T
     assert W.min() < 0
-    Z = np.array([1.0, 0.0, 0.0, -1.0])
+    Z = np.array([1.0, 0.0, -1.0])
     truth = (W * np.subtract.outer(Z, Z) ** 2).sum() / 2
+    assert truth < 0
     assert gspnl.dirichlet_energy(graph, Z) == pytest.approx(truth)
     truth = (W * abs(np.subtract.outer(Z, Z))).sum() / 2
     assert gspnl.total_variation(graph, Z) == pytest.approx(truth)

@@ -85,6 +85,39 @@ def test_isolated_nodes_belong_to_no_cluster():
             gspnl.spectral_clustering(graph, 13)
 
 
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
+def test_what_k_means_is_given(case, normalization, monkeypatch):
+    """The rows of U, of unit length for symmetric, up to a turn: their inner products."""
+    if case.startswith("isolated") and normalization == "bistochastic":
+        pytest.skip("this pattern of zeros allows no bistochastic scaling")
+    graph, W, A, change = build(case, normalization)
+    given = []
+
+    def spy(rows, k, seed, restarts):
+        given.append(rows)
+        return np.arange(len(rows)) % k
+
+    monkeypatch.setattr("gspnl.operators.clustering._k_means", spy)
+    labels = gspnl.spectral_clustering(graph, 3)
+    live = W.sum(1) > 0
+    assert ((labels >= 0) == live).all()
+    _, U, _ = eigen(A[np.ix_(live, live)], change[live])
+    rows = U[:, :3]
+    if normalization == "symmetric":
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert relative(given[0] @ given[0].T, rows @ rows.T) < 1e-8
+
+
+def test_the_seed_decides():
+    """No clusters to find, and one run: labels that depend on where k-means starts."""
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
+    runs = [gspnl.spectral_clustering(graph, 7, seed=5, restarts=1) for _ in range(3)]
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] == runs[2]).all()
+    assert (runs[0] != gspnl.spectral_clustering(graph, 7, seed=6, restarts=1)).any()
+
+
 def test_one_cluster_and_two_nodes():
     graph, *_ = build("rbf")
     assert (gspnl.spectral_clustering(graph, 1) == 0).all()

@@ -126,6 +126,22 @@ def test_the_discrepancy_is_the_noise(normalization, options):
     assert np.sum(taken**2) == pytest.approx(0.25 * 2 * np.sum(1 / change**2), rel=2e-3)
 
 
+def test_cross_validation_misleads_on_these_graphs():
+    """Why it is no rule here: its score prefers no smoothing to what is best in hindsight."""
+    x, clean, noisy = line()
+    graph = gspnl.feature_graph(x, "rbf", sigma=0.05)
+    A = np.asarray(graph.dense())
+
+    def scored(strength):
+        H = np.linalg.inv(np.eye(len(A)) + strength * (np.eye(len(A)) - A))
+        gap = noisy - H @ noisy
+        return (gap**2).sum() / (len(A) - np.trace(H)) ** 2, ((H @ noisy - clean) ** 2).sum()
+
+    grid = np.array([scored(s) for s in np.logspace(-4, 3, 29)])
+    assert grid[:, 0].argmin() == 0
+    assert grid[:, 1].argmin() > 14  # a strength between 1 and 1000
+
+
 def test_strengths_that_cannot_be_chosen():
     x, _, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05)
@@ -205,6 +221,18 @@ def test_one_known_value_fills_the_graph(method, offset):
     Z[4] = 2.5 + offset
     value = gspnl.inpaint(graph, Z, np.arange(N) == 4, method, strength=strength)
     assert relative(value, np.full(N, 2.5 + offset)) < 1e-12
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
+def test_a_large_offset_costs_no_digits(normalization):
+    """L does not see a multiple of its mode: what is left of 1e8 is its own rounding, 1.5e-8."""
+    graph, W, _, _ = build("rbf", normalization)
+    mode = np.sqrt(W.sum(1)) if normalization == "symmetric" else np.ones(N)
+    Z, known = signals(N), reaching(N)
+    for method, strength in (("harmonic", None), ("tikhonov", 2.0)):
+        plain = gspnl.inpaint(graph, Z, known, method, strength=strength)
+        moved = gspnl.inpaint(graph, Z + 1e8 * mode[:, None], known, method, strength=strength)
+        assert abs(moved - 1e8 * mode[:, None] - plain).max() < 1e-6
 
 
 @pytest.mark.parametrize("size", [1e-160, 1e160])
@@ -322,6 +350,17 @@ def test_nodes_that_nothing_reaches(method):
     known[7] = False
     with pytest.raises(InputError, match=r"1 of 40 nodes, the first at index \(7,\)"):
         gspnl.inpaint(lone, X, known, method, strength=strength)
+
+
+def test_weights_that_are_rounding_join_nothing():
+    """Opposite directions have the cosine −1, and weights that only rounding keeps from 0."""
+    rng = np.random.default_rng(4)
+    apart = np.outer(np.r_[1 + rng.random(10), -1 - rng.random(10)], rng.standard_normal(5))
+    graph = gspnl.feature_graph(apart, "cosine", storage="lowrank")
+    between = np.asarray(graph.rows(range(10)))[:, 10:]
+    assert between.any()
+    with pytest.raises(InputError, match=r"10 of 20 nodes, the first at index \(10,\)"):
+        gspnl.inpaint(graph, np.ones(20), np.arange(20) < 5)
 
 
 def test_a_chain_is_reached_through_its_links():

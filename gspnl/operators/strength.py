@@ -97,9 +97,9 @@ def choose_strength(
 
     Notes
     -----
-    Cross-validation, which would need no sigma, fails on these graphs: left out, a node is
-    predicted by the mean of many others however small the strength, so its score is least at
-    strength 0.
+    Cross-validation, which would need no sigma, misleads on these graphs: a node that is left out
+    is predicted by the mean of many others however small the strength, so the score favours
+    strength 0, where nothing is smoothed.
 
     References
     ----------
