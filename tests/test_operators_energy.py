@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
+from dataclasses import dataclass
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ from operator_graphs import PAIRS, X, build, pairs_of
 import gspnl
 from gspnl import _rows
 from gspnl.errors import InputError, NonsymmetricError
+from gspnl.graph import FeatureGraph
+from gspnl.weights import Weights
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -102,6 +108,51 @@ def test_the_sorted_sum_is_that_by_blocks_of_rows(monkeypatch):
     monkeypatch.setattr(_rows, "BLOCK_BYTES", 1 << 18)  # many blocks, on threads
     value = gspnl.total_variation(slow, Z)
     assert relative(gspnl.total_variation(fast, Z), value) < 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class OnTheFly(Weights):
+    """Rows of an rbf graph, made when asked for."""
+
+    points: np.ndarray
+
+    @property
+    def shape(self):
+        return (len(self.points), len(self.points))
+
+    @property
+    def like(self):
+        return self.points
+
+    def matmul(self, Z):
+        cuts = np.array_split(np.arange(len(self.points)), 50)
+        return np.concatenate([self.rows(cut) @ Z for cut in cuts])
+
+    def rows(self, index):
+        return np.exp(-((self.points[index, 0, None] - self.points[:, 0]) ** 2) / 2)
+
+    def item(self, index):
+        raise IndexError("a single graph")
+
+
+def test_no_square_of_n_in_memory():
+    n = 4000
+    points = np.random.default_rng(0).standard_normal((n, 1))
+    dense = gspnl.feature_graph(points, "rbf")
+    affinity = dataclasses.replace(dense._affinity, weights=OnTheFly(points))
+    light = FeatureGraph(affinity, dense.degrees, dense.kernel, "on_the_fly", "random_walk")
+    known = np.arange(n) % 7 == 0
+    for verb in [
+        *VERBS,
+        lambda g, z: gspnl.inpaint(g, z, known),
+        lambda g, z: gspnl.denoise(g, z, strength=3.0, tol=1e-6),
+    ]:
+        tracemalloc.start()
+        value = verb(light, points)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < n**2  # bytes: an eighth of W in float64, the blocks of the storage above
+        assert relative(value, verb(dense, points)) < 1e-6
 
 
 def test_a_smooth_signal_on_clusters_keeps_a_nonnegative_energy():

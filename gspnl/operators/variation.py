@@ -21,8 +21,8 @@ def total_variation(graph: FeatureGraph, Z: Array) -> Array:
     K = W and f = z for random_walk; K = W and f = z/√d for symmetric; K = A and f = z for
     bistochastic: the edges of :func:`dirichlet_energy`, each counted once.
 
-    Where W has rank r it is exact in O(N (r + log N)) a column, by the co-area formula: with
-    the nodes sorted by f,
+    Where W has rank r it is exact in O(N (r² + log N)) time a column and O(N r) memory, by the
+    co-area formula: with the nodes sorted by f,
 
     .. math::
 
