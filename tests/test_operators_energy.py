@@ -135,8 +135,9 @@ class OnTheFly(Weights):
         raise IndexError("a single graph")
 
 
-def test_no_square_of_n_in_memory():
-    n = 4000
+def test_no_square_of_n_in_memory(monkeypatch):
+    n = 1500
+    monkeypatch.setattr(_rows, "BLOCK_BYTES", 1 << 17)
     points = np.random.default_rng(0).standard_normal((n, 1))
     dense = gspnl.feature_graph(points, "rbf")
     affinity = dataclasses.replace(dense._affinity, weights=OnTheFly(points))
