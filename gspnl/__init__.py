@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
     from gspnl.graph import FeatureGraph
     from gspnl.kernels import KERNELS, Kernel
+    from gspnl.operators import (
+        PropagatedLabels,
+        choose_strength,
+        denoise,
+        dirichlet_energy,
+        inpaint,
+        local_variation,
+        localize,
+        propagate_labels,
+        smoothness,
+        spectral_clustering,
+        total_variation,
+    )
     from gspnl.responses import RESPONSES, Response
     from gspnl.spectrum import Spectrum
     from gspnl.transforms import analyze, plan_bank, synthesize
@@ -44,6 +57,17 @@ _HOME = {
     "KERNELS": "kernels",
     "Response": "responses",
     "RESPONSES": "responses",
+    "PropagatedLabels": "operators",
+    "choose_strength": "operators",
+    "denoise": "operators",
+    "dirichlet_energy": "operators",
+    "inpaint": "operators",
+    "local_variation": "operators",
+    "localize": "operators",
+    "propagate_labels": "operators",
+    "smoothness": "operators",
+    "spectral_clustering": "operators",
+    "total_variation": "operators",
 }
 _MODULES = ("banks", "chebyshev", "errors", "images", "plotting", "responses")
 
@@ -58,20 +82,31 @@ __all__ = [
     "FilterBank",
     "GspnlError",
     "Kernel",
+    "PropagatedLabels",
     "Response",
     "Series",
     "Spectrum",
     "analyze",
     "banks",
     "chebyshev",
+    "choose_strength",
     "compare",
+    "denoise",
+    "dirichlet_energy",
     "errors",
     "feature_graph",
     "images",
+    "inpaint",
+    "local_variation",
+    "localize",
     "plan_bank",
     "plotting",
+    "propagate_labels",
     "responses",
+    "smoothness",
+    "spectral_clustering",
     "synthesize",
+    "total_variation",
 ]
 
 

@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "index.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "index.md",
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+]
 
 
 def blocks(path: Path, opening: str) -> str:
