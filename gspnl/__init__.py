@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gspnl import chebyshev, errors, images, plotting, responses
+    from gspnl import chebyshev, errors, images, plotting, responses, stability, theory
     from gspnl.build import feature_graph
     from gspnl.chebyshev import Series
     from gspnl.comparison import Comparison, compare
@@ -37,7 +37,7 @@ _HOME = {
     "Response": "responses",
     "RESPONSES": "responses",
 }
-_MODULES = ("chebyshev", "errors", "images", "plotting", "responses")
+_MODULES = ("chebyshev", "errors", "images", "plotting", "responses", "stability", "theory")
 
 __all__ = [
     "KERNELS",
@@ -57,6 +57,8 @@ __all__ = [
     "images",
     "plotting",
     "responses",
+    "stability",
+    "theory",
 ]
 
 
