@@ -82,7 +82,11 @@ def strengths(
     bins = whole(bins, "bins", 1)
     A = _matrix(graph, copies=len(chosen) + 2)
     each = [np.linalg.matrix_power(A, k) for k in chosen]
-    edges = np.histogram_bin_edges([min(map(np.min, each)), max(map(np.max, each))], bins)
+    low, high = float(min(map(np.min, each))), float(max(map(np.max, each)))
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # equal but for rounding: one bin for all
+        half = max(abs(low), abs(high)) / 2 or 0.5
+        low, high = low - half, high + half
+    edges = np.linspace(low, high, bins + 1)
     counts = np.array([np.histogram(matrix, edges)[0] for matrix in each])
     size = float(np.linalg.norm(each[0])) or 1.0
     return Strengths(

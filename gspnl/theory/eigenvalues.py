@@ -148,25 +148,25 @@ def steady_state(subject: Subject, *, stationary: Any = proportional) -> Measure
     tolerance=0.005,
     because="the ends were given to three digits for one draw; other draws move them by 0.002",
 )
-def narrow_band(subject: Subject, *, modes: Any = None) -> Measured:
+def narrow_band(subject: Subject, *, variance: float = 32.0) -> Measured:
     """Both ends of the band of a seeded draw."""
-    lam = (modes or gaussian_modes)(subject)[0]
+    lam = gaussian_modes(subject, variance)[0]
     return Measured(float(max(abs(lam[1] - 0.962), abs(lam[-1] - 1.003))), len(lam))
 
 
-def gaussian_modes(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+def gaussian_modes(subject: Subject, variance: float = 32.0) -> tuple[np.ndarray, np.ndarray]:
     """λ and the orthonormal modes of the core of that graph, by NumPy alone."""
 
     def make() -> tuple[np.ndarray, np.ndarray]:
         X = gaussian_features(subject)
         squares = (X**2).sum(1)
-        W = np.exp(-(squares[:, None] + squares - 2 * X @ X.T) / (2 * 32))
+        W = np.exp(-(squares[:, None] + squares - 2 * X @ X.T) / (2 * variance))
         np.fill_diagonal(W, 0.0)
         A, _ = plain.normalized(W, "symmetric")
         lam, U, _ = plain.modes(A, np.ones(len(A)))
         return lam, U
 
-    return subject.keep("gaussian modes", make)
+    return subject.keep(("gaussian modes", variance), make)
 
 
 def gaussian_features(subject: Subject) -> np.ndarray:

@@ -164,7 +164,7 @@ W1, W2 = 0.7, -1.3
 
 
 def tail(c: np.ndarray, order: int) -> float:
-    """Σ_{j>K} |c_j|."""
+    """Sum of the magnitudes of c_j, j > K."""
     return float(np.abs(c[order + 1 :]).sum())
 
 
