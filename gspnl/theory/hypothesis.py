@@ -30,7 +30,7 @@ def steady_signal(subject: Subject) -> np.ndarray:
     "e8-lemma1-range",
     "Lemma 1 proves A² Z = A Z on the steady signal, of rank at most Cs: not A² = A",
     source="sec. 3.2, Lemma 1 and its proof",
-    equation=r"L (Z - L Z) = 0 \implies A^2 Z = A Z \;\not\!\!\!\implies A^2 = A",
+    equation=r"L (Z - L Z) = 0 \implies A^2 Z = A Z \;\nRightarrow\; A^2 = A",
     tolerance=1e-8,
     because="annihilated modes are so to 1e-10 of the largest μ",
     erratum="E8",
@@ -95,7 +95,7 @@ def permutation(subject: Subject) -> np.ndarray:
     "alike histograms do not mean A^k = A: a pairing of nodes has the histogram of its square, "
     "and is √2 away from it",
     source="sec. 3.2 and fig. 2: 'which also empirically verifies A^k = A'",
-    equation=r"\mathrm{hist}(A^2) = \mathrm{hist}(A) \;\not\!\!\!\implies A^2 = A",
+    equation=r"\mathrm{hist}(A^2) = \mathrm{hist}(A) \;\nRightarrow\; A^2 = A",
     tolerance=1e-12,
     because="counts are whole numbers",
     erratum="E9",
