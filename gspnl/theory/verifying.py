@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from threadpoolctl import threadpool_limits
+
 from gspnl.theory.claims import CLAIMS, Claim, Verdict
 from gspnl.theory.subject import Subject
 
@@ -52,7 +54,9 @@ def verify(
     chosen = ordered() if ids is None else [CLAIMS[name] for name in ids]
     verdicts = []
     for number, each in enumerate(chosen, 1):
-        verdicts.append(each(subject))
+        # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
+        with threadpool_limits(1, "blas"):
+            verdicts.append(each(subject))
         if say is not None and verdicts[-1].seconds > SLOW:
             say(f"{number:>3}/{len(chosen)}  {verdicts[-1].seconds:6.2f} s  {each.id}")
     return verdicts
