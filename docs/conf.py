@@ -46,6 +46,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_execution_in_temp = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables that cells write have formulas
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 
 myst_enable_extensions = ["dollarmath", "deflist"]
@@ -66,7 +67,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {page: [] for page in ("installation", "mathematics", "architecture")}
+html_sidebars = {page: [] for page in ("installation", "mathematics", "theory", "architecture")}
 html_sidebars |= {page: [] for page in ("changelog", "references")}
 
 # sphinxcontrib-katex takes its two scripts by file name only, from its own folder. serve_katex

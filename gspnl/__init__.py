@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gspnl import banks, chebyshev, errors, images, plotting, responses
+    from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
     from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph
     from gspnl.chebyshev import Series
@@ -69,7 +69,9 @@ _HOME = {
     "spectral_clustering": "operators",
     "total_variation": "operators",
 }
-_MODULES = ("banks", "chebyshev", "errors", "images", "plotting", "responses")
+_MODULES = (
+    "banks", "chebyshev", "errors", "images", "plotting", "responses", "stability", "theory",
+)  # fmt: skip
 
 __all__ = [
     "BANKS",
@@ -105,7 +107,9 @@ __all__ = [
     "responses",
     "smoothness",
     "spectral_clustering",
+    "stability",
     "synthesize",
+    "theory",
     "total_variation",
 ]
 

@@ -1,0 +1,189 @@
+"""What a claim is: a statement, where it stands, and a check that measures it."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gspnl.errors import GspnlError
+from gspnl.registry import Registry
+from gspnl.theory.subject import Subject
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a check found.
+
+    Parameters
+    ----------
+    value : float
+        The number that is at most the tolerance if the claim holds; of an erratum, the miss of the
+        corrected reading.
+    nodes : int
+        On how many nodes.
+    printed : float, optional
+        Of an erratum: the miss of the printed reading.
+    """
+
+    value: float
+    nodes: int
+    printed: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, decided on a subject.
+
+    Attributes
+    ----------
+    id, claim, source : str
+        Its name, its statement, and where that stands in the paper.
+    value, tolerance : float
+        The measured number, and how large it may be; the value is NaN where nothing was measured.
+    passed : bool or None
+        Whether the claim holds; None where these features cannot decide it, with the ``reason``.
+    nodes : int
+        On how many nodes it was measured.
+    seconds : float
+        What that took.
+    erratum : str
+        "E1" to "E10" for the paper's errata, else "".
+    printed, corrected : (str, float) or None
+        Both readings of an erratum, each with what it misses by.
+    holds : str
+        Of an erratum, which reading does: "corrected", "printed", "both" or "neither".
+    """
+
+    id: str
+    claim: str
+    source: str
+    value: float
+    tolerance: float
+    passed: bool | None
+    nodes: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    erratum: str = ""
+    printed: tuple[str, float] | None = None
+    corrected: tuple[str, float] | None = None
+    holds: str = ""
+
+
+Check = Callable[..., Measured]
+
+
+@dataclass(frozen=True)
+class Claim:
+    r"""A statement with its check.
+
+    Attributes
+    ----------
+    id, claim, source : str
+        Its name, its statement, and where that stands in the paper.
+    equation : str
+        In LaTeX.
+    tolerance : float
+        How large the measured number may be.
+    because : str
+        Why it may be that large.
+    check : callable
+        ``check(subject, **formulas) -> Measured``. The formulas under test are keyword arguments,
+        whose defaults are the right ones.
+    number : int
+        Its place in the order of the paper.
+    erratum : str
+        "E1" to "E10", or "".
+    printed, corrected : str
+        Both readings of an erratum.
+    apart : float
+        By how many tolerances a printed reading must miss to be refuted.
+    """
+
+    id: str
+    claim: str
+    source: str
+    equation: str
+    tolerance: float
+    because: str
+    check: Check
+    number: int
+    erratum: str = ""
+    printed: str = ""
+    corrected: str = ""
+    apart: float = 1e3
+
+    @property
+    def section(self) -> str:
+        """What the claims of its module are about."""
+        return (sys.modules[self.check.__module__].__doc__ or "").partition("\n")[0]
+
+    def __call__(self, subject: Subject, **formulas: Any) -> Verdict:
+        """Decide the claim on a subject, by other formulas if they are given."""
+        start = time.perf_counter()
+        try:
+            found = self.check(subject, **formulas)
+        except (GspnlError, np.linalg.LinAlgError) as error:
+            reason = " ".join(str(error).split())
+            found = Measured(math.nan, 0)
+        else:
+            reason = ""
+        seconds = time.perf_counter() - start
+        passed: bool | None = bool(found.value <= self.tolerance)
+        if reason:
+            passed = None
+        printed = corrected = None
+        holds = ""
+        if self.erratum and not reason:
+            assert found.printed is not None
+            printed, corrected = (self.printed, found.printed), (self.corrected, found.value)
+            as_printed = found.printed <= self.apart * self.tolerance
+            holds = _HOLDS[bool(passed), as_printed]
+            if passed and as_printed:
+                passed = None
+                reason = "here both readings agree, so nothing tells them apart"
+        return Verdict(
+            self.id, self.claim, self.source, float(found.value), self.tolerance, passed,
+            found.nodes, seconds, reason, self.erratum, printed, corrected, holds,
+        )  # fmt: skip
+
+
+_HOLDS = {
+    (True, True): "both",
+    (True, False): "corrected",
+    (False, True): "printed",
+    (False, False): "neither",
+}
+
+CLAIMS: Registry[Claim] = Registry("claim")
+
+
+def claim(
+    name: str,
+    text: str,
+    *,
+    source: str,
+    equation: str,
+    tolerance: float,
+    because: str,
+    erratum: str = "",
+    printed: str = "",
+    corrected: str = "",
+    apart: float = 1e3,
+) -> Callable[[Check], Check]:
+    """Register a check as the claim ``name``; see :class:`Claim` for the parameters."""
+
+    def file(check: Check) -> Check:
+        made = Claim(
+            name, text, source, equation, tolerance, because, check, len(CLAIMS), erratum,
+            printed, corrected, apart,
+        )  # fmt: skip
+        CLAIMS.register(name)(made)
+        return check
+
+    return file

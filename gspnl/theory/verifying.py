@@ -1,0 +1,62 @@
+"""Deciding many claims on one subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from threadpoolctl import threadpool_limits
+
+from gspnl.theory.claims import CLAIMS, Claim, Verdict
+from gspnl.theory.subject import Subject
+
+SLOW = 0.2  # seconds from which a claim is worth a line of progress
+
+
+def ordered() -> list[Claim]:
+    """Every registered claim, in the order of the paper.
+
+    Examples
+    --------
+    >>> from gspnl import theory
+    >>> theory.ordered()[0].id
+    'theorem1-random-walk'
+    """
+    return sorted((CLAIMS[name] for name in CLAIMS), key=lambda each: each.number)
+
+
+def verify(
+    subject: Subject,
+    ids: Iterable[str] | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> list[Verdict]:
+    """Decide claims on a subject.
+
+    Parameters
+    ----------
+    subject : Subject
+    ids : iterable of str, optional
+        Names of claims; default: all, in the order of the paper.
+    say : callable, optional
+        Called with a line of text as each claim that takes a while is decided.
+
+    Returns
+    -------
+    list of Verdict
+
+    Examples
+    --------
+    >>> from gspnl import theory
+    >>> verdict, = theory.verify(theory.Subject.random(), ["theorem1-random-walk"])
+    >>> verdict.passed, verdict.value < 1e-12
+    (True, True)
+    """
+    chosen = ordered() if ids is None else [CLAIMS[name] for name in ids]
+    verdicts = []
+    for number, each in enumerate(chosen, 1):
+        # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
+        with threadpool_limits(1, "blas"):
+            verdicts.append(each(subject))
+        if say is not None and verdicts[-1].seconds > SLOW:
+            say(f"{number:>3}/{len(chosen)}  {verdicts[-1].seconds:6.2f} s  {each.id}")
+    return verdicts

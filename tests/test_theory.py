@@ -1,0 +1,409 @@
+"""Every claim holds on random graphs, and fails when its formula is broken on purpose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gspnl
+from gspnl import stability, theory
+from gspnl.errors import InputError
+from gspnl.responses import RESPONSES
+from gspnl.theory import (
+    CLAIMS,
+    Subject,
+    affinities,
+    depth,
+    eigenvalues,
+    errata,
+    largest,
+    lowrank,
+    polynomials,
+    steps,
+    theorem,
+)
+
+SEEDS = range(5)
+IDS = [each.id for each in theory.ordered()]
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    return [Subject.random(seed) for seed in SEEDS]
+
+
+# --- each formula, broken: a sign, a factor, a transpose, an index -------------------------------
+
+
+def forgets_gains(spectrum, g, Z):
+    return spectrum.igft(spectrum.gft(Z))
+
+
+def reversed_gains(spectrum, g, Z):
+    lam = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
+    return spectrum.igft(g(lam[::-1])[:, None] * spectrum.gft(Z))
+
+
+def forgets_t(spectrum, g, Z):
+    """The transform of the symmetric core, applied to the signal itself."""
+    change = np.asarray(spectrum._change)[:, None]
+    return reversed_gains(spectrum, g, Z) / change
+
+
+def flat_norm(d, Z):
+    return float(np.linalg.norm(Z))
+
+
+def shifted(function, by=1e-3):
+    """The same formula, off by a little."""
+    return lambda *args, **options: function(*args, **options) + by
+
+
+def scaled(function, factor):
+    return lambda *args, **options: factor * function(*args, **options)
+
+
+def nl_with_the_wrong_sign(w):
+    return lambda lam: (lam - 1) * w
+
+
+def ns_as_the_laplacian(w):
+    return lambda lam: lam * w
+
+
+def snl_swapped(w1, w2):
+    return RESPONSES["snl"](w2, w1)
+
+
+def gsnl_of_order_two(w1, w2, w3):
+    """With T₂(A) = 2A² − I in place of 2A − I: what an A that is not idempotent would need."""
+    return lambda lam: w1 + (1 - lam) * w2 + (2 * (1 - lam) ** 2 - 1) * w3
+
+
+def one_off(G, order):
+    t, R = lowrank.middles(G, order)
+    return t, [R[0], *R[:-1]]
+
+
+def with_the_paper_sign(G, order):
+    t, R = lowrank.middles(-G, order)
+    return t, R
+
+
+def without_a_term(g, spectrum, Z):
+    return lowrank.two_term(g, spectrum, Z) - g(np.ones(1)) * Z
+
+
+def unweighted_anchors(Z):
+    return Z @ Z.T
+
+
+def other_interval(g, order, interval):
+    """The narrower, the worse: as if the interval were not used."""
+    return 1 / (interval[1] - interval[0])
+
+
+def exact_table(graph, Z, response, order, **options):
+    return graph.filter(Z, response)
+
+
+def ignores_options(graph, Z, response, order, **options):
+    return graph.filter(Z, response, order, deflate=False)
+
+
+def largest_only(graph, response):
+    return 1 / (1 - min(0.0, 1 - float(graph.spectrum().eigenvalues[-1])))
+
+
+def radius_of_the_mean(graph, response, step):
+    verdict = stability.cfl(graph, response, step)
+    return stability.CFL(verdict.radius / 2, verdict.limit, True, 1.0, 1.0)
+
+
+def limit_too_large(graph, response, step):
+    verdict = stability.cfl(graph, response, step)
+    return stability.CFL(verdict.radius, 1.1 * verdict.limit, True, 1.0, 1.0)
+
+
+def not_symmetrised(W_g, W):
+    return np.sort(np.linalg.eigvals(W_g @ W).real)[::-1]
+
+
+def any_signal(subject):
+    return subject.signals()
+
+
+def uneven_matrix(subject):
+    A, _ = subject.affinity("random_walk")
+    return A
+
+
+def uniform_signal(subject):
+    return np.arange(len(subject.sample), dtype=float)[:, None]
+
+
+def nearly_uniform(subject):
+    """Attention so soft that A² = A nearly, and the histogram of A differs from its square's."""
+    n = 64
+    A = np.full((n, n), 1 / n) + 0.5 / n * subject.rng("soft").standard_normal((n, n)) / 3
+    return np.abs(A) / np.abs(A).sum(1, keepdims=True)
+
+
+BROKEN = {
+    "theorem1-random-walk": [
+        {"synthesis": forgets_gains}, {"synthesis": reversed_gains}, {"synthesis": forgets_t},
+    ],
+    "theorem1-symmetric": [{"synthesis": forgets_gains}, {"synthesis": reversed_gains}],
+    "theorem1-bistochastic": [{"synthesis": forgets_gains}, {"synthesis": reversed_gains}],
+    "theorem1-as-printed": [
+        {"synthesis": lambda A, g, Z: theorem.transposed_modes(A, lambda lam: g(1 - lam), Z)},
+    ],
+    "parseval": [{"norm": flat_norm}, {"norm": lambda d, Z: theorem.degree_norm(d**2, Z)}],
+    "transform-inverse": [
+        {"inverse": lambda spectrum, Zhat: spectrum.gft(Zhat)},
+        {"inverse": lambda spectrum, Zhat: theorem.undo(spectrum, Zhat[::-1])},
+    ],
+    "spectrum-real": [{"eigenvalues": lambda s: 1 - eigenvalues.expanded(s)}],
+    "spectrum-range": [
+        {"operator": lambda A: np.eye(len(A)) + A}, {"operator": lambda A: 2 * np.eye(len(A)) - A},
+    ],
+    "normalisations-similar": [{"change": lambda d: d}, {"change": np.ones_like}],
+    "bistochastic-scaling": [{"normalization": "random_walk"}, {"normalization": "symmetric"}],
+    "steady-state": [{"stationary": lambda d: np.ones(len(d)) / len(d)}],
+    "bipartite-two": [
+        {"eigenvalues": lambda a, b: 1 - largest.two_sided(a, b) / 2},
+        {"eigenvalues": lambda a, b: eigenvalues.expanded(
+            gspnl.feature_graph(largest.linked(a, b), "dot").spectrum())},
+    ],
+    "not-bipartite": [{"bound": lambda A: 1 - 2 * float(np.diag(A).min())}],
+    "narrow-band": [{"variance": 64.0}, {"variance": 16.0}],
+    "response-nl": [{"response": nl_with_the_wrong_sign}, {"response": RESPONSES["ns"]}],
+    "response-ns": [{"response": ns_as_the_laplacian}, {"response": RESPONSES["nl"]}],
+    "response-snl": [{"response": snl_swapped}],
+    "response-gsnl": [{"response": gsnl_of_order_two}],
+    "snl-channels": [
+        {"response": lambda lam, first, second: first + lam * second},
+        {"response": lambda lam, first, second: second + (1 - lam) * first},
+    ],
+    "snl-order-one": [{"coefficients": lambda w1, w2: (w1, w2)}],
+    "snl-to-nl": [{"weights": lambda w: (w, 0.0)}, {"weights": lambda w: (0.0, -w)}],
+    "nl-constraint": [
+        {"constant_term": lambda omega: 2 * float(omega.mean())},
+        {"constant_term": lambda omega: float(np.abs(omega).mean())},
+    ],
+    "ns-constraint": [{"total": lambda theta: float(theta[0] + theta[1])}],
+    "coefficients": [
+        {"integral": scaled(polynomials.by_quadrature, 2)},
+        {"integral": lambda g, k: polynomials.by_quadrature(g, k) * (1 + (k == 0))},
+    ],
+    "interval-true": [{"error": other_interval}],
+    "interval-band": [{"error": other_interval}],
+    "deflation-table": [{"filtered": exact_table}, {"filtered": ignores_options}],
+    "certificate": [{"bound": lambda plan: plan.error_bound / 2}],
+    "certificate-tail": [
+        {"remainder": lambda c, order: polynomials.tail(c, order) / 2},
+        {"remainder": lambda c, order: polynomials.tail(c, order + 1)},
+    ],
+    "low-rank-spectrum": [{"eigenvalues": lambda s: np.sort(1 - eigenvalues.expanded(s))}],
+    "low-rank-filter": [{"form": without_a_term}],
+    "one-pass": [{"recurrence": one_off}, {"recurrence": with_the_paper_sign}],
+    "kernels-nonnegative": [
+        {"entries": lambda kernel, phi, psi: affinities.affinity(kernel, phi, psi) - 1e-3},
+        {"entries": lambda kernel, phi, psi: phi @ psi.T},
+    ],
+    "anchors-bistochastic": [{"weights": unweighted_anchors}],
+    "memory": [
+        {"rate": lambda graph, k: stability.memory(graph, k + 1)},
+        {"rate": lambda graph, k: (1 - stability.spectral_gap(graph) / 2) ** k},
+    ],
+    "defect": [
+        {"distance": lambda graph, p: stability.idempotence_defect(graph, p + 1)},
+        {"distance": shifted(stability.idempotence_defect)},
+    ],
+    "stable-hypothesis": [
+        {"distance": lambda graph: 0.0},
+        {"distance": lambda graph: stability.idempotence_defect(graph) + 1e-6},
+    ],
+    "stable-form": [
+        {"form": lambda d: np.full((len(d), len(d)), 1 / len(d))},
+        {"form": lambda d: depth.pooling(d).T},
+    ],
+    "period-four": [
+        {"closed": lambda A, k: np.cos(k * np.pi / 2) * A + (np.eye(len(A)) - A)},
+        {"closed": lambda A, k: depth.four_step(A, k + 1)},
+    ],
+    "cfl": [
+        {"limit": scaled(steps.largest_step, 1.03)},
+        {"limit": scaled(steps.largest_step, 0.97)},
+        {"limit": largest_only},
+    ],
+    "cfl-channels": [{"verdict": radius_of_the_mean}, {"verdict": limit_too_large}],
+    "damping": [{"eigenvalues": not_symmetrised}, {"eigenvalues": scaled(steps.symmetric_part, 2)}],
+    "e1-gsnl-is-snl": [
+        {"fold": lambda a, b, c: (a - c, b + c)}, {"fold": lambda a, b, c: (a, b + 2 * c)},
+    ],
+    "e2-period-four": [{"rule": errata.printed_classes}],
+    "e3-sign": [{"scaled": lambda A: A}],
+    "e4-largest": [{"bound": lambda: 1.9}, {"bound": lambda: 2.1}],
+    "e5-transpose": [{"inverse": lambda U: U.T}],
+    "e6-negative": [{"feature_map": lambda x: x}, {"feature_map": np.sinh}],
+    "e7-first-coefficient": [
+        {"mean": scaled(errata.node_mean, 2)},
+        {"mean": lambda g: float(g(np.linspace(0, 2, 32)).mean())},
+    ],
+    "e10-stage": [{"weights": lambda W: (W, -W)}, {"weights": lambda W: (-W, -W)}],
+    "k1-softmax": [{"symmetrise": lambda M: M}],
+    "e8-lemma1-range": [{"signal": any_signal}, {"signal": uniform_signal}],
+    "e8-lemma1-snl": [{"weights": lambda mu: (mu, 1.0)}, {"weights": lambda mu: (-1.0, 1.0)}],
+    "e9-histograms": [{"matrix": uneven_matrix}],
+    "e9-attention": [{"matrix": nearly_uniform}],
+}  # fmt: skip
+
+
+def test_the_table_names_every_claim():
+    assert set(BROKEN) == set(CLAIMS)
+    assert all(BROKEN.values())
+    assert len(CLAIMS) >= 28
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_claim_fails_with_its_formula_broken(name, subjects):
+    assert CLAIMS[name](subjects[0]).passed is True
+    for broken in BROKEN[name]:
+        verdict = CLAIMS[name](subjects[0], **broken)
+        assert verdict.passed is False, (broken, verdict)
+        assert not verdict.value <= verdict.tolerance
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_claim_holds_with_margin(name, subjects):
+    """Rounding stays a factor of 50 below a tolerance meant for rounding."""
+    each = CLAIMS[name]
+    for subject in subjects:
+        verdict = each(subject)
+        assert verdict.passed is True, verdict
+        room = 1.0 if each.tolerance > 1e-3 else 50.0
+        assert verdict.value * room <= verdict.tolerance
+        if each.erratum:
+            assert verdict.holds == "corrected"
+            assert verdict.printed[1] > 10 * each.tolerance
+    assert each.because
+
+
+def test_each_erratum_has_a_row_with_both_readings():
+    rows = [each for each in theory.ordered() if each.erratum]
+    assert {f"E{i}" for i in range(1, 11)} <= {each.erratum for each in rows}
+    assert all(each.printed and each.corrected for each in rows)
+
+
+def test_readings_that_agree_decide_nothing():
+    alike = Subject.of(np.ones((20, 3)))
+    verdict = CLAIMS["e5-transpose"](alike)
+    assert (verdict.passed, verdict.holds) == (None, "both")
+    assert "agree" in verdict.reason
+    # And where the corrected reading is what fails, that is said.
+    swapped = CLAIMS["e3-sign"](Subject.random(), scaled=lambda A: A)
+    assert (swapped.passed, swapped.holds) == (False, "neither")
+
+
+def test_a_check_that_cannot_run_gives_its_reason():
+    def check(subject, **formulas):
+        raise InputError("no such features")
+
+    theory.claim(
+        "unheard-of", "x", source="", equation="", tolerance=1.0, because="a test"
+    )(check)  # fmt: skip
+    try:
+        verdict = CLAIMS["unheard-of"](Subject.random())
+    finally:
+        CLAIMS.unregister("unheard-of")
+    assert (verdict.passed, verdict.reason) == (None, "no such features")
+    assert np.isnan(verdict.value)
+
+
+def test_a_nan_is_no_pass(subjects):
+    verdict = CLAIMS["memory"](subjects[0], rate=lambda graph, k: np.nan)
+    assert verdict.passed is False
+
+
+# --- subjects -------------------------------------------------------------------------------------
+
+rng = np.random.default_rng(3)
+DEGENERATE = {
+    "equal rows": np.full((20, 3), 1e8 / 3),
+    "zeros": np.zeros((10, 2)),
+    "three nodes": rng.standard_normal((3, 4)),
+    "two nodes": rng.standard_normal((2, 1)),
+    "two equal nodes": np.ones((2, 1)),
+    "constant column": np.c_[rng.standard_normal(50), np.ones(50)],
+    "huge": 1e300 * rng.standard_normal((50, 3)),
+    "1e8": 1e8 * rng.standard_normal((50, 3)),
+    "1e-8": 1e-8 * rng.standard_normal((50, 3)),
+    "subnormal": 1e-310 * rng.standard_normal((50, 3)),
+    "float32": rng.standard_normal((50, 3)).astype(np.float32),
+    "outlier": np.r_[rng.standard_normal((50, 3)), [[1e8, 1, 1]]],
+    "far clusters": np.r_[rng.standard_normal((50, 3)), 100 + rng.standard_normal((50, 3))],
+    "heavy tails": rng.standard_cauchy((200, 3)),
+    "duplicates": np.repeat(rng.standard_normal((5, 3)), 20, axis=0),
+    "many columns": rng.standard_normal((40, 2000)),
+    "bytes": rng.integers(0, 256, (300, 4)),
+}
+GRAPHS_OF_THEIR_OWN = {"narrow-band", "deflation-table", "e9-attention"}  # not of the features
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_features_are_decided_or_say_why(name):
+    subject = Subject.of(DEGENERATE[name])
+    ids = [each for each in IDS if each not in GRAPHS_OF_THEIR_OWN]
+    for verdict in theory.verify(subject, ids):
+        assert verdict.passed is not False, verdict
+        assert verdict.passed or verdict.reason
+        if not verdict.erratum:
+            assert verdict.passed, verdict
+
+
+def test_claims_are_free_of_scale_and_offset():
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    one, other = Subject.of(X), Subject.of(1e6 * X + 5.0)
+    np.testing.assert_allclose(one.features, other.features, atol=1e-9)
+    assert abs(np.sqrt((one.features**2).mean()) - 1) < 1e-12
+
+
+def test_large_features_are_sampled_and_linear_checks_take_all():
+    X = np.random.default_rng(0).standard_normal((3000, 4))
+    subject = Subject.of(X, seed=5)
+    assert subject.sample.shape == (160, 4)
+    np.testing.assert_array_equal(subject.sample, Subject.of(X, seed=5).sample)
+    verdicts = {v.id: v for v in theory.verify(subject, ["parseval", "memory", "one-pass"])}
+    assert {v.nodes for v in verdicts.values()} == {160, 3000}
+    assert verdicts["parseval"].nodes == verdicts["one-pass"].nodes == 3000
+    assert all(v.passed for v in verdicts.values())
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.ones(3), "features have shape"),
+        (np.ones((1, 3)), "N ≥ 2"),
+        (np.ones((3, 0)), "C ≥ 1"),
+        (np.ones((2, 3, 4)), r"shape \(2, 3, 4\)"),
+        (np.full((3, 2), np.nan), "not finite"),
+        (np.array([[1.0], [np.inf]]), "not finite"),
+        (np.ones((3, 2), dtype=complex), "dtype complex128"),
+        ([["a"]], "not an array of numbers"),
+    ],
+)
+def test_bad_features(X, message):
+    with pytest.raises(InputError, match=message):
+        Subject.of(X)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
+def test_bad_seeds(seed):
+    with pytest.raises(InputError, match="whole number ≥ 0"):
+        Subject.random(seed)
+
+
+def test_unknown_claims_suggest_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'parseval'"):
+        theory.verify(Subject.random(), ["parsival"])
