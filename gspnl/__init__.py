@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevFilter
     from gspnl.graph import FeatureGraph
+    from gspnl.interop import (
+        as_linear_operator,
+        from_linear_operator,
+        from_networkx,
+        from_pygsp,
+        graph_from_weights,
+        to_networkx,
+        to_pygsp,
+    )
     from gspnl.kernels import KERNELS, Kernel
     from gspnl.responses import RESPONSES, Response
     from gspnl.spectrum import Spectrum
@@ -36,6 +45,13 @@ _HOME = {
     "KERNELS": "kernels",
     "Response": "responses",
     "RESPONSES": "responses",
+    "graph_from_weights": "interop",
+    "from_networkx": "interop",
+    "to_networkx": "interop",
+    "from_pygsp": "interop",
+    "to_pygsp": "interop",
+    "as_linear_operator": "interop",
+    "from_linear_operator": "interop",
 }
 _MODULES = ("chebyshev", "errors", "images", "plotting", "responses")
 
@@ -50,13 +66,20 @@ __all__ = [
     "Response",
     "Series",
     "Spectrum",
+    "as_linear_operator",
     "chebyshev",
     "compare",
     "errors",
     "feature_graph",
+    "from_linear_operator",
+    "from_networkx",
+    "from_pygsp",
+    "graph_from_weights",
     "images",
     "plotting",
     "responses",
+    "to_networkx",
+    "to_pygsp",
 ]
 
 
