@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "index.md"]
+DOCUMENTS += sorted((ROOT / "docs" / "howto").glob("*.md"))
 
 
 def blocks(path: Path, opening: str) -> str:

@@ -457,13 +457,15 @@ def test_weights_that_leave_the_range():
 
 
 def test_weights_less_a_factor_are_handed_over_whole():
-    """Scores around 850 below 0: the tiles hold W e^850, NetworkX gets W."""
-    small = np.random.default_rng(0).standard_normal((20, 3)) * 0.1
-    graph = gspnl.feature_graph(small, "rbf", storage="tiled", sigma=0.008, self_loops=False)
-    if float(graph._weights.log_factor):
-        G = gspnl.to_networkx(graph)
-        M = affinity("rbf", small, sigma=0.008) * (1 - np.eye(20))
-        assert relative(nx.to_numpy_array(G), M) < 1e-10
+    """Scores of 660: the tiles hold W e^{-c}, the others get W."""
+    big = np.random.default_rng(0).standard_normal((20, 3))
+    big = np.sqrt(660) * big / np.linalg.norm(big, axis=1, keepdims=True)
+    graph = gspnl.feature_graph(big, "gaussian", storage="tiled")
+    assert float(graph._weights.log_factor) > 600
+    M = affinity("gaussian", big)
+    # log W is around 660 and known to 2e-16 of that
+    assert relative(nx.to_numpy_array(gspnl.to_networkx(graph)), M) < 1e-11
+    assert relative(gspnl.to_pygsp(graph).W.toarray(), M) < 1e-11
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ class Operator(Weights):
 @rmatmul.register
 def _(weights: Operator, Z: Array) -> Array:
     try:
+        weights.operator.rmatvec(Z[:, 0])  # says so where it is missing; rmatmat may just stumble
         return np.asarray(weights.operator.rmatmat(Z)).astype(Z.dtype, copy=False)
     except NotImplementedError:
         raise InputError(
