@@ -262,7 +262,7 @@ def test_negative_weights_with_positive_degrees():
     ("W", "message"),
     [
         ([[1.0, -2.0], [-2.0, 5.0]], r"1 of 2 degrees are ≤ 0.*node 0: -1.*abs\(W\)"),
-        ([[0.3, -0.1, -0.2], [-0.1, 5, 0], [-0.2, 0, 5]], "vanish to rounding"),
+        ([[0.1, 0.2, -0.3], [0.2, 5, 0], [-0.3, 0, 5]], "node 0: 5.55e-17"),
         ([[-1.0, 0.0], [0.0, 1.0]], "degrees are ≤ 0"),
         ([[1e308, 1e308], [1e308, 1e308]], "overflow float64; divide W"),
         ([[1e-320, 1e-320], [1e-320, 1e-320]], "multiply W by a constant"),
