@@ -295,6 +295,12 @@ def test_what_is_no_matrix(W):
         gspnl.graph_from_weights(W)
 
 
+def test_a_dense_copy_that_does_not_fit(monkeypatch):
+    monkeypatch.setattr("gspnl._array.available_memory", lambda: 3 * 8 * 100**2)
+    with pytest.raises(SizeError, match="aslinearoperator"):
+        gspnl.graph_from_weights(np.ones((100, 100)))
+
+
 def test_other_bad_arguments():
     with pytest.raises(InputError, match="random_walk"):
         gspnl.graph_from_weights(np.ones((3, 3)), "random-walk")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from gspnl._array import Array, as_floats, check_finite, constant
+from gspnl._array import Array, as_floats, check_finite, check_fits, constant
 from gspnl.build import graph_of
 from gspnl.errors import DegreeError, InputError
 from gspnl.graph import FeatureGraph
@@ -72,6 +72,8 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
         "bistochastic".
     DegreeError
         Where negative weights leave a degree that is not positive, or sums leave the dtype's range.
+    SizeError
+        Where a dense W could not be copied and compared with its transpose.
 
     Notes
     -----
@@ -156,6 +158,8 @@ def _dense(W: Any) -> Array:
     held = as_floats(W, "W")
     _check_square(tuple(held.shape))
     check_finite(held, "W")
+    remedy = "pass it as a scipy.sparse array, or use from_linear_operator(aslinearoperator(W))"
+    check_fits(tuple(held.shape), held, "a copy of W and its transpose", remedy, copies=3)
     return held + 0  # a copy, in any library, that keeps a gradient
 
 
