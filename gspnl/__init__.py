@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
     from gspnl.graph import FeatureGraph
+    from gspnl.interop import (
+        as_linear_operator,
+        from_linear_operator,
+        from_networkx,
+        from_pygsp,
+        graph_from_weights,
+        to_networkx,
+        to_pygsp,
+    )
     from gspnl.kernels import KERNELS, Kernel
     from gspnl.operators import (
         PropagatedLabels,
@@ -68,6 +77,13 @@ _HOME = {
     "smoothness": "operators",
     "spectral_clustering": "operators",
     "total_variation": "operators",
+    "graph_from_weights": "interop",
+    "from_networkx": "interop",
+    "to_networkx": "interop",
+    "from_pygsp": "interop",
+    "to_pygsp": "interop",
+    "as_linear_operator": "interop",
+    "from_linear_operator": "interop",
 }
 _MODULES = (
     "banks", "chebyshev", "errors", "images", "plotting", "responses", "stability", "theory",
@@ -89,6 +105,7 @@ __all__ = [
     "Series",
     "Spectrum",
     "analyze",
+    "as_linear_operator",
     "banks",
     "chebyshev",
     "choose_strength",
@@ -97,6 +114,10 @@ __all__ = [
     "dirichlet_energy",
     "errors",
     "feature_graph",
+    "from_linear_operator",
+    "from_networkx",
+    "from_pygsp",
+    "graph_from_weights",
     "images",
     "inpaint",
     "local_variation",
@@ -110,6 +131,8 @@ __all__ = [
     "stability",
     "synthesize",
     "theory",
+    "to_networkx",
+    "to_pygsp",
     "total_variation",
 ]
 
