@@ -24,9 +24,10 @@ from gspnl.weights import Weights
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureGraph:
-    r"""A fully-connected graph of features, with :math:`A = diag(l)\,W\,diag(r)`.
+    r"""A graph of features, or of weights given, with :math:`A = diag(l)\,W\,diag(r)`.
 
-    Made by :func:`gspnl.feature_graph`; immutable. Spectral parts are computed on demand and kept.
+    Made by :func:`gspnl.feature_graph` or :func:`gspnl.graph_from_weights`; immutable. Spectral
+    parts are computed on demand and kept.
 
     Attributes
     ----------

@@ -211,7 +211,7 @@ def exact_spectrum(affinity: Affinity) -> Spectrum:
 def _dense(affinity: Affinity) -> Spectrum:
     n = affinity.n_nodes
     sample = affinity.left
-    remedy = "use a low-rank kernel (dot, cosine, anchors) or filter with order="
+    remedy = "filter with order=, or use a low-rank kernel (dot, cosine, anchors)"
     check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
     xp = namespace(sample)
     scale = affinity.core_scale

@@ -152,7 +152,7 @@ def test_a_kernel_of_full_rank_on_a_large_photo(tmp_path, capsys, monkeypatch):
     assert cli.main(["report", "--kernel", "rbf", "--quiet"]) == 2
     told = capsys.readouterr().err
     assert re.fullmatch(
-        r"gspnl report: the eigenvectors .* GiB are free; use a low-rank kernel.*\n", told
+        r"gspnl report: the eigenvectors .* GiB are free; filter with order=.*\n", told
     )
 
 
