@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.special
 
 import gspnl
 from gspnl import stability, theory
@@ -16,6 +17,7 @@ from gspnl.theory import (
     depth,
     eigenvalues,
     errata,
+    fullrank,
     largest,
     lowrank,
     polynomials,
@@ -206,6 +208,18 @@ BROKEN = {
     ],
     "low-rank-spectrum": [{"eigenvalues": lambda s: np.sort(1 - eigenvalues.expanded(s))}],
     "low-rank-filter": [{"form": without_a_term}],
+    "log-degrees": [
+        {"logarithms": lambda S: fullrank.log_degrees(S) + 1e-6},
+        {"logarithms": lambda S: scipy.special.logsumexp(S, axis=1)},
+    ],
+    "log-core": [
+        {"entries": lambda S, level: fullrank.core_entries(S, level + 1e-6)},
+        {"entries": lambda S, level: np.exp(S - (level[:, None] + level) / 2)},
+    ],
+    "sorted-concatenation": [
+        {"sums": lambda b, t, V: fullrank.running_sums(b, t + 1e-6, V)},
+        {"sums": lambda b, t, V: fullrank.running_sums(-b, t, V)},
+    ],
     "one-pass": [{"recurrence": one_off}, {"recurrence": with_the_paper_sign}],
     "kernels-nonnegative": [
         {"entries": lambda kernel, phi, psi: affinities.affinity(kernel, phi, psi) - 1e-3},

@@ -20,6 +20,7 @@ for _part in (
     "operators",
     "polynomials",
     "lowrank",
+    "fullrank",
     "affinities",
     "depth",
     "steps",
