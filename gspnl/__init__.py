@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gspnl import chebyshev, errors, images, plotting, responses
+    from gspnl.approximation import Approximation
     from gspnl.build import feature_graph
     from gspnl.chebyshev import Series
     from gspnl.comparison import Comparison, compare
+    from gspnl.density import SpectralDensity, spectral_density
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevFilter
     from gspnl.graph import FeatureGraph
     from gspnl.kernels import KERNELS, Kernel
+    from gspnl.partial import PartialSpectrum
     from gspnl.responses import RESPONSES, Response
     from gspnl.spectrum import Spectrum
 
@@ -26,7 +29,11 @@ __version__ = "0.1.0"
 _HOME = {
     "feature_graph": "build",
     "FeatureGraph": "graph",
+    "Approximation": "approximation",
     "Spectrum": "spectrum",
+    "PartialSpectrum": "partial",
+    "spectral_density": "density",
+    "SpectralDensity": "density",
     "ChebyshevFilter": "filters",
     "Series": "chebyshev",
     "compare": "comparison",
@@ -42,13 +49,16 @@ _MODULES = ("chebyshev", "errors", "images", "plotting", "responses")
 __all__ = [
     "KERNELS",
     "RESPONSES",
+    "Approximation",
     "ChebyshevFilter",
     "Comparison",
     "FeatureGraph",
     "GspnlError",
     "Kernel",
+    "PartialSpectrum",
     "Response",
     "Series",
+    "SpectralDensity",
     "Spectrum",
     "chebyshev",
     "compare",
@@ -57,6 +67,7 @@ __all__ = [
     "images",
     "plotting",
     "responses",
+    "spectral_density",
 ]
 
 
