@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
+    from gspnl.approximation import Approximation
     from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph
     from gspnl.chebyshev import Series
     from gspnl.comparison import Comparison, compare
+    from gspnl.density import SpectralDensity, spectral_density
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
     from gspnl.graph import FeatureGraph
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         spectral_clustering,
         total_variation,
     )
+    from gspnl.partial import PartialSpectrum
     from gspnl.responses import RESPONSES, Response
     from gspnl.spectrum import Spectrum
     from gspnl.transforms import analyze, plan_bank, synthesize
@@ -50,7 +53,11 @@ __version__ = "0.1.0"
 _HOME = {
     "feature_graph": "build",
     "FeatureGraph": "graph",
+    "Approximation": "approximation",
     "Spectrum": "spectrum",
+    "PartialSpectrum": "partial",
+    "spectral_density": "density",
+    "SpectralDensity": "density",
     "ChebyshevFilter": "filters",
     "ChebyshevBank": "filters",
     "BANKS": "banks",
@@ -93,6 +100,7 @@ __all__ = [
     "BANKS",
     "KERNELS",
     "RESPONSES",
+    "Approximation",
     "ChebyshevBank",
     "ChebyshevFilter",
     "Comparison",
@@ -100,9 +108,11 @@ __all__ = [
     "FilterBank",
     "GspnlError",
     "Kernel",
+    "PartialSpectrum",
     "PropagatedLabels",
     "Response",
     "Series",
+    "SpectralDensity",
     "Spectrum",
     "analyze",
     "as_linear_operator",
@@ -128,6 +138,7 @@ __all__ = [
     "responses",
     "smoothness",
     "spectral_clustering",
+    "spectral_density",
     "stability",
     "synthesize",
     "theory",

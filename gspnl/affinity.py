@@ -142,6 +142,6 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
         right,
         isolated if bool(xp.any(isolated)) else None,
         symmetric_core=scheme.symmetric_core,
-        nonnegative=kernel.nonnegative,
+        nonnegative=kernel.nonnegative and not weights.signed,
         row_stochastic=scheme.row_stochastic,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._array import as_floats, check_finite
+from gspnl.approximation import Approximation, approximate, make_request
 from gspnl.degrees import feature_maps
 from gspnl.errors import InputError
 from gspnl.graph import FeatureGraph
@@ -23,6 +24,10 @@ def feature_graph(
     normalization: str = "random_walk",
     storage: str = "auto",
     self_loops: bool = True,
+    rank: int | None = None,
+    tol: float | None = None,
+    approximation: str | None = None,
+    seed: int | None = None,
     **kernel_options: Any,
 ) -> FeatureGraph:
     r"""Build the fully-connected graph of a set of features.
@@ -57,6 +62,19 @@ def feature_graph(
         W never the dense one.
     self_loops : bool
         Keep the diagonal of W, as the paper does.
+    rank : int, optional
+        Approximate "rbf", "gaussian" or "embedded_gaussian" by a graph of low rank, of this many
+        columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). What it is off by is told by the
+        graph's ``approximation``. Its weights may be slightly negative.
+    tol : float, optional
+        Instead of ``rank``: about the least rank whose certified ``approximation.bound`` is at most
+        ``tol``.
+    approximation : {"cholesky", "nystrom", "random_features"}, optional
+        How, with ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
+        landmarks, or positive random features (non-negative and unbiased, no certificate, and the
+        one that carries gradients).
+    seed : int, optional
+        Of the approximation (default 0); without one it is the kernel's own option.
     **kernel_options
         Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
         (embedded_gaussian), ``anchors`` and ``seed`` (anchors).
@@ -85,6 +103,9 @@ def feature_graph(
     >>> bool(abs(graph.apply(np.ones((100_000, 1))) - 1).max() < 1e-12)
     True
     """
+    wanted = rank is not None or tol is not None or approximation is not None
+    if seed is not None and not wanted:
+        kernel_options = {**kernel_options, "seed": seed}
     made = make_kernel(kernel, kernel_options)
     scheme = NORMALIZATIONS[normalization]
     if not isinstance(self_loops, (bool, np.bool_)):
@@ -102,6 +123,10 @@ def feature_graph(
             "normalization='bistochastic' needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
+    if wanted:
+        request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
+        weights, report = approximate(made, X, pair, request, normalization, self_loops)
+        return graph_of(weights, made, "lowrank", normalization, approximation=report)
     made = made.fit(X)
     held, reason = storage, "asked for"
     if storage == "auto":
@@ -116,14 +141,20 @@ def feature_graph(
         weights = STORAGES[held].build(
             made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
-    return graph_of(weights, made, held, normalization, reason)
+    return graph_of(weights, made, held, normalization, reason=reason)
 
 
 def graph_of(
-    weights: Weights, kernel: Kernel, storage: str, normalization: str, reason: str = "asked for"
+    weights: Weights,
+    kernel: Kernel,
+    storage: str,
+    normalization: str,
+    *,
+    reason: str = "asked for",
+    approximation: Approximation | None = None,
 ) -> FeatureGraph:
     """The graph of weights that are built; raises DegreeError where 1/d has no meaning."""
-    graph = FeatureGraph(weights, kernel, storage, normalization, reason)
+    graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation)
     if not weights.lazy:
         graph._affinity  # noqa: B018  (degrees are checked now)
     return graph

@@ -15,14 +15,16 @@ def checked_degrees(weights: Weights, kernel: Kernel) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):  # the degrees tell, with a remedy
         degrees = weights.degrees()
     xp = namespace(degrees)
-    if kernel.nonnegative:  # what rounding leaves of a vanished degree may be negative
+    if (
+        kernel.nonnegative and not weights.signed
+    ):  # what rounding leaves of a vanished degree may be negative
         noise = 64 * eps(degrees) * float(np.abs(constant(degrees)).max())
         degrees = xp.where((degrees < 0) & (degrees > -noise), xp.zeros_like(degrees), degrees)
-    _check(degrees, kernel)
+    _check(degrees, kernel, weights.signed)
     return degrees
 
 
-def _check(degrees: Array, kernel: Kernel) -> None:
+def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
     """Raise where 1/d has no meaning."""
     d = constant(degrees)
     name = f"kernel={type(kernel).__name__.lower()!r}"
@@ -35,9 +37,12 @@ def _check(degrees: Array, kernel: Kernel) -> None:
     remedy = (
         f"pass feature_map= one of {feature_maps()}"
         if isinstance(kernel, Dot)
+        else "the approximation is too coarse: raise rank=, or lower tol="
+        if approximate
         else "keep self-loops"
     )
-    bad = int((d <= 0).sum()) if not kernel.nonnegative else int((d < 0).sum())
+    positive = approximate or not kernel.nonnegative
+    bad = int((d <= 0).sum()) if positive else int((d < 0).sum())
     if bad:
         raise DegreeError(
             f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "

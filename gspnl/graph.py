@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from gspnl._array import Array, check_fits, constant, like, namespace
 from gspnl.affinity import Affinity, normalize
+from gspnl.approximation import Approximation
 from gspnl.decompositions import Decompositions
-from gspnl.errors import DegreeError, InputError
+from gspnl.errors import DegreeError, InputError, NonsymmetricError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact
 from gspnl.kernels import Kernel
 from gspnl.normalization import NORMALIZATIONS
+from gspnl.partial import PartialSpectrum, partial_spectrum
 from gspnl.responses import Response
 from gspnl.signals import on_signals
 from gspnl.spectrum import Spectrum
@@ -45,6 +47,8 @@ class FeatureGraph:
         d = W 1, before normalisation (for softmax M 1).
     log_degrees : array of shape (..., N)
         log d, also where d itself leaves the range of its dtype.
+    approximation : Approximation or None
+        Of what an approximate graph is off by; None where W is the kernel's, to rounding.
 
     Examples
     --------
@@ -63,6 +67,7 @@ class FeatureGraph:
     storage: str
     normalization: str
     storage_reason: str = "asked for"
+    approximation: Approximation | None = None
     _parts: dict[tuple[int, ...], Decompositions] = field(default_factory=dict, init=False)
 
     @property
@@ -196,21 +201,81 @@ class FeatureGraph:
         part = self._affinity.rows(xp.asarray(np.atleast_1d(chosen % n)))
         return part[..., 0, :] if chosen.ndim == 0 else part
 
-    def spectrum(self) -> Spectrum:
-        """Every eigenvalue, exactly; eigenvectors and the Fourier transform on demand.
+    @overload
+    def spectrum(self, k: None = None) -> Spectrum: ...
+
+    @overload
+    def spectrum(self, k: int, which: str = "low", *, seed: int = 0) -> PartialSpectrum: ...
+
+    def spectrum(
+        self, k: int | None = None, which: str = "low", *, seed: int = 0
+    ) -> Spectrum | PartialSpectrum:
+        """Every eigenvalue, exactly, or k of them; eigenvectors and the Fourier transform.
+
+        A part of the spectrum needs products with A alone: block Lanczos on the symmetric core,
+        or the exact spectrum where that is cheap (low rank, few nodes, k above N/4).
+
+        Parameters
+        ----------
+        k : int, optional
+            How many eigenpairs, 1 ≤ k ≤ N; default: all of them.
+        which : {"low", "high", "both"}
+            Those of least λ, of greatest λ, or half of each.
+        seed : int
+            Of the random start.
 
         Returns
         -------
-        Spectrum
+        Spectrum, or PartialSpectrum for a k
 
         Raises
         ------
         NonsymmetricError
             For normalization="softmax".
+        ConvergenceError
+            For k eigenvalues that cannot be told apart from the next.
         InputError
             For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
         """
-        return self._single().spectrum
+        parts = self._single()
+        if k is None:
+            if which != "low":
+                raise InputError(f"which={which!r} belongs to a partial spectrum; pass k= with it")
+            return parts.spectrum
+        return partial_spectrum(parts.affinity, k, which, seed)
+
+    def spectral_interval(self) -> tuple[float, float]:
+        """Outer bounds of every λ but that of the constant mode (and of isolated nodes).
+
+        The extreme Ritz values of a short block Lanczos run, plus their residuals, widened by one
+        part in a hundred, within [0, 2] for non-negative weights; from all eigenvalues at low rank.
+        An eigenvalue outside is possible only if none of the random starts has a share in it.
+
+        Returns
+        -------
+        (float, float)
+            Low and high, for :func:`gspnl.chebyshev.fit` or ``filter(interval=)``.
+
+        Raises
+        ------
+        NonsymmetricError
+            For normalization="softmax".
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> X = np.random.default_rng(0).standard_normal((500, 32))
+        >>> graph = gspnl.feature_graph(X, kernel="rbf", sigma=8.0)
+        >>> low, high = graph.spectral_interval()
+        >>> 0.9 < low < high < 1.01
+        True
+        """
+        parts = self._single()
+        if not parts.affinity.symmetric_core:
+            raise NonsymmetricError(
+                "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
+            )
+        return parts.deflated(1).interval
 
     def filter(
         self,
@@ -302,12 +367,14 @@ class FeatureGraph:
                 f"graph[{index!r}]: this graph has batch dimensions {batch}; "
                 + ("index each with a number" if batch else "it is a single graph")
             )
+        told = self.approximation and self.approximation.item(key)
         one = FeatureGraph(
             self._weights.item(key),
             self.kernel,
             self.storage,
             self.normalization,
             self.storage_reason,
+            told,
         )
         if "_affinity" in self.__dict__:
             one.__dict__["_affinity"] = self._affinity.item(key)

@@ -29,6 +29,14 @@ class Exponential(Kernel):
         """
         return phi, psi
 
+    def root(self, points: Array) -> tuple[Array, Array] | None:
+        r"""(a, h) with :math:`\log f(x, y) = ⟨a(x), a(y)⟩ - h(x) - h(y)`, or None where unknown.
+
+        Points (..., n, r) → a (..., n, t), h (..., n, 1). M of points with themselves is then
+        positive semi-definite, and the graph can be approximated by one of low rank.
+        """
+        return None
+
     def affinity(self, phi: Array, psi: Array) -> Array:
         q, k = self.scores(phi, psi)
         s = q @ transpose(k)
@@ -40,6 +48,9 @@ class Exponential(Kernel):
 @dataclass(frozen=True)
 class Gaussian(Exponential):
     r"""The nonlocal network's Gaussian, :math:`\exp\langle x_i, x_j\rangle`."""
+
+    def root(self, points: Array) -> tuple[Array, Array]:
+        return points, 0 * points[..., :1]
 
 
 @KERNELS.register("embedded_gaussian")
@@ -61,6 +72,9 @@ class EmbeddedGaussian(Exponential):
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
         return phi / self.temperature, psi
+
+    def root(self, points: Array) -> tuple[Array, Array]:
+        return points / self.temperature**0.5, 0 * points[..., :1]
 
 
 @KERNELS.register("rbf")
@@ -94,3 +108,6 @@ class RBF(Exponential):
         units = [ones((*p.shape[:-1], 1), p) for p in (phi, psi)]
         q = xp.concat([phi, halves[0], units[0]], axis=-1)
         return q, xp.concat([psi, units[1], halves[1]], axis=-1)
+
+    def root(self, points: Array) -> tuple[Array, Array]:
+        return points, namespace(points).sum(points * points, axis=-1, keepdims=True) / 2

@@ -50,6 +50,11 @@ class Weights(ABC):
         return 0.0
 
     @property
+    def signed(self) -> bool:
+        """Whether entries may be negative though the kernel is not: W is an approximation."""
+        return False
+
+    @property
     def lazy(self) -> bool:
         """Whether degrees cost a pass over all pairs and surely are positive: left until needed."""
         return False

@@ -29,6 +29,10 @@ class Hollow(Weights):
     def like(self) -> Array:
         return self.full.like
 
+    @property
+    def signed(self) -> bool:
+        return self.full.signed
+
     def matmul(self, Z: Array) -> Array:
         return self.full.matmul(Z) - self.diagonal[..., None] * Z
 

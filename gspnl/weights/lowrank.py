@@ -30,10 +30,13 @@ class LowRank(Weights):
         B; m = 2r, or r where both embeddings are the same.
     core : array of shape (m, m)
         J.
+    approximate : bool
+        Whether it stands for other weights, and may be negative where they are not.
     """
 
     factor: Array
     core: Array
+    approximate: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,6 +45,10 @@ class LowRank(Weights):
     @property
     def like(self) -> Array:
         return self.factor
+
+    @property
+    def signed(self) -> bool:
+        return self.approximate
 
     def matmul(self, Z: Array) -> Array:
         small = self.core @ self.heads(Z)
@@ -57,7 +64,7 @@ class LowRank(Weights):
         return chosen @ self.core @ transpose(self.factor)
 
     def item(self, index: tuple[int, ...]) -> LowRank:
-        return LowRank(self.factor[(*index, ...)], self.core)
+        return LowRank(self.factor[(*index, ...)], self.core, self.approximate)
 
     def diagonal(self) -> Array:
         """Diagonal of W, (..., N)."""
@@ -98,10 +105,14 @@ def build_lowrank(
         return xp.concat([points[..., :r] * balance, points[..., r:] / balance], axis=-1)
 
     factor = map_rows(block, X)
-    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
-    core = np.kron(pattern, np.eye(factor.shape[-1] // len(pattern)))
-    weights = LowRank(factor, like(core, factor))
+    weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
     return weights if self_loops else Hollow(weights, weights.diagonal())
+
+
+def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:
+    """J for a factor of ``width`` columns: [Φ Ψ] if ``paired``, else Φ."""
+    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
+    return np.kron(pattern, np.eye(width // len(pattern)))
 
 
 def _balance(phi: Array, psi: Array) -> float:

@@ -40,6 +40,10 @@ class Stacked(Weights):
         return self.items[0].lazy
 
     @property
+    def signed(self) -> bool:
+        return any(w.signed for w in self.items)
+
+    @property
     def log_factor(self) -> Any:
         return np.reshape([w.log_factor for w in self.items], self.batch)
 

@@ -1,0 +1,77 @@
+"""What a graph of low rank stands for, and how far off it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Approximation:
+    r"""How far an approximate graph is from the exact one; numbers, or an array over a batch.
+
+    :math:`\hat W` is what the graph holds, :math:`\hat S` the symmetric core of its affinity, made
+    with its own degrees; W and S are those of the kernel.
+
+    Attributes
+    ----------
+    method : str
+        "cholesky", "nystrom" or "random_features".
+    rank : int
+        Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
+    seed : int
+    trace_error : float
+        :math:`\operatorname{tr} E`, relative to the trace of the kernel, of the residual
+        E = K − F Fᵀ ≥ 0; known exactly. K is the kernel of the N nodes, or where Φ ≠ Ψ that of the
+        2N stacked points [Φ; Ψ]. inf for random features, whose residual has both signs.
+    weights_bound : float
+        Certified: :math:`\|W - \hat W\|_F ≤` it; the spectral norm is no larger.
+    bound : float
+        Certified: :math:`\|S - \hat S\|_F ≤` it. So for a response with
+        :math:`|g(λ) - g(λ')| ≤ c\,|λ - λ'|` where the two spectra lie,
+        :math:`\|g(I - S) - g(I - \hat S)\|_F ≤ c` times it. inf where there is none: random
+        features, softmax, and bistochastic graphs with Φ ≠ Ψ or without self-loops.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((2000, 2))
+    >>> graph = gspnl.feature_graph(X, kernel="rbf", sigma=1.0, tol=1e-3)
+    >>> graph.approximation.bound <= 1e-3
+    True
+    """
+
+    method: str
+    rank: Any
+    seed: int
+    trace_error: Any
+    weights_bound: Any
+    bound: Any
+
+    def item(self, index: tuple[int, ...]) -> Approximation:
+        """That of one graph of a batch."""
+        return Approximation(
+            self.method,
+            int(self.rank[index]),
+            self.seed,
+            *(float(part[index]) for part in (self.trace_error, self.weights_bound, self.bound)),
+        )
+
+    @classmethod
+    def stack(cls, items: list[Approximation], batch: tuple[int, ...]) -> Approximation:
+        """Those of a batch, in the order of ``np.ndindex(*batch)``."""
+        if not batch:
+            return items[0]
+        names = ("rank", "trace_error", "weights_bound", "bound")
+        rank, *others = (np.reshape([getattr(i, name) for i in items], batch) for name in names)
+        return cls(items[0].method, rank, items[0].seed, *others)
+
+    def __repr__(self) -> str:
+        bound = float(np.max(self.bound))
+        told = f"‖S − Ŝ‖ ≤ {bound:.2g}" if math.isfinite(bound) else "no certificate"
+        trace = float(np.max(self.trace_error))
+        share = f"trace error {trace:.2g}, " if math.isfinite(trace) else ""
+        return f"Approximation({self.method}, rank {int(np.max(self.rank))}, {share}{told})"
