@@ -351,3 +351,19 @@ def test_a_large_low_rank_graph_takes_no_matrix():
     graph = gspnl.feature_graph(X)
     assert 0 < stability.idempotence_defect(graph) < 1
     assert 0 < stability.spectral_gap(graph) < 1
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "cosine", "concatenation"])
+def test_the_gap_of_a_large_graph_comes_from_the_ends_of_its_spectrum(kernel, monkeypatch):
+    from gspnl.stability import depth
+
+    rng = np.random.default_rng(3)
+    X = rng.random((90, 3))
+    options = {"embed": (rng.random(3), -rng.random(3))} if kernel == "concatenation" else {}
+    for storage in ("dense", "tiled"):
+        graph = gspnl.feature_graph(X, kernel, storage=storage, **options)
+        mu = np.sort(np.linalg.eigvals(graph.dense()).real)
+        monkeypatch.setattr(depth, "MANY", 10)
+        gap, algebraic = (stability.spectral_gap(graph, absolute=a) for a in (True, False))
+        assert abs(gap - (1 - max(abs(mu[0]), abs(mu[-2])))) < 1e-9
+        assert abs(algebraic - (1 - mu[-2])) < 1e-9

@@ -83,7 +83,7 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
 
 def _lowest_modes(graph: FeatureGraph, k: int) -> Array:
     """The k modes of least λ, (N, k)."""
-    return graph.spectrum().modes(k)
+    return graph.spectrum(k).modes()
 
 
 def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
