@@ -2,11 +2,16 @@ r"""Kernels of the form f = exp s: their scores are what is computed, so that no
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gspnl._array import Array, namespace, ones, transpose
+import numpy as np
+
+from gspnl._array import Array, eps, float64, is_numpy, like, namespace, ones, transpose
 from gspnl.kernels.base import KERNELS, Kernel, positive
+
+DIGITS = 3e-5  # largest rounding of a score, at worst, that is left in float32
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,30 @@ class Exponential(Kernel):
         """
         return None
 
-    def affinity(self, phi: Array, psi: Array) -> Array:
+    def fine_scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
+        """:meth:`scores`, in float64 where float32 would leave e^s less than :data:`DIGITS`.
+
+        Scores of some hundreds, or distances beside features of thousands of σ, cancel. NumPy only:
+        other devices may be slow in float64, or have none.
+        """
         q, k = self.scores(phi, psi)
+        if q.dtype == namespace(q).float64 or not is_numpy(q):
+            return q, k
+        with np.errstate(over="ignore"):
+            if psi is phi:  # |s_ij| and its terms are at most those of a node with itself
+                size = float(np.abs(q * k).sum(-1).max(initial=0.0))
+            else:
+                size = math.prod(float(np.sqrt((p * p).sum(-1)).max(initial=0.0)) for p in (q, k))
+        if size * eps(q) <= DIGITS:
+            return q, k
+        return self.scores(float64(phi), float64(psi))
+
+    def affinity(self, phi: Array, psi: Array) -> Array:
+        q, k = self.fine_scores(phi, psi)
         s = q @ transpose(k)
         xp = namespace(s)
-        return xp.exp(xp.clip(s, max=0) if self.bounded else s)
+        with np.errstate(over="ignore"):  # told by the degrees
+            return like(xp.exp(xp.clip(s, max=0) if self.bounded else s), phi)
 
 
 @KERNELS.register("gaussian")

@@ -27,6 +27,9 @@ class TiledExponential(Weights):
     Parameters
     ----------
     q, k : arrays of shape (N, t)
+        In float64 where scores need it.
+    sample : array
+        Of the library, device and dtype of the features.
     pattern : Pattern
         What W is of :math:`M = e^{q k^T}`.
     self_loops : bool
@@ -36,6 +39,7 @@ class TiledExponential(Weights):
 
     q: Array
     k: Array
+    sample: Array
     pattern: Pattern
     self_loops: bool = True
     bounded: bool = False
@@ -47,7 +51,7 @@ class TiledExponential(Weights):
 
     @property
     def like(self) -> Array:
-        return self.q
+        return self.sample
 
     @property
     def lazy(self) -> bool:
@@ -62,9 +66,10 @@ class TiledExponential(Weights):
             return super().averages(Z)
         if Z.ndim > 2:
             return side_by_side(self.averages, Z)
-        out, logs = averages(self.q, self.k, Z, self.pattern, self.self_loops)
+        wide = like(Z, self.q)
+        out, logs = averages(self.q, self.k, wide, self.pattern, self.self_loops)
         self._memo["logs"] = logs
-        return out
+        return like(out, Z)
 
     def matmul(self, Z: Array) -> Array:
         if Z.ndim > 2:
@@ -73,10 +78,13 @@ class TiledExponential(Weights):
             return strips(lambda nodes: self.rows(nodes) @ Z, self.shape[0], Z)
         q, k, left, right = self._scaled
         wide = np.ascontiguousarray(k.T)
+        coarse = q.dtype == Z.dtype
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
-            np.matmul(q[rows], wide[:, cols], out=tile)
-            np.exp(tile, out=tile)
+            scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
+            np.exp(scores, out=scores)
+            if not coarse:
+                tile[...] = scores
             if not self.self_loops:
                 hollow(tile, rows, cols, 0.0)
 
@@ -89,6 +97,7 @@ class TiledExponential(Weights):
         part = xp.exp(xp.take(q, index, axis=0) @ transpose(k))
         if self.pattern is Pattern.BOTH:
             part = (part + xp.exp(xp.take(k, index, axis=0) @ transpose(q))) / 2
+        part = like(part, self.sample)
         if left is not None:
             part = xp.take(left, index, axis=0)[:, None] * part
         if right is not None:
@@ -110,17 +119,17 @@ class TiledExponential(Weights):
         """(ℓ/2 or ℓ, p, c), from ℓ."""
         if "balance" not in self._memo:
             if "logs" not in self._memo:
-                self.averages(0 * ones((self.shape[0], 0), self.q))
+                self.averages(0 * ones((self.shape[0], 0), self.sample))
             logs = self._memo["logs"]
-            largest = math.log(float(namespace(self.q).finfo(self.q.dtype).max))
+            largest = math.log(float(namespace(self.sample).finfo(self.sample.dtype).max))
             low, high = float(logs.min()), float(logs.max())
             # Entries that flush must not count, seen from the node of least degree.
-            room = 2 * min(0.9 * largest, largest - math.log(len(logs) / eps(self.q)))
+            room = 2 * min(0.9 * largest, largest - math.log(len(logs) / eps(self.sample)))
             if high - low > room:
                 raise DegreeError(
-                    f"degrees span a factor of exp({high - low:.0f}), and {self.q.dtype} carries "
-                    f"exp({room:.0f}) through a change of basis; apply() of a tiled graph still "
-                    "works, filters and spectra need smaller features, a larger temperature= or "
+                    f"degrees span a factor of exp({high - low:.0f}), and {self.sample.dtype} "
+                    f"carries exp({room:.0f}) through a change of basis; apply() of a tiled graph "
+                    "still works, filters and spectra need smaller features, a larger temperature= or "
                     "sigma=, self-loops, or float64"
                 )
             factor = 0.0 if max(-low, high) <= 0.9 * largest else (low + high) / 2
@@ -138,7 +147,7 @@ class TiledExponential(Weights):
             xp = namespace(self.q)
             shift, p, _ = self._balance
             u, one = like(-shift[:, None], self.q), ones((self.shape[0], 1), self.q)
-            scale = like(p, self.q)
+            scale = like(p, self.sample)
             plain = self.pattern is Pattern.PLAIN
             q = xp.concat([self.q, u, one], axis=-1)
             k = xp.concat([self.k, one, 0 * u if plain else u], axis=-1)

@@ -84,13 +84,16 @@ def build_tiled(
     both = Pattern.BOTH if symmetrize else Pattern.PLAIN
     pattern = Pattern.HALF if psi is phi else both
     exponential = kernel if isinstance(kernel, Exponential) else None
-    first, second = (phi, psi) if exponential is None else _finite(*exponential.scores(phi, psi))
+    first, second = (phi, psi)
+    if exponential is not None:
+        first, second = _finite(*exponential.fine_scores(phi, psi))
 
     def one(index: tuple[int, ...]) -> Weights:
         a, b = first[(*index, ...)], second[(*index, ...)]
         if exponential is None:
             return Tiled(kernel, a, b, pattern, self_loops)
-        return TiledExponential(a, b, pattern, self_loops, exponential.bounded)
+        sample = 0 * phi[(*index, ...)][:1, :1]
+        return TiledExponential(a, b, sample, pattern, self_loops, exponential.bounded)
 
     return stacked(one, tuple(X.shape[:-2]))
 
