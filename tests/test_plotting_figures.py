@@ -233,3 +233,26 @@ def test_bad_input_of_figure_5():
             plotting.top_eigenvalues(block, k)
     with pytest.raises(InputError, match="no blocks"):
         plotting.top_eigenvalues({})
+
+
+@pytest.mark.parametrize("g", [responses.snl(2.0, 3.0), responses.heat(1.0)], ids=repr)
+def test_reach_on_the_strict_array_api_and_two_nodes(g):
+    xp = pytest.importorskip("array_api_strict")
+    two = np.array([[0.0], [1.0]])
+    near = np.exp(-0.5)  # A = [[1, near], [near, 1]] / (1 + near), so λ = 0 and 2 near / (1 + near)
+    lam = np.array([0.0, 2 * near / (1 + near)])
+    first, second = np.asarray(g(lam))
+    for points in (two, xp.asarray(two)):
+        graph = gspnl.feature_graph(points, "rbf", sigma=1.0)
+        ax = plotting.attention_range(graph, 0, operators={"g": g}, shape=(1, 2))
+        expected = [[first + second, first - second]]  # 2 times the row
+        np.testing.assert_allclose(ax.images[0].get_array(), expected, rtol=1e-12)
+
+
+def test_reach_on_graphs_that_store_no_weights():
+    points = RNG.standard_normal((60, 3))
+    dense = gspnl.feature_graph(points, "rbf", storage="dense")
+    tiled = gspnl.feature_graph(points, "rbf", storage="tiled")
+    one, other = (plotting.attention_range(graph, 3) for graph in (dense, tiled))
+    for line, same in zip(one.lines, other.lines, strict=True):
+        np.testing.assert_allclose(same.get_ydata(), line.get_ydata(), rtol=1e-10)

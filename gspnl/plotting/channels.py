@@ -41,7 +41,8 @@ def top_eigenvalues(
 
     References
     ----------
-    .. [1] The paper's figure 5; see the references of the documentation.
+    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
+       arXiv:1911.01059, figure 5.
     .. [2] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
        nonlocal modeling, NeurIPS 2018.
 

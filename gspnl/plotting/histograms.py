@@ -40,7 +40,8 @@ def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
 
     References
     ----------
-    .. [1] The paper's figure 2; see the references of the documentation.
+    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
+       arXiv:1911.01059, figure 2.
 
     Examples
     --------

@@ -73,7 +73,8 @@ def attention_range(
 
     References
     ----------
-    .. [1] The paper's figure 1; see the references of the documentation.
+    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
+       arXiv:1911.01059, figure 1.
 
     Examples
     --------
