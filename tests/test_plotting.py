@@ -17,12 +17,18 @@ GRAPH = gspnl.feature_graph(images.photo_features(PHOTO), kernel="anchors", anch
 SPECTRUM = GRAPH.spectrum()
 HEAT = gspnl.responses.heat(4.0)
 TABLE = gspnl.compare(GRAPH, images.from_photo(PHOTO), HEAT, range(1, 9))
+FIGURE = gspnl.stability.strengths(GRAPH)
+BLOCK = gspnl.stability.damping(np.eye(3, 2), [[2.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 PLOTS = {
     "spectrum": lambda **o: plotting.spectrum(SPECTRUM, **o),
     "responses": lambda **o: plotting.responses(HEAT, **o),
     "filter_bank": lambda **o: plotting.filter_bank(gspnl.banks.meyer(3), **o),
     "comparison": lambda **o: plotting.comparison(TABLE, **o),
+    "strengths": lambda **o: plotting.strengths(FIGURE, **o),
+    "spectral_density": lambda **o: plotting.spectral_density(SPECTRUM, **o),
+    "top_eigenvalues": lambda **o: plotting.top_eigenvalues(BLOCK, **o),
+    "attention_range": lambda **o: plotting.attention_range(GRAPH, 5, shape=SHAPE, **o),
     "modes": lambda **o: plotting.modes(SPECTRUM, SHAPE, k=3, **o),
     "attention": lambda **o: plotting.attention(GRAPH, 5, PHOTO, **o),
     "filtered": lambda **o: plotting.filtered({"one": PHOTO, "two": PHOTO}, **o),

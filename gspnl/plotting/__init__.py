@@ -4,7 +4,22 @@ Without ``ax`` a figure of its own is made, ``ax.figure``, which needs no displa
 the state of pyplot.
 """
 
+from gspnl.plotting.channels import top_eigenvalues
 from gspnl.plotting.curves import comparison, filter_bank, responses, spectrum
+from gspnl.plotting.histograms import spectral_density, strengths
 from gspnl.plotting.pictures import attention, filtered, modes
+from gspnl.plotting.reach import attention_range
 
-__all__ = ["attention", "comparison", "filter_bank", "filtered", "modes", "responses", "spectrum"]
+__all__ = [
+    "attention",
+    "attention_range",
+    "comparison",
+    "filter_bank",
+    "filtered",
+    "modes",
+    "responses",
+    "spectral_density",
+    "spectrum",
+    "strengths",
+    "top_eigenvalues",
+]

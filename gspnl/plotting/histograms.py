@@ -1,0 +1,117 @@
+"""Histograms: entries of A, A², A³, A⁴ (the paper's figure 2), and eigenvalues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gspnl._array import constant
+from gspnl.errors import InputError
+from gspnl.plotting._axes import BLUE, COLOURS, curve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gspnl.spectrum import Spectrum
+    from gspnl.stability import Strengths
+
+LEAST = 0.6  # where a logarithmic axis of counts begins: one is seen, none is not
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
+    r"""Draw the histograms of A, A², A³, A⁴, with the distances of the matrices beside them.
+
+    Figure 2 of the paper reads :math:`A^k = A` off such a picture. It cannot be read off: the
+    histogram forgets where an entry stands. What decides is :math:`\|A^k - A\|_F / \|A\|_F`, which
+    the legend gives for each power beside the share of entries by which the histograms differ.
+
+    Parameters
+    ----------
+    figure : Strengths
+        As :func:`gspnl.stability.strengths` returns it.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a logarithmic axis of counts.
+
+    References
+    ----------
+    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
+       arXiv:1911.01059, figure 2.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> swap = np.kron(np.eye(8), [[0.0, 1.0], [1.0, 0.0]])
+    >>> ax = gspnl.plotting.strengths(gspnl.stability.strengths(swap, powers=[1, 2]))
+    >>> print(ax.get_legend().get_texts()[1].get_text())
+    A²: histogram 0.0 % apart, ‖A² − A‖ = 1.41 ‖A‖
+    """
+    ax = curve_axes(ax)
+    names = ["A" if k == 1 else "A" + str(k).translate(SUPERSCRIPTS) for k in figure.powers]
+    first = names[0]
+    drawn = zip(names, figure.counts, figure.distances, figure.defects, strict=True)
+    for i, (name, counts, distance, defect) in enumerate(drawn):
+        label = name
+        if i:
+            label += (
+                f": histogram {100 * distance:.1f} % apart, "
+                f"‖{name} − {first}‖ = {_short(defect)} ‖{first}‖"
+            )
+        # Lines that coincide stay apart to the eye: the first is the widest.
+        ax.stairs(counts, figure.edges, color=COLOURS[i % len(COLOURS)], label=label,
+                  linewidth=max(1.2, 4.2 - i), baseline=None)  # fmt: skip
+    ax.set_yscale("log")
+    peak = max(2.0, float(figure.counts.max()))
+    ax.set_ylim(LEAST, peak * (peak / LEAST) ** (0.1 + 0.12 * len(names)))  # the legend's room
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_xlabel("strength: an entry of the matrix")
+    ax.set_ylabel("entries in a bin")
+    ax.legend(frameon=False, loc="upper right")
+    return ax
+
+
+def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) -> Axes:
+    """Draw the histogram of a graph's eigenvalues λ, repeated ones counted as often as they are.
+
+    Parameters
+    ----------
+    spec : Spectrum
+    bins : int
+        ≥ 1, of equal width on [0, max(1, λmax)].
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a logarithmic axis of counts, which sum to N.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> ax = gspnl.plotting.spectral_density(gspnl.feature_graph(X).spectrum())
+    >>> float(ax.patches[0].get_data().values.sum())
+    500.0
+    """
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
+        raise InputError(f"bins={bins!r} must be a whole number ≥ 1")
+    ax = curve_axes(ax)
+    lam = np.asarray(constant(spec.eigenvalues), dtype=np.float64)
+    top = max(1.0, float(lam.max()))
+    # Rounding may leave λ just below 0, outside the bins.
+    counts, edges = np.histogram(np.clip(lam, 0, top), bins, (0, top), weights=spec.multiplicities)
+    ax.stairs(counts, edges, color=BLUE, fill=True)
+    ax.set_yscale("log")
+    ax.set_ylim(LEAST, 2 * float(counts.max()))
+    ax.set_xlabel("eigenvalue λ")
+    ax.set_ylabel("modes in a bin")
+    return ax
+
+
+def _short(x: float) -> str:
+    return f"{x:.2f}" if x >= 0.1 else f"{x:.2g}"

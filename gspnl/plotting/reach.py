@@ -1,0 +1,175 @@
+"""How far operators reach from a node: the paper's figure 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gspnl._array import constant, like
+from gspnl.chebyshev.target import evaluate
+from gspnl.errors import InputError
+from gspnl.images import to_photo
+from gspnl.plotting._axes import COLOURS, curve_axes, tiles
+from gspnl.plotting.pictures import DIVERGING
+from gspnl.responses import RESPONSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gspnl.graph import FeatureGraph
+    from gspnl.responses import Response
+
+SHARE = 0.9  # of the magnitude of a row, that "reach" counts the nodes of
+FAINT = 1e-8  # of the mean weight: what curves are cut at
+STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # one under the other, all seen
+
+
+def attention_range(
+    graph: FeatureGraph,
+    node: int,
+    *,
+    operators: Mapping[str, Response] | None = None,
+    shape: tuple[int, int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw how far NL, NS and SNL reach from a node: row i of each g(L), figure 1 of the paper.
+
+    .. math:: \text{NL: } A_{ij}, \quad \text{NS: } A_{ij} - δ_{ij}, \quad
+        \text{SNL: } w_1 δ_{ij} + w_2 A_{ij}
+
+    On one channel the three differ at the node itself and in scale, and nowhere else: they gather
+    from the same nodes in the same proportions. The *reach* is the least number of nodes that hold
+    90 % of :math:`\sum_j |g(L)_{ij}|`.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        One graph, any normalisation.
+    node : int
+        i; negative ones count from the end.
+    operators : mapping from name to g(λ), optional
+        Default: ``nl()``, ``ns()`` and ``snl(1, 1)``. One that is no straight line is filtered
+        exactly.
+    shape : (int, int), optional
+        (H, W) of a photo whose pixels are the nodes, row by row: pictures instead of curves.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        In multiples of 1/N. Curves: magnitudes in descending order, that of the node itself as a
+        ring. Pictures: signed, all on one scale, which ends at the largest magnitude off the node;
+        the titles give :math:`g(L)_{ii}` and the reach.
+
+    Raises
+    ------
+    InputError
+        For a batch, no operators, a node that the graph does not have, or a shape that its nodes
+        do not fill.
+    NonsymmetricError
+        For a response that is no straight line, on a softmax graph.
+
+    References
+    ----------
+    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
+       arXiv:1911.01059, figure 1.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).random((500, 3))
+    >>> ax = gspnl.plotting.attention_range(gspnl.feature_graph(X), 7)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['NL: reach 400 nodes', 'NS: reach 336 nodes', 'SNL: reach 336 nodes', 'the node itself']
+    """
+    if len(graph.shape) > 2:
+        raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
+    if operators is None:
+        operators = {name.upper(): RESPONSES[name]() for name in ("nl", "ns", "snl")}
+    if not operators:
+        raise InputError("operators is empty; pass for example {'NL': gspnl.responses.nl()}")
+    affinities = np.asarray(constant(graph.rows(node)), dtype=np.float64)
+    if affinities.ndim != 1:
+        raise InputError(f"node={node!r} must be one node number")
+    n = graph.n_nodes
+    own = int(node) % n
+    rows = {name: n * _row(graph, g, own, affinities) for name, g in operators.items()}
+    if shape is not None:
+        return _pictures(rows, own, shape, ax)
+    ax = curve_axes(ax)
+    places = np.arange(1, n + 1)
+    for i, (name, row) in enumerate(rows.items()):
+        order = np.argsort(-np.abs(row), kind="stable")
+        size = np.abs(row[order])
+        width, dashes = STYLES[min(i, len(STYLES) - 1)]
+        shown = size > 0  # a logarithmic axis has no 0
+        colour = COLOURS[i % len(COLOURS)]
+        reach = _reach(row)
+        label = f"{name}: reach {reach:,} node{'' if reach == 1 else 's'}"
+        ax.plot(places[shown], size[shown], color=colour, linewidth=width, linestyle=dashes,
+                label=label)  # fmt: skip
+        rank = int(np.flatnonzero(order == own)[0])
+        if shown[rank]:
+            ax.plot(rank + 1, size[rank], "o", color=colour, markerfacecolor="white",
+                    markersize=9 - 2 * min(i, 2), clip_on=False, zorder=3)  # fmt: skip
+    ax.plot([], [], "o", color="black", markerfacecolor="white", label="the node itself")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], FAINT))
+    ax.set_xlabel(f"nodes, by magnitude of their weight for node {own}")
+    ax.set_ylabel("magnitude of the weight,\nin multiples of 1/N")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) -> np.ndarray:
+    """Row ``node`` of g(L)."""
+    delta = np.zeros(len(affinities))
+    delta[node] = 1.0
+    points = np.linspace(0, 2, 9)
+    values = evaluate(g, points)
+    line = values[0] + points / 2 * (values[-1] - values[0])
+    if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
+        slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
+        return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
+    column = graph.filter(like(delta[:, None], graph._weights.like), g)[..., 0]
+    # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
+    change = np.asarray(constant(graph._affinity.change), dtype=np.float64)
+    return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
+
+
+def _reach(row: np.ndarray) -> int:
+    """The least number of nodes that hold the share, up to rounding."""
+    held = np.cumsum(np.sort(np.abs(row))[::-1])
+    if not held[-1]:
+        return 0
+    return int(np.searchsorted(held, SHARE * held[-1] * (1 - 1e-12))) + 1
+
+
+def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Axes | None) -> Axes:
+    pictures = [to_photo(row, shape) for row in rows.values()]
+    others = max(float(np.abs(np.delete(row, node)).max(initial=0.0)) for row in rows.values())
+    titles = [
+        f"{name}: itself {row[node] / row.size:,.3g}, reach {_reach(row):,}"
+        for name, row in rows.items()
+    ]
+    bound = others or 1.0
+    ax, image = tiles(
+        pictures, titles, ax, across=3, room=3.0, extra=0.55, cmap=DIVERGING, vmin=-bound,
+        vmax=bound,
+    )  # fmt: skip
+    down, right = divmod(node, shape[1])
+    for picture in ax.images[-len(pictures) :]:
+        x0, x1, y1, y0 = picture.get_extent()
+        x = x0 + (right + 0.5) / shape[1] * (x1 - x0)
+        y = y0 + (down + 0.5) / shape[0] * (y1 - y0)
+        for colour, edge in (("white", 3.2), ("black", 1.4)):
+            ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=colour,
+                    markeredgewidth=edge)  # fmt: skip
+    bar = ax.figure.colorbar(
+        image, ax=ax, location="bottom", shrink=0.4, aspect=35, pad=0.02, extend="both"
+    )
+    bar.set_label("weight, in multiples of 1/N")
+    return ax
