@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import affinity, dense_filter, eigen, normalized, relative, weights
+import scipy.spatial
+from helpers import FORMULAS, affinity, dense_filter, eigen, normalized, relative, weights
 
 import gspnl
-from gspnl.kernels import FEATURE_MAPS, KERNELS
+from gspnl.kernels import FEATURE_MAPS, KERNELS, Exponential, Kernel
 from gspnl.normalization import NORMALIZATIONS
 from gspnl.weights import STORAGES
 
@@ -33,9 +36,9 @@ def embeddings(kernel, dtype=np.float64, zeros=False, seed=1):
     return tuple(w.astype(dtype) for w in pair)
 
 
-def cases():
-    """(kernel, options, embedded) of every registered kernel."""
-    for name in KERNELS:
+def variants(names):
+    """(kernel, options, embedded) of these registered kernels."""
+    for name in names:
         kind = KERNELS[name].embedding
         if name == "dot":
             for feature_map in FEATURE_MAPS:
@@ -54,12 +57,18 @@ def cases():
             yield name, {}, kind != "none"
 
 
+def contract(names):
+    """Every case of these kernels: each storage that can hold them, each normalisation."""
+    for kernel, options, embedded in variants(names):
+        for storage in STORAGES:
+            if STORAGES[storage].supports(KERNELS[kernel](**options)):
+                for normalization in NORMALIZATIONS:
+                    yield kernel, options, embedded, storage, normalization
+
+
 CASES = [
     pytest.param(k, o, e, s, n, id=f"{k}-{'-'.join(map(str, o.values()))}-{e}-{s}-{n}")
-    for k, o, e in cases()
-    for s in STORAGES
-    if STORAGES[s].supports(KERNELS[k](**o))
-    for n in NORMALIZATIONS
+    for k, o, e, s, n in contract(KERNELS)
 ]
 
 
@@ -267,3 +276,92 @@ def test_a_batch_of_signed_weights_keeps_its_bands():
         truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z[i]
         assert relative(value[i], truth) < 1e-10
         assert relative(plain[i], truth) < 1e-10
+
+
+# --- a kernel that a user adds --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Laplacian(Kernel):
+    """exp(−‖x_i − x_j‖₁ / scale): an affinity of its own."""
+
+    scale: float = 2.0
+
+    def affinity(self, phi, psi):
+        return np.exp(-abs(phi[..., :, None, :] - psi[..., None, :, :]).sum(-1) / self.scale)
+
+
+@dataclass(frozen=True)
+class Quadratic(Kernel):
+    """⟨x_i, x_j⟩²: only embeds."""
+
+    def embed(self, X, weights):
+        points = (X[..., :, None] * X[..., None, :]).reshape(*X.shape[:-1], -1)
+        return points, points
+
+
+@dataclass(frozen=True)
+class Spherical(Exponential):
+    """exp(κ cos(x_i, x_j)): its scores are an inner product."""
+
+    kappa: float = 2.0
+
+    def embed(self, X, weights):
+        points = self.kappa**0.5 * X / np.linalg.norm(X, axis=-1, keepdims=True)
+        return points, points
+
+
+def unit(X):
+    return X / np.sqrt((X**2).sum(-1, keepdims=True))
+
+
+ADDED = {
+    "laplacian": (
+        Laplacian,
+        lambda X: np.exp(-scipy.spatial.distance.cdist(X, X, "cityblock") / 2.0),
+        {"dense", "tiled"},
+    ),
+    "quadratic": (Quadratic, lambda X: (X @ X.T) ** 2, {"dense", "lowrank", "tiled"}),
+    "spherical": (Spherical, lambda X: np.exp(2.0 * unit(X) @ unit(X).T), {"dense", "tiled"}),
+}
+
+
+@pytest.fixture
+def added(request, monkeypatch):
+    """A kernel is registered, its plain formula is known, and both are forgotten afterwards."""
+    name = request.param
+    kernel, formula, storages = ADDED[name]
+    monkeypatch.setitem(FORMULAS, name, formula)
+    KERNELS.register(name)(kernel)
+    yield name, storages
+    KERNELS.unregister(name)
+
+
+@pytest.mark.parametrize("added", list(ADDED), indirect=True)
+def test_a_kernel_added_here_is_checked_with_no_other_change(added):
+    name, storages = added
+    cases = list(contract([name]))
+    assert {case[3] for case in cases} == storages
+    assert {case[4] for case in cases} == set(NORMALIZATIONS)
+    for case in cases:
+        for dtype in (np.float64, np.float32):
+            test_every_graph_is_its_dense_formula(*case, dtype)
+            test_every_filter_is_its_dense_formula(*case, dtype)
+        test_without_self_loops(name, case[3], case[4])
+    for normalization in NORMALIZATIONS:
+        test_a_batch_is_its_items(name, normalization)
+
+
+@pytest.mark.parametrize("added", list(ADDED), indirect=True)
+def test_a_wrong_kernel_added_here_is_caught(added, monkeypatch):
+    name, _ = added
+    right = FORMULAS[name]
+    # Off by one part in a hundred, in one entry and its mirror image.
+    factor = np.ones((N, N))
+    factor[3, 7] = factor[7, 3] = 1.01
+    monkeypatch.setitem(FORMULAS, name, lambda X: right(X) * factor)
+    for case in contract([name]):
+        with pytest.raises(AssertionError):
+            test_every_graph_is_its_dense_formula(*case, np.float64)
+        with pytest.raises(AssertionError):
+            test_every_filter_is_its_dense_formula(*case, np.float64)

@@ -24,7 +24,8 @@ class Anchors(Kernel):
 
     Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has
     rank at most r, is positive semi-definite, and its rows and columns sum to 1: the one graph here
-    that meets the paper's Theorem 1 word for word, whatever the normalisation.
+    that meets the paper's Theorem 1 word for word, whatever the normalisation. A gradient with
+    respect to the features counts the anchor points, and σ, as constants.
 
     Parameters
     ----------

@@ -129,8 +129,8 @@ class TiledExponential(Weights):
                 raise DegreeError(
                     f"degrees span a factor of exp({high - low:.0f}), and {self.sample.dtype} "
                     f"carries exp({room:.0f}) through a change of basis; apply() of a tiled graph "
-                    "still works, filters and spectra need smaller features, a larger temperature= or "
-                    "sigma=, self-loops, or float64"
+                    "still works, filters and spectra need smaller features, a larger "
+                    "temperature= or sigma=, self-loops, or float64"
                 )
             factor = 0.0 if max(-low, high) <= 0.9 * largest else (low + high) / 2
             share = 1.0 if self.pattern is Pattern.PLAIN else 0.5
