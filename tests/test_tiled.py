@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.special
-from helpers import affinity, normalized, relative, weights
+from helpers import affinity, dense_filter, normalized, relative, weights
 
 import gspnl
 from gspnl.errors import DegreeError
@@ -321,3 +321,34 @@ def test_float32_keeps_its_digits_where_scores_cancel(storage, kernel, options, 
     assert graph.apply(Z).dtype == np.float32
     if storage == "tiled" and kernel == "rbf":
         assert np.abs(np.diag(graph.dense()) * graph.degrees - 1).max() < 1e-6
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "cosine"])
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
+def test_exact_filters_of_many_nodes_need_no_eigenvectors(kernel, normalization):
+    """Beyond 1,024 nodes a smooth response is a series to rounding; one that jumps is not."""
+    X = np.random.default_rng(0).standard_normal((1100, 3))
+    X[1050:] = X[:50]  # eigenvalues that meet
+    Z = np.random.default_rng(1).standard_normal((1100, 2))
+    graph = gspnl.feature_graph(X, kernel, normalization=normalization, storage="tiled")
+    A, change = normalized(weights(affinity(kernel, X), normalization), normalization)
+    for g in (gspnl.responses.heat(4.0), gspnl.responses.tikhonov(20.0)):
+        assert relative(graph.filter(Z, g), dense_filter(A, change, g, Z)) < 1e-12
+    assert "spectrum" not in graph._part(()).__dict__
+    jump = gspnl.responses.low_pass(0.4)
+    assert relative(graph.filter(Z, jump), dense_filter(A, change, jump, Z)) < 1e-10
+
+
+def test_an_isolated_node_among_many_keeps_its_signal():
+    X = np.abs(np.random.default_rng(0).standard_normal((1100, 2)))
+    X[7] = -50.0
+    pair = (np.ones(2), np.ones(2))
+    graph = gspnl.feature_graph(X, "concatenation", pair, storage="sorted")
+    Z = np.random.default_rng(1).standard_normal((1100, 2))
+    g = gspnl.responses.tikhonov(3.0)
+    A, change = normalized(
+        weights(affinity("concatenation", X, pair), "random_walk"), "random_walk"
+    )
+    value = graph.filter(Z, lambda lam: 2 * g(lam))
+    assert relative(value, dense_filter(A, change, lambda lam: 2 * g(lam), Z)) < 1e-11
+    assert np.allclose(value[7], 2 * Z[7], rtol=1e-14)
