@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that ``gspnl --help`` answer
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -56,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 1 if the work failed a check; 2 for bad usage or bad input, with one
-        line on stderr; 130 if interrupted.
+        The exit status: 0; 1 if the work failed a check; 2 for bad usage, bad input or output that
+        cannot be written, with one line on stderr; 130 if interrupted.
 
     Examples
     --------
@@ -83,6 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has gone, as with `gspnl ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERRUPTED
+    except OSError as error:  # a full disk; a traceback exits with 1, which is "a check failed"
+        with contextlib.suppress(OSError, ValueError):  # what is left in the buffer fails again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{name}: {error}", file=sys.stderr)
+        return BAD_INPUT
 
 
 class _Parser(argparse.ArgumentParser):

@@ -427,3 +427,12 @@ class FeatureGraph:
                 "method=, deflate=, interval= and allow_nonsymmetric= belong to a Chebyshev "
                 "filter; pass order= or tol= with them"
             )
+
+
+def check_graph(graph: Any) -> FeatureGraph:
+    """Return the graph, or raise where it is none."""
+    if not isinstance(graph, FeatureGraph):
+        raise InputError(
+            f"graph is a {type(graph).__name__}; make one with gspnl.feature_graph(features)"
+        )
+    return graph

@@ -10,7 +10,7 @@ from gspnl._array import Array, as_floats, namespace
 from gspnl.banks import FilterBank
 from gspnl.errors import InputError
 from gspnl.filters import ChebyshevBank, bank_on_graph, chebyshev_bank
-from gspnl.graph import FeatureGraph
+from gspnl.graph import FeatureGraph, check_graph
 from gspnl.signals import on_signals
 
 
@@ -69,7 +69,7 @@ def analyze(
     >>> bool(np.allclose(gspnl.synthesize(graph, C, bank.dual()), X))
     True
     """
-    _check_bank(bank)
+    _check(graph, bank)
     batch, n = graph.shape[:-2], graph.n_nodes
     z = as_floats(Z, "Z")
     single = z.ndim == 1 and not batch and z.shape[0] == n
@@ -132,7 +132,7 @@ def synthesize(
     >>> C.shape, gspnl.synthesize(graph, C, bank, order=30).shape
     ((4, 300), (300,))
     """
-    _check_bank(bank)
+    _check(graph, bank)
     batch, n, f = graph.shape[:-2], graph.n_nodes, len(bank)
     c = as_floats(coefficients, "coefficients")
     single = c.ndim == 2 and not batch
@@ -196,11 +196,12 @@ def plan_bank(
     >>> len(plan.plans), bool((plan.error_bounds <= 1e-6).all())
     (4, True)
     """
-    _check_bank(bank)
+    _check(graph, bank)
     return chebyshev_bank(graph._single(), bank, order, tol)
 
 
-def _check_bank(bank: Any) -> None:
+def _check(graph: Any, bank: Any) -> None:
+    check_graph(graph)
     if not isinstance(bank, FilterBank):
         raise InputError(
             f"bank={bank!r} is no filter bank; pass one of gspnl.banks, or "

@@ -333,6 +333,11 @@ def test_where_all_vanish_the_dual_is_zero():
         (lambda: banks.modulation(responses.heat(1.0), [0.0, 1.0], np.eye(3)), "need"),
         (lambda: banks.modulation(responses.heat(1.0), [0.0, 1.0], np.ones((2, 2))), "orthonormal"),
         (lambda: banks.tight(responses.heat(1.0), bound=0.5), "upper frame bound"),
+        (lambda: banks.tight(responses.heat(1.0), bound=0.9999), "upper frame bound"),
+        (lambda: FilterBank((responses.heat(20.0),)).dual(), "no frame"),  # Σ g² = e⁻⁸⁰ at 2
+        (lambda: banks.log_scales(0.0, 2.0, 3), "lmin=0.0 must be > 0"),
+        (lambda: banks.log_scales(0.1, -2.0, 3), "lmax=-2.0 must be > 0"),
+        (lambda: banks.log_scales(0.1, 2.0, -3), "count=-3"),
         (lambda: banks.abspline()(np.array(["a"])), "dtype"),
         (lambda: FilterBank((lambda x: 1 / x,)).frame_bounds(), "not finite"),
     ],
@@ -349,3 +354,15 @@ def test_banks_add_up():
     assert np.array_equal(both_(LAM), np.concatenate([a(LAM), np.stack([g(LAM) for g in b])]))
     with pytest.raises(TypeError):
         a + 1
+
+
+def test_a_part_of_the_spectrum_is_not_taken_for_all_of_it():
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((30, 2)), "rbf", sigma=0.3)
+    low = graph.spectrum(3)
+    bank = FilterBank((responses.low_pass(0.5),))  # no frame, but for the first λ
+    for act in (bank.frame_bounds, bank.dual, lambda spectrum: banks.heat(1.0, spectrum=spectrum)):
+        with pytest.raises(
+            InputError, match=r"holds 3 of the eigenvalues; pass graph.spectrum\(\)"
+        ):
+            act(spectrum=low)
+    assert len(banks.gabor(responses.heat(1.0), low.eigenvalues)) == 3

@@ -221,5 +221,24 @@ def test_signed_weights():
     assert gspnl.dirichlet_energy(graph, Z) == pytest.approx(truth)
     truth = (W * abs(np.subtract.outer(Z, Z))).sum() / 2
     assert gspnl.total_variation(graph, Z) == pytest.approx(truth)
-    with pytest.raises(InputError, match="can make negative"):
+    with pytest.raises(InputError, match="local_variation needs non-negative weights"):
         gspnl.local_variation(graph, Z)
+
+
+@pytest.mark.parametrize("verb", ["local_variation", "inpaint", "propagate_labels"])
+def test_the_remedy_for_negative_weights_is_one_that_the_graph_has(verb):
+    call = {
+        "local_variation": lambda g: gspnl.local_variation(g, np.ones(40)),
+        "inpaint": lambda g: gspnl.inpaint(g, np.ones(40), np.arange(40) < 5),
+        "propagate_labels": lambda g: gspnl.propagate_labels(g, np.arange(40) - 1),
+    }[verb]
+    points = np.random.default_rng(0).random((40, 3))
+    rough = gspnl.feature_graph(points, "rbf", sigma=0.4, rank=15)
+    with pytest.raises(InputError, match=f"{verb} needs .* leave out rank= and tol="):
+        call(rough)
+    call(gspnl.feature_graph(points, "rbf", sigma=0.4, rank=15, approximation="random_features"))
+    signed = np.full((40, 40), 1.0)
+    signed[0, 1] = signed[1, 0] = -0.5
+    with pytest.raises(InputError, match=rf"{verb} needs .* np.maximum\(W, 0\)"):
+        call(gspnl.graph_from_weights(signed))
+    call(gspnl.graph_from_weights(np.maximum(signed, 0)))

@@ -244,3 +244,9 @@ def test_a_response_may_be_any_callable():
     assert bank.responses == (mine(), np.cos)
     assert bank([0, 1]).shape == (2, 2)
     assert bank(1.0).shape == (2,)
+
+
+def test_a_table_is_read_at_its_nearest_point_on_either_side():
+    table = responses.tabulated((1.0, 0.0), (7.0, 5.0))
+    off = 5e-10  # within the slack
+    assert table(np.array([0.0 - off, 0.0 + off, 1.0 - off, 1.0 + off])).tolist() == [5, 5, 7, 7]

@@ -216,6 +216,20 @@ def test_bad_depths(call, message):
         call(graph)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        stability.idempotence_defect,
+        stability.spectral_gap,
+        stability.memory,
+        lambda A: stability.cfl(A, responses.ns()),
+    ],
+)
+def test_a_matrix_is_no_graph(call):
+    with pytest.raises(InputError, match=r"graph is a ndarray; make one with"):
+        call(np.eye(3))
+
+
 def test_a_batch_is_taken_one_by_one():
     X = np.random.default_rng(0).random((3, 10, 2))
     for normalization in ("random_walk", "softmax"):
@@ -301,6 +315,7 @@ def test_strengths_take_any_normalisation_and_equal_entries():
         ((np.ones((2, 3)),), r"shape \(2, 3\)"),
         ((np.full((2, 2), np.inf),), "not finite"),
         ((np.eye(2), ()), "powers is empty"),
+        ((np.eye(2), 2), "powers=2 must be a sequence"),
         ((np.eye(2), (0,)), "powers=0"),
         ((np.eye(2), (1,), 0), "bins=0"),
     ],

@@ -354,6 +354,9 @@ def test_two_nodes(features):
         (lambda g: gspnl.analyze(g, signals(), responses.heat(1.0)), "no filter bank"),
         (lambda g: gspnl.analyze(g, signals(), [responses.heat(1.0)]), "no filter bank"),
         (lambda g: gspnl.synthesize(g, signals((4, N, 2)), None), "no filter bank"),
+        (lambda g: gspnl.analyze(g.dense(), signals(), SMOOTH), "graph is a ndarray"),
+        (lambda g: gspnl.synthesize(None, signals((4, N, 2)), SMOOTH), "graph is a NoneType"),
+        (lambda g: gspnl.plan_bank(g.dense(), SMOOTH, 3), "graph is a ndarray"),
         (lambda g: gspnl.plan_bank(g, "meyer", 3), "no filter bank"),
         (lambda g: gspnl.plan_bank(g, SMOOTH), "one of order= and tol="),
         (lambda g: gspnl.analyze(g, signals(), SMOOTH, 3, tol=1e-3), "one of order= and tol="),
@@ -378,3 +381,13 @@ def test_what_is_wrong_is_said(act, message):
     graph, _, _ = make("dot", "lowrank", "random_walk")
     with pytest.raises(InputError, match=message):
         act(graph)
+
+
+def test_a_plan_of_several_orders_tells_of_them_together():
+    graph, _, _ = make("rbf", "dense", "random_walk")
+    plan = gspnl.plan_bank(graph, FilterBank((responses.nl(), responses.heat(20.0))), tol=1e-6)
+    orders = [each.order for each in plan.plans]
+    assert orders[0] < orders[1] == plan.order
+    first, second = plan.error_bounds
+    assert plan.error_bound == pytest.approx((first**2 + second**2) ** 0.5)
+    assert plan.error_bound > max(first, second)

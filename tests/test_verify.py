@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from gspnl import cli, theory
 from gspnl.errors import FileError
 from gspnl.theory import lowrank, read_subject, table
 from gspnl.theory.claims import Claim
+
+FULL = Path("/dev/full")
 
 
 def no_constant(name):
@@ -275,3 +280,16 @@ def test_narrow_terminals_wrap():
     verdicts = theory.verify(theory.Subject.random(), ["e5-transpose"])
     lines = table.text(verdicts, width=60).splitlines()
     assert max(map(len, lines[3:])) <= 60
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_a_full_disk_is_not_a_failed_claim(how):
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gspnl", "verify", "--quiet", *how],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == cli.BAD_INPUT
+    assert done.stderr.startswith("gspnl verify: ")
+    assert len(done.stderr.splitlines()) == 1

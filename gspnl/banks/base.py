@@ -263,6 +263,11 @@ class FilterBank:
 
 def eigenvalues_of(spectrum: Any) -> np.ndarray:
     """Every λ of a Spectrum, repeated ones as often as they occur; or the λ of an array."""
+    if hasattr(spectrum, "eigenvalues") and not hasattr(spectrum, "multiplicities"):
+        raise InputError(
+            f"spectrum is a {type(spectrum).__name__}, which holds {len(spectrum.eigenvalues)} of "
+            "the eigenvalues; pass graph.spectrum(), or its .eigenvalues if these are meant alone"
+        )
     lam = numbers(getattr(spectrum, "eigenvalues", spectrum))
     if lam.ndim != 1 or lam.size == 0 or not np.isfinite(lam).all():
         raise InputError("spectrum must be a Spectrum or a one-dimensional array of finite λ")

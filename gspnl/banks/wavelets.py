@@ -19,11 +19,28 @@ GAIN = 1 + 2 / 27**0.5  # the largest value of the abspline wavelet
 def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
     """Return ``count`` scales from 2/lmin down to 1/lmax, evenly spaced in their logarithm.
 
+    Parameters
+    ----------
+    lmin, lmax : float
+        > 0; the ends of the part of the spectrum that wavelets at these scales cover.
+    count : int
+        ≥ 0.
+
+    Returns
+    -------
+    tuple of count floats
+
     References
     ----------
     ``pygsp.utils.compute_log_scales``.
+
+    Examples
+    --------
+    >>> [round(s, 9) for s in log_scales(0.5, 4.0, 3)]
+    [4.0, 1.0, 0.25]
     """
-    return tuple(np.exp(np.linspace(np.log(2 / lmin), np.log(1 / lmax), count)).tolist())
+    first, last = np.log(2 / positive("lmin", lmin)), np.log(1 / positive("lmax", lmax))
+    return tuple(np.exp(np.linspace(first, last, whole("count", count))).tolist())
 
 
 def _scales(

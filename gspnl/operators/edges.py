@@ -20,7 +20,7 @@ from typing import Any
 from gspnl._array import Array, namespace
 from gspnl.affinity import Affinity, scale_rows
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.graph import FeatureGraph
+from gspnl.graph import FeatureGraph, check_graph
 from gspnl.signals import on_signals
 
 
@@ -61,11 +61,7 @@ class Edges:
 
 def symmetric(graph: FeatureGraph, what: str) -> Affinity:
     """The affinity of a graph with a symmetric core, or an error that names what asked for it."""
-    if not isinstance(graph, FeatureGraph):
-        raise InputError(
-            f"graph is a {type(graph).__name__}; make one with gspnl.feature_graph(features)"
-        )
-    if not graph._affinity.symmetric_core:
+    if not check_graph(graph)._affinity.symmetric_core:
         raise NonsymmetricError(
             f"{what} needs symmetric weights, and normalization='softmax' keeps W unsymmetrised; "
             "use normalization='random_walk'"
@@ -77,11 +73,25 @@ def nonnegative(graph: FeatureGraph, what: str) -> Affinity:
     """The affinity of a graph whose weights are symmetric and cannot be negative."""
     affinity = symmetric(graph, what)
     if not affinity.nonnegative:
-        raise InputError(
-            f"{what} needs non-negative weights, and {graph.kernel} can be negative; pass "
-            "feature_map='relu' (or 'softplus', 'square', 'exp')"
-        )
+        raise InputError(f"{what} needs non-negative weights, and {_negative(graph)}")
     return affinity
+
+
+def _negative(graph: FeatureGraph) -> str:
+    """Why weights may be negative, and what to do about it."""
+    if graph.approximation is not None:
+        return (
+            "this approximation can make some slightly negative; leave out rank= and tol=, or pass "
+            "approximation='random_features'"
+        )
+    if not hasattr(graph.kernel, "feature_map"):
+        return (
+            f"those of {graph.kernel} can be negative; pass np.maximum(W, 0), or nonnegative=True "
+            "for an operator that is not"
+        )
+    return (
+        f"{graph.kernel} can be negative; pass feature_map='relu' (or 'softplus', 'square', 'exp')"
+    )
 
 
 def signals(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gspnl._array import Array, constant, float64, like, namespace
 from gspnl.errors import InputError
 from gspnl.graph import FeatureGraph
-from gspnl.operators.edges import Edges, per_column, signals, symmetric
+from gspnl.operators.edges import Edges, nonnegative, per_column, signals, symmetric
 
 
 def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
@@ -157,13 +157,7 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
     >>> gspnl.local_variation(graph, np.array([0.0, 0.0, 1.0])).round(4)
     array([1.    , 1.    , 1.4142])
     """
-    affinity = symmetric(graph, "local_variation")
-    if not affinity.nonnegative:
-        raise InputError(
-            f"local_variation is a root of sums that {graph.kernel} can make negative; pass "
-            "feature_map='relu'"
-        )
-    edges = Edges(affinity)
+    edges = Edges(nonnegative(graph, "local_variation"))
 
     def variation(z: Array) -> Array:
         xp = namespace(z)

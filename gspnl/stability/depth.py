@@ -9,7 +9,7 @@ import numpy as np
 
 from gspnl._array import constant
 from gspnl.errors import InputError
-from gspnl.graph import FeatureGraph
+from gspnl.graph import FeatureGraph, check_graph
 from gspnl.stability.modes import SOFTMAX, dense, modes, others, whole
 
 MANY = 1024  # nodes beyond which two eigenvalues come from the ends of the spectrum
@@ -54,7 +54,7 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     True
     """
     power = whole(power, "power", 2)
-    if graph.normalization == SOFTMAX:
+    if check_graph(graph).normalization == SOFTMAX:
         A = dense(graph)
         return float(np.linalg.norm(np.linalg.matrix_power(A, power) - A) / np.linalg.norm(A))
     mu, counts = modes(graph)
@@ -91,7 +91,11 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
     >>> round(gspnl.stability.spectral_gap(graph) * 9, 12)
     8.0
     """
-    if graph.normalization != SOFTMAX and graph.shape[-1] > MANY and graph.storage != "lowrank":
+    if (
+        check_graph(graph).normalization != SOFTMAX
+        and graph.shape[-1] > MANY
+        and graph.storage != "lowrank"
+    ):
         return max(0.0, 1 - _second(graph, absolute))
     mu = others(graph)
     if absolute:

@@ -76,6 +76,8 @@ def strengths(
     >>> figure.distances, figure.defects.round(3)
     (array([0., 0.]), array([0.   , 1.414]))
     """
+    if np.ndim(powers) != 1:
+        raise InputError(f"powers={powers!r} must be a sequence, for example (1, 2, 3, 4)")
     chosen = tuple(whole(k, "powers", 1) for k in powers)
     if not chosen:
         raise InputError("powers is empty; pass for example (1, 2, 3, 4)")

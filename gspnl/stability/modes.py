@@ -8,14 +8,14 @@ import numpy as np
 
 from gspnl._array import constant
 from gspnl.errors import InputError
-from gspnl.graph import FeatureGraph
+from gspnl.graph import FeatureGraph, check_graph
 
 SOFTMAX = "softmax"
 
 
 def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     """Return μ of the modes, real and descending, or complex for softmax; and how many of each."""
-    if graph.normalization == SOFTMAX:
+    if check_graph(graph).normalization == SOFTMAX:
         mu = np.linalg.eigvals(dense(graph))
         mu = mu[np.argsort(-mu.real)]
         return mu, np.ones(len(mu))
