@@ -77,9 +77,9 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
         if not math.isfinite(defect):
             break
         s = following
+    left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
-        f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 within "
-        f"{SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
+        f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
         "scaling; use normalization='random_walk', or a kernel without zeros"
     )
 

@@ -274,6 +274,12 @@ BROKEN = {
 }  # fmt: skip
 
 
+def test_one_name_is_one_claim_and_features_are_no_subject():
+    assert [v.id for v in theory.verify(Subject.random(), "parseval")] == ["parseval"]
+    with pytest.raises(InputError, match=r"not a ndarray; make one, theory.Subject.of"):
+        theory.verify(np.ones((4, 2)))
+
+
 def test_the_table_names_every_claim():
     assert set(BROKEN) == set(CLAIMS)
     assert all(BROKEN.values())

@@ -86,7 +86,8 @@ def gabor(mother: Response, spectrum: Any) -> FilterBank:
     Parameters
     ----------
     mother : callable
-        g, of positive and negative arguments.
+        g, of positive and negative arguments. At negative ones some of PyGSP's kernels are not what
+        they are called; elsewhere this is its ``Gabor``.
     spectrum : Spectrum, or array of λ
         A repeated λ makes as many filters.
 

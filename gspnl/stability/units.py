@@ -80,6 +80,8 @@ def cfl(
         For a callable on a softmax graph, whose λ are complex; channel matrices are fine.
     InputError
         For a step that is not positive, or matrices that are not square and alike.
+    SizeError
+        Where all eigenvalues of a graph without low rank do not fit in memory: they are all taken.
 
     Notes
     -----

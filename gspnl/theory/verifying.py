@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from threadpoolctl import threadpool_limits
 
+from gspnl.errors import InputError
 from gspnl.theory.claims import CLAIMS, Claim, Verdict
 from gspnl.theory.subject import Subject
 
@@ -36,13 +37,18 @@ def verify(
     ----------
     subject : Subject
     ids : iterable of str, optional
-        Names of claims; default: all, in the order of the paper.
+        Names of claims, or one name; default: all, in the order of the paper.
     say : callable, optional
         Called with a line of text as each claim that takes a while is decided.
 
     Returns
     -------
     list of Verdict
+
+    Raises
+    ------
+    InputError
+        For an unknown claim, or a subject that is none.
 
     Examples
     --------
@@ -51,7 +57,13 @@ def verify(
     >>> verdict.passed, verdict.value < 1e-12
     (True, True)
     """
-    chosen = ordered() if ids is None else [CLAIMS[name] for name in ids]
+    if not isinstance(subject, Subject):
+        raise InputError(
+            f"claims are verified on a Subject, not a {type(subject).__name__}; make one, "
+            "theory.Subject.of(X)"
+        )
+    names = [ids] if isinstance(ids, str) else ids
+    chosen = ordered() if names is None else [CLAIMS[name] for name in names]
     verdicts = []
     for number, each in enumerate(chosen, 1):
         # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
