@@ -79,8 +79,9 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
         s = following
     left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
-        f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern of zero weights may allow no bistochastic "
-        "scaling; use normalization='random_walk', or a kernel without zeros"
+        f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern "
+        "of zero weights may allow no bistochastic scaling; use normalization='random_walk', or a "
+        "kernel without zeros"
     )
 
 
