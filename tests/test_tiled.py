@@ -291,3 +291,44 @@ def test_auto_says_what_it_picked():
     assert pick(500, storage="tiled").storage_reason == "asked for"
     for name in ("dense", "tiled"):
         assert STORAGES[name].supports(KERNELS["rbf"]())
+
+
+def test_rows_of_the_least_degree_are_not_flushed():
+    """Degrees over exp(130) in float32: what a node of large degree lifts comes first."""
+    X = np.array([[11.6, 0.0], [0.1, 0.5], [-0.1, 0.3]], dtype=np.float32)
+    S = X.astype(np.float64) @ X.T.astype(np.float64)
+    for storage, normalization in [
+        ("tiled", "random_walk"), ("dense", "random_walk"), ("dense", "softmax")
+    ]:  # fmt: skip
+        graph = gspnl.feature_graph(X, "gaussian", None, normalization, storage)
+        A, d = attention(S)
+        assert d.max() - d.min() > 100
+        assert relative(graph.dense(), A) < 1e-4
+        assert np.abs(graph.log_degrees - d).max() < 1e-4
+
+
+@pytest.mark.parametrize("storage", ["tiled", "dense"])
+def test_a_diagonal_that_is_left_out_may_be_of_any_size(storage, recwarn):
+    """exp(1600) on the diagonal, exp(±40) beside it."""
+    X = np.array([[40.0, 0.0], [1.0, 1.0], [0.5, -1.0]])
+    Z = RNG.standard_normal((3, 2))
+    A, d = attention(X @ X.T, self_loops=False)
+    graph = gspnl.feature_graph(X, "gaussian", storage=storage, self_loops=False)
+    assert relative(graph.dense(), A) < 1e-12
+    assert relative(graph.laplacian(Z), Z - A @ Z) < 1e-12
+    assert np.abs(graph.log_degrees - d).max() < 1e-12
+    assert not recwarn.list
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(X, requires_grad=True)
+    graph = gspnl.feature_graph(x, "gaussian", storage=storage, self_loops=False)
+    (graph.rows([0, 1]) ** 2).sum().backward()
+    assert bool(torch.isfinite(x.grad).all())
+
+
+def test_signals_without_columns_or_without_graphs():
+    X = RNG.standard_normal((6, 2))
+    for kernel in ("gaussian", "rbf", "cosine"):
+        for shape in ((6, 0), (2, 6, 0), (0, 6, 2)):
+            graph = gspnl.feature_graph(X, kernel, storage="tiled")
+            assert graph.apply(np.zeros(shape)).shape == shape
+            assert graph.laplacian(np.zeros(shape)).shape == shape

@@ -76,9 +76,9 @@ class TiledExponential(Weights):
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             np.matmul(q[rows], wide[:, cols], out=tile)
+            if not self.self_loops:  # first: the degrees that scale W do not bound its diagonal
+                hollow(tile, rows, cols, -np.inf)
             np.exp(tile, out=tile)
-            if not self.self_loops:
-                hollow(tile, rows, cols, 0.0)
 
         out = tile_products(fill, Z if right is None else right[:, None] * Z, self.pattern)
         return out if left is None else left[:, None] * out
@@ -86,16 +86,16 @@ class TiledExponential(Weights):
     def rows(self, index: Array) -> Array:
         xp = namespace(self.q)
         q, k, left, right = self._scaled
-        part = xp.exp(xp.take(q, index, axis=0) @ transpose(k))
+        parts = [xp.take(q, index, axis=0) @ transpose(k)]
         if self.pattern is Pattern.BOTH:
-            part = (part + xp.exp(xp.take(k, index, axis=0) @ transpose(q))) / 2
-        if left is not None:
-            part = xp.take(left, index, axis=0)[:, None] * part
-        if right is not None:
+            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+        if not self.self_loops:
+            on = index[:, None] == xp.arange(self.shape[-1])
+            parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
+        part = sum(xp.exp(s) for s in parts) / len(parts)
+        if right is not None:  # before the left: a small p would flush what a large one lifts
             part = part * right
-        if self.self_loops:
-            return part
-        return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
+        return part if left is None else xp.take(left, index, axis=0)[:, None] * part
 
     def item(self, index: tuple[int, ...]) -> TiledExponential:
         return self
@@ -151,7 +151,7 @@ def side_by_side(fn: Any, Z: Array) -> Array:
     """Signals (..., N, c) of one graph, as columns side by side."""
     xp = namespace(Z)
     front = Z.shape[:-2]
-    flat = xp.reshape(Z, (-1, *Z.shape[-2:]))
+    flat = xp.reshape(Z, (math.prod(front), *Z.shape[-2:]))  # not −1: there may be no columns
     wide = xp.reshape(xp.permute_dims(flat, (1, 0, 2)), (Z.shape[-2], -1))
     out = xp.reshape(fn(wide), (Z.shape[-2], flat.shape[0], Z.shape[-1]))
     return xp.reshape(xp.permute_dims(out, (1, 0, 2)), (*front, *Z.shape[-2:]))
