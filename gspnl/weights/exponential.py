@@ -93,9 +93,11 @@ class TiledExponential(Weights):
             on = index[:, None] == xp.arange(self.shape[-1])
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
         part = sum(xp.exp(s) for s in parts) / len(parts)
-        if right is not None:  # before the left: a small p would flush what a large one lifts
-            part = part * right
-        return part if left is None else xp.take(left, index, axis=0)[:, None] * part
+        if left is None:
+            return part
+        scale = xp.take(left, index, axis=0)[:, None]
+        # Both scales at once: a small p alone would flush what a large one lifts.
+        return part * (scale if right is None else scale * right)
 
     def item(self, index: tuple[int, ...]) -> TiledExponential:
         return self
