@@ -332,3 +332,13 @@ def test_signals_without_columns_or_without_graphs():
             graph = gspnl.feature_graph(X, kernel, storage="tiled")
             assert graph.apply(np.zeros(shape)).shape == shape
             assert graph.laplacian(np.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "embedded_gaussian", "rbf", "dot", "cosine"])
+def test_features_changed_afterwards_do_not_change_the_graph(kernel):
+    X, Z = np.abs(RNG.standard_normal((30, 3))), RNG.standard_normal((30, 2))
+    options = {"feature_map": "identity"} if kernel == "dot" else {}
+    expected = gspnl.feature_graph(X.copy(), kernel, storage="tiled", **options).apply(Z)
+    graph = gspnl.feature_graph(X, kernel, storage="tiled", **options)
+    X[:] = 1.0
+    assert np.array_equal(graph.apply(Z), expected)

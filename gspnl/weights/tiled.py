@@ -85,6 +85,8 @@ def build_tiled(
     pattern = Pattern.HALF if psi is phi else both
     exponential = kernel if isinstance(kernel, Exponential) else None
     first, second = (phi, psi) if exponential is None else _finite(*exponential.scores(phi, psi))
+    # They are read at every product: not from an array that is the user's to change.
+    first, second = (part + 0 if part is X else part for part in (first, second))
 
     def one(index: tuple[int, ...]) -> Weights:
         a, b = first[(*index, ...)], second[(*index, ...)]
