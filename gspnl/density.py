@@ -155,7 +155,7 @@ def spectral_density(
     lo, hi = graph.spectral_interval()
     n = graph.n_nodes
     live = constant(graph._affinity.core_scale) > 0
-    known = n - int(live.sum()) + 1
+    known = n - int(live.sum()) + bool(live.any())  # no edges: no mode but the nodes themselves
     raw = _moments(graph, (lo, hi), int(moments), int(probes), int(seed), live)
     raw[:, 0] = n - known  # exactly, where random signs see a little less or more
     damped = raw * jackson(int(moments))

@@ -74,7 +74,8 @@ def largest(
     basis, images = np.empty((n, limit)), np.empty((n, limit))
     small = np.zeros((limit, limit))
     size, scale = 0, 1.0
-    block = _fresh(np.empty((n, 0)), project, np.empty((n, 0)), width, rng)
+    nothing, locked = np.empty((n, 0)), np.zeros(0)
+    block = _fresh(nothing, project, nothing, width, rng)
     for step in range(1, steps + 1):
         width = min(block.shape[1], limit - size)
         new = slice(size, size + width)
@@ -96,8 +97,27 @@ def largest(
                 few = turn[:, :count]
                 vectors, found = basis[:, :size] @ few, values[:count]
                 gaps = np.linalg.norm(images[:, :size] @ few - vectors * found, axis=0)
-                if last or gaps.max() <= tolerance:
+                if last:
                     return Pairs(found, vectors, gaps, step)
+                if gaps.max() <= tolerance:
+                    # A block finds as many copies of an eigenvalue as it is wide: look for more.
+                    more = _repeated(found, 10 * tolerance) and (
+                        not len(locked) or float((found - locked).max()) > tolerance
+                    )
+                    if not more and not len(locked):
+                        return Pairs(found, vectors, gaps, step)
+                    if not more and size > count:
+                        beyond = float(np.linalg.norm(tail @ turn[new, count])) + values[count]
+                        if beyond <= found[-1] + tolerance:
+                            return Pairs(found, vectors, gaps, step)
+                    if more:
+                        basis[:, :count], images[:, :count] = vectors, images[:, :size] @ few
+                        small[:] = 0.0
+                        small[np.arange(count), np.arange(count)] = found
+                        locked, size, checked = found, count, 0
+                        width = min(BLOCK, limit - size)
+                        block = _fresh(nothing, project, basis[:, :size], width, rng)
+                        continue
             if full and limit < room:
                 kept = count + max(width, count // 4)
                 for held in (basis, images):
@@ -108,6 +128,15 @@ def largest(
         width = min(BLOCK, limit - size)
         block = _fresh(tail, project, basis[:, :size], width, rng, 64 * np.finfo(float).eps * scale)
     raise AssertionError("the last step returns")
+
+
+def _repeated(values: np.ndarray, near: float) -> bool:
+    """Whether a block of copies of one eigenvalue, or more, stands before a lower one."""
+    if len(values) <= BLOCK:
+        return False
+    return bool((values[:-BLOCK] - values[BLOCK - 1 : -1] <= near).any()) and bool(
+        values[0] - values[-1] > near
+    )
 
 
 def _fresh(

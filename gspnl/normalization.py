@@ -70,7 +70,7 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
             ws = weights.matmul(s[..., None])[..., 0]
             gap = xp.abs(xp.where(live, s * ws - 1, xp.zeros_like(s)))
             following = xp.where(live, xp.sqrt(s * inverse(ws)), s)
-        previous, defect = defect, float(constant(xp.max(gap)))
+        previous, defect = defect, float(constant(gap).max())
         # Stop at the tolerance, or where rounding lets it go no lower.
         if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
             return s, s

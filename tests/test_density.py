@@ -113,3 +113,12 @@ def test_bad_requests():
         gspnl.spectral_density(gspnl.feature_graph(features(50), "rbf", normalization="softmax"))
     with pytest.raises(InputError, match=r"graph\[i\]"):
         gspnl.spectral_density(gspnl.feature_graph(np.stack([features(50)] * 2), "rbf"))
+
+
+def test_a_graph_without_edges_has_no_band():
+    graph = gspnl.feature_graph(-np.ones((5, 1)), "concatenation", (np.ones(1), np.ones(1)))
+    found = gspnl.spectral_density(graph)
+    assert found.known == 5
+    assert found.count(0.0, 0.0) == 5
+    assert found.count(0.5, 2.0) == 0
+    assert not found.density.any()

@@ -198,3 +198,17 @@ def test_the_interval_holds_every_other_eigenvalue(kernel, storage):
         assert low <= lam[0]
         assert lam[-1] <= high
         assert high - low < 1.1 * (lam[-1] - lam[0])
+
+
+def test_more_copies_than_a_block_is_wide(always_lanczos):
+    """30 different nodes, 10 times each: λ = 1, 270 times over, and nothing above."""
+    X = np.repeat(features(30), 10, axis=0)
+    A, change = normalized(affinity("rbf", X), "random_walk")
+    lam, _, _ = eigen(A, change)
+    graph = gspnl.feature_graph(X, "rbf", storage="tiled")
+    for k, which in ((20, "high"), (40, "high"), (70, "high"), (70, "both"), (60, "low")):
+        found = graph.spectrum(k, which)
+        assert np.abs(found.eigenvalues - ends(lam, k, which)).max() < 1e-9
+        assert found.residuals.max() < 2e-10
+        inner = found.modes() / change[:, None]
+        assert relative(inner.T @ inner, np.eye(k)) < 1e-9

@@ -352,3 +352,54 @@ def test_an_isolated_node_among_many_keeps_its_signal():
     value = graph.filter(Z, lambda lam: 2 * g(lam))
     assert relative(value, dense_filter(A, change, lambda lam: 2 * g(lam), Z)) < 1e-11
     assert np.allclose(value[7], 2 * Z[7], rtol=1e-14)
+
+
+def test_rows_of_the_least_degree_are_not_flushed():
+    """Degrees over exp(130) in float32: what a node of large degree lifts comes first."""
+    X = np.array([[11.6, 0.0], [0.1, 0.5], [-0.1, 0.3]], dtype=np.float32)
+    S = X.astype(np.float64) @ X.T.astype(np.float64)
+    for storage, normalization in [
+        ("tiled", "random_walk"), ("dense", "random_walk"), ("dense", "softmax")
+    ]:  # fmt: skip
+        graph = gspnl.feature_graph(X, "gaussian", None, normalization, storage)
+        A, d = attention(S)
+        assert d.max() - d.min() > 100
+        assert relative(graph.dense(), A) < 1e-4
+        assert np.abs(graph.log_degrees - d).max() < 1e-4
+
+
+@pytest.mark.parametrize("storage", ["tiled", "dense"])
+def test_a_diagonal_that_is_left_out_may_be_of_any_size(storage, recwarn):
+    """exp(1600) on the diagonal, exp(±40) beside it."""
+    X = np.array([[40.0, 0.0], [1.0, 1.0], [0.5, -1.0]])
+    Z = RNG.standard_normal((3, 2))
+    A, d = attention(X @ X.T, self_loops=False)
+    graph = gspnl.feature_graph(X, "gaussian", storage=storage, self_loops=False)
+    assert relative(graph.dense(), A) < 1e-12
+    assert relative(graph.laplacian(Z), Z - A @ Z) < 1e-12
+    assert np.abs(graph.log_degrees - d).max() < 1e-12
+    assert not recwarn.list
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(X, requires_grad=True)
+    graph = gspnl.feature_graph(x, "gaussian", storage=storage, self_loops=False)
+    (graph.rows([0, 1]) ** 2).sum().backward()
+    assert bool(torch.isfinite(x.grad).all())
+
+
+def test_signals_without_columns_or_without_graphs():
+    X = RNG.standard_normal((6, 2))
+    for kernel in ("gaussian", "rbf", "cosine"):
+        for shape in ((6, 0), (2, 6, 0), (0, 6, 2)):
+            graph = gspnl.feature_graph(X, kernel, storage="tiled")
+            assert graph.apply(np.zeros(shape)).shape == shape
+            assert graph.laplacian(np.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "embedded_gaussian", "rbf", "dot", "cosine"])
+def test_features_changed_afterwards_do_not_change_the_graph(kernel):
+    X, Z = np.abs(RNG.standard_normal((30, 3))), RNG.standard_normal((30, 2))
+    options = {"feature_map": "identity"} if kernel == "dot" else {}
+    expected = gspnl.feature_graph(X.copy(), kernel, storage="tiled", **options).apply(Z)
+    graph = gspnl.feature_graph(X, kernel, storage="tiled", **options)
+    X[:] = 1.0
+    assert np.array_equal(graph.apply(Z), expected)

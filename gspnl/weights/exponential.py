@@ -82,11 +82,11 @@ class TiledExponential(Weights):
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
+            if not self.self_loops:  # first: the degrees that scale W do not bound its diagonal
+                hollow(scores, rows, cols, -np.inf)
             np.exp(scores, out=scores)
             if not coarse:
                 tile[...] = scores
-            if not self.self_loops:
-                hollow(tile, rows, cols, 0.0)
 
         out = tile_products(fill, Z if right is None else right[:, None] * Z, self.pattern)
         return out if left is None else left[:, None] * out
@@ -94,17 +94,18 @@ class TiledExponential(Weights):
     def rows(self, index: Array) -> Array:
         xp = namespace(self.q)
         q, k, left, right = self._scaled
-        part = xp.exp(xp.take(q, index, axis=0) @ transpose(k))
+        parts = [xp.take(q, index, axis=0) @ transpose(k)]
         if self.pattern is Pattern.BOTH:
-            part = (part + xp.exp(xp.take(k, index, axis=0) @ transpose(q))) / 2
-        part = like(part, self.sample)
-        if left is not None:
-            part = xp.take(left, index, axis=0)[:, None] * part
-        if right is not None:
-            part = part * right
-        if self.self_loops:
+            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+        if not self.self_loops:
+            on = index[:, None] == xp.arange(self.shape[-1])
+            parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
+        part = like(sum(xp.exp(s) for s in parts) / len(parts), self.sample)
+        if left is None:
             return part
-        return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
+        scale = xp.take(left, index, axis=0)[:, None]
+        # Both scales at once: a small p alone would flush what a large one lifts.
+        return part * (scale if right is None else scale * right)
 
     def item(self, index: tuple[int, ...]) -> TiledExponential:
         return self
@@ -160,7 +161,7 @@ def side_by_side(fn: Any, Z: Array) -> Array:
     """Signals (..., N, c) of one graph, as columns side by side."""
     xp = namespace(Z)
     front = Z.shape[:-2]
-    flat = xp.reshape(Z, (-1, *Z.shape[-2:]))
+    flat = xp.reshape(Z, (math.prod(front), *Z.shape[-2:]))  # not −1: there may be no columns
     wide = xp.reshape(xp.permute_dims(flat, (1, 0, 2)), (Z.shape[-2], -1))
     out = xp.reshape(fn(wide), (Z.shape[-2], flat.shape[0], Z.shape[-1]))
     return xp.reshape(xp.permute_dims(out, (1, 0, 2)), (*front, *Z.shape[-2:]))

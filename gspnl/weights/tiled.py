@@ -87,6 +87,8 @@ def build_tiled(
     first, second = (phi, psi)
     if exponential is not None:
         first, second = _finite(*exponential.fine_scores(phi, psi))
+    # They are read at every product: not from an array that is the user's to change.
+    first, second = (part + 0 if part is X else part for part in (first, second))
 
     def one(index: tuple[int, ...]) -> Weights:
         a, b = first[(*index, ...)], second[(*index, ...)]
