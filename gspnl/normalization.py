@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._array import Array, constant, eps, namespace
+from gspnl._array import Array, carries_gradient, constant, eps, namespace
 from gspnl.errors import ConvergenceError
 from gspnl.registry import Registry
 from gspnl.weights import Weights
@@ -46,7 +46,13 @@ NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
 def inverse(d: Array) -> Array:
     """1/d, and 0 where d = 0."""
     xp = namespace(d)
-    return xp.where(d > 0, 1 / xp.where(d > 0, d, xp.ones_like(d)), xp.zeros_like(d))
+    safe = xp.where(d > 0, d, xp.ones_like(d))
+    if carries_gradient(d):
+        # The gradient of 1/d squares it: by logarithms where that would leave the range.
+        far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
+        if np.abs(np.log(constant(safe))).max() > far:
+            return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
+    return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
 
 
 def _random_walk(weights: Weights, degrees: Array) -> tuple[Array, None]:

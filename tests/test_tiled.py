@@ -403,3 +403,23 @@ def test_features_changed_afterwards_do_not_change_the_graph(kernel):
     graph = gspnl.feature_graph(X, kernel, storage="tiled", **options)
     X[:] = 1.0
     assert np.array_equal(graph.apply(Z), expected)
+
+
+@pytest.mark.parametrize("storage", ["tiled", "dense"])
+@pytest.mark.parametrize("self_loops", [True, False])
+def test_gradients_hold_where_the_square_of_a_degree_leaves_the_range(storage, self_loops):
+    """Degrees up to exp(500): A and its gradient are a softmax of the scores."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    X, Z, C = (torch.tensor(rng.standard_normal((9, c))) for c in (3, 2, 2))
+    X *= 22.0 / float(torch.linalg.norm(X, axis=1).max())
+    x = X.clone().requires_grad_()
+    S = x @ x.T
+    if not self_loops:
+        S = S.masked_fill(torch.eye(9, dtype=torch.bool), -torch.inf)
+    (truth,) = torch.autograd.grad((torch.softmax(S, -1) @ Z * C).sum(), x)
+    x = X.clone().requires_grad_()
+    graph = gspnl.feature_graph(x, "gaussian", storage=storage, self_loops=self_loops)
+    _ = graph.log_degrees  # from now on A Z is l∘(W Z)
+    (found,) = torch.autograd.grad((graph.apply(Z) * C).sum(), x)
+    assert float((found - truth).abs().max()) < 1e-9 * float(truth.abs().max())
