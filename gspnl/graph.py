@@ -108,7 +108,13 @@ class FeatureGraph:
     @cached_property
     def log_degrees(self) -> Array:
         """Log d, (..., N); −inf for isolated nodes."""
-        degrees = self._affinity.degrees
+        try:
+            degrees = self._affinity.degrees
+        except DegreeError:
+            logs = self._weights.log_degrees()
+            if logs is None:
+                raise
+            return logs
         xp = namespace(degrees)
         factor = np.asarray(self._weights.log_factor)
         live = degrees > 0

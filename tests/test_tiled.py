@@ -136,6 +136,7 @@ def test_nodes_far_below_the_others(case, self_loops):
         graph.filter(Z, gspnl.responses.heat(1.0), order=3)
     with pytest.raises(DegreeError, match="span a factor"):
         gspnl.feature_graph(X, kernel, pair, storage="dense", **options)
+    assert np.allclose(graph.log_degrees, d, rtol=1e-12)
     assert relative(graph.apply(Z), A @ Z) < 1e-10  # still
 
 
@@ -249,6 +250,18 @@ def test_batches_are_graphs_side_by_side():
             assert relative(graph.degrees[key], affinity(kernel, X[key]).sum(1)) < 1e-12
         many = graph[0, 1].apply(Z[:, 0])  # signals with dimensions of their own
         assert relative(many[1], graph[0, 1].apply(Z[1, 0])) < 1e-14
+
+
+@pytest.mark.parametrize("storage", ["tiled", "dense"])
+def test_scores_without_digits_are_refused(storage):
+    """Distances of 1 among features of 1e9: the inner products that make them keep none of it."""
+    X = 1e9 * RNG.standard_normal((20, 2))
+    with pytest.raises(DegreeError, match=r"differences of numbers around .*e\+1[89]"):
+        gspnl.feature_graph(X, "rbf", storage=storage)
+    near = 1e6 + RNG.standard_normal((20, 2))  # their mean is taken off first
+    A, _ = attention(-((near[:, None] - near[None]) ** 2).sum(-1) / 2)
+    Z = RNG.standard_normal((20, 2))
+    assert relative(gspnl.feature_graph(near, "rbf", storage=storage).apply(Z), A @ Z) < 1e-8
 
 
 def test_scores_that_overflow_are_told_at_once():

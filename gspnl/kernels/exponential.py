@@ -8,10 +8,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gspnl._array import Array, eps, float64, is_numpy, like, namespace, ones, transpose
+from gspnl._array import Array, constant, eps, float64, is_numpy, like, namespace, ones, transpose
+from gspnl.errors import DegreeError
 from gspnl.kernels.base import KERNELS, Kernel, positive
 
 DIGITS = 3e-5  # largest rounding of a score, at worst, that is left in float32
+NO_DIGITS = 0.1  # largest one that is left at all: e^s is then off by a tenth
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,25 @@ class Exponential(Kernel):
 
         Scores of some hundreds, or distances beside features of thousands of σ, cancel. NumPy only:
         other devices may be slow in float64, or have none.
+
+        Raises
+        ------
+        DegreeError
+            Where the scores have no digits left.
         """
         q, k = self.scores(phi, psi)
-        if q.dtype == namespace(q).float64 or not is_numpy(q):
+        size = _size(constant(q), constant(k), same=psi is phi)
+        if not DIGITS < size * eps(q) < math.inf:  # what overflows is told by the degrees
             return q, k
-        with np.errstate(over="ignore"):
-            if psi is phi:  # |s_ij| and its terms are at most those of a node with itself
-                size = float(np.abs(q * k).sum(-1).max(initial=0.0))
-            else:
-                size = math.prod(float(np.sqrt((p * p).sum(-1)).max(initial=0.0)) for p in (q, k))
-        if size * eps(q) <= DIGITS:
-            return q, k
-        return self.scores(float64(phi), float64(psi))
+        if is_numpy(q):
+            q, k = self.scores(float64(phi), float64(psi))
+        if size * eps(q) > NO_DIGITS:
+            raise DegreeError(
+                f"scores of this kernel are differences of numbers around {size:.1e}, of which "
+                f"{q.dtype} leaves no digits; scale the features down, raise temperature= or "
+                "sigma=, or use float64"
+            )
+        return q, k
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         q, k = self.fine_scores(phi, psi)
@@ -66,6 +75,17 @@ class Exponential(Kernel):
         xp = namespace(s)
         with np.errstate(over="ignore"):  # told by the degrees
             return like(xp.exp(xp.clip(s, max=0) if self.bounded else s), phi)
+
+
+def _size(q: np.ndarray, k: np.ndarray, *, same: bool) -> float:
+    """A bound of Σ_t |q_it k_jt|, whose rounding is that of s_ij."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if same:  # the terms of two nodes are at most those of one with itself
+            return float(np.abs(q * k).sum(-1).max(initial=0.0))
+        norms = [float(np.sqrt((p * p).sum(-1)).max(initial=0.0)) for p in (q, k)]
+        axes = tuple(range(q.ndim - 1))
+        columns = [np.abs(p).max(axis=axes, initial=0.0) for p in (q, k)]
+        return min(math.prod(norms), float((columns[0] * columns[1]).sum()))
 
 
 @KERNELS.register("gaussian")

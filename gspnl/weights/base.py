@@ -54,6 +54,10 @@ class Weights(ABC):
         """Whether entries may be negative though the kernel is not: W is an approximation."""
         return False
 
+    def log_degrees(self) -> Array | None:
+        """Log d, (..., N), where it is known although d leaves the range; without a gradient."""
+        return None
+
     @property
     def lazy(self) -> bool:
         """Whether degrees cost a pass over all pairs and surely are positive: left until needed."""

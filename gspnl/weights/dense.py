@@ -70,7 +70,7 @@ def build_dense(
     xp = namespace(X)
     phi, psi = kernel.embed(X, embed)
     nodes = xp.arange(n)
-    if isinstance(kernel, Exponential) and _wild(kernel, phi, psi, self_loops):
+    if isinstance(kernel, Exponential) and (kernel.bounded or _wild(kernel, phi, psi)):
         tiles = build_tiled(kernel, X, embed, symmetrize=symmetrize, self_loops=self_loops)
         matrix = map_rows(lambda index: tiles.rows(index[:, 0]), nodes[:, None], columns=n)
         return Dense(matrix, symmetrize, tiles.log_factor)
@@ -86,10 +86,8 @@ def build_dense(
     return Dense(matrix, symmetric=symmetrize)
 
 
-def _wild(kernel: Exponential, phi: Array, psi: Array, self_loops: bool) -> bool:
+def _wild(kernel: Exponential, phi: Array, psi: Array) -> bool:
     """Whether some exp s, or a degree, might leave the range, and logarithms are needed."""
-    if kernel.bounded and self_loops:
-        return False
     pair = [constant(part).astype(np.float64) for part in kernel.scores(phi, psi)]
     with np.errstate(over="ignore"):
         bound = math.prod(float(np.sqrt((part**2).sum(-1)).max()) for part in pair)

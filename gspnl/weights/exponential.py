@@ -61,6 +61,9 @@ class TiledExponential(Weights):
     def log_factor(self) -> float:
         return 0.0 if self._tame else self._balance[2]
 
+    def log_degrees(self) -> Array | None:
+        return None if self._tame else like(self._logs, self.sample)
+
     def averages(self, Z: Array) -> Array:
         if self._tame:
             return super().averages(Z)
@@ -116,12 +119,18 @@ class TiledExponential(Weights):
         return self.bounded and self.self_loops
 
     @property
+    def _logs(self) -> np.ndarray:
+        """ℓ = log d, in float64."""
+        if "logs" not in self._memo:
+            self.averages(0 * ones((self.shape[0], 0), self.sample))
+        logs: np.ndarray = self._memo["logs"]
+        return logs
+
+    @property
     def _balance(self) -> tuple[np.ndarray, np.ndarray, float]:
         """(ℓ/2 or ℓ, p, c), from ℓ."""
         if "balance" not in self._memo:
-            if "logs" not in self._memo:
-                self.averages(0 * ones((self.shape[0], 0), self.sample))
-            logs = self._memo["logs"]
+            logs = self._logs
             largest = math.log(float(namespace(self.sample).finfo(self.sample.dtype).max))
             low, high = float(logs.min()), float(logs.max())
             # Entries that flush must not count, seen from the node of least degree.

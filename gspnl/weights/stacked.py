@@ -59,6 +59,10 @@ class Stacked(Weights):
     def degrees(self) -> Array:
         return self._stack([w.degrees() for w in self.items])
 
+    def log_degrees(self) -> Array | None:
+        logs = [w.log_degrees() for w in self.items]
+        return None if any(part is None for part in logs) else self._stack(logs)
+
     def item(self, index: tuple[int, ...]) -> Weights:
         return self.items[
             int(
