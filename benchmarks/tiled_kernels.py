@@ -123,7 +123,7 @@ def attention(n: int = 16_384) -> None:
     runs = {
         "gspnl": lambda: tiled_attention(X, embed, Z),
         "dense": lambda: dense_attention(phi, psi, Z),
-        "again": lambda: graph.apply(Z),
+        "eleven": lambda: [graph.apply(Z) for _ in range(11)],  # as long a load as the filter
         "chebyshev": lambda: plan(Z),
     }
     if importlib.util.find_spec("torch") is not None:
@@ -140,7 +140,10 @@ def attention(n: int = 16_384) -> None:
     if "sdpa" in seconds:
         rows.append(("two SDPA / gspnl", f"{seconds['sdpa'] / seconds['gspnl']:.2f}"))
     rows += [
-        ("Chebyshev order 10 / one application", f"{seconds['chebyshev'] / seconds['again']:.1f}"),
+        (
+            "Chebyshev order 10, in applications",
+            f"{11 * seconds['chebyshev'] / seconds['eleven']:.1f}",
+        ),
         ("its products with A", f"{count}"),
         *((f"{name}, s", f"{value:.3f}") for name, value in seconds.items()),
         ("its degrees and its band, once a graph, s", f"{band['plan']:.2f}"),
