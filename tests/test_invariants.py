@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 from helpers import eigen
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -168,7 +167,3 @@ def test_most_graphs_are_not_refused():
 
     count()
     assert np.mean(made) > 0.6
-
-
-if __name__ == "__main__":
-    pytest.main([__file__, "--hypothesis-show-statistics", "-q"])

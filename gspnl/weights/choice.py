@@ -30,7 +30,6 @@ class Problem:
     nodes: int
     points: int  # columns of φ and of ψ together, or of φ where they are the same
     symmetric: bool  # whether M is
-    self_loops: bool
     itemsize: int
 
 
@@ -80,7 +79,7 @@ def choose(
     columns = phi.shape[-1] * (1 if psi is phi else 2)
     n, graphs = X.shape[-2], math.prod(X.shape[:-2])
     itemsize = 8 if X.dtype == namespace(X).float64 else 4
-    problem = Problem(graphs, n, columns, psi is phi, self_loops, itemsize)
+    problem = Problem(graphs, n, columns, psi is phi, itemsize)
     costs = {
         name: model(problem) for name, model in MODELS.items() if STORAGES[name].supports(kernel)
     }
