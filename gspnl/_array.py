@@ -20,7 +20,16 @@ def namespace(*arrays: Array) -> Any:
     # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
     if all(type(a) in (np.ndarray, float, int) for a in arrays):
         return compat_numpy
+    # So that torch can trace what follows; its own look-up goes through caches that it warns of.
+    if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
+        return _torch()
     return compat.array_namespace(*arrays)
+
+
+def _torch() -> Any:
+    import array_api_compat.torch
+
+    return array_api_compat.torch
 
 
 def is_array(x: Any) -> bool:
