@@ -52,10 +52,8 @@ def add_product(total: Tensor | None, Z: Tensor, V: Tensor | None) -> Tensor | N
     """Total + Z Vᵀ, where either may be absent."""
     if V is None:
         return total
-    if total is None:
-        return pointwise(Z, V)
-    weight = V.expand(Z.shape[0], *V.shape)
-    return torch.baddbmm(total.mT, weight, Z.mT).mT
+    part = pointwise(Z, V)
+    return part if total is None else total + part
 
 
 @dataclass(frozen=True, eq=False)
