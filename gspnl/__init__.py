@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
+    from gspnl import banks, chebyshev, errors, images, nn, plotting, responses, stability, theory
     from gspnl.approximation import Approximation
     from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph
@@ -93,7 +93,7 @@ _HOME = {
     "from_linear_operator": "interop",
 }
 _MODULES = (
-    "banks", "chebyshev", "errors", "images", "plotting", "responses", "stability", "theory",
+    "banks", "chebyshev", "errors", "images", "nn", "plotting", "responses", "stability", "theory",
 )  # fmt: skip
 
 __all__ = [

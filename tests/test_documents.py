@@ -12,6 +12,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "blocks.md",
     ROOT / "docs" / "index.md",
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]

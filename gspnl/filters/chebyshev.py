@@ -13,9 +13,9 @@ from gspnl._array import Array, eps
 from gspnl.affinity import Affinity
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
+from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.target import check_order, evaluate, make_interval, make_target
 from gspnl.decompositions import Decompositions
-from gspnl.chebyshev.recurrence import scaled
 from gspnl.deflation import Deflated, recurrence
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding

@@ -4,6 +4,13 @@ A feature map (B, C, \*spatial) is a graph signal: its N positions are the nodes
 kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + norm(F(A, X W_g))`.
 """
 
+from gspnl.errors import MissingExtraError
+
+try:
+    import torch  # noqa: F401  (a clear error here, rather than one from within)
+except ImportError as error:
+    raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
+
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
 from gspnl.nn.presets import (
@@ -18,6 +25,7 @@ from gspnl.nn.presets import (
     Linear,
     Spectral,
 )
+from gspnl.nn.table import TABLE, Row, table
 
 __all__ = [
     "A2",
@@ -28,9 +36,12 @@ __all__ = [
     "NL",
     "NS",
     "SNL",
+    "TABLE",
     "Block",
     "Chebyshev",
     "Linear",
+    "Row",
     "Spectral",
     "create",
+    "table",
 ]

@@ -103,7 +103,9 @@ class FeatureAffinity(nn.Module):
         return lowrank_pays(phi.shape[-2], psi.shape[-2], phi.shape[-1], self.load, swap)
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
-        plain = Factored(both, both, True) if swap and both is not None else Factored(phi, psi, False)
+        plain = (
+            Factored(both, both, True) if swap and both is not None else Factored(phi, psi, False)
+        )
 
         def product(v: Tensor) -> Tensor:
             return plain.apply(v[..., None])[..., 0]
