@@ -6,6 +6,7 @@ kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + 
 
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
+from gspnl.nn.peers import from_peer
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -33,4 +34,5 @@ __all__ = [
     "Linear",
     "Spectral",
     "create",
+    "from_peer",
 ]
