@@ -13,6 +13,7 @@ except ImportError as error:
 
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
+from gspnl.nn.peers import from_peer
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -43,5 +44,6 @@ __all__ = [
     "Row",
     "Spectral",
     "create",
+    "from_peer",
     "table",
 ]

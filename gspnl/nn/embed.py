@@ -140,7 +140,7 @@ class FeatureAffinity(nn.Module):
             out: Tensor = torch.linalg.solve(core, v[..., None])[..., 0]
             return out
 
-        degrees = weights.degrees()
+        degrees = product(torch.ones_like(psi[..., 0]))  # pooled keys: fewer columns than rows
         left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
         return Scaled(Affinity(weights, degrees, left, right, isolated))
 
@@ -148,7 +148,9 @@ class FeatureAffinity(nn.Module):
         kernel, n = self.kernel, phi.shape[-2]
         whole = self.normalization == "bistochastic"  # which solves with all entries
         traced = torch.compiler.is_compiling()
-        if isinstance(kernel, Concatenation) and n >= SORTED_NODES and not (whole or traced):
+        square = psi.shape[-2] == n  # not where keys are pooled
+        sortable = isinstance(kernel, Concatenation) and square and not (whole or traced)
+        if sortable and n >= SORTED_NODES:
             return sort_scalars(phi[..., 0], psi[..., 0], symmetrize=symmetric, self_loops=True)
         if n > DENSE_NODES:
             raise SizeError(
