@@ -26,7 +26,8 @@ COMMON = {
     "sigma": 1.0,
     "groups": 1,
     "order": None,
-    "sub_sample": 1,
+    "sub_sample": None,
+    "isolated": "self",
     "norm": "batch",
     "activation": None,
 }
@@ -50,15 +51,17 @@ EPS = 1e-5  # of every norm layer, torch's default
 def dense(name, params, x, *, training=False, **options):
     """The output of block ``name`` for x (B, C, *spatial)."""
     config = COMMON | DEFAULTS[name] | options
+    if name == "cgnl":
+        config["norm_groups"] = config["groups"]  # its group norm is of its own groups
     A = matrix(name, params, x, config)
     y = x
     for i in range(units(params)):
         stage = under(params, f"stages.{i}.")
         Z = linear(stage, "g", nodes(y))
-        if config["sub_sample"] > 1:
-            Z = pool_nodes(Z, x)
+        if config["sub_sample"] is not None:
+            Z = pool_nodes(Z, x, config["sub_sample"])
         F = fields(RESPONSES[name](A, Z, stage, config), x)
-        F = NORMS[config["norm"]](F, stage, training)
+        F = NORMS[config["norm"]](F, stage, training, config.get("norm_groups"))
         if config["activation"] == "relu":
             F = MAPS["relu"](F)
         if "gate" in stage:
@@ -110,17 +113,24 @@ def graph(params, x, config):
         phi, psi = linear(params, "phi", X), linear(params, "psi", X)
     else:
         phi = psi = X
-    if config["sub_sample"] > 1:
-        psi = pool_nodes(psi, x)
+    if config["sub_sample"] is not None:
+        psi = pool_nodes(psi, x, config["sub_sample"])
+    if "project.weight" in params:  # of concatenation: w_bᵀ max-pool(W_ψ x)
+        psi = psi @ params["project.weight"].T
     M = KERNELS[config["kernel"]](phi, psi, config)
-    return NORMALIZATIONS[config["normalization"]](M)
+    A = NORMALIZATIONS[config["normalization"]](M)
+    if config["isolated"] == "zero":
+        W = M if config["normalization"] == "softmax" else weights(M)
+        A = torch.where((W.sum(-1) > 0)[:, :, None], A, 0.0)
+    return A
 
 
-def pool_nodes(X, like):
-    """The maximum of each cell of 2 positions a side; an odd last row is dropped."""
+def pool_nodes(X, like, size):
+    """The maximum of each cell of ``size`` positions a side; what is left over is dropped."""
     x = fields(X, like)
-    for axis in range(2, x.ndim):
-        x = x.unfold(axis, 2, 2).amax(-1)
+    sizes = size if isinstance(size, (tuple, list)) else [size] * (x.ndim - 2)
+    for axis, n in enumerate(sizes, start=2):
+        x = x.unfold(axis, n, n).amax(-1)
     return nodes(x)
 
 
@@ -348,15 +358,15 @@ def affine(x, stage):
     return x * per_channel(stage["norm.weight"], x) + per_channel(stage["norm.bias"], x)
 
 
-def batch_norm(x, stage, training):
+def batch_norm(x, stage, training, groups=None):
     if training:
         return affine(standardize(x, [0, *range(2, x.ndim)]), stage)
     mean, variance = stage["norm.running_mean"], stage["norm.running_var"]
     return affine((x - per_channel(mean, x)) / torch.sqrt(per_channel(variance, x) + EPS), stage)
 
 
-def group_norm(x, stage, training):
-    groups = max(n for n in range(1, 33) if x.shape[1] % n == 0)
+def group_norm(x, stage, training, groups=None):
+    groups = groups or max(n for n in range(1, 33) if x.shape[1] % n == 0)
     split = x.reshape(x.shape[0], groups, -1)
     return affine(standardize(split, [2]).reshape(x.shape), stage)
 
@@ -364,6 +374,6 @@ def group_norm(x, stage, training):
 NORMS = {
     "batch": batch_norm,
     "group": group_norm,
-    "layer": lambda x, stage, training: affine(standardize(x, [1]), stage),
-    "none": lambda x, stage, training: x,
+    "layer": lambda x, stage, training, groups: affine(standardize(x, [1]), stage),
+    "none": lambda x, stage, training, groups: x,
 }

@@ -27,6 +27,12 @@ FREE = ["nl", "ns", "snl", "gsnl"]  # first order in A: any A will do
 SPECTRAL = ["chebyshev", "spectral"]
 
 
+def allowed(kernel, normalization):
+    """An exponential without row sums has no scale."""
+    exponential = kernel in ("gaussian", "embedded_gaussian", "rbf")
+    return not (exponential and normalization in ("mean", "none"))
+
+
 def settings(kernel, normalization):
     """Options and an input for which every normalisation exists."""
     options = {"kernel": kernel, "normalization": normalization}
@@ -48,6 +54,10 @@ def positive(block):
 
 def check(name, kernel, normalization, training=True, **more):
     x, options = settings(kernel, normalization)
+    if not allowed(kernel, normalization):
+        with pytest.raises(InputError, match=normalization):
+            make(name, **options | more)
+        return
     block = make(name, **options | more)
     if options.get("bias"):
         positive(block)
@@ -127,6 +137,35 @@ def test_kernels_without_an_embedding(name):
     assert block.state_dict()["affinity.psi.weight"].shape == (1, CHANNELS)
 
 
+STORED = [
+    ("dot", "random_walk"),
+    ("dot", "symmetric"),
+    ("dot", "bistochastic"),
+    ("dot", "softmax"),
+    ("dot", "mean"),
+    ("dot", "none"),
+    *(("cosine", normalization) for normalization in SYMMETRIC + PLAIN),
+]
+
+
+@pytest.mark.parametrize("storage", ["dense", "lowrank"])
+@pytest.mark.parametrize(("kernel", "normalization"), STORED)
+def test_however_it_is_stored(kernel, normalization, storage):
+    """The cost model takes one of two ways; both are right."""
+    for name in ("nl", "snl", "chebyshev", "spectral"):
+        if name in FREE or normalization in SYMMETRIC:
+            check(name, kernel, normalization, storage=storage)
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", *PLAIN])
+def test_concatenation_of_many_nodes(normalization):
+    """Sorted from 2048 nodes on."""
+    options = {"kernel": "concatenation", "normalization": normalization, "inner": 2}
+    x = noise(1, 3, 2100)
+    for name in ("nl", "snl"):
+        compare(name, x, block=make(name, channels=3, **options).eval(), **options)
+
+
 # Nodes without an edge.
 
 
@@ -134,9 +173,9 @@ def isolated(name, x, dead, **options):
     """The block's maps at a dead node: A_ii = 1, so A Z is Z there, here the bias of g."""
     options = {"kernel": "dot", "bias": True, "norm": "none"} | options
     block = make(name, **options)
-    with torch.no_grad():
-        block.affinity.phi.bias.zero_()
-        block.affinity.psi.bias.zero_()
+    with torch.no_grad():  # below zero, clear of the kink of relu, where slopes are a convention
+        for part in (block.affinity.phi, block.affinity.psi):
+            part.bias.fill_(-0.01 if options["feature_map"] == "relu" else 0.0)
     compare(name, x, True, block=block, **options)
     Z = block.stages[0].g.bias.detach()
     Y = (block(x) - x).detach()[0].flatten(1)[:, dead]
@@ -147,7 +186,7 @@ def isolated(name, x, dead, **options):
 def test_an_isolated_node_keeps_its_own_signal(normalization):
     options = {"feature_map": "relu", "normalization": normalization}
     x = signal()
-    if normalization == "bistochastic":  # the live nodes need weights with full support
+    if normalization == "bistochastic":  # relu left weights without full support
         options["feature_map"] = "square"
     x[0, :, 1, 2] = 0
     Y, Z, stage = isolated("nl", x, 6, **options)
@@ -165,6 +204,20 @@ def test_an_isolated_node_keeps_its_own_signal(normalization):
         close(Y, sums @ Z + total_bias(stage))
         Y, Z, stage = isolated("spectral", x, 6, **options)  # exp(−τ 0)
         close(Y, (stage.w_0.weight + stage.w_1.weight) @ Z + total_bias(stage))
+
+
+@pytest.mark.parametrize("storage", ["dense", "lowrank"])
+@pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
+def test_an_isolated_node_that_keeps_nothing(normalization, storage):
+    """isolated="zero": the convention of graphs without self-loops."""
+    x = signal()
+    x[0, :, 1, 2] = 0
+    options = {"normalization": normalization, "isolated": "zero", "storage": storage}
+    options["feature_map"] = "square" if normalization == "bistochastic" else "relu"
+    Y, _, stage = isolated("nl", x, 6, **options)
+    close(Y, stage.w.bias)
+    Y, Z, stage = isolated("snl", x, 6, **options)
+    close(Y, stage.w_1.weight @ Z + total_bias(stage))
 
 
 def total_bias(stage):
@@ -193,7 +246,7 @@ def test_zero_nodes_have_finite_gradients(kernel, normalization):
     """One zero position, then nothing but zeros, under every kernel and normalisation."""
     for dead in ((0, slice(None), 1, 2), ()):
         x, options = settings(kernel, normalization)
-        if options.get("bias"):
+        if options.get("bias") or not allowed(kernel, normalization):
             continue
         x[dead] = 0
         x.requires_grad_()

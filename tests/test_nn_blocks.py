@@ -69,6 +69,13 @@ def test_biases(name):
     assert not any(key.endswith(".bias") for key in plain)
 
 
+@pytest.mark.parametrize("name", [n for n in ATTENDING if n != "cgnl"])
+def test_embeddings_of_another_width(name):
+    block = compare(name, signal(), True, embedding=3)
+    assert block.state_dict()["affinity.psi.weight"].shape == (3, CHANNELS)
+    assert block.state_dict()["stages.0.g.weight"].shape == (INNER, CHANNELS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_are_those_of_the_table(name):
     """Weights are (out, in); the inner width is half the channels by default."""
@@ -89,24 +96,54 @@ def test_groups_of_channels(groups, kernel):
         compare("cgnl", signal(dims, channels=8), True, block=block, **options)
 
 
-@pytest.mark.parametrize("order", [0, 1, 5])
+@pytest.mark.parametrize("order", [1, 2, 5])
 def test_orders_of_the_taylor_series(order):
     # Powers of large features: the series' later terms weigh as much as its first.
     x = 30 * signal()
     compare("cgnl", x, kernel="rbf", order=order, norm="group")
 
 
-@pytest.mark.parametrize("kernel", ["embedded_gaussian", "gaussian", "dot"])
-@pytest.mark.parametrize("normalization", ["softmax", "mean"])
-def test_sub_sampling(kernel, normalization):
+SUB_SAMPLED = [
+    {"kernel": "embedded_gaussian", "normalization": "softmax"},
+    {"kernel": "gaussian", "normalization": "softmax"},
+    {"kernel": "rbf", "normalization": "softmax"},
+    {"kernel": "dot", "normalization": "softmax", "feature_map": "softplus"},
+    {"kernel": "dot", "normalization": "mean", "feature_map": "identity"},
+    {"kernel": "dot", "normalization": "mean", "feature_map": "square"},  # pooling comes first
+    {"kernel": "cosine", "normalization": "mean"},
+    {"kernel": "concatenation", "normalization": "mean"},
+    {"kernel": "concatenation", "normalization": "none"},
+]
+
+
+@pytest.mark.parametrize("options", SUB_SAMPLED, ids=lambda o: "-".join(o.values()))
+def test_sub_sampling(options):
+    """Keys and values are pooled after their projections; odd rows at the end are dropped."""
     for shape in ((9,), (4, 5), (2, 4, 3)):
         x = noise(2, CHANNELS, *shape, scale=0.7)
-        options = {"feature_map": "softplus"} if kernel == "dot" else {}
-        compare(
-            *("nl", x, True),
-            **{"sub_sample": 2, "kernel": kernel, "normalization": normalization} | options,
-        )
-    compare("nl", noise(2, CHANNELS, 4, 4), sub_sample=2, bias=True, norm="none")
+        compare("nl", x, True, sub_sample=2, **options)
+        compare("nl", x, sub_sample=2, bias=True, norm="none", **options)
+    compare("nl", noise(2, CHANNELS, 2, 4, 3), sub_sample=(1, 2, 3), **options)
+    compare("nl", noise(2, CHANNELS, 2, 4), sub_sample=1, units=2, **options)
+
+
+@pytest.mark.parametrize("storage", ["dense", "lowrank"])
+@pytest.mark.parametrize("normalization", ["softmax", "mean"])
+def test_sub_sampling_however_it_is_stored(normalization, storage):
+    x = noise(2, CHANNELS, 4, 5)
+    options = {"kernel": "dot", "normalization": normalization, "storage": storage}
+    compare("nl", x, sub_sample=2, **options)
+    # A position without an edge to any key: its own key is none of theirs, and A Z is 0 there.
+    x[1, :, 2, 3] = 0
+    block = make("nl", sub_sample=2, norm="none", **options)
+    F = (block(x) - x)[1, :, 2, 3]
+    assert torch.equal(F, torch.zeros_like(F))
+
+
+def test_sub_sampling_of_many_nodes():
+    """The concatenation kernel is sorted from 2048 nodes on."""
+    options = {"kernel": "concatenation", "normalization": "mean", "sub_sample": 2, "inner": 2}
+    compare("nl", noise(1, 3, 2101), block=make("nl", channels=3, **options).eval(), **options)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 8])

@@ -146,7 +146,7 @@ def test_no_nl_is_an_a2_of_the_same_width():
 @pytest.mark.parametrize("name", ["nl", "snl", "gsnl", "chebyshev", "spectral", "cgnl", "a2", "cc"])
 def test_units_share_one_affinity(name, units):
     block = make(name, units=units)
-    counts = {"phi": 0, "psi": 0, "g": 0}
+    counts = {"affinity": 0, "g": 0}
 
     def count(key):
         def hook(module, args, output):
@@ -154,12 +154,27 @@ def test_units_share_one_affinity(name, units):
 
         return hook
 
-    block.affinity.phi.register_forward_hook(count("phi"))
-    block.affinity.psi.register_forward_hook(count("psi"))
+    block.affinity.register_forward_hook(count("affinity"))
     for stage in block.stages:
         stage.g.register_forward_hook(count("g"))
-    block(signal())
-    assert counts == {"phi": 1, "psi": 1, "g": units}
+    y = block(signal())
+    assert counts == {"affinity": 1, "g": units}
+    # And within it: the autograd graph shows how often a weight went into a result.
+    assert uses(y, block.affinity.phi.weight) == uses(y, block.affinity.psi.weight) == 1
+
+
+def uses(y, parameter):
+    """How many operations of the graph behind y take the parameter itself."""
+    seen, todo, found = set(), [y.grad_fn], 0
+    while todo:
+        for node, _ in todo.pop().next_functions:
+            if node is None:
+                continue
+            found += getattr(node, "variable", None) is parameter
+            if node not in seen:
+                seen.add(node)
+                todo.append(node)
+    return found
 
 
 def test_the_affinity_of_a_stack_is_that_of_its_input():
