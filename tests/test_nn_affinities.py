@@ -277,3 +277,25 @@ def test_large_scores_do_not_overflow(name):
         "snl": lambda s: Z @ s["w_1"].T + (A @ Z) @ s["w_2"].T,
     }[name]({k.split(".")[2]: v for k, v in params.items() if k.startswith("stages.0.w")})
     close((block(x) - x).detach(), F.mT.reshape(x.shape).detach())
+
+
+@pytest.mark.parametrize("storage", ["dense", "lowrank"])
+def test_bistochastic_on_a_bipartite_graph(storage):
+    """W = [[0, w], [w, 0]]: the scales (s, 1/(ws)) are not unique, A = [[0, 1], [1, 0]] is.
+
+    So it is constant, and W's gradient is 0, though the equation of the scales is singular.
+    """
+    options = {"inner": 2, "normalization": "bistochastic", "norm": "none", "storage": storage}
+    block = make("snl", channels=2, **options)
+    with torch.no_grad():
+        block.affinity.phi.weight.copy_(torch.tensor([[2.0, 0], [0, 3.0]]))
+        block.affinity.psi.weight.copy_(torch.tensor([[0, 0.5], [1.0, 0]]))
+    x = torch.eye(2, dtype=torch.float64)[None]
+    y = block(x)
+    stage = block.stages[0]
+    Z = x[0].T @ stage.g.weight.T
+    F = Z @ stage.w_1.weight.T + Z.flip(0) @ stage.w_2.weight.T
+    close((y - x).detach()[0].T, F.detach())
+    y.square().sum().backward()
+    for part in (block.affinity.phi, block.affinity.psi):
+        assert part.weight.grad.abs().max() < 1e-12

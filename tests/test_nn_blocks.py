@@ -186,6 +186,20 @@ def test_batched_is_item_by_item(name, norm):
         close(together[i : i + 1], block(x[i : i + 1]), what=f"{name}, item {i}")
 
 
+@pytest.mark.parametrize("shape", [(1,), (2,), (1, 1), (1, 5), (3, 1), (1, 1, 1), (1, 2, 1)])
+@pytest.mark.parametrize("name", NAMES)
+def test_few_nodes(name, shape):
+    compare(name, noise(2, CHANNELS, *shape))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_duplicate_nodes(name):
+    """A map of one value: A has one eigenvalue 1, and else nothing."""
+    compare(name, noise(2, CHANNELS, 1, 1).repeat(1, 1, 3, 4), norm="none")
+    pairs = noise(2, CHANNELS, 3, 2).repeat(1, 1, 1, 2)
+    compare(name, pairs, True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_layout_does_not_matter(name):
     block = make(name).eval()
