@@ -20,7 +20,16 @@ def namespace(*arrays: Array) -> Any:
     # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
     if all(type(a) in (np.ndarray, float, int) for a in arrays):
         return compat_numpy
+    # So that torch can trace what follows; its own look-up goes through caches that it warns of.
+    if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
+        return _torch()
     return compat.array_namespace(*arrays)
+
+
+def _torch() -> Any:
+    import array_api_compat.torch
+
+    return array_api_compat.torch
 
 
 def is_array(x: Any) -> bool:
@@ -30,7 +39,7 @@ def is_array(x: Any) -> bool:
 
 def is_numpy(x: Array) -> bool:
     """Tell whether ``x`` is a NumPy array."""
-    return bool(compat.is_numpy_array(x))
+    return isinstance(x, np.ndarray)
 
 
 def transpose(x: Array) -> Array:
@@ -64,12 +73,17 @@ def like(values: Any, x: Array) -> Array:
     xp = namespace(x)
     if compat.is_array_api_obj(values) and namespace(values) is xp:
         return xp.astype(values, x.dtype, copy=False)
-    return xp.asarray(values, dtype=x.dtype, device=compat.device(x))
+    return xp.asarray(values, dtype=x.dtype, device=device(x))
 
 
 def ones(shape: tuple[int, ...], x: Array) -> Array:
     """Ones of the library, dtype and device of ``x``."""
-    return namespace(x).ones(shape, dtype=x.dtype, device=compat.device(x))
+    return namespace(x).ones(shape, dtype=x.dtype, device=device(x))
+
+
+def device(x: Array) -> Any:
+    """Where ``x`` lives."""
+    return x.device if hasattr(x, "device") else compat.device(x)
 
 
 def float64(x: Array) -> Array:

@@ -24,6 +24,7 @@ from scipy.linalg.lapack import dpotrf
 from gspnl._array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
 from gspnl.affinity import Affinity, scale_rows
+from gspnl.chebyshev.recurrence import small_terms
 from gspnl.chebyshev.series import EPS, Family, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import evaluate
 from gspnl.responses import Response
@@ -211,21 +212,14 @@ def _local(response: Response, mu: np.ndarray, values: np.ndarray) -> Local | No
 def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarray]:
     r"""C of Chebyshev series on the operator B J Bᵀ, (F, m, m), and their values at μ = 0, (F,).
 
-    With x = α − βμ, :math:`T_k(αI - βBJB^T) = t_k I + B J R_k B^T` where t_k = T_k(α) and
-    :math:`R_{k+1} = 2((α I - βGJ) R_k - β t_k I) - R_{k-1}`, R₀ = 0, R₁ = −βI.
+    By :func:`~gspnl.chebyshev.recurrence.small_terms` with P = B J and Q = B.
     """
-    xp = namespace(G)
-    lo, hi = family.interval
-    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
     theta = family.coefficients
     eye = like(np.eye(G.shape[-1]), G)
-    step = alpha * eye - beta * (G @ J)
-    total, middle = 0 * like(theta[:, :1, None], G) * eye, theta[:, 0]
-    old, new = xp.zeros_like(step), -beta * eye
-    t_old, t_new = 1.0, alpha
-    for k in range(1, theta.shape[1]):
-        total = total + like(theta[:, k, None, None], G) * new
-        middle = middle + theta[:, k] * t_new
-        old, new = new, 2 * (step @ new - (beta * t_new) * eye) - old
-        t_old, t_new = t_new, 2 * alpha * t_new - t_old
+    GJ, weight = G @ J, like(theta[:, :, None, None], G)
+    total, middle = 0 * weight[:, 0] * eye, theta[:, 0]
+    small = small_terms(lambda R: GJ @ R, eye, theta.shape[1] - 1, family.interval)
+    for k, (t, R) in enumerate(small, 1):
+        total = total + weight[:, k] * R
+        middle = middle + theta[:, k] * t
     return J @ total, middle

@@ -12,7 +12,7 @@ from functools import singledispatch
 from gspnl.affinity import Affinity
 from gspnl.deflation.base import Deflated
 from gspnl.deflation.onepass import OnePass
-from gspnl.deflation.threeterm import Recurrence, clenshaw, combine, recurrence, scaled
+from gspnl.deflation.threeterm import Recurrence, clenshaw, combine, recurrence
 from gspnl.weights import LowRank, Weights
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "combine",
     "deflate",
     "recurrence",
-    "scaled",
 ]
 
 

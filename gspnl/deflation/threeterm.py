@@ -10,6 +10,7 @@ import numpy as np
 
 from gspnl._array import Array, constant, eps, like, namespace, to_numpy, transpose
 from gspnl.affinity import Affinity
+from gspnl.chebyshev.recurrence import scaled, terms
 from gspnl.chebyshev.series import Family, Series
 from gspnl.deflation.base import Deflated
 from gspnl.errors import ConvergenceError, InputError
@@ -156,15 +157,6 @@ class _Settled:
         return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
 
 
-def scaled(
-    interval: tuple[float, float], apply: Callable[[Array], Array]
-) -> Callable[[Array], Array]:
-    """αI − βA, whose spectrum the interval takes to [−1, 1]; ``apply`` is A."""
-    lo, hi = interval
-    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
-    return lambda v: alpha * v - beta * apply(v)
-
-
 def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
     """Σ θ_k T_k(operator) Z by three terms: K applications for order K."""
     return combine(operator, Family.of([series]), Z)[..., 0, :, :]
@@ -173,14 +165,8 @@ def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> 
 def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Array:
     """Every Σ θ_fk T_k(operator) Z, (..., F, N, c), by one recurrence: K applications in all."""
     theta = like(family.coefficients[:, :, None, None], Z)
-    order = theta.shape[1] - 1
-    total = theta[:, 0, ...] * Z[..., None, :, :]
-    old, new = Z, operator(Z) if order else Z
-    for k in range(1, order + 1):
-        total = total + theta[:, k, ...] * new[..., None, :, :]
-        if k < order:
-            old, new = new, 2 * operator(new) - old
-    return total
+    powers = enumerate(terms(operator, Z, theta.shape[1] - 1))
+    return sum(theta[:, k, ...] * term[..., None, :, :] for k, term in powers)
 
 
 def clenshaw(operator: Callable[[Array], Array], family: Family, C: Array) -> Array:

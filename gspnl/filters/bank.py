@@ -11,10 +11,11 @@ import numpy as np
 from gspnl._array import Array, constant, float64, like, namespace
 from gspnl.affinity import Affinity
 from gspnl.banks import FilterBank
+from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
 from gspnl.chebyshev.target import evaluate, numbers
 from gspnl.decompositions import Decompositions
-from gspnl.deflation import clenshaw, combine, scaled
+from gspnl.deflation import clenshaw, combine
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
 from gspnl.gram import SmallCore, contract, exact_core, expand
 from gspnl.weights import LowRank

@@ -15,7 +15,8 @@ from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.target import check_order, evaluate, make_interval, make_target
 from gspnl.decompositions import Decompositions
-from gspnl.deflation import Deflated, recurrence, scaled
+from gspnl.chebyshev.recurrence import scaled
+from gspnl.deflation import Deflated, recurrence
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding
 from gspnl.kernels.base import positive

@@ -19,7 +19,7 @@ def identity(x: Array) -> Array:
 @FEATURE_MAPS.register("relu")
 def relu(x: Array) -> Array:
     """max(x, 0)."""
-    return namespace(x).maximum(x, 0.0)
+    return namespace(x).clip(x, min=0)
 
 
 @FEATURE_MAPS.register("softplus")

@@ -100,7 +100,12 @@ def build_sorted(
     self_loops: bool,
 ) -> Weights:
     """Sort the scalars of features X (..., N, C); see :class:`~gspnl.weights.base.Storage`."""
-    phi, psi = (p[..., 0] for p in kernel.embed(X, embed))
+    a, b = (p[..., 0] for p in kernel.embed(X, embed))
+    return sort_scalars(a, b, symmetrize=symmetrize, self_loops=self_loops)
+
+
+def sort_scalars(phi: Array, psi: Array, *, symmetrize: bool, self_loops: bool) -> Weights:
+    """W of scalars a and b, each (..., N)."""
 
     def one(index: tuple[int, ...]) -> Weights:
         a, b = phi[(*index, ...)], psi[(*index, ...)]
@@ -110,7 +115,7 @@ def build_sorted(
         held = Sorted(a, b, tuple(ramps))
         return held if self_loops else Hollow(held, relu(a + b))
 
-    return stacked(one, tuple(X.shape[:-2]))
+    return stacked(one, tuple(phi.shape[:-1]))
 
 
 STORAGES.register("sorted")(

@@ -1,0 +1,36 @@
+r"""Nonlocal blocks as trainable graph filters: the torch bridge.
+
+A feature map (B, C, \*spatial) is a graph signal: its N positions are the nodes, compared by a
+kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + norm(F(A, X W_g))`.
+"""
+
+from gspnl.nn.block import BLOCKS, Block
+from gspnl.nn.creating import create
+from gspnl.nn.presets import (
+    A2,
+    CC,
+    CGNL,
+    GSNL,
+    NL,
+    NS,
+    SNL,
+    Chebyshev,
+    Linear,
+    Spectral,
+)
+
+__all__ = [
+    "A2",
+    "BLOCKS",
+    "CC",
+    "CGNL",
+    "GSNL",
+    "NL",
+    "NS",
+    "SNL",
+    "Block",
+    "Chebyshev",
+    "Linear",
+    "Spectral",
+    "create",
+]

@@ -1,0 +1,270 @@
+"""The frame that every nonlocal block shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+from gspnl.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
+from gspnl.nn.embed import FeatureAffinity
+from gspnl.nn.norms import NORMS
+from gspnl.nn.scales import NORMALIZED, symmetrized
+from gspnl.nn.stage import Stage, Terms
+from gspnl.nn.storage import Load
+from gspnl.registry import Registry
+
+BLOCKS: Registry[type[Block]] = Registry("block")
+ACTIVATIONS = (None, "relu")
+
+
+class Block(nn.Module):
+    r"""Y = X + norm(F(A, X W_g)), unit after unit on one affinity A.
+
+    Parameters
+    ----------
+    channels : int
+        C of the feature maps (B, C, *spatial), with one, two or three spatial dimensions.
+    inner : int, optional
+        Cs, the width of the signal; default C/2.
+    units : int
+        Consecutive units; they share A, which is computed from the input of the first.
+    norm : {"batch", "group", "layer", "none"}
+    activation : {None, "relu"}
+        After the norm, before the sum.
+    zero_init : bool
+        Start as the identity, and still learn: the scale of the norm starts at 0; with an
+        activation, a gate after it does.
+    bias : bool
+        Of φ, ψ and g, and of the output maps where no norm follows.
+    **options
+        What further options a block takes is told by its class; any other is an error.
+
+    Raises
+    ------
+    InputError
+        For options that the block cannot honour.
+    """
+
+    block: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
+    stage: ClassVar[type[Stage]] = Stage
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner: int | None = None,
+        units: int = 1,
+        norm: str = "batch",
+        activation: str | None = None,
+        zero_init: bool = True,
+        bias: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.channels = count(channels, "channels")
+        self.inner = max(1, channels // 2) if inner is None else count(inner, "inner")
+        count(units, "units")
+        NORMS[norm]
+        if activation not in ACTIVATIONS:
+            raise InputError(f"unknown activation {activation!r}; use None or 'relu'")
+        for name, value in (("zero_init", zero_init), ("bias", bias)):
+            if not isinstance(value, bool):
+                raise InputError(f"{name}={value!r} must be True or False")
+        self.options = self._checked(options)
+        self._common = {
+            "inner": self.inner,
+            "units": units,
+            "norm": norm,
+            "activation": activation,
+            "zero_init": zero_init,
+            "bias": bias,
+        }
+        self.affinity = self.make_affinity(bias)
+        self.stages = nn.ModuleList(
+            self.stage(
+                channels,
+                self.inner,
+                self.terms(),
+                norm,
+                activation,
+                zero_init,
+                bias,
+                self.options.get("groups"),
+            )
+            for _ in range(units)
+        )
+
+    @classmethod
+    def _checked(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The block's options, defaults filled in; any other is an error."""
+        unknown = [name for name in given if name not in cls.defaults]
+        if unknown:
+            known = ["inner", "units", "norm", "activation", "zero_init", "bias", *cls.defaults]
+            raise InputError(
+                f"block {cls.block!r} has no option {', '.join(map(repr, unknown))}; it takes "
+                f"{', '.join(known)}"
+            )
+        return {**cls.defaults, **given}
+
+    def terms(self) -> Terms:
+        """The output maps, and what each contributes to the series in A."""
+        raise NotImplementedError
+
+    def make_affinity(self, bias: bool) -> nn.Module:
+        """The module that makes A of a feature map."""
+        raise NotImplementedError
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that :func:`gspnl.nn.create` needs to make the block again, in plain types."""
+        return {"block": self.block, "channels": self.channels, **self._common, **self.options}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Y of a feature map (B, C, *spatial)."""
+        self._check(x)
+        y = x.flatten(2)
+        operator = self.affinity(y.mT, x.shape[2:])
+        for stage in self.stages:
+            y = y + stage(y.mT, operator)
+        return y.reshape(x.shape)
+
+    def _check(self, x: Tensor) -> None:
+        name, shape = type(self).__name__, tuple(x.shape)
+        if not 3 <= x.ndim <= 5:
+            raise InputError(
+                f"{name} got a tensor of shape {shape}; feature maps are (B, C, *spatial) with "
+                "one, two or three spatial dimensions"
+            )
+        if x.shape[1] != self.channels:
+            raise InputError(
+                f"{name} was made for {self.channels} channels and got {x.shape[1]}, in a tensor "
+                f"of shape {shape}; make it with channels={x.shape[1]}"
+            )
+        if 0 in x.shape[2:]:
+            raise InputError(f"{name} got a feature map without positions, of shape {shape}")
+        if not x.is_floating_point():
+            raise InputError(f"{name} got {x.dtype}; feature maps are real floating point")
+
+    def extra_repr(self) -> str:
+        shown = {k: v for k, v in self.config.items() if k not in ("block", "channels")}
+        return ", ".join([str(self.channels), *(f"{k}={v!r}" for k, v in shown.items())])
+
+
+class KernelBlock(Block):
+    r"""A block on the graph of a kernel.
+
+    Further options
+    ---------------
+    kernel : str or Kernel
+        As in :func:`gspnl.feature_graph`; "anchors", which is fitted to all nodes, is not taken.
+    normalization : str
+        As there; "mean" (M/N) and "none" (M) beside.
+    feature_map, temperature, sigma
+        Of the kernel.
+    embedding : int
+        Width of φ and ψ; default ``inner``.
+    storage : {"auto", "dense", "lowrank"}
+        How A is held, where its kernel leaves a choice.
+    isolated : {"self", "zero"}
+        A_ii of positions of degree 0: 1, or 0.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "kernel": "dot",
+        "normalization": "random_walk",
+        "embedding": None,
+        "storage": "auto",
+        "isolated": "self",
+        "feature_map": None,
+        "temperature": None,
+        "sigma": None,
+    }
+
+    @property
+    def order(self) -> int:
+        """Degree of the series in A."""
+        return max(len(share) for share in self.terms().values()) - 1
+
+    def make_affinity(self, bias: bool) -> nn.Module:
+        made = self.options
+        own = ("feature_map", "temperature", "sigma")
+        kernel = make_kernel(made["kernel"], {k: made[k] for k in own if made[k] is not None})
+        self.options = {**made, **described(kernel)}
+        self._check_kernel(kernel, made["normalization"])
+        for name, known in (
+            ("storage", ("auto", "dense", "lowrank")),
+            ("isolated", ("self", "zero")),
+        ):
+            if made[name] not in known:
+                raise InputError(f"{name}={made[name]!r} must be one of {', '.join(known)}")
+        if made["storage"] == "lowrank" and not kernel.bilinear:
+            raise InputError(
+                f"storage='lowrank' cannot hold the {type(kernel).__name__} kernel, which is no "
+                "inner product; use storage='auto'"
+            )
+        width = self.inner if made["embedding"] is None else count(made["embedding"], "embedding")
+        return FeatureAffinity(
+            self.channels,
+            width,
+            kernel,
+            made["normalization"],
+            Load(self.inner, self.channels, self.order),
+            made["storage"],
+            bias,
+            made.get("sub_sample"),
+            made["isolated"],
+        )
+
+    def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
+        if normalization not in NORMALIZED:
+            raise InputError(
+                f"unknown normalization {normalization!r}. Available: {', '.join(NORMALIZED)}."
+            )
+        if isinstance(kernel, Anchors):
+            raise InputError(
+                "kernel='anchors' is fitted to all nodes, which a block meets batch by batch; use "
+                "kernel='dot'"
+            )
+        if normalization in ("mean", "none") and isinstance(kernel, Exponential):
+            raise InputError(
+                f"normalization={normalization!r} leaves the {type(kernel).__name__} kernel, an "
+                "exponential, without a scale; use 'softmax' or 'random_walk'"
+            )
+        if normalization not in ("mean", "none") and not kernel.nonnegative:
+            raise InputError(
+                f"degrees of raw dot products may vanish, so normalization={normalization!r} is "
+                "undefined; pass feature_map='relu' (or 'softplus', 'square', 'exp'), or "
+                "normalization='mean'"
+            )
+        if self.order > 1 and not symmetrized(normalization):
+            raise InputError(
+                f"normalization={normalization!r} is not similar to a symmetric matrix: a series "
+                "in it above order 1 has no response; use 'random_walk'"
+            )
+
+
+def described(kernel: Kernel) -> dict[str, Any]:
+    """A kernel as options of a block, in plain types."""
+    name = next((n for n in KERNELS if KERNELS[n] is type(kernel)), None)
+    if name is None:
+        return {"kernel": kernel}  # a kernel that is not registered stays what it is
+    shown = asdict(kernel)
+    return {"kernel": name, **{k: shown.get(k) for k in ("feature_map", "temperature", "sigma")}}
+
+
+def among(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise unless ``value`` is one of the known names."""
+    if value not in known:
+        raise InputError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}")
+
+
+def count(value: Any, name: str) -> int:
+    """A whole number of at least 1, or an error."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name}={value!r} must be a whole number ≥ 1")
+    return value

@@ -1,0 +1,43 @@
+"""Norm layers of a stage, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from gspnl.registry import Registry
+
+NORMS: Registry[Callable[[int, int | None], nn.Module | None]] = Registry("norm")
+
+
+class PositionNorm(nn.LayerNorm):
+    """Layer norm over the channels of each position of (B, C, N)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.mT).mT
+
+
+@NORMS.register("batch")
+def batch(channels: int, groups: int | None) -> nn.Module:
+    """Batch norm, over items and positions."""
+    return nn.BatchNorm1d(channels)
+
+
+@NORMS.register("group")
+def group(channels: int, groups: int | None) -> nn.Module:
+    """Group norm, of the block's groups or of the largest divisor of C up to 32."""
+    if groups is None:
+        groups = max(g for g in range(1, min(32, channels) + 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+@NORMS.register("layer")
+def layer(channels: int, groups: int | None) -> nn.Module:
+    """Layer norm."""
+    return PositionNorm(channels)
+
+
+@NORMS.register("none")
+def none(channels: int, groups: int | None) -> None:
+    """No norm."""

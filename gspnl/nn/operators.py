@@ -1,0 +1,159 @@
+r"""A of a feature map, by its products, and series in it.
+
+An operator is made anew in every forward pass, from points of that pass; all of it is traced by
+autograd, and can be traced by torch.compile and torch.export.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gspnl.affinity import Affinity
+from gspnl.chebyshev.recurrence import small_terms, terms
+from gspnl.nn.pointwise import pointwise
+
+Maps = Sequence[Tensor | None]  # V₀ … V_K, each (C, Cs); None for zero
+
+
+class Operator(ABC):
+    """A normalised affinity A of the N positions of each item of a batch."""
+
+    @abstractmethod
+    def apply(self, Z: Tensor) -> Tensor:
+        """A Z, (B, N, c) → (B, N, c)."""
+
+    def series(self, Z: Tensor, maps: Maps) -> Tensor:
+        """Σ_k T_k(−A) Z V_kᵀ, (B, N, C): K applications for order K."""
+        total: Tensor | None = None
+        powers = terms(lambda v: -self.apply(v), Z, len(maps) - 1)
+        for term, V in zip(powers, maps, strict=True):
+            total = add_product(total, term, V)
+        assert total is not None
+        return total
+
+    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ, of a θ (M, K + 1) that may be trained."""
+        sums: list[Tensor] = [torch.zeros_like(Z)] * len(maps)
+        for k, term in enumerate(terms(lambda v: -self.apply(v), Z, theta.shape[1] - 1)):
+            sums = [total + theta[m, k] * term for m, total in enumerate(sums)]
+        out: Tensor | None = None
+        for total, W in zip(sums, maps, strict=True):
+            out = add_product(out, total, W)
+        assert out is not None
+        return out
+
+
+def add_product(total: Tensor | None, Z: Tensor, V: Tensor | None) -> Tensor | None:
+    """Total + Z Vᵀ, where either may be absent."""
+    if V is None:
+        return total
+    if total is None:
+        return pointwise(Z, V)
+    weight = V.expand(Z.shape[0], *V.shape)
+    return torch.baddbmm(total.mT, weight, Z.mT).mT
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled(Operator):
+    """Weights of the core, scaled: A = diag(l) W diag(r), and A_ii = 1 on isolated positions."""
+
+    affinity: Affinity
+
+    def apply(self, Z: Tensor) -> Tensor:
+        out: Tensor = self.affinity.apply(Z)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Factored(Operator):
+    r"""A low-rank A = P Qᵀ: any series in one pass, :math:`T_k(-A) = t_k I + P R_k Q^T`.
+
+    Parameters
+    ----------
+    left, right : tensors of shape (B, N, m), (B, M, m)
+        P and Q, scaled; with ``swap`` Q holds its two halves in the order of those of P, and
+        :math:`A = P J Q^T` with :math:`J = ½ [[0, I], [I, 0]]`.
+    swap : bool
+    isolated : tensor of bool of shape (B, N), or None
+    """
+
+    left: Tensor
+    right: Tensor
+    swap: bool
+    isolated: Tensor | None = None
+
+    def apply(self, Z: Tensor) -> Tensor:
+        out = (self.heads(Z).mT @ self.left.mT).mT
+        return out if self.isolated is None else torch.where(self.isolated[..., None], Z, out)
+
+    def heads(self, Z: Tensor) -> Tensor:
+        """Qᵀ Z, (B, m, c)."""
+        small = self.right.mT @ Z
+        if not self.swap:
+            return small
+        first, second = small.chunk(2, dim=-2)
+        return torch.cat([second, first], dim=-2) / 2
+
+    def series(self, Z: Tensor, maps: Maps) -> Tensor:
+        order = len(maps) - 1
+        tall: Tensor | None = None
+        flat = maps[0]
+        for k, (t, small) in enumerate(self._small(Z, order), 1):
+            V = maps[k]
+            if V is not None:
+                tall = small @ V.mT if tall is None else tall + small @ V.mT
+                if t:
+                    flat = t * V if flat is None else flat + t * V
+        alone = _alternating(maps) if self.isolated is not None else None
+        return self._expand(Z, flat, tall, alone)
+
+    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        order = theta.shape[1] - 1
+        weights = torch.stack(list(maps))  # (M, C, Cs)
+        flat, alone = theta[:, 0], theta[:, 0]
+        sums: Tensor | None = None
+        for k, (t, small) in enumerate(self._small(Z, order), 1):
+            part = theta[:, k, None, None] * small[:, None]
+            sums = part if sums is None else sums + part
+            flat = flat + t * theta[:, k]
+            alone = alone + (-1) ** k * theta[:, k]
+        tall = None if sums is None else (sums @ weights.mT).sum(1)
+        at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
+        return self._expand(Z, at_one, tall, at_zero)
+
+    def _small(self, Z: Tensor, order: int) -> Iterator[tuple[float, Tensor]]:
+        """(t_k, R_k QᵀZ) for k = 1 … K; G = QᵀP is needed from order 2 on."""
+        G = self.heads(self.left) if order > 1 else None
+        return small_terms(lambda R: G @ R, self.heads(Z), order)
+
+    def _expand(
+        self, Z: Tensor, flat: Tensor | None, tall: Tensor | None, alone: Tensor | None
+    ) -> Tensor:
+        """Z flatᵀ + P tall; Z aloneᵀ on isolated positions."""
+        out = None if flat is None else pointwise(Z, flat)
+        if tall is not None:
+            rows = tall.mT
+            out = (
+                (rows @ self.left.mT).mT
+                if out is None
+                else torch.baddbmm(out.mT, rows, self.left.mT).mT
+            )
+        assert out is not None
+        if self.isolated is None or alone is None:
+            return out
+        return torch.where(self.isolated[..., None], pointwise(Z, alone), out)
+
+
+def _alternating(maps: Maps) -> Tensor | None:
+    """Σ (−1)^k V_k, the series at μ = 1."""
+    total: Tensor | None = None
+    for k, V in enumerate(maps):
+        if V is not None:
+            signed = V if k % 2 == 0 else -V
+            total = signed if total is None else total + signed
+    return total

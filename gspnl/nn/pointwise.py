@@ -1,0 +1,71 @@
+"""A linear map of the channels of each position: a 1×1 convolution of any number of dimensions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+
+
+class Pointwise(nn.Module):
+    r"""X W (+ b), position by position.
+
+    Parameters
+    ----------
+    channels, width : int
+        Of the input and of the output.
+    bias : bool
+    groups : int
+        Both are cut into so many groups, mapped apart.
+
+    Notes
+    -----
+    Features are (..., N, C) views of channel-first memory, and so is the result: nothing is copied
+    between this layout and that of a feature map.
+    """
+
+    def __init__(self, channels: int, width: int, bias: bool = False, groups: int = 1) -> None:
+        super().__init__()
+        if channels % groups or width % groups:
+            raise InputError(
+                f"groups={groups} does not divide both {channels} and {width} channels; use a "
+                "common divisor"
+            )
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(width, channels // groups))
+        self.bias = nn.Parameter(torch.empty(width)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as torch draws those of its convolutions."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    @property
+    def width(self) -> int:
+        """Of the output."""
+        return self.weight.shape[0]
+
+    def forward(self, X: Tensor) -> Tensor:
+        if self.groups == 1:
+            return pointwise(X, self.weight, self.bias)
+        g, n = self.groups, X.shape[-2]
+        weight = self.weight.reshape(g, -1, self.weight.shape[1])
+        out = (weight @ X.mT.reshape(-1, g, weight.shape[2], n)).reshape(-1, self.width, n)
+        return (out if self.bias is None else out + self.bias[:, None]).mT
+
+    def extra_repr(self) -> str:
+        width, channels = self.weight.shape
+        shown = f"{channels * self.groups}, {width}, bias={self.bias is not None}"
+        return shown if self.groups == 1 else f"{shown}, groups={self.groups}"
+
+
+def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), channel-first in memory."""
+    out = weight @ X.mT
+    return (out if bias is None else out + bias[:, None]).mT

@@ -1,0 +1,97 @@
+"""Scales l and r of A = diag(l) W diag(r), as torch can trace and differentiate them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gspnl.errors import ConvergenceError
+from gspnl.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
+
+NORMALIZED = (*NORMALIZATIONS, "mean", "none")  # those of the core; M / N; M itself
+TRACED_STEPS = 128  # of Sinkhorn where a loop cannot look at what it has reached
+
+
+def symmetrized(normalization: str) -> bool:
+    """Whether W = ½(M + Mᵀ) is taken, rather than M."""
+    return normalization in NORMALIZATIONS and NORMALIZATIONS[normalization].symmetric_core
+
+
+def scales(
+    normalization: str,
+    degrees: Tensor,
+    columns: int,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(l, r, isolated); None stands for ones, and for no isolated position.
+
+    Parameters
+    ----------
+    normalization : str
+    degrees : tensor of shape (B, N)
+    columns : int
+        N of the mean.
+    product : callable
+        W v, (B, N) → (B, N).
+    solve : callable
+        ``solve(s, v)`` → (I + diag(s) W diag(s))⁻¹ v.
+    """
+    if normalization == "none":
+        return None, None, None
+    if normalization == "mean":
+        return torch.full_like(degrees, 1 / columns), None, None
+    isolated = marked(degrees == 0)
+    if normalization == "symmetric":
+        scale = torch.sqrt(reciprocal(degrees))
+        return scale, scale, isolated
+    if normalization == "bistochastic":
+        scale = _sinkhorn(degrees, product, solve)
+        return scale, scale, isolated
+    return reciprocal(degrees), None, isolated
+
+
+def marked(isolated: Tensor) -> Tensor | None:
+    """The mask, or None where a look at it is cheap and shows that it marks nothing."""
+    looked = isolated.device.type == "cpu" and not torch.compiler.is_compiling()
+    return None if looked and not bool(isolated.any()) else isolated
+
+
+def _sinkhorn(
+    degrees: Tensor,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """S with s∘(W s) = 1: the fixed point, and one Newton step from it that carries the gradient.
+
+    The step changes the value by rounding alone, and its derivative is that of the implicit
+    function: nothing is kept of the iteration.
+    """
+    live = degrees > 0
+    with torch.no_grad():
+        s = _iterate(degrees, live, product)
+    residual = torch.where(live, s * product(s) - 1, 0)
+    return s * (1 - solve(s, residual))
+
+
+def _iterate(degrees: Tensor, live: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
+    """The iteration s ← √(s / (W s)); what is traced takes a fixed number of steps."""
+    s = torch.sqrt(reciprocal(degrees))
+    traced = torch.compiler.is_compiling()
+    tolerance, defect = 64 * torch.finfo(s.dtype).eps, float("inf")
+    for step in range(TRACED_STEPS if traced else SINKHORN_STEPS):
+        ws = product(s)
+        if not traced and step % 4 == 0:
+            previous = defect
+            defect = float(torch.where(live, s * ws - 1, 0).abs().max())
+            if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                return s
+        s = torch.where(live, torch.sqrt(s * reciprocal(ws)), s)
+    if traced:
+        return s
+    raise ConvergenceError(
+        f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 after "
+        f"{SINKHORN_STEPS} Sinkhorn steps; use normalization='random_walk'"
+    )

@@ -1,0 +1,168 @@
+"""One unit of a block: Y = X + gate∘act(norm(F(A, X W_g)))."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.nn.embed import lift
+from gspnl.nn.norms import NORMS
+from gspnl.nn.operators import Maps, Operator
+from gspnl.nn.pointwise import Pointwise
+
+Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
+
+
+class Stage(nn.Module):
+    r"""The step that a unit adds to its input.
+
+    :math:`F = \sum_k T_k(-A)\,Z V_k` with Z = X W_g, where each named map adds its multiple to the
+    V_k: all blocks whose response is a polynomial differ in ``terms`` alone.
+
+    Parameters
+    ----------
+    channels, inner : int
+        C and Cs.
+    terms : mapping of str to coefficients
+    norm : {"batch", "group", "layer", "none"}
+    activation : {None, "relu"}
+    zero_init : bool
+        Start as the identity.
+    bias : bool
+    groups : int
+        Of the output map and of a group norm.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        inner: int,
+        terms: Terms,
+        norm: str = "batch",
+        activation: str | None = None,
+        zero_init: bool = True,
+        bias: bool = False,
+        groups: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.terms, self.activation = dict(terms), activation
+        self.g = Pointwise(channels, inner, bias)
+        for name in terms:
+            output = Pointwise(inner, channels, bias and norm == "none", groups or 1)
+            self.add_module(name, output)
+        self.norm = NORMS[norm](channels, groups)
+        self.gate: nn.Parameter | None = None
+        if zero_init:
+            self._start_at_zero(channels)
+
+    def _start_at_zero(self, channels: int) -> None:
+        """Zero what comes last: never a scale before an activation, whose gradient would vanish."""
+        if self.activation is not None:
+            self.gate = nn.Parameter(torch.zeros(channels))
+        elif self.norm is not None:
+            nn.init.zeros_(self._scale)
+        else:
+            for output in self.outputs:
+                for parameter in output.parameters():
+                    nn.init.zeros_(parameter)
+
+    @property
+    def _scale(self) -> Tensor:
+        """The γ of the norm."""
+        assert self.norm is not None
+        weight = self.norm.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def outputs(self) -> list[Pointwise]:
+        """The maps from Cs to C, in the order of the terms."""
+        return [self.get_submodule(name) for name in self.terms]  # type: ignore[misc]
+
+    def forward(self, X: Tensor, operator: Operator) -> Tensor:
+        """The step (B, C, N) of features (B, N, C)."""
+        Z = self.g(X)
+        with torch.autocast(X.device.type, enabled=False):
+            F = self.filtered(lift(Z), operator).mT
+        if self.norm is not None:
+            F = self.norm(F.to(self._scale.dtype))
+        if self.activation == "relu":
+            F = torch.relu(F)
+        if self.gate is not None:
+            F = self.gate[:, None] * F
+        return F.to(X.dtype)
+
+    def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
+        """F, (B, N, C)."""
+        outputs = self.outputs
+        if outputs[0].groups > 1:
+            out: Tensor = outputs[0](operator.apply(Z))
+            return out
+        F = self.series(Z, operator)
+        biases = [output.bias for output in outputs if output.bias is not None]
+        return F + sum(lift(b) for b in biases) if biases else F
+
+    def series(self, Z: Tensor, operator: Operator) -> Tensor:
+        """The polynomial part of F."""
+        return operator.series(Z, combined(self.terms, [lift(w.weight) for w in self.outputs]))
+
+
+class SpectralStage(Stage):
+    r"""A unit with a trainable response: :math:`g(λ) = \sum_m W_m e^{-τ_m λ}`.
+
+    The times :math:`τ_m = 32\,\mathrm{sigmoid}(\mathrm{times}_m)` are trained. The response is
+    resolved on [0, 2] to rounding and applied as a polynomial, so values and gradients are those of
+    the exact spectrum, whose own derivative has poles where eigenvalues meet.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        inner: int,
+        terms: Terms,
+        norm: str = "batch",
+        activation: str | None = None,
+        zero_init: bool = True,
+        bias: bool = False,
+        groups: int | None = None,
+    ) -> None:
+        super().__init__(channels, inner, terms, norm, activation, zero_init, bias, groups)
+        self.times = nn.Parameter(first_times(len(terms)))
+
+    def series(self, Z: Tensor, operator: Operator) -> Tensor:
+        theta = heat_coefficients(lift(self.times))
+        return operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
+
+
+def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:
+    """V₀ … V_K, None where no map has a share."""
+    order = max(len(share) for share in terms.values())
+    maps: list[Tensor | None] = [None] * order
+    for share, weight in zip(terms.values(), weights, strict=True):
+        for k, c in enumerate(share):
+            if c:
+                part = weight if c == 1 else c * weight
+                total = maps[k]
+                maps[k] = part if total is None else total + part
+    return maps
+
+
+LONGEST = 32.0  # of the diffusion times
+NODES = 56  # resolve the heat of that time to 1e-16: its coefficients fall like exp(−k²/64)
+
+
+def first_times(count: int) -> Tensor:
+    """Raw times that spread τ geometrically: ½, 1, 2, 4 and so on."""
+    tau = torch.clamp(0.5 * 2.0 ** torch.arange(count), max=LONGEST / 2)
+    return torch.logit(tau / LONGEST)
+
+
+def heat_coefficients(times: Tensor) -> Tensor:
+    r"""θ (M, K + 1) of :math:`e^{-τ_m λ}` on [0, 2], from its values at the Chebyshev nodes."""
+    tau = LONGEST * torch.sigmoid(times.double())
+    k = torch.arange(NODES, dtype=tau.dtype, device=tau.device)
+    angle = torch.pi * (k + 0.5) / NODES
+    basis = torch.cos(angle[:, None] * k) * torch.where(k > 0, 2, 1) / NODES
+    return torch.exp(-tau[:, None] * (1 + torch.cos(angle))) @ basis
