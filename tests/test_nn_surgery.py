@@ -41,7 +41,9 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     def __init__(self, classes=5):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        )
         self.layer1 = nn.Sequential(BasicBlock(8, 8), BasicBlock(8, 8))
         self.layer2 = nn.Sequential(BasicBlock(8, 12, 2), BasicBlock(12, 12))
         self.fc = nn.Linear(12, classes)
@@ -199,7 +201,7 @@ def test_an_example_leaves_no_trace(net, x):
 
 def broken(net):
     return [
-        ({"layer1.0": "snl", "layer3.1": "snl"}, {}, r"no module 'layer3.1'; did you mean 'layer[12].1'"),
+        ({"layer1.0": "snl", "layer3.1": "snl"}, {}, r"no module 'layer3.1'; did you mean 'layer."),
         ({"layer1.0": "snl", "zzz": "snl"}, {}, "it has 'stem', 'layer1', 'layer2', 'fc'"),
         ({"layer1.0": "snl", 3: "snl"}, {}, "no module 3"),
         ({"layer1.0": "snl", "fc": "snl"}, {}, "they end in a Linear.*example="),
@@ -253,11 +255,11 @@ def test_a_second_block_is_refused(net):
         gnn.insert(net, {"layer1.1": "nl"})
     with pytest.raises(InputError, match="in use already"):
         gnn.insert(net, {"layer2": net.layer1[1].nonlocal_})
-    with pytest.raises(InputError, match="no module 'layer1.1.nonlocal_"):
+    with pytest.raises(InputError, match=r"no module 'layer1.1.nonlocal_"):
         gnn.insert(net, {"layer1.1.nonlocal_": "nl"})
-    with pytest.raises(InputError, match="no module 'layer1.1.nonlocal_.stages.0"):
+    with pytest.raises(InputError, match=r"no module 'layer1.1.nonlocal_.stages.0"):
         gnn.insert(net, {"layer1.1.nonlocal_.stages.0": "nl"})
-    with pytest.raises(InputError, match="no block follows 'layer1.0'; blocks follow 'layer1.1'"):
+    with pytest.raises(InputError, match=r"no block follows 'layer1.0'; blocks follow 'layer1.1'"):
         gnn.remove(net, "layer1.0")
     assert same(snapshot(net), before)
 
@@ -446,7 +448,9 @@ def test_dtype_device_and_mode(net, x):
     net.layer2.to("meta")
     gnn.insert(net, {"layer1.0": "snl", "layer1.1.relu": gnn.create("snl", 8), "stem": "snl",
                      "layer2.0": "snl"})  # fmt: skip
-    one, two, three = (net.get_submodule(n).nonlocal_ for n in ("layer1.0", "layer1.1.relu", "stem.2"))
+    one, two, three = (
+        net.get_submodule(n).nonlocal_ for n in ("layer1.0", "layer1.1.relu", "stem.2")
+    )
     assert next(one.parameters()).dtype == next(two.parameters()).dtype == torch.float16
     assert next(three.parameters()).dtype == torch.float64
     assert [one.training, two.training, three.training] == [True, False, False]
@@ -479,26 +483,15 @@ def test_copies(net, x, way):
     assert torch.equal(net(x), y)
 
 
-def test_a_hook_number_is_not_given_twice(tmp_path, net, x):
+def test_a_hook_number_is_not_given_twice(net, x, monkeypatch):
     """In a process that has made no hooks, one on a loaded module must not replace the block's."""
-    torch.save(wake(gnn.insert(gnn.remove(net), {"stem.0": "snl"})).stem, tmp_path / "stem.pt")
-    torch.save(net.stem(x), tmp_path / "y.pt")
-    torch.save(x, tmp_path / "x.pt")
-    code = (
-        "import sys, torch; f = sys.argv[1]; torch.utils.hooks.RemovableHandle.next_id = 0\n"
-        "stem = torch.load(f + '/stem.pt', weights_only=False)\n"
-        "[stem[0].register_forward_hook(lambda m, a, y: None) for _ in range(50)]\n"
-        "y = stem(torch.load(f + '/x.pt')) - torch.load(f + '/y.pt')\n"
-        "assert y.abs().max() == 0, y.abs().max()\n"
-    )
-    run(code, tmp_path)
-
-
-def run(code, folder, *processes):
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), *processes], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    wake(gnn.insert(net, {"stem.0": "snl"}))
+    y, content = net(x), pickle.dumps(net)
+    monkeypatch.setattr(torch.utils.hooks.RemovableHandle, "next_id", 0)
+    other = pickle.loads(content)
+    for _ in range(1000):
+        other.stem[0].register_forward_hook(lambda module, args, output: None)
+    assert torch.equal(other(x), y)
 
 
 def test_state_dicts(net, x):
@@ -531,15 +524,21 @@ def test_compiled(net, x):
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_inductor():
-    net = nn.Sequential(nn.Conv1d(2, 4, 1), nn.ReLU())
+    net = nn.Sequential(nn.Conv1d(2, 4, 1), nn.ReLU()).eval()
     wake(gnn.insert(net, {"0": ("snl", {"inner": 2})}))
     x = torch.randn(2, 2, 5)
-    one, other = net.eval()(x), torch.compile(net, fullgraph=True)(x)
-    assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
-    one.square().sum().backward()
+    with torch.no_grad():
+        assert torch.allclose(torch.compile(net, fullgraph=True)(x), net(x), rtol=1e-5, atol=1e-5)
+
+
+def test_training_compiled(net):
+    """Gradients through the compiler's autograd."""
+    net = wake(gnn.insert(net, {"layer1": "snl"})).layer1
+    x = torch.randn(2, 8, 4, 4)
+    net(x).square().sum().backward()
     gradients = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
-    other.square().sum().backward()
+    torch.compile(net, fullgraph=True, backend="aot_eager")(x).square().sum().backward()
     for p, gradient in zip(net.parameters(), gradients, strict=True):
         assert torch.allclose(p.grad, gradient, rtol=1e-4, atol=1e-4)
 
@@ -595,7 +594,7 @@ def test_wrapped_models_are_refused(x, wrapped):
     else:
         net = net.state_dict()
     for verb in (lambda: gnn.insert(net, {"0": "snl"}), lambda: gnn.remove(net)):
-        with pytest.raises(InputError, match="wrapped|must be a torch.nn.Module"):
+        with pytest.raises(InputError, match=r"wrapped|must be a torch.nn.Module"):
             verb()
 
 
@@ -632,7 +631,7 @@ def work(rank, folder):
     dist.destroy_process_group()
 
 if __name__ == "__main__":
-    mp.spawn(work, (sys.argv[1],), nprocs=2)
+    mp.start_processes(work, (sys.argv[1],), nprocs=2, start_method="fork")
 """
 
 

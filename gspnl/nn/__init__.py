@@ -6,6 +6,8 @@ kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + 
 
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
+from gspnl.nn.files import load, save
+from gspnl.nn.listing import describe
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -18,6 +20,7 @@ from gspnl.nn.presets import (
     Linear,
     Spectral,
 )
+from gspnl.nn.surgery import insert, remove
 
 __all__ = [
     "A2",
@@ -33,4 +36,9 @@ __all__ = [
     "Linear",
     "Spectral",
     "create",
+    "describe",
+    "insert",
+    "load",
+    "remove",
+    "save",
 ]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.places import CHILD, Place
 from gspnl.nn.creating import create
+from gspnl.nn.places import CHILD, Place
 
 Entry = str | tuple[str, Mapping[str, Any]] | Block
 
@@ -22,8 +22,9 @@ def check_free(model: nn.Module, targets: Mapping[str, Place], blocks: Mapping[s
     for name, place in targets.items():
         if place.taken:
             raise InputError(
-                f"a block follows {place.name!r} already ({getattr(place.module, CHILD).config['block']!r}); "
-                "remove it first, or make it with more units"
+                f"a block follows {place.name!r} already "
+                f"({getattr(place.module, CHILD).config['block']!r}); remove it first, or make it "
+                "with more units"
             )
         if hasattr(place.module, CHILD):
             raise InputError(f"{place.name!r} has an attribute {CHILD!r} of its own; rename that")

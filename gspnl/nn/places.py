@@ -127,8 +127,8 @@ def find(model: nn.Module, name: str) -> Place:
         )
     if isinstance(module, Block):
         raise InputError(
-            f"{path!r} is a block itself; make it with more units, or replace it by a Sequential of "
-            "two blocks"
+            f"{path!r} is a block itself; make it with more units, or replace it by a Sequential "
+            "of two blocks"
         )
     return Place(path, module, (modules[name], *_before(name, modules)))
 

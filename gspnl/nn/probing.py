@@ -97,7 +97,7 @@ def channels_of(name: str, module: nn.Module, output: Any) -> int:
 
 
 def channels_from(name: str, modules: Iterable[nn.Module]) -> int:
-    """The channels C by the last layer of the first module that has one, a convolution or a norm."""
+    """The channels C by the last layer of the first module that has any: a convolution or norm."""
     last = next(filter(None, map(_last, modules)), None)
     width = _width(last, FIRST)
     if width is None:
