@@ -7,6 +7,7 @@ kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + 
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
 from gspnl.nn.files import load, save
+from gspnl.nn.folding import fold
 from gspnl.nn.listing import describe
 from gspnl.nn.presets import (
     A2,
@@ -37,6 +38,7 @@ __all__ = [
     "Spectral",
     "create",
     "describe",
+    "fold",
     "insert",
     "load",
     "remove",

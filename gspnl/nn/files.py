@@ -53,6 +53,11 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             f"only a block can be saved so, not a {type(block).__name__}; of a network, save the "
             "state dict"
         )
+    if block.folded:
+        raise InputError(
+            "a folded block has lost the maps that its configuration describes; save the block "
+            "that it was folded from, and fold that when it is loaded"
+        )
     try:
         note = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
     except TypeError as error:
