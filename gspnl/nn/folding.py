@@ -27,8 +27,8 @@ def fold(model: nn.Module) -> nn.Module:
 
     - maps of one power of A are added up: gSNL is :math:`Z (W_1 - W_3) + A Z (W_2 + 2 W_3)`, an SNL
       (erratum E1), and :math:`T_k(-A)` keeps a single map :math:`V_k`;
-    - batch norm, in evaluation a scale and a shift of each channel, goes into these maps and a bias;
-      group and layer norm, which depend on the input, stay;
+    - batch norm, in evaluation a scale and a shift of each channel, goes into these maps and a
+      bias; group and layer norm, which depend on the input, stay;
     - :math:`W_g` goes into the maps where that takes fewer multiplications, and then the input
       that the unit adds to, X = X I, goes into :math:`V_0` as well.
 
@@ -90,7 +90,10 @@ def _bake(block: Block) -> None:
 
 def _fold(stage: Stage, affinity: nn.Module) -> None:
     """Merge what can be merged, in place."""
-    if isinstance(stage.norm, nn.modules.batchnorm._BatchNorm) and stage.norm.running_var is not None:
+    if (
+        isinstance(stage.norm, nn.modules.batchnorm._BatchNorm)
+        and stage.norm.running_var is not None
+    ):
         _merge_norm(stage, stage.norm)
     if type(stage) is Stage and stage.outputs[0].groups == 1:
         _merge_terms(stage)
