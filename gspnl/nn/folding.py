@@ -46,7 +46,8 @@ def fold(model: nn.Module) -> nn.Module:
     Raises
     ------
     InputError
-        If ``model`` is no module, is wrapped or compiled, or cannot be copied.
+        If ``model`` is no module, is wrapped or compiled, or cannot be copied, or if a
+        block has parametrised weights.
 
     Notes
     -----
@@ -66,26 +67,28 @@ def fold(model: nn.Module) -> nn.Module:
     """
     check_model(model)
     try:
-        folded = copy.deepcopy(model).eval()
+        folded = copy.deepcopy(model)
     except RuntimeError as error:
         raise InputError(f"the model cannot be copied, and so not folded: {error}") from error
     for block in folded.modules():
         if isinstance(block, Block) and not block.folded:
-            _bake(block)
+            _check_plain(block)
             for stage in block.stages:
                 if type(stage) in (Stage, SpectralStage):
                     _fold(stage, block.affinity)  # type: ignore[arg-type]
             block.folded = True
             block.requires_grad_(False)
-    return folded
+    return folded.eval()
 
 
-def _bake(block: Block) -> None:
-    """Replace parametrised weights, as those of weight or spectral norm, by their values."""
-    for module in list(block.modules()):
+def _check_plain(block: Block) -> None:
+    """Raise InputError where weights are computed: they share a class with those of the copy."""
+    for name, module in block.named_modules():
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            raise InputError(
+                f"the weights of {name!r} in a block are parametrised; fold a copy in which "
+                "torch.nn.utils.parametrize.remove_parametrizations has made them plain"
+            )
 
 
 def _fold(stage: Stage, affinity: nn.Module) -> None:
