@@ -1,0 +1,1 @@
+"""Trainable nonlocal blocks for torch."""
