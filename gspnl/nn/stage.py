@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.nn.embed import lift
-from gspnl.nn.norms import NORMS
+from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.operators import Maps, Operator
 from gspnl.nn.pointwise import Pointwise, pointwise
 
@@ -89,8 +89,8 @@ class Stage(nn.Module):
             F = self.filtered(lift(Z), operator).mT
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))
-        if self.activation == "relu":
-            F = torch.relu(F)
+        if self.activation is not None:
+            F = ACTIVATIONS[self.activation](F)
         if self.gate is not None:
             F = self.gate[:, None] * F
         F = F.to(X.dtype)
