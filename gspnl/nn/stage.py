@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gspnl.nn.embed import lift
 from gspnl.nn.norms import NORMS
 from gspnl.nn.operators import Maps, Operator
-from gspnl.nn.pointwise import Pointwise
+from gspnl.nn.pointwise import Pointwise, pointwise
 
 Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
 
@@ -99,11 +99,11 @@ class Stage(nn.Module):
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
         outputs = self.outputs
-        if outputs[0].groups > 1:
-            out: Tensor = outputs[0](operator.apply(Z))
-            return out
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
-        return self.series(Z, operator, sum(biases[1:], biases[0]) if biases else None)
+        bias = sum(biases[1:], biases[0]) if biases else None
+        if outputs[0].groups > 1:
+            return pointwise(operator.apply(Z), lift(outputs[0].weight), bias, outputs[0].groups)
+        return self.series(Z, operator, bias)
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
         """F of ungrouped maps."""
