@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from gspnl.nn.embed import lift
+from gspnl.nn.embed import HALVES, lift
 from gspnl.nn.norms import NORMS
 from gspnl.nn.operators import Maps, Operator
-from gspnl.nn.pointwise import Pointwise
+from gspnl.nn.pointwise import Pointwise, pointwise
 
 Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
 
@@ -77,6 +79,18 @@ class Stage(nn.Module):
         assert isinstance(weight, Tensor)
         return weight
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert the unit; a norm stays in float32 where the rest becomes half precision.
+
+        F, and its variance before F, may leave the range of float16 where input and output do not.
+        """
+        norm, self.norm = self.norm, None
+        super()._apply(fn, recurse)
+        self.norm = norm
+        if norm is not None and recurse:
+            norm._apply(partial(widely, fn))
+        return self
+
     @property
     def outputs(self) -> list[Pointwise]:
         """The maps from Cs to C, in the order of the terms."""
@@ -100,8 +114,9 @@ class Stage(nn.Module):
         """F, (B, N, C)."""
         outputs = self.outputs
         if outputs[0].groups > 1:
-            out: Tensor = outputs[0](operator.apply(Z))
-            return out
+            w = outputs[0]
+            bias = None if w.bias is None else lift(w.bias)
+            return pointwise(operator.apply(Z), lift(w.weight), bias, w.groups)
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
         return self.series(Z, operator, sum(biases[1:], biases[0]) if biases else None)
 
@@ -137,6 +152,12 @@ class SpectralStage(Stage):
         theta = heat_coefficients(lift(self.times))
         F = operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
         return F if bias is None else F + bias
+
+
+def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What ``fn`` converts x to, at the dtype of x where that would become half precision."""
+    converted = fn(x)
+    return x.to(converted.device) if converted.dtype in HALVES else converted
 
 
 def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:
