@@ -11,7 +11,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
-from gspnl.nn.block import BLOCKS, Block
+from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.creating import create
 from gspnl.nn.files import load, save
 from gspnl.nn.folding import fold
@@ -44,6 +44,7 @@ __all__ = [
     "TABLE",
     "Block",
     "Chebyshev",
+    "KernelBlock",
     "Linear",
     "Row",
     "Spectral",

@@ -93,7 +93,7 @@ class FeatureAffinity(nn.Module):
     def _held(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
         kernel, symmetric = self.kernel, symmetrized(self.normalization)
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
-            return Attention(*kernel.scores(phi, psi), self.normalization)
+            return Attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
         swap = symmetric and phi is not psi
         if kernel.bilinear and self._lowrank(phi, psi, swap):
             return self._factored(phi, psi, both, swap)

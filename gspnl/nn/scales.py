@@ -45,13 +45,14 @@ def scales(
     if normalization == "mean":
         return torch.full_like(degrees, 1 / columns), None, None
     isolated = marked(degrees == 0)
-    if normalization == "symmetric":
-        scale = torch.sqrt(reciprocal(degrees))
-        return scale, scale, isolated
     if normalization == "bistochastic":
         scale = _sinkhorn(degrees, product, solve)
         return scale, scale, isolated
-    return reciprocal(degrees), None, isolated
+    inverse = torch.reciprocal(degrees) if isolated is None else reciprocal(degrees)
+    if normalization == "symmetric":
+        scale = torch.sqrt(inverse)
+        return scale, scale, isolated
+    return inverse, None, isolated
 
 
 def marked(isolated: Tensor) -> Tensor | None:

@@ -113,12 +113,11 @@ class Stage(nn.Module):
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
         outputs = self.outputs
-        if outputs[0].groups > 1:
-            w = outputs[0]
-            bias = None if w.bias is None else lift(w.bias)
-            return pointwise(operator.apply(Z), lift(w.weight), bias, w.groups)
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
-        return self.series(Z, operator, sum(biases[1:], biases[0]) if biases else None)
+        bias = sum(biases[1:], biases[0]) if biases else None
+        if outputs[0].groups > 1:
+            return pointwise(operator.apply(Z), lift(outputs[0].weight), bias, outputs[0].groups)
+        return self.series(Z, operator, bias)
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
         """F of ungrouped maps."""
