@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
-from gspnl.nn.embed import FeatureAffinity
+from gspnl.nn.embed import HALVES, FeatureAffinity
 from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import Stage, Terms
@@ -152,6 +153,20 @@ class Block(nn.Module):
             raise InputError(f"{name} got a feature map without positions, of shape {shape}")
         if not x.is_floating_point():
             raise InputError(f"{name} got {x.dtype}; feature maps are real floating point")
+        if x.dtype in HALVES:
+            self._check_range(x)
+
+    def _check_range(self, x: Tensor) -> None:
+        """Infinities of half precision, where a look at the values is cheap and can be taken."""
+        if torch.compiler.is_compiling() or x.device.type != "cpu":
+            return
+        finite = torch.isfinite(x)
+        if not bool(finite.all()):
+            raise InputError(
+                f"{type(self).__name__} got {int((~finite).sum())} infinite or NaN values among "
+                f"{x.numel()} of {x.dtype}, which ends at {torch.finfo(x.dtype).max:.3g}; scale "
+                "the features down, or use bfloat16 or float32"
+            )
 
     def extra_repr(self) -> str:
         shown = {k: v for k, v in self.config.items() if k not in ("block", "channels")}

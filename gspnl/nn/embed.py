@@ -22,6 +22,8 @@ from gspnl.weights import Weights
 from gspnl.weights.dense import Dense
 from gspnl.weights.sorted import sort_scalars
 
+HALVES = (torch.float16, torch.bfloat16)
+
 
 class FeatureAffinity(nn.Module):
     r"""A of the positions of a feature map, :math:`M_{ij} = f(φ_i, ψ_j)`, by a kernel of the core.
@@ -210,12 +212,13 @@ def stacked(X: Tensor, *maps: Pointwise) -> Tensor:
 
 def pseudo_inverse(x: Tensor) -> Tensor:
     """Of a matrix known to the tolerance of Sinkhorn; singular where W is bipartite."""
-    return torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
+    out: Tensor = torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
+    return out
 
 
 def lift(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in HALVES else x
 
 
 def pooled(Z: Tensor, size: int | tuple[int, ...], spatial: tuple[int, ...]) -> Tensor:

@@ -16,7 +16,8 @@ for name in NORMALIZATIONS:
     SYMMETRIZED.register(name)(NORMALIZATIONS[name].symmetric_core)
 SYMMETRIZED.register("mean")(False)  # M / N
 SYMMETRIZED.register("none")(False)  # M
-TRACED_STEPS = 128  # of Sinkhorn where a loop cannot look at what it has reached
+# Where a loop cannot look at what it has reached: so many Sinkhorn steps, then Newton's.
+TRACED_STEPS, TRACED_NEWTON = 16, 6
 
 
 def scales(
@@ -72,28 +73,58 @@ def _sinkhorn(
     """
     live = degrees > 0
     with torch.no_grad():
-        s = _iterate(degrees, live, product)
+        s = (_traced if cannot_look(degrees) else _iterate)(degrees, live, product, solve)
     if not torch.is_grad_enabled():
         return s
     residual = torch.where(live, s * product(s) - 1, 0)
     return s * (1 - solve(s, residual))
 
 
-def _iterate(degrees: Tensor, live: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-    """The iteration s ← √(s / (W s)); what is traced takes a fixed number of steps."""
+def cannot_look(x: Tensor) -> bool:
+    """Whether values decide nothing here: traced, or without values."""
+    return torch.compiler.is_compiling() or x.device.type == "meta"
+
+
+def _traced(
+    degrees: Tensor,
+    live: Tensor,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The fixed point in a fixed number of steps: a compiler unrolls them all.
+
+    Near it, Newton's steps double the digits; far from it they are held to a factor of e.
+    """
     s = torch.sqrt(reciprocal(degrees))
-    traced = torch.compiler.is_compiling()
+    for _ in range(TRACED_STEPS):
+        s = torch.where(live, torch.sqrt(s * reciprocal(product(s))), s)
+    for _ in range(TRACED_NEWTON):
+        sums = torch.where(
+            live, s * product(s), 1
+        )  # rows of SWS; the Hessian is this diagonal + SWS
+        root = torch.rsqrt(sums)
+        step = root * solve(s * root, root * (sums - 1))
+        s = s * torch.exp(-torch.clamp(step, -1, 1))
+    return s
+
+
+def _iterate(
+    degrees: Tensor,
+    live: Tensor,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The iteration s ← √(s / (W s)), until it is at rest."""
+    s = torch.sqrt(reciprocal(degrees))
     tolerance, defect = 64 * torch.finfo(s.dtype).eps, float("inf")
-    for step in range(TRACED_STEPS if traced else SINKHORN_STEPS):
+    for step in range(SINKHORN_STEPS):
         ws = product(s)
-        if not traced and step % 4 == 0:
+        if step % 4 == 0:
             previous = defect
             defect = float(torch.where(live, s * ws - 1, 0).abs().max())
             if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
                 return s
         s = torch.where(live, torch.sqrt(s * reciprocal(ws)), s)
-    if traced:
-        return s
     raise ConvergenceError(
         f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 after "
         f"{SINKHORN_STEPS} Sinkhorn steps; use normalization='random_walk'"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from gspnl.nn.embed import lift
+from gspnl.nn.embed import HALVES, lift
 from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.operators import Maps, Operator
 from gspnl.nn.pointwise import Pointwise, pointwise
@@ -77,6 +79,18 @@ class Stage(nn.Module):
         assert isinstance(weight, Tensor)
         return weight
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert the unit; a norm stays in float32 where the rest becomes half precision.
+
+        F, and its variance before F, may leave the range of float16 where input and output do not.
+        """
+        norm, self.norm = self.norm, None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # as torch leaves it
+        self.norm = norm
+        if norm is not None and recurse:
+            norm._apply(partial(widely, fn))  # type: ignore[no-untyped-call]
+        return self
+
     @property
     def outputs(self) -> list[Pointwise]:
         """The maps from Cs to C, in the order of the terms."""
@@ -137,6 +151,12 @@ class SpectralStage(Stage):
         theta = heat_coefficients(lift(self.times))
         F = operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
         return F if bias is None else F + bias
+
+
+def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What ``fn`` converts x to, at the dtype of x where that would become half precision."""
+    converted = fn(x)
+    return x.to(converted.device) if converted.dtype in HALVES else converted
 
 
 def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:
