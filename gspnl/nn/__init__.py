@@ -13,6 +13,9 @@ except ImportError as error:
 
 from gspnl.nn.block import BLOCKS, Block
 from gspnl.nn.creating import create
+from gspnl.nn.files import load, save
+from gspnl.nn.folding import fold
+from gspnl.nn.listing import describe
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -25,6 +28,7 @@ from gspnl.nn.presets import (
     Linear,
     Spectral,
 )
+from gspnl.nn.surgery import insert, remove
 from gspnl.nn.table import TABLE, Row, table
 
 __all__ = [
@@ -43,5 +47,11 @@ __all__ = [
     "Row",
     "Spectral",
     "create",
+    "describe",
+    "fold",
+    "insert",
+    "load",
+    "remove",
+    "save",
     "table",
 ]

@@ -52,6 +52,7 @@ class Block(nn.Module):
     block: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {}
     stage: ClassVar[type[Stage]] = Stage
+    folded: bool = False  # whether its maps are merged, see gspnl.nn.fold
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class Block(nn.Module):
         y = x.flatten(2)
         operator = self.affinity(y.mT, x.shape[2:])
         for stage in self.stages:
-            y = y + stage(y.mT, operator)
+            y = stage(y.mT, operator)
         return y.reshape(x.shape)
 
     def _check(self, x: Tensor) -> None:

@@ -27,12 +27,12 @@ class Operator(ABC):
     def apply(self, Z: Tensor) -> Tensor:
         """A Z, (B, N, c) → (B, N, c)."""
 
-    def series(self, Z: Tensor, maps: Maps) -> Tensor:
-        """Σ_k T_k(−A) Z V_kᵀ, (B, N, C): K applications for order K."""
+    def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
+        """Σ_k T_k(−A) Z V_kᵀ + b, (B, N, C): K applications for order K."""
         total: Tensor | None = None
         powers = terms(lambda v: -self.apply(v), Z, len(maps) - 1)
         for term, V in zip(powers, maps, strict=True):
-            total = add_product(total, term, V)
+            total = add_product(total, term, V, bias)
         assert total is not None
         return total
 
@@ -48,12 +48,13 @@ class Operator(ABC):
         return out
 
 
-def add_product(total: Tensor | None, Z: Tensor, V: Tensor | None) -> Tensor | None:
-    """Total + Z Vᵀ, where either may be absent."""
+def add_product(
+    total: Tensor | None, Z: Tensor, V: Tensor | None, bias: Tensor | None = None
+) -> Tensor | None:
+    """Total + Z Vᵀ, where either may be absent; the first product takes the bias along."""
     if V is None:
         return total
-    part = pointwise(Z, V)
-    return part if total is None else total + part
+    return pointwise(Z, V, bias) if total is None else total + pointwise(Z, V)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class Factored(Operator):
         first, second = small.chunk(2, dim=-2)
         return torch.cat([second, first], dim=-2) / 2
 
-    def series(self, Z: Tensor, maps: Maps) -> Tensor:
+    def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
         order = len(maps) - 1
         tall: Tensor | None = None
         flat = maps[0]
@@ -108,7 +109,7 @@ class Factored(Operator):
                 if t:
                     flat = t * V if flat is None else flat + t * V
         alone = _alternating(maps) if self.isolated is not None else None
-        return self._expand(Z, flat, tall, alone)
+        return self._expand(Z, flat, tall, alone, bias)
 
     def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
         order = theta.shape[1] - 1
@@ -130,21 +131,28 @@ class Factored(Operator):
         return small_terms(lambda R: G @ R, self.heads(Z), order)
 
     def _expand(
-        self, Z: Tensor, flat: Tensor | None, tall: Tensor | None, alone: Tensor | None
+        self,
+        Z: Tensor,
+        flat: Tensor | None,
+        tall: Tensor | None,
+        alone: Tensor | None,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        """Z flatᵀ + P tall; Z aloneᵀ on isolated positions."""
-        out = None if flat is None else pointwise(Z, flat)
+        """Z flatᵀ + P tall + b; Z aloneᵀ + b on isolated positions."""
+        out = None if flat is None else pointwise(Z, flat, bias)
         if tall is not None:
             rows = tall.mT
+            start = bias[:, None] if out is None and bias is not None else None
+            start = start if out is None else out.mT
             out = (
                 (rows @ self.left.mT).mT
-                if out is None
-                else torch.baddbmm(out.mT, rows, self.left.mT).mT
+                if start is None
+                else torch.baddbmm(start, rows, self.left.mT).mT
             )
         assert out is not None
         if self.isolated is None or alone is None:
             return out
-        return torch.where(self.isolated[..., None], pointwise(Z, alone), out)
+        return torch.where(self.isolated[..., None], pointwise(Z, alone, bias), out)
 
 
 def _alternating(maps: Maps) -> Tensor | None:

@@ -48,7 +48,8 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.terms, self.activation = dict(terms), activation
-        self.g = Pointwise(channels, inner, bias)
+        self.g: Pointwise | None = Pointwise(channels, inner, bias)  # none where it is merged
+        self.whole = False  # whether the maps hold the input that the step is added to
         for name in terms:
             output = Pointwise(inner, channels, bias and norm == "none", groups or 1)
             self.add_module(name, output)
@@ -82,8 +83,8 @@ class Stage(nn.Module):
         return [self.get_submodule(name) for name in self.terms]  # type: ignore[misc]
 
     def forward(self, X: Tensor, operator: Operator) -> Tensor:
-        """The step (B, C, N) of features (B, N, C)."""
-        Z = self.g(X)
+        """The next features, (B, C, N), of features (B, N, C)."""
+        Z = X if self.g is None else self.g(X)
         with torch.autocast(X.device.type, enabled=False):
             F = self.filtered(lift(Z), operator).mT
         if self.norm is not None:
@@ -92,7 +93,8 @@ class Stage(nn.Module):
             F = torch.relu(F)
         if self.gate is not None:
             F = self.gate[:, None] * F
-        return F.to(X.dtype)
+        F = F.to(X.dtype)
+        return F if self.whole else X.mT + F
 
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
@@ -100,13 +102,13 @@ class Stage(nn.Module):
         if outputs[0].groups > 1:
             out: Tensor = outputs[0](operator.apply(Z))
             return out
-        F = self.series(Z, operator)
-        biases = [output.bias for output in outputs if output.bias is not None]
-        return F + sum(lift(b) for b in biases) if biases else F
+        biases = [lift(output.bias) for output in outputs if output.bias is not None]
+        return self.series(Z, operator, sum(biases[1:], biases[0]) if biases else None)
 
-    def series(self, Z: Tensor, operator: Operator) -> Tensor:
-        """The polynomial part of F."""
-        return operator.series(Z, combined(self.terms, [lift(w.weight) for w in self.outputs]))
+    def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
+        """F of ungrouped maps."""
+        maps = combined(self.terms, [lift(output.weight) for output in self.outputs])
+        return operator.series(Z, maps, bias)
 
 
 class SpectralStage(Stage):
@@ -131,9 +133,10 @@ class SpectralStage(Stage):
         super().__init__(channels, inner, terms, norm, activation, zero_init, bias, groups)
         self.times = nn.Parameter(first_times(len(terms)))
 
-    def series(self, Z: Tensor, operator: Operator) -> Tensor:
+    def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
         theta = heat_coefficients(lift(self.times))
-        return operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
+        F = operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
+        return F if bias is None else F + bias
 
 
 def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:

@@ -1,0 +1,173 @@
+"""Where in a network a block can follow: the modules that a name stands for, checked."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+from gspnl.nn.block import Block
+
+CHILD = "nonlocal_"  # the block's name under its target; "nonlocal" itself is a keyword of Python,
+HANDLE = "_nonlocal_handle"  # and the code that torch.export writes would not compile
+LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+WRAPPERS = {
+    "DistributedDataParallel": "its processes would not share the gradients of new parameters",
+    "FullyShardedDataParallel": "its shards are laid out already",
+    "FSDPModule": "its shards are laid out already",
+    "OptimizedModule": "its names are not those of the network",
+    "ScriptModule": "its code is fixed already",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A module of a network under its full name, which a block follows or may follow.
+
+    ``within`` are the modules that end with it, itself or what a Sequential calls last, and then
+    those called right before it, as far as that can be told.
+    """
+
+    name: str
+    module: nn.Module
+    within: tuple[nn.Module, ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether a block follows it already."""
+        return HANDLE in vars(self.module)
+
+    def attach(self, block: Block) -> None:
+        """Let ``block`` follow."""
+        self.module.add_module(CHILD, block)
+        # Kept with the module, so that loading a pickle reserves the number of the hook.
+        setattr(self.module, HANDLE, self.module.register_forward_hook(_follow))
+
+    def detach(self) -> None:
+        """Leave the module as it was, whether or not a block follows it."""
+        handle = vars(self.module).pop(HANDLE, None)
+        if handle is not None:
+            handle.remove()
+            delattr(self.module, CHILD)
+
+
+def _follow(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    """The forward hook: a plain function of a module, so that it can be pickled and copied."""
+    result: Tensor = getattr(module, CHILD)(output)
+    return result
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise InputError unless the modules of ``model`` can be changed."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    for name, module in model.named_modules():
+        for kind in type(module).__mro__:
+            if kind.__name__ in WRAPPERS and kind.__module__.startswith("torch."):
+                raise InputError(
+                    f"{repr(name) if name else 'the model'} is a {kind.__name__}, and "
+                    f"{WRAPPERS[kind.__name__]}; change the network itself, before it is wrapped"
+                )
+
+
+def forget_compiled() -> None:
+    """Drop what torch.compile has made: it does not look whether modules have new hooks."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
+def outside(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All modules by all their names, blocks included, but not what is inside of blocks."""
+    inside = "\n"  # no module's name begins so
+    for name, module in model.named_modules(remove_duplicate=False):
+        if name.startswith(inside):
+            continue
+        yield name, module
+        if isinstance(module, Block):
+            inside = f"{name}." if name else ""
+
+
+def find(model: nn.Module, name: str) -> Place:
+    """The module after which a block goes when it is to follow ``name``.
+
+    A plain Sequential calls all its children, so what follows it follows its last child.
+
+    Raises
+    ------
+    InputError
+        If there is no such module, if it is a list that nothing calls or whose own forward may call
+        whatever is put into it, or if it has several names.
+    """
+    modules = {path: module for path, module in outside(model) if path.rpartition(".")[2] != CHILD}
+    if name not in modules:
+        raise InputError(f"the network has no module {name!r}; {_nearest(name, modules)}")
+    path, module = name, modules[name]
+    while _plain(module):
+        children = _children(path, modules)
+        if not children:
+            raise InputError(f"{path!r} is an empty Sequential; name the module before it")
+        path, module = children[-1], modules[children[-1]]
+    if isinstance(module, LISTS):
+        raise InputError(
+            f"{path!r} is a {type(module).__name__} whose children are called by other code, which "
+            f"would call the block too, or never; {_beside(path, modules)}"
+        )
+    names = [each for each, other in modules.items() if other is module]
+    if len(names) > 1:
+        raise InputError(
+            f"{path!r} is one module under {len(names)} names ({', '.join(map(repr, names))}), and "
+            "the block would follow it under each; name a module that holds only one of them, or "
+            "give each place a module of its own"
+        )
+    if isinstance(module, Block):
+        raise InputError(
+            f"{path!r} is a block itself; make it with more units, or replace it by a Sequential "
+            "of two blocks"
+        )
+    return Place(path, module, (modules[name], *_before(name, modules)))
+
+
+def places(model: nn.Module) -> list[Place]:
+    """Every module of the network that an inserted block follows."""
+    found = (Place(name, module) for name, module in model.named_modules())
+    return [place for place in found if place.taken]
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether it is a Sequential that calls its children one after another."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _children(path: str, modules: Mapping[str, nn.Module]) -> list[str]:
+    return [each for each in modules if each and each.rpartition(".")[0] == path]
+
+
+def _before(path: str, modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
+    """What Sequentials around a module call before it, the nearest first."""
+    while path and _plain(modules[path.rpartition(".")[0]]):
+        parent = path.rpartition(".")[0]
+        siblings = _children(parent, modules)
+        yield from (modules[each] for each in reversed(siblings[: siblings.index(path)]))
+        path = parent
+
+
+def _nearest(name: str, modules: dict[str, nn.Module]) -> str:
+    near = difflib.get_close_matches(str(name), filter(None, modules), n=3, cutoff=0.4)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"it has {', '.join(repr(path) for path in modules if path and '.' not in path)}"
+
+
+def _beside(path: str, modules: dict[str, nn.Module]) -> str:
+    """What to name in place of a list of modules."""
+    children = _children(path, modules)
+    others = [f"one of its children, as {children[-1]!r}"] if children else []
+    if path:
+        others.append(f"the module that holds it, {path.rpartition('.')[0]!r}")
+    return f"name {', or '.join(others) or 'another module'}"

@@ -1,0 +1,160 @@
+"""What comes out of the modules of a network, by running it once or by reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+from gspnl.nn.block import Block
+from gspnl.nn.places import outside
+
+FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
+LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
+RESHAPES = (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle)
+WIDTHS = (
+    "out_channels", "num_features", "num_channels", "channels", "out_features", "embed_dim",
+    "embedding_dim",
+)  # fmt: skip
+Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+
+def observe(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> dict[str, Any]:
+    """Run the network once, and return what each of the modules gave.
+
+    The run is in evaluation mode, without gradients, on copies of the buffers and with the random
+    state put back: it leaves no trace in the network.
+
+    Parameters
+    ----------
+    model : Module
+    modules : mapping of names to modules of the network
+    example : tensor, tuple or mapping
+        The argument of the network, all its positional arguments, or its keyword arguments.
+
+    Returns
+    -------
+    dict
+        The output of each module.
+
+    Raises
+    ------
+    InputError
+        If the example does not pass through the network, or if one of the modules is not called
+        exactly once.
+    """
+    args, kwargs = _arguments(example)
+    seen: dict[str, list[Any]] = {name: [] for name in modules}
+    handles = [
+        module.register_forward_hook(lambda _, args, output, name=name: seen[name].append(output))
+        for name, module in modules.items()
+    ]
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    cuda = {value.device for value in model.parameters() if value.is_cuda}
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=sorted(d.index for d in cuda)):
+            torch.func.functional_call(model, buffers, args, kwargs)
+    except Exception as error:
+        raise InputError(
+            f"the example does not pass through the network: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    for name, outputs in seen.items():
+        _check_once(name, len(outputs))
+    return {name: outputs[0] for name, outputs in seen.items()}
+
+
+def channels_of(name: str, module: nn.Module, output: Any) -> int:
+    """The channels C of an output (B, C, *spatial); an InputError if it has another form."""
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"{name!r} gives a {type(output).__name__}, and a block follows one tensor "
+            "(B, C, *spatial); name a module inside of it"
+        )
+    shape = tuple(output.shape)
+    if output.ndim not in (3, 4, 5) or 0 in shape or not output.is_floating_point():
+        raise InputError(
+            f"{name!r} gives {output.dtype} of shape {shape}, and a block follows floating-point "
+            "tensors (B, C, *spatial) with one to three spatial dimensions, none empty"
+        )
+    width = _width(_last(module), LAST)
+    if width == shape[-1] != shape[1]:
+        raise InputError(
+            f"{name!r} ends in a {type(_last(module)).__name__} and gives {shape}: the last axis "
+            "holds its channels, and a block needs them on the second; name a module whose output "
+            "is (B, C, *spatial)"
+        )
+    return shape[1]
+
+
+def channels_from(name: str, modules: Iterable[nn.Module]) -> int:
+    """The channels C by the last layer of the first module that has any: a convolution or norm."""
+    last = next(filter(None, map(_last, modules)), None)
+    width = _width(last, FIRST)
+    if width is None:
+        why = f"they end in a {type(last).__name__}" if last else "no convolution or norm is there"
+        raise InputError(
+            f"the channels that {name!r} gives cannot be told from its modules ({why}); pass "
+            "example=, a batch that the network takes"
+        )
+    return width
+
+
+def _arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Tensor):
+        return (example,), {}
+    if isinstance(example, tuple):
+        return example, {}
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    raise InputError(
+        f"example must be a tensor, a tuple of arguments or a mapping of keyword arguments, "
+        f"not {type(example).__name__}"
+    )
+
+
+def _check_once(name: str, times: int) -> None:
+    if times == 0:
+        raise InputError(
+            f"{name!r} is not called when the network runs (its weights may be used without it), "
+            "so nothing would follow it; name the module that holds it"
+        )
+    if times > 1:
+        raise InputError(
+            f"{name!r} is called {times} times when the network runs once, and so the block would "
+            "be; name the module that holds it"
+        )
+
+
+def _last(module: nn.Module) -> nn.Module | None:
+    """The last layer, in the order of registration, that says something about the output."""
+    last = None
+    for _, layer in outside(module):
+        own = next(layer.parameters(recurse=False), None) is not None
+        if isinstance(layer, (*FIRST, *LAST, *RESHAPES)) or (own and not _pointwise(layer)):
+            last = layer
+    return last
+
+
+def _pointwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.PReLU)
+
+
+def _width(layer: nn.Module | None, kinds: tuple[type[nn.Module], ...]) -> int | None:
+    if not isinstance(layer, kinds):
+        return None
+    for name in WIDTHS:
+        width = getattr(layer, name, None)
+        if isinstance(width, int):
+            return width
+    shape = getattr(layer, "normalized_shape", None)
+    return shape[-1] if shape else None
