@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gspnl import banks, chebyshev, errors, images, nn, plotting, responses, stability, theory
+    from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
+    from gspnl import nn as nn
     from gspnl.approximation import Approximation
     from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph

@@ -57,11 +57,12 @@ def test_documents(path, registries_as_they_were):
 def registries_as_they_were():
     """Forget what a document registers."""
     from gspnl.kernels import KERNELS
+    from gspnl.nn import BLOCKS
     from gspnl.normalization import NORMALIZATIONS
     from gspnl.responses import RESPONSES
     from gspnl.weights import STORAGES
 
-    registries = (KERNELS, NORMALIZATIONS, RESPONSES, STORAGES)
+    registries = (BLOCKS, KERNELS, NORMALIZATIONS, RESPONSES, STORAGES)
     before = [set(registry) for registry in registries]
     yield
     for registry, names in zip(registries, before, strict=True):

@@ -11,11 +11,12 @@ try:
 except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
-from gspnl.nn.block import BLOCKS, Block
+from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.creating import create
 from gspnl.nn.files import load, save
 from gspnl.nn.folding import fold
 from gspnl.nn.listing import describe
+from gspnl.nn.peers import from_peer
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -43,12 +44,14 @@ __all__ = [
     "TABLE",
     "Block",
     "Chebyshev",
+    "KernelBlock",
     "Linear",
     "Row",
     "Spectral",
     "create",
     "describe",
     "fold",
+    "from_peer",
     "insert",
     "load",
     "remove",
