@@ -27,7 +27,7 @@ class Block(nn.Module):
     Parameters
     ----------
     channels : int
-        C of the feature maps (B, C, *spatial), with one, two or three spatial dimensions.
+        C of the feature maps (B, C, ``*spatial``), with one, two or three spatial dimensions.
     inner : int, optional
         Cs, the width of the signal; default C/2.
     units : int
@@ -126,7 +126,7 @@ class Block(nn.Module):
         return {"block": self.block, "channels": self.channels, **self._common, **self.options}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y of a feature map (B, C, *spatial)."""
+        """Y of a feature map (B, C, ``*spatial``)."""
         self._check(x)
         y = x.flatten(2)
         operator = self.affinity(y.mT, x.shape[2:])
