@@ -99,6 +99,17 @@ def test_every_block(name, options):
     assert list(again.state_dict()) == list(folded.state_dict())
 
 
+def test_maps_are_rounded_once():
+    for norm in ("batch", "none"):
+        block = trained(gnn.create("gsnl", 8, inner=8, norm=norm))
+        one, other = (
+            gnn.fold(block).state_dict(),
+            gnn.fold(copy.deepcopy(block).double()).state_dict(),
+        )
+        assert list(one) == list(other)
+        assert all(torch.equal(one[key], other[key].float()) for key in one)
+
+
 def test_a_bias_before_the_norm():
     """No block makes one; other people's code may."""
     block = trained(gnn.create("gsnl", 8)).double()
