@@ -9,15 +9,15 @@ from torch import Tensor
 
 from gspnl.errors import ConvergenceError
 from gspnl.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
+from gspnl.registry import Registry
 
-NORMALIZED = (*NORMALIZATIONS, "mean", "none")  # those of the core; M / N; M itself
+SYMMETRIZED: Registry[bool] = Registry("normalization")  # whether W = ½(M + Mᵀ), rather than M
+for name in NORMALIZATIONS:
+    SYMMETRIZED.register(name)(NORMALIZATIONS[name].symmetric_core)
+SYMMETRIZED.register("mean")(False)  # M / N
+SYMMETRIZED.register("none")(False)  # M
 # Where a loop cannot look at what it has reached: so many Sinkhorn steps, then Newton's.
 TRACED_STEPS, TRACED_NEWTON = 16, 6
-
-
-def symmetrized(normalization: str) -> bool:
-    """Whether W = ½(M + Mᵀ) is taken, rather than M."""
-    return normalization in NORMALIZATIONS and NORMALIZATIONS[normalization].symmetric_core
 
 
 def scales(
@@ -38,7 +38,7 @@ def scales(
     product : callable
         W v, (B, N) → (B, N).
     solve : callable
-        ``solve(s, v)`` → (I + diag(s) W diag(s))⁻¹ v.
+        ``solve(s, v)`` → (I + diag(s) W diag(s))⁺ v, of an s without gradient.
     """
     if normalization == "none":
         return None, None, None
@@ -74,6 +74,8 @@ def _sinkhorn(
     live = degrees > 0
     with torch.no_grad():
         s = (_traced if cannot_look(degrees) else _iterate)(degrees, live, product, solve)
+    if not torch.is_grad_enabled():
+        return s
     residual = torch.where(live, s * product(s) - 1, 0)
     return s * (1 - solve(s, residual))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.nn.embed import HALVES, lift
-from gspnl.nn.norms import NORMS
+from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.operators import Maps, Operator
 from gspnl.nn.pointwise import Pointwise, pointwise
 
@@ -85,10 +85,10 @@ class Stage(nn.Module):
         F, and its variance before F, may leave the range of float16 where input and output do not.
         """
         norm, self.norm = self.norm, None
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # as torch leaves it
         self.norm = norm
         if norm is not None and recurse:
-            norm._apply(partial(widely, fn))
+            norm._apply(partial(widely, fn))  # type: ignore[no-untyped-call]
         return self
 
     @property
@@ -103,8 +103,8 @@ class Stage(nn.Module):
             F = self.filtered(lift(Z), operator).mT
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))
-        if self.activation == "relu":
-            F = torch.relu(F)
+        if self.activation is not None:
+            F = ACTIVATIONS[self.activation](F)
         if self.gate is not None:
             F = self.gate[:, None] * F
         F = F.to(X.dtype)
