@@ -42,6 +42,7 @@ OPTIONS = [
     ("chebyshev", {"order": 4}),
     ("chebyshev", {"order": 3, "inner": 12, "storage": "lowrank"}),
     ("chebyshev", {"order": 0, "inner": 8}),
+    ("spectral", {"order": 2, "storage": "dense"}),
     ("spectral", {"order": 2}),
     ("spectral", {"order": 2, "inner": 12, "storage": "lowrank", "bias": True}),
     ("cgnl", {"groups": 2}),
