@@ -18,6 +18,10 @@ OWN = {  # what each block is made with, unless a test says otherwise
 PAIRED = [name for name in NAMES if {"kernel", "normalization"} <= DEFAULTS[name].keys()]
 ATTENDING = [name for name in NAMES if name != "linear"]  # have an affinity
 
+KERNELS = ["dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation"]
+SYMMETRIC = ["random_walk", "symmetric", "bistochastic"]
+PLAIN = ["softmax", "mean", "none"]  # M itself, not symmetrised: A has no real spectrum
+
 # Outputs and gradients agree to 1e-9 of their largest entry; a gradient that vanishes by algebra
 # (a constant before a batch norm) is rounding of the size of 1e-13 of the largest gradient.
 RELATIVE, ROUNDING = 1e-9, 1e-13
@@ -63,6 +67,23 @@ def formula(name, params, x, training=False, **options):
     return dense(
         name, params, x, training=training, **{k: v for k, v in options.items() if k in known}
     )
+
+
+def allowed(kernel, normalization):
+    """An exponential without row sums has no scale."""
+    exponential = kernel in ("gaussian", "embedded_gaussian", "rbf")
+    return not (exponential and normalization in ("mean", "none"))
+
+
+def settings(kernel, normalization):
+    """Options and an input for which every normalisation exists."""
+    options = {"kernel": kernel, "normalization": normalization}
+    x = 0.7 * signal(seed=1)
+    if kernel == "concatenation" and normalization == "bistochastic":
+        options["bias"] = True  # see positive(): all a_i + b_j > 0, so the scales exist
+    if kernel == "dot" and normalization == "bistochastic":
+        options["feature_map"] = "softplus"
+    return x, options
 
 
 def state(block):

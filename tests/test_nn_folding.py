@@ -204,10 +204,15 @@ def test_ten_blocks_in_float32():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(dtype):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gsnl", {"inner": 8}), ("cgnl", {"groups": 2}), ("spectral", {"order": 2})],
+    ids=str,
+)
+def test_half_precision(name, options, dtype):
     """As near to float64 as the block itself is, but for roundings of the merged maps."""
     torch.manual_seed(0)
-    block = trained(gnn.create("gsnl", 8, inner=8), std=0.3).to(dtype)
+    block = trained(gnn.create(name, 8, **options), std=0.3).to(dtype)
     folded = gnn.fold(block)
     assert {p.dtype for p in folded.parameters()} == {dtype}
     assert not folded.stages[0].whole

@@ -19,7 +19,9 @@ def identity(x: Array) -> Array:
 @FEATURE_MAPS.register("relu")
 def relu(x: Array) -> Array:
     """max(x, 0)."""
-    return namespace(x).clip(x, min=0)
+    xp = namespace(x)
+    own = getattr(xp, "relu", None)  # of torch: its slope at 0 is 0, that of clip is 1
+    return xp.clip(x, min=0) if own is None else own(x)
 
 
 @FEATURE_MAPS.register("softplus")

@@ -45,8 +45,8 @@ class Cosine(Kernel):
         # Scaled by the largest entry first: squares of huge or tiny features leave the range.
         largest = xp.max(xp.abs(X), axis=-1, keepdims=True)
         scaled = X / xp.where(largest > 0, largest, xp.ones_like(largest))
-        norm = xp.sqrt(xp.sum(scaled * scaled, axis=-1, keepdims=True))
-        unit = scaled / xp.where(norm > 0, norm, xp.ones_like(norm))
+        squares = xp.sum(scaled * scaled, axis=-1, keepdims=True)
+        unit = scaled / xp.sqrt(xp.where(squares > 0, squares, xp.ones_like(squares)))
         points = xp.concat([ones((*X.shape[:-1], 1), X), unit], axis=-1) / 2**0.5
         return points, points
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
-from gspnl.nn.embed import FeatureAffinity
-from gspnl.nn.norms import NORMS
-from gspnl.nn.scales import NORMALIZED, symmetrized
+from gspnl.nn.embed import HALVES, FeatureAffinity
+from gspnl.nn.norms import ACTIVATIONS, NORMS
+from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import Stage, Terms
 from gspnl.nn.storage import Load
 from gspnl.registry import Registry
 
 BLOCKS: Registry[type[Block]] = Registry("block")
-ACTIVATIONS = (None, "relu")
 
 
 class Block(nn.Module):
@@ -71,8 +71,8 @@ class Block(nn.Module):
         self.inner = max(1, channels // 2) if inner is None else count(inner, "inner")
         count(units, "units")
         NORMS[norm]
-        if activation not in ACTIVATIONS:
-            raise InputError(f"unknown activation {activation!r}; use None or 'relu'")
+        if activation is not None:
+            ACTIVATIONS[activation]
         for name, value in (("zero_init", zero_init), ("bias", bias)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} must be True or False")
@@ -135,7 +135,10 @@ class Block(nn.Module):
         return y.reshape(x.shape)
 
     def _check(self, x: Tensor) -> None:
-        name, shape = type(self).__name__, tuple(x.shape)
+        name = type(self).__name__
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} takes a torch tensor, not {type(x).__name__}")
+        shape = tuple(x.shape)
         if not 3 <= x.ndim <= 5:
             raise InputError(
                 f"{name} got a tensor of shape {shape}; feature maps are (B, C, *spatial) with "
@@ -150,6 +153,20 @@ class Block(nn.Module):
             raise InputError(f"{name} got a feature map without positions, of shape {shape}")
         if not x.is_floating_point():
             raise InputError(f"{name} got {x.dtype}; feature maps are real floating point")
+        if x.dtype in HALVES:
+            self._check_range(x)
+
+    def _check_range(self, x: Tensor) -> None:
+        """Infinities of half precision, where a look at the values is cheap and can be taken."""
+        if torch.compiler.is_compiling() or x.device.type != "cpu":
+            return
+        finite = torch.isfinite(x)
+        if not bool(finite.all()):
+            raise InputError(
+                f"{type(self).__name__} got {int((~finite).sum())} infinite or NaN values among "
+                f"{x.numel()} of {x.dtype}, which ends at {torch.finfo(x.dtype).max:.3g}; scale "
+                "the features down, or use bfloat16 or float32"
+            )
 
     def extra_repr(self) -> str:
         shown = {k: v for k, v in self.config.items() if k not in ("block", "channels")}
@@ -222,10 +239,7 @@ class KernelBlock(Block):
         )
 
     def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
-        if normalization not in NORMALIZED:
-            raise InputError(
-                f"unknown normalization {normalization!r}. Available: {', '.join(NORMALIZED)}."
-            )
+        symmetric = SYMMETRIZED[normalization]
         if isinstance(kernel, Anchors):
             raise InputError(
                 "kernel='anchors' is fitted to all nodes, which a block meets batch by batch; use "
@@ -242,7 +256,7 @@ class KernelBlock(Block):
                 "undefined; pass feature_map='relu' (or 'softplus', 'square', 'exp'), or "
                 "normalization='mean'"
             )
-        if self.order > 1 and not symmetrized(normalization):
+        if self.order > 1 and not symmetric:
             raise InputError(
                 f"normalization={normalization!r} is not similar to a symmetric matrix: a series "
                 "in it above order 1 has no response; use 'random_walk'"

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gspnl.affinity import Affinity
-from gspnl.errors import SizeError
+from gspnl.errors import InputError, SizeError
 from gspnl.kernels import Concatenation, Exponential, Kernel
 from gspnl.nn.exponential import LOGARITHMIC, Attention
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
-from gspnl.nn.scales import scales, symmetrized
+from gspnl.nn.scales import SYMMETRIZED, scales
 from gspnl.nn.storage import DENSE_NODES, SORTED_NODES, Load, lowrank_pays
 from gspnl.weights import Weights
 from gspnl.weights.dense import Dense
 from gspnl.weights.sorted import sort_scalars
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class FeatureAffinity(nn.Module):
@@ -76,24 +78,34 @@ class FeatureAffinity(nn.Module):
             return self._operator(lift(X), None if points is None else lift(points), spatial)
 
     def _operator(self, X: Tensor, points: Tensor | None, spatial: Sequence[int]) -> Operator:
+        if self.pool is not None:
+            pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
+            return Pooled(self._held(*self._pooled(X, points, pool), None), pool)
         if points is None:
             phi, psi = self.kernel.embed(X, None)
-            both = None if phi is psi else torch.cat([phi, psi], -1)
-        else:
-            both = self.kernel.features(points)
-            phi, psi = both.split([self.phi.width, self.psi.width], dim=-1)
-        if self.pool is None:
-            return self._held(phi, psi, both)
-        pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
+            return self._held(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
+        both = self.kernel.features(points)
+        phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=-1)
+        return self._held(phi, psi, both)
+
+    def _pooled(
+        self, X: Tensor, points: Tensor | None, pool: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """φ of all positions, and ψ of those that projections are pooled to."""
+        if points is None:
+            # Embedded together: what a kernel takes from all nodes, a mean, is then one for both.
+            points, _ = self.kernel.embed(torch.cat([X, pool(X)], dim=-2), None)
+            return points[..., : X.shape[-2], :], points[..., X.shape[-2] :, :]
+        phi, psi = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
         psi = pool(psi)
         if self.project is not None:
             psi = pointwise(psi, lift(self.project.weight))
-        return Pooled(self._held(phi, psi, None), pool)
+        return self.kernel.features(phi), self.kernel.features(psi)
 
     def _held(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
-        kernel, symmetric = self.kernel, symmetrized(self.normalization)
+        kernel, symmetric = self.kernel, SYMMETRIZED[self.normalization]
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
-            return Attention(*kernel.scores(phi, psi), self.normalization)
+            return Attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
         swap = symmetric and phi is not psi
         if kernel.bilinear and self._lowrank(phi, psi, swap):
             return self._factored(phi, psi, both, swap)
@@ -112,12 +124,13 @@ class FeatureAffinity(nn.Module):
             return plain.apply(v[..., None])[..., 0]
 
         def solve(s: Tensor, v: Tensor) -> Tensor:
-            """(I + SPQᵀS)⁻¹ v = v − SP (I + QᵀS²P)⁻¹ QᵀS v."""
-            tall = s[..., None] * plain.left
-            small = plain.heads(s[..., None] * tall)
+            """(I + SPQᵀS)⁺ v = v − SP (I + QᵀS²P)⁺ QᵀS v."""
+            fixed = Factored(plain.left.detach(), plain.right.detach(), plain.swap)
+            tall = s[..., None] * fixed.left
+            small = fixed.heads(s[..., None] * tall)
             eye = torch.eye(small.shape[-1], dtype=v.dtype, device=v.device)
-            heads = plain.heads((s * v)[..., None])
-            out: Tensor = v - (tall @ torch.linalg.solve(eye + small, heads))[..., 0]
+            heads = fixed.heads((s * v)[..., None])
+            out: Tensor = v - (tall @ (pseudo_inverse(eye + small) @ heads))[..., 0]
             return out
 
         degrees = product(torch.ones_like(psi[..., 0]))
@@ -137,8 +150,8 @@ class FeatureAffinity(nn.Module):
 
         def solve(s: Tensor, v: Tensor) -> Tensor:
             eye = torch.eye(v.shape[-1], dtype=v.dtype, device=v.device)
-            core = eye + s[..., None] * weights.like * s[..., None, :]
-            out: Tensor = torch.linalg.solve(core, v[..., None])[..., 0]
+            core = eye + s[..., None] * weights.like.detach() * s[..., None, :]
+            out: Tensor = (pseudo_inverse(core) @ v[..., None])[..., 0]
             return out
 
         degrees = product(torch.ones_like(psi[..., 0]))  # pooled keys: fewer columns than rows
@@ -175,7 +188,9 @@ class FeatureAffinity(nn.Module):
         solve: Callable[[Tensor, Tensor], Tensor],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         left, right, isolated = scales(self.normalization, degrees, columns, product, solve)
-        return left, right, isolated if self.isolated == "self" else None
+        # Pooled columns are no positions: a row without an edge has none of its own to keep.
+        kept = self.isolated == "self" and self.pool is None
+        return left, right, isolated if kept else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +211,24 @@ def stacked(X: Tensor, *maps: Pointwise) -> Tensor:
     return pointwise(X, torch.cat([m.weight for m in maps]), bias)
 
 
+def pseudo_inverse(x: Tensor) -> Tensor:
+    """Of a matrix known to the tolerance of Sinkhorn; singular where W is bipartite."""
+    out: Tensor = torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
+    return out
+
+
 def lift(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in HALVES else x
 
 
 def pooled(Z: Tensor, size: int | tuple[int, ...], spatial: tuple[int, ...]) -> Tensor:
     """Max-pooling of (B, N, c) over the spatial dimensions of N."""
+    sizes = size if isinstance(size, (tuple, list)) else (size,) * len(spatial)
+    if len(sizes) != len(spatial) or any(a > b for a, b in zip(sizes, spatial, strict=True)):
+        raise InputError(
+            f"sub_sample={size} leaves nothing of a feature map of {spatial} positions, or is not "
+            "one size for each spatial dimension; use a smaller one"
+        )
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(spatial) - 1]
     return pool(Z.mT.reshape(*Z.mT.shape[:2], *spatial), size).flatten(2).mT

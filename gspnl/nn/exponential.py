@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gspnl.nn.fused import joint_attention, softmax_attention
+from gspnl.nn.fused import softmax_attention
+from gspnl.nn.joint import joint_attention
 from gspnl.nn.operators import Operator
 
 LOGARITHMIC = ("softmax", "random_walk", "symmetric")  # what attention can normalise
@@ -21,24 +22,22 @@ class Attention(Operator):
     ----------
     q, k : tensors of shape (B, N, t), (B, M, t)
     normalization : {"softmax", "random_walk", "symmetric"}
+    same : bool
+        Whether M is symmetric already.
     """
 
     q: Tensor
     k: Tensor
     normalization: str
+    same: bool
 
     def apply(self, Z: Tensor) -> Tensor:
         if self.normalization == "softmax":
             return softmax_attention(self.q, self.k, Z)
         if self.normalization == "random_walk":
-            return joint_attention(self.q, self.k, Z)[0]
+            return joint_attention(self.q, self.k, Z, symmetric=self.same)
         # D^-½ W D^-½ = D^½ (D⁻¹ W) D^-½, whatever factor is common to all degrees.
-        logs = self._log_degrees(Z)
+        _, logs = joint_attention(self.q, self.k, Z[..., :1], True, symmetric=self.same)
         middle = (logs.amax(-1, keepdim=True) + logs.amin(-1, keepdim=True)).detach() / 2
         scale = torch.exp((logs - middle) / 2)[..., None]
-        return scale * joint_attention(self.q, self.k, Z / scale)[0]
-
-    def _log_degrees(self, Z: Tensor) -> Tensor:
-        logs = joint_attention(self.q, self.k, Z[..., :1], log_degrees=True)[1]
-        assert logs is not None
-        return logs
+        return scale * joint_attention(self.q, self.k, Z / scale, symmetric=self.same)

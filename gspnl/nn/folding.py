@@ -13,7 +13,7 @@ from gspnl.nn.block import Block
 from gspnl.nn.embed import FeatureAffinity
 from gspnl.nn.places import check_model
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.scales import symmetrized
+from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import SpectralStage, Stage, combined
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
 
@@ -174,7 +174,7 @@ def _rank(affinity: nn.Module) -> int | None:
             return ENTRIES
         if affinity.kernel.embedding == "none":
             return affinity.load.channels
-        return affinity.phi.width * (2 if symmetrized(affinity.normalization) else 1)
+        return affinity.phi.width * (2 if SYMMETRIZED[affinity.normalization] else 1)
     return None
 
 

@@ -1,13 +1,132 @@
+r"""Softmax attention of points at unit scale, in O(N) memory forward and backward."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gspnl.errors import InputError
 
 
-def softmax_attention(q, k, v):
-    return torch.softmax(q @ k.mT, -1) @ v
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    r"""Rows of a normalised exponential kernel, applied: :math:`\mathrm{softmax}(q k^T)\,v`.
+
+    .. math:: o_i = \frac{\sum_j e^{s_{ij}} v_j}{\sum_j e^{s_{ij}}}, \qquad s_{ij} = q_i^T k_j,
+
+    the affinity named "softmax" (:math:`W` not symmetrised). Nothing of size N × M is made, forward
+    or backward.
+
+    Parameters
+    ----------
+    q : Tensor of shape (..., N, r)
+        Queries; any strides, any floating dtype, any device.
+    k : Tensor of shape (..., M, r)
+        Keys; M may differ from N (pooled nodes).
+    v : Tensor of shape (..., M, c)
+        Values; c may differ from r.
+
+    Returns
+    -------
+    Tensor of shape (..., N, c)
+        In the widest dtype of the three. Scores are sums in float32 at least, so that half
+        precision overflows in no score. Autocast is not applied: what is given in float32 is
+        computed in float32.
+
+    Raises
+    ------
+    InputError
+        Where shapes, dtypes or devices do not fit each other.
+
+    Notes
+    -----
+    PyTorch's fused kernel wants four dimensions, rows that are contiguous and one width; without
+    them it silently makes the N × M matrix. So the narrower of (q, k) and v is padded with zeros,
+    which changes no score. The gradient cannot be differentiated again.
+
+    References
+    ----------
+    Dao, Fu, Ermon, Rudra, Ré. FlashAttention: fast and memory-efficient exact attention with
+    IO-awareness. NeurIPS 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> points = torch.tensor([[0.0], [1.0]])
+    >>> softmax_attention(points, points, torch.eye(2))
+    tensor([[0.5000, 0.5000],
+            [0.2689, 0.7311]])
+    """
+    check_points(q, k, v)
+    with without_autocast(q.device):
+        dtype, width = common_dtype(q, k, v), fused_width(q, v)
+        queries = fused_layout(q, width, dtype)
+        keys = queries if k is q else fused_layout(k, width, dtype)
+        out = F.scaled_dot_product_attention(
+            queries, keys, fused_layout(v, width, dtype), scale=1.0
+        )
+        return original_layout(out, q, v)
 
 
-def joint_attention(q, k, v, log_degrees=False):
-    s = q @ k.mT
-    l = torch.logaddexp(s, s.mT)
-    return torch.softmax(l, -1) @ v, (
-        torch.logsumexp(l, -1) - 0.6931471805599453 if log_degrees else None
-    )
+def fused_width(q: Tensor, v: Tensor) -> int:
+    """Return the one width of q, k and v; accelerators take multiples of 8 only."""
+    width = max(q.shape[-1], v.shape[-1])
+    return width if q.device.type == "cpu" else -(-width // 8) * 8
+
+
+def fused_layout(x: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Points (..., N, c) as (B, 1, N, width), padded with zeros, each row contiguous."""
+    lead = x.shape[:-2]
+    x = x.to(dtype).reshape(math.prod(lead), 1, *x.shape[-2:])
+    if x.shape[-1] < width:
+        return F.pad(x, (0, width - x.shape[-1]))
+    if x.stride(-1) == 1:
+        return x
+    # contiguous() would leave the stride of a single column as it is
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def original_layout(out: Tensor, q: Tensor, v: Tensor) -> Tensor:
+    """Rows (B, 1, N, width) in the leading dimensions of q and the width of v."""
+    return out[..., : v.shape[-1]].reshape(*q.shape[:-1], v.shape[-1])
+
+
+def common_dtype(*tensors: Tensor) -> torch.dtype:
+    """Return the widest dtype, which a linear map under autocast may have narrowed for some."""
+    dtype = tensors[0].dtype
+    for x in tensors[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a region where autocast is off: rounded points would move large scores by units."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
+
+
+def check_points(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Raise unless q (..., N, r), k (..., M, r) and v (..., M, c) fit each other."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} must be a torch tensor, not {type(x).__name__}")
+        if not x.dtype.is_floating_point:
+            raise InputError(f"{name} has dtype {x.dtype}; give a floating one")
+        if x.ndim < 2:
+            raise InputError(f"{name} has shape {tuple(x.shape)}; give (..., nodes, channels)")
+        if x.device != q.device:
+            raise InputError(f"{name} is on {x.device} and q on {q.device}; move one of them")
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if q.shape[:-2] != k.shape[:-2] or q.shape[:-2] != v.shape[:-2]:
+        raise InputError(f"leading dimensions differ in {shapes}; expand them first")
+    if q.shape[-1] != k.shape[-1]:
+        raise InputError(f"q and k need the same width; given {shapes}")
+    if k.shape[-2] != v.shape[-2]:
+        raise InputError(f"k and v need the same number of nodes; given {shapes}")
+    if 0 in (q.shape[-2], q.shape[-1], k.shape[-2], v.shape[-1]):
+        raise InputError(f"no node, no width or no channel is left in {shapes}")

@@ -1,14 +1,19 @@
-"""Norm layers of a stage, by name."""
+"""Norm layers and activations of a stage, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from gspnl.registry import Registry
 
 NORMS: Registry[Callable[[int, int | None], nn.Module | None]] = Registry("norm")
+
+
+ACTIVATIONS: Registry[Callable[[Tensor], Tensor]] = Registry("activation")
+ACTIVATIONS.register("relu")(torch.relu)
 
 
 class PositionNorm(nn.LayerNorm):

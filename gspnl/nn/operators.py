@@ -119,14 +119,16 @@ class Factored(Operator):
     def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
         order = theta.shape[1] - 1
         weights = torch.stack(list(maps))  # (M, C, Cs)
-        flat, alone = theta[:, 0], theta[:, 0]
-        sums: Tensor | None = None
-        for k, (t, small) in enumerate(self._small(Z, order), 1):
-            part = theta[:, k, None, None] * small[:, None]
-            sums = part if sums is None else sums + part
-            flat = flat + t * theta[:, k]
-            alone = alone + (-1) ** k * theta[:, k]
-        tall = None if sums is None else (sums @ weights.mT).sum(1)
+        # All terms at once: traced step by step, sums would be most of the program.
+        steps = list(self._small(Z, order))
+        signs = [1.0, *(t for t, _ in steps)], [(-1.0) ** k for k in range(order + 1)]
+        flat, alone = (
+            theta @ torch.tensor(s, dtype=theta.dtype, device=theta.device) for s in signs
+        )
+        tall: Tensor | None = None
+        if steps:
+            small = torch.stack([term for _, term in steps])  # (K, B, m, Cs)
+            tall = torch.einsum("mk,kbpi,moi->bpo", theta[:, 1:], small, weights)
         at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
         return self._expand(Z, at_one, tall, at_zero)
 

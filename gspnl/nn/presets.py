@@ -8,7 +8,7 @@ from torch import nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import BLOCKS, Block, KernelBlock, count
-from gspnl.nn.scales import symmetrized
+from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import NODES, SpectralStage, Stage, Terms
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, NoEdges
 
@@ -51,10 +51,11 @@ class NL(KernelBlock):
     def make_affinity(self, bias: bool) -> nn.Module:
         size = self.options["sub_sample"]
         if size is not None:
-            if symmetrized(self.options["normalization"]):
+            given = self.options["normalization"]
+            if SYMMETRIZED[given]:
                 raise InputError(
-                    "sub_sample= leaves fewer columns than rows, which cannot be symmetrised; use "
-                    "normalization='softmax' or 'mean'"
+                    f"sub_sample= leaves fewer columns than rows, and normalization={given!r} "
+                    "symmetrises; use 'softmax' or 'mean'"
                 )
             for part in size if isinstance(size, (tuple, list)) else [size]:
                 count(part, "sub_sample")
@@ -113,6 +114,10 @@ class Chebyshev(KernelBlock):
         if isinstance(order, bool) or not isinstance(order, int) or order < 0:
             raise InputError(f"order={order!r} must be a whole number ≥ 0")
         return {f"w_{k}": (0.0,) * k + (1.0,) for k in range(order + 1)}
+
+    def make_affinity(self, bias: bool) -> nn.Module:
+        affinity = super().make_affinity(bias)
+        return affinity if self.order else NoEdges()  # order 0 asks nothing of A
 
 
 @BLOCKS.register("spectral")

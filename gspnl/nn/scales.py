@@ -9,14 +9,15 @@ from torch import Tensor
 
 from gspnl.errors import ConvergenceError
 from gspnl.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
+from gspnl.registry import Registry
 
-NORMALIZED = (*NORMALIZATIONS, "mean", "none")  # those of the core; M / N; M itself
-TRACED_STEPS = 128  # of Sinkhorn where a loop cannot look at what it has reached
-
-
-def symmetrized(normalization: str) -> bool:
-    """Whether W = ½(M + Mᵀ) is taken, rather than M."""
-    return normalization in NORMALIZATIONS and NORMALIZATIONS[normalization].symmetric_core
+SYMMETRIZED: Registry[bool] = Registry("normalization")  # whether W = ½(M + Mᵀ), rather than M
+for name in NORMALIZATIONS:
+    SYMMETRIZED.register(name)(NORMALIZATIONS[name].symmetric_core)
+SYMMETRIZED.register("mean")(False)  # M / N
+SYMMETRIZED.register("none")(False)  # M
+# Where a loop cannot look at what it has reached: so many Sinkhorn steps, then Newton's.
+TRACED_STEPS, TRACED_NEWTON = 16, 6
 
 
 def scales(
@@ -37,20 +38,21 @@ def scales(
     product : callable
         W v, (B, N) → (B, N).
     solve : callable
-        ``solve(s, v)`` → (I + diag(s) W diag(s))⁻¹ v.
+        ``solve(s, v)`` → (I + diag(s) W diag(s))⁺ v, of an s without gradient.
     """
     if normalization == "none":
         return None, None, None
     if normalization == "mean":
         return torch.full_like(degrees, 1 / columns), None, None
     isolated = marked(degrees == 0)
-    if normalization == "symmetric":
-        scale = torch.sqrt(reciprocal(degrees))
-        return scale, scale, isolated
     if normalization == "bistochastic":
         scale = _sinkhorn(degrees, product, solve)
         return scale, scale, isolated
-    return reciprocal(degrees), None, isolated
+    inverse = torch.reciprocal(degrees) if isolated is None else reciprocal(degrees)
+    if normalization == "symmetric":
+        scale = torch.sqrt(inverse)
+        return scale, scale, isolated
+    return inverse, None, isolated
 
 
 def marked(isolated: Tensor) -> Tensor | None:
@@ -71,26 +73,58 @@ def _sinkhorn(
     """
     live = degrees > 0
     with torch.no_grad():
-        s = _iterate(degrees, live, product)
+        s = (_traced if cannot_look(degrees) else _iterate)(degrees, live, product, solve)
+    if not torch.is_grad_enabled():
+        return s
     residual = torch.where(live, s * product(s) - 1, 0)
     return s * (1 - solve(s, residual))
 
 
-def _iterate(degrees: Tensor, live: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-    """The iteration s ← √(s / (W s)); what is traced takes a fixed number of steps."""
+def cannot_look(x: Tensor) -> bool:
+    """Whether values decide nothing here: traced, or without values."""
+    return torch.compiler.is_compiling() or x.device.type == "meta"
+
+
+def _traced(
+    degrees: Tensor,
+    live: Tensor,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The fixed point in a fixed number of steps: a compiler unrolls them all.
+
+    Near it, Newton's steps double the digits; far from it they are held to a factor of e.
+    """
     s = torch.sqrt(reciprocal(degrees))
-    traced = torch.compiler.is_compiling()
+    for _ in range(TRACED_STEPS):
+        s = torch.where(live, torch.sqrt(s * reciprocal(product(s))), s)
+    for _ in range(TRACED_NEWTON):
+        sums = torch.where(
+            live, s * product(s), 1
+        )  # rows of SWS; the Hessian is this diagonal + SWS
+        root = torch.rsqrt(sums)
+        step = root * solve(s * root, root * (sums - 1))
+        s = s * torch.exp(-torch.clamp(step, -1, 1))
+    return s
+
+
+def _iterate(
+    degrees: Tensor,
+    live: Tensor,
+    product: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The iteration s ← √(s / (W s)), until it is at rest."""
+    s = torch.sqrt(reciprocal(degrees))
     tolerance, defect = 64 * torch.finfo(s.dtype).eps, float("inf")
-    for step in range(TRACED_STEPS if traced else SINKHORN_STEPS):
+    for step in range(SINKHORN_STEPS):
         ws = product(s)
-        if not traced and step % 4 == 0:
+        if step % 4 == 0:
             previous = defect
             defect = float(torch.where(live, s * ws - 1, 0).abs().max())
             if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
                 return s
         s = torch.where(live, torch.sqrt(s * reciprocal(ws)), s)
-    if traced:
-        return s
     raise ConvergenceError(
         f"normalization='bistochastic' left rows {defect:.1e} away from a sum of 1 after "
         f"{SINKHORN_STEPS} Sinkhorn steps; use normalization='random_walk'"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from gspnl.nn.embed import lift
-from gspnl.nn.norms import NORMS
+from gspnl.nn.embed import HALVES, lift
+from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.operators import Maps, Operator
-from gspnl.nn.pointwise import Pointwise
+from gspnl.nn.pointwise import Pointwise, pointwise
 
 Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
 
@@ -77,6 +79,18 @@ class Stage(nn.Module):
         assert isinstance(weight, Tensor)
         return weight
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert the unit; a norm stays in float32 where the rest becomes half precision.
+
+        F, and its variance before F, may leave the range of float16 where input and output do not.
+        """
+        norm, self.norm = self.norm, None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # as torch leaves it
+        self.norm = norm
+        if norm is not None and recurse:
+            norm._apply(partial(widely, fn))  # type: ignore[no-untyped-call]
+        return self
+
     @property
     def outputs(self) -> list[Pointwise]:
         """The maps from Cs to C, in the order of the terms."""
@@ -89,8 +103,8 @@ class Stage(nn.Module):
             F = self.filtered(lift(Z), operator).mT
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))
-        if self.activation == "relu":
-            F = torch.relu(F)
+        if self.activation is not None:
+            F = ACTIVATIONS[self.activation](F)
         if self.gate is not None:
             F = self.gate[:, None] * F
         F = F.to(X.dtype)
@@ -99,11 +113,11 @@ class Stage(nn.Module):
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
         outputs = self.outputs
-        if outputs[0].groups > 1:
-            out: Tensor = outputs[0](operator.apply(Z))
-            return out
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
-        return self.series(Z, operator, sum(biases[1:], biases[0]) if biases else None)
+        bias = sum(biases[1:], biases[0]) if biases else None
+        if outputs[0].groups > 1:
+            return pointwise(operator.apply(Z), lift(outputs[0].weight), bias, outputs[0].groups)
+        return self.series(Z, operator, bias)
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
         """F of ungrouped maps."""
@@ -137,6 +151,12 @@ class SpectralStage(Stage):
         theta = heat_coefficients(lift(self.times))
         F = operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
         return F if bias is None else F + bias
+
+
+def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What ``fn`` converts x to, at the dtype of x where that would become half precision."""
+    converted = fn(x)
+    return x.to(converted.device) if converted.dtype in HALVES else converted
 
 
 def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:

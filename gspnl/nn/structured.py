@@ -111,7 +111,7 @@ class Grouped(Operator):
 
 def nodes_of(Z: Tensor, groups: int) -> Tensor:
     """(B, N, c) → (B, groups, c·N/groups, 1)."""
-    return Z.mT.reshape(Z.shape[0], groups, -1, 1)
+    return Z.mT.reshape(Z.shape[0], groups, Z.shape[1] * Z.shape[2] // groups, 1)
 
 
 def powers(t: Tensor, order: int) -> Tensor:
@@ -157,4 +157,4 @@ class Crossed(Operator):
 
 def lines(Z: Tensor, spatial: tuple[int, ...], axis: int) -> Tensor:
     """(B, N, c) → (B, other axes, length, c)."""
-    return torch.movedim(Z.reshape(Z.shape[0], *spatial, -1), axis + 1, -2)
+    return torch.movedim(Z.reshape(Z.shape[0], *spatial, Z.shape[2]), axis + 1, -2)
