@@ -1,18 +1,12 @@
-"""Two processes that each hold a part of a feature map, against one that holds all of it.
-
-Run as a script: the largest differences of each case, relative, go to standard output as JSON.
-"""
+"""Two processes that each hold a part of a feature map, against one that holds all of it."""
 
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
@@ -146,6 +140,7 @@ def misfits(rank):
 
 
 def work(rank, folder):
+    """One process: the largest differences of each case, relative, go to a file."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
@@ -158,14 +153,3 @@ def work(rank, folder):
     found["misfits"] = misfits(rank)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
-
-
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, (folder,), WORLD)
-        every = [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(WORLD)]
-    json.dump(every, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

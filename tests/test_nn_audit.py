@@ -407,7 +407,7 @@ def test_networks():
     assert not any(m._forward_pre_hooks for m in net.modules())
     lines = str(seen).splitlines()
     assert len(lines) == 5 + len({r for b in seen for r in [(b.module, w) for w in b.reasons]})
-    assert "unused: the batch does not reach it" in lines
+    assert "unused: no item of the batch reaches it" in lines
     assert seen["first.1"].items[0].gap == gnn.audit(net, (x,))["first.1"].items[0].gap
     assert len(gnn.audit(net, {"x": x, "scale": 2.0})) == 3
     with pytest.raises(InputError, match="'nonlocal_block'"):

@@ -1,36 +1,23 @@
 """Positions split over processes: the same as on one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import nn_parallel
 import pytest
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
 
-SCRIPT = Path(__file__).with_name("nn_parallel.py")
-
 
 @pytest.fixture(scope="module")
-def found():
+def found(tmp_path_factory):
     """What two processes found, by rank; started once."""
-    root = str(SCRIPT.parent.parent)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(nn_parallel.work, (str(folder),), nn_parallel.WORLD)
+    return [json.loads((folder / f"{r}.json").read_text()) for r in range(nn_parallel.WORLD)]
 
 
 @pytest.mark.parametrize("case", [*nn_parallel.CASES, "training"])

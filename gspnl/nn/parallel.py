@@ -62,6 +62,7 @@ def shard(block: Block, group: Any = None) -> Sharded:
     holds those of all positions, but its own rows of A alone. ``storage=`` does not matter. Batch
     and group norm take their statistics of all positions.
 
+    An error on one process alone, such as infinities in half precision, leaves the others waiting.
     Nothing here can be traced by torch.compile or torch.export.
 
     Examples

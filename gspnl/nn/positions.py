@@ -26,7 +26,7 @@ class Total(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return Total.apply(gradient, ctx.group), None  # type: ignore[no-untyped-call]
 
 
@@ -43,7 +43,7 @@ class Shared(torch.autograd.Function):
         return tuple(p.view_as(p) for p in parameters)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[1:]
         sums = (
             Total.apply(g, ctx.group) if w else None  # type: ignore[no-untyped-call]
@@ -74,7 +74,9 @@ class Positions:
         every = [torch.empty_like(mine) for _ in range(dist.get_world_size(self.group))]
         dist.all_gather(every, mine, group=self.group)
         shapes = [tuple(s[1 : 1 + s[0]]) for s in (row.tolist() for row in every)]
-        if len({(s[:2], s[3:]) for s in shapes}) > 1 or any(len(s) < 3 or 0 in s for s in shapes):
+        if len({(s[:2], s[3:]) for s in shapes}) > 1 or any(
+            len(s) < 3 or 0 in s[2:] for s in shapes
+        ):
             raise InputError(
                 f"parts of shapes {', '.join(map(str, shapes))}, by rank, are no feature map "
                 "(B, C, *spatial) split along its first spatial dimension; give every process one "

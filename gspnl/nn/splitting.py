@@ -46,7 +46,9 @@ class SplitFeatureAffinity(FeatureAffinity):
         every = self.positions.gathered(X if points is None else points)
         whole = super()._operator(every, None if points is None else every, spatial)
         assert isinstance(whole, Attention)
-        return SplitAttention(whole.q, whole.k, whole.normalization, self.positions)
+        return SplitAttention(
+            whole.q, whole.k, whole.same or whole.normalization == "softmax", self.positions
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +59,20 @@ class SplitAttention(Operator):
     ----------
     q, k : tensors of shape (B, N, t)
         Of all positions.
-    normalization : {"softmax", "random_walk"}
+    plain : bool
+        Whether rows of exp(q kᵀ) are taken as they are; else they are symmetrised.
     positions : Positions
     """
 
     q: Tensor
     k: Tensor
-    normalization: str
+    plain: bool
     positions: Positions
 
     def apply(self, Z: Tensor) -> Tensor:
         values = self.positions.gathered(Z)
         q, k = self.positions.own(self.q), self.positions.own(self.k)
-        if self.normalization == "softmax":
+        if self.plain:
             return softmax_attention(q, self.k, values)
         # e^{⟨q_i, k_j⟩} + e^{⟨k_i, q_j⟩}: one softmax over twice as many keys.
         zeros = torch.zeros_like(self.k)

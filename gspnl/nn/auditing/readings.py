@@ -19,7 +19,7 @@ from gspnl.nn.auditing.tall import Tall
 from gspnl.nn.embed import FeatureAffinity, Pooled
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.scales import symmetrized
+from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.normalization import NORMALIZATIONS
 
@@ -84,7 +84,7 @@ def _nothing(nodes: int, why: str) -> Reading:
 def _in_core(affinity: FeatureAffinity, nodes: int) -> bool:
     """Whether the core has this graph, and does not need N² entries where it need not."""
     known = affinity.normalization in NORMALIZATIONS and affinity.pool is None and nodes > 1
-    return known and (symmetrized(affinity.normalization) or not affinity.kernel.bilinear)
+    return known and (SYMMETRIZED[affinity.normalization] or not affinity.kernel.bilinear)
 
 
 def _of_core(affinity: FeatureAffinity, X: Tensor, most: int) -> Reading:
@@ -98,7 +98,7 @@ def _of_core(affinity: FeatureAffinity, X: Tensor, most: int) -> Reading:
             return _nothing(n, "all but a position or none are isolated")
         if alone:
             graph = _graph(affinity, X.numpy()[live], most)
-    symmetric = symmetrized(affinity.normalization)
+    symmetric = SYMMETRIZED[affinity.normalization]
     if n > most and graph.storage != "lowrank":
         why = f"N = {n:,} is more than nodes={most:,}, beyond which N × N matrices are not made"
         if not symmetric:

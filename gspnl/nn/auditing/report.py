@@ -47,7 +47,7 @@ class BlockAudit:
         """What has no number, and why; each once."""
         parts = [each.reasons for each in self.items] + [each.reasons for each in self.units]
         told = [f"{key}: {why}" for reasons in parts for key, why in reasons.items()]
-        return list(dict.fromkeys(told if self.items else ["the batch does not reach it"]))
+        return list(dict.fromkeys(told if self.items else ["no item of the batch reaches it"]))
 
 
 @dataclass(frozen=True, eq=False)
