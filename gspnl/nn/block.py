@@ -176,12 +176,14 @@ class Block(nn.Module):
 class KernelBlock(Block):
     r"""A block on the graph of a kernel.
 
-    Further options
-    ---------------
+    Parameters
+    ----------
+    channels, inner, units, norm, activation, zero_init, bias
+        As for every :class:`Block`.
     kernel : str or Kernel
         As in :func:`gspnl.feature_graph`; "anchors", which is fitted to all nodes, is not taken.
     normalization : str
-        As there; "mean" (M/N) and "none" (M) beside.
+        As there; and "mean" (M/N) and "none" (M), which are not symmetrised.
     feature_map, temperature, sigma
         Of the kernel.
     embedding : int

@@ -14,6 +14,7 @@ from gspnl.affinity import Affinity
 from gspnl.errors import InputError, SizeError
 from gspnl.kernels import Concatenation, Exponential, Kernel
 from gspnl.nn.exponential import LOGARITHMIC, Attention
+from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.scales import SYMMETRIZED, scales
@@ -74,7 +75,7 @@ class FeatureAffinity(nn.Module):
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
         points = None if self.kernel.embedding == "none" else stacked(X, self.phi, self.psi)
         # Degrees are sums over all positions: in half precision they would leave its range.
-        with torch.autocast(X.device.type, enabled=False):
+        with without_autocast(X.device):
             return self._operator(lift(X), None if points is None else lift(points), spatial)
 
     def _operator(self, X: Tensor, points: Tensor | None, spatial: Sequence[int]) -> Operator:

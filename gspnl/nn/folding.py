@@ -71,7 +71,7 @@ def fold(model: nn.Module) -> nn.Module:
     except RuntimeError as error:
         raise InputError(f"the model cannot be copied, and so not folded: {error}") from error
     for block in folded.modules():
-        if isinstance(block, Block) and not block.folded:
+        if isinstance(block, Block):
             _check_plain(block)
             for stage in block.stages:
                 if type(stage) in (Stage, SpectralStage):

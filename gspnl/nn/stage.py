@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.nn.embed import HALVES, lift
+from gspnl.nn.fused import without_autocast
 from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.operators import Maps, Operator
 from gspnl.nn.pointwise import Pointwise, pointwise
@@ -99,7 +100,7 @@ class Stage(nn.Module):
     def forward(self, X: Tensor, operator: Operator) -> Tensor:
         """The next features, (B, C, N), of features (B, N, C)."""
         Z = X if self.g is None else self.g(X)
-        with torch.autocast(X.device.type, enabled=False):
+        with without_autocast(X.device):
             F = self.filtered(lift(Z), operator).mT
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))

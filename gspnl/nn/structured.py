@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.nn.embed import lift, stacked
+from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
 
@@ -33,7 +34,7 @@ class StructuredAffinity(nn.Module):
 
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
         points = stacked(X, self.phi, self.psi)
-        with torch.autocast(X.device.type, enabled=False):
+        with without_autocast(X.device):
             phi, psi = lift(points).chunk(2, dim=-1)
             return self.between(phi, psi, tuple(spatial))
 
