@@ -481,9 +481,11 @@ def test_plot():
     net = torch.nn.Sequential(made("snl", units=2), made("nl", sub_sample=2))
     figure = gnn.audit(net, features()).plot()
     spectra, responses, channels = figure.axes
-    np.testing.assert_allclose(
-        spectra.lines[0].get_ydata(), gnn.audit(net, features())[0].items[0].eigenvalues
-    )
+    A, change = dense_of(net[0], features()[0])
+    size = np.sort(np.abs(1 - eigen(A, change)[0]))[::-1]
+    drawn = spectra.lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, size[: len(drawn)], rtol=1e-6, atol=1e-12)
+    assert len(drawn) == 2 * CS  # the rank of A
     assert [line.get_label() for line in responses.lines] == [
         "0 (snl), unit 1", "0 (snl), unit 2", "1 (nl)",
     ]  # fmt: skip

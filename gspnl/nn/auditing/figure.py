@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEAST = 1e-12  # of the largest eigenvalue
+
 
 def draw(blocks: Sequence[BlockAudit]) -> Figure:
     """Spectra, responses and channel weights side by side."""
-    first = new_axes(16.0, 4.5)
+    named = _named(blocks)
+    first = new_axes(16.0, 4.5 + 0.25 * len(named))
     figure = cast("Figure", first.figure)
     first.remove()
     spectra, responses, weights = figure.subplots(1, 3)
     _spectra(blocks, spectra)
     _responses(blocks, responses)
-    top_eigenvalues({name: unit.damping for name, unit in _named(blocks)}, ax=weights)
+    top_eigenvalues({name: unit.damping for name, unit in named}, ax=weights)
+    for ax in (spectra, responses, weights):  # below: there may be many
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     return figure
 
 
@@ -47,14 +52,17 @@ def _spectra(blocks: Sequence[BlockAudit], ax: Axes) -> None:
         label: str | None = _name(block)
         known = [item.eigenvalues for item in block.items if item.eigenvalues is not None]
         for lam in known:
-            place = np.linspace(0, 1, len(lam))
-            ax.plot(place, lam.real, ".-", color=colour, label=label, markersize=3, linewidth=0.8)
+            size = np.sort(np.abs(1 - lam))[::-1]
+            size = size[size > LEAST * size[0]]  # below, rounding
+            place = np.arange(1, len(size) + 1)
+            ax.plot(place, size, ".-", color=colour, label=label, markersize=4, linewidth=0.8)
             label = None  # once for all items
         if not known:
             ax.plot([], [], color=colour, label=f"{label}: none")
-    ax.set_xlabel("share of the modes")
-    ax.set_ylabel("eigenvalue λ, or its real part")
-    ax.legend(frameon=False)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("number of the mode, without those of μ = 0")
+    ax.set_ylabel("|μ| = |1 − λ|")
 
 
 def _responses(blocks: Sequence[BlockAudit], ax: Axes) -> None:
@@ -64,4 +72,3 @@ def _responses(blocks: Sequence[BlockAudit], ax: Axes) -> None:
         ax.plot(unit.lam, unit.norm, color=colour, label=name, linewidth=1.8)
     ax.set_xlabel("eigenvalue λ")
     ax.set_ylabel("largest gain ‖W(λ)‖")
-    ax.legend(frameon=False)

@@ -84,13 +84,13 @@ class Audit:
         return "\n".join([*table, *notes])
 
     def plot(self) -> Figure:
-        """Draw spectra, responses and channel weights of all units.
+        r"""Draw spectra, responses and channel weights of all units.
 
         Returns
         -------
         matplotlib.figure.Figure
-            Three axes: λ of every item, in ascending order of their real parts; ‖W(λ)‖; and the 32
-            largest eigenvalues of the channel weights, figure 5 of the paper.
+            Three axes: \|μ\| of every item, in descending order; ‖W(λ)‖; and the 32 largest
+            eigenvalues of the channel weights, figure 5 of the paper.
 
         Raises
         ------
