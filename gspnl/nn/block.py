@@ -27,7 +27,7 @@ class Block(nn.Module):
     Parameters
     ----------
     channels : int
-        C of the feature maps (B, C, *spatial), with one, two or three spatial dimensions.
+        C of the feature maps (B, C, ``*spatial``), with one, two or three spatial dimensions.
     inner : int, optional
         Cs, the width of the signal; default C/2.
     units : int
@@ -126,7 +126,7 @@ class Block(nn.Module):
         return {"block": self.block, "channels": self.channels, **self._common, **self.options}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y of a feature map (B, C, *spatial)."""
+        """Y of a feature map (B, C, ``*spatial``)."""
         self._check(x)
         y = x.flatten(2)
         operator = self.affinity(y.mT, x.shape[2:])
@@ -212,8 +212,8 @@ class KernelBlock(Block):
 
     def make_affinity(self, bias: bool) -> nn.Module:
         made = self.options
-        own = ("feature_map", "temperature", "sigma")
-        kernel = make_kernel(made["kernel"], {k: made[k] for k in own if made[k] is not None})
+        given = {k: made[k] for k in KERNEL_OPTIONS if made[k] is not None}
+        kernel = make_kernel(made["kernel"], given)
         self.options = {**made, **described(kernel)}
         self._check_kernel(kernel, made["normalization"])
         for name, known in (
@@ -265,13 +265,16 @@ class KernelBlock(Block):
             )
 
 
+KERNEL_OPTIONS = ("feature_map", "temperature", "sigma")
+
+
 def described(kernel: Kernel) -> dict[str, Any]:
-    """A kernel as options of a block, in plain types."""
+    """A kernel as options of a block, in plain types where these options say all of it."""
     name = next((n for n in KERNELS if KERNELS[n] is type(kernel)), None)
-    if name is None:
-        return {"kernel": kernel}  # a kernel that is not registered stays what it is
     shown = asdict(kernel)
-    return {"kernel": name, **{k: shown.get(k) for k in ("feature_map", "temperature", "sigma")}}
+    if name is None or set(shown) - set(KERNEL_OPTIONS):
+        return {"kernel": kernel, **dict.fromkeys(KERNEL_OPTIONS)}
+    return {"kernel": name, **{k: shown.get(k) for k in KERNEL_OPTIONS}}
 
 
 def among(name: str, value: Any, known: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def joint_attention(
     Returns
     -------
     out : Tensor of shape (..., N, c)
-        A v, in the widest dtype of the three.
+        A v, in the widest dtype of the three; autocast is not applied.
     log_degrees : Tensor of shape (..., N)
         :math:`ℓ_i = \log\sum_j W_{ij}`, float32 at least, if asked for. Gradients flow through it.
 
@@ -74,8 +74,8 @@ def joint_attention(
     passes, :math:`A v = w ∘ \mathrm{softmax}(qk^T) v + (1-w) ∘ \mathrm{softmax}(kq^T) v` with
     :math:`w = \mathrm{sigmoid}(r - c)`. Backward, both passes are given the joint output and the
     joint log-sum :math:`\log(e^r + e^c)`, and are then exact. Elsewhere than on a CPU, and in
-    exported programs, :func:`stacked_attention` is used. The gradient cannot be differentiated
-    again.
+    exported programs, :func:`stacked_attention` is used. A score is rounded by some :math:`|s| ε`,
+    which is the relative error of its weight. The gradient cannot be differentiated again.
 
     Examples
     --------

@@ -37,14 +37,16 @@ class Operator(ABC):
         assert total is not None
         return total
 
-    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ, of a θ (M, K + 1) that may be trained."""
+    def filters(
+        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
+        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ + b, of a θ (M, K + 1) that may be trained."""
         sums: list[Tensor] = [torch.zeros_like(Z)] * len(maps)
         for k, term in enumerate(terms(self.apply, Z, theta.shape[1] - 1)):
             sums = [total + (-1) ** k * theta[m, k] * term for m, total in enumerate(sums)]
         out: Tensor | None = None
         for total, W in zip(sums, maps, strict=True):
-            out = add_product(out, total, W)
+            out = add_product(out, total, W, bias)
         assert out is not None
         return out
 
@@ -117,7 +119,9 @@ class Factored(Operator):
         alone = _alternating(maps) if self.isolated is not None else None
         return self._expand(Z, flat, tall, alone, bias)
 
-    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    def filters(
+        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
         order = theta.shape[1] - 1
         weights = torch.stack(list(maps))  # (M, C, Cs)
         # All terms at once: traced step by step, sums would be most of the program.
@@ -131,7 +135,7 @@ class Factored(Operator):
             small = torch.stack([term for _, term in steps])  # (K, B, m, Cs)
             tall = torch.einsum("mk,kbpi,moi->bpo", theta[:, 1:], small, weights)
         at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
-        return self._expand(Z, at_one, tall, at_zero)
+        return self._expand(Z, at_one, tall, at_zero, bias)
 
     def _small(self, Z: Tensor, order: int) -> Iterator[tuple[float, Tensor]]:
         """(t_k, R_k QᵀZ) for k = 1 … K; G = QᵀP is needed from order 2 on."""

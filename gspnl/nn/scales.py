@@ -17,7 +17,7 @@ for name in NORMALIZATIONS:
 SYMMETRIZED.register("mean")(False)  # M / N
 SYMMETRIZED.register("none")(False)  # M
 # Where a loop cannot look at what it has reached: so many Sinkhorn steps, then Newton's.
-TRACED_STEPS, TRACED_NEWTON = 16, 6
+TRACED_STEPS, TRACED_NEWTON = 24, 4
 
 
 def scales(
@@ -99,9 +99,7 @@ def _traced(
     for _ in range(TRACED_STEPS):
         s = torch.where(live, torch.sqrt(s * reciprocal(product(s))), s)
     for _ in range(TRACED_NEWTON):
-        sums = torch.where(
-            live, s * product(s), 1
-        )  # rows of SWS; the Hessian is this diagonal + SWS
+        sums = torch.where(live, s * product(s), 1)  # the Hessian is this diagonal + SWS
         root = torch.rsqrt(sums)
         step = root * solve(s * root, root * (sums - 1))
         s = s * torch.exp(-torch.clamp(step, -1, 1))

@@ -50,8 +50,9 @@ def stacked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def stacked_log_degrees(q: Tensor, k: Tensor, *, symmetric: bool = False) -> Tensor:
     r"""Log-degrees :math:`\log\sum_j W_{ij}` by public operators.
 
-    Rows are taken in chunks that the backward pass computes again, so O(N) memory; a traced
-    program has one chunk, hence N × N scores.
+    Rows are taken in chunks that the backward pass computes again, so O(N) memory; a compiled or
+    exported program has one chunk, hence N × N scores, and compiled under autocast its gradient
+    is rounded to half precision.
 
     Parameters
     ----------
