@@ -11,6 +11,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
+from gspnl.nn import parallel
+from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.creating import create
 from gspnl.nn.files import load, save
@@ -42,18 +44,21 @@ __all__ = [
     "NS",
     "SNL",
     "TABLE",
+    "Audit",
     "Block",
     "Chebyshev",
     "KernelBlock",
     "Linear",
     "Row",
     "Spectral",
+    "audit",
     "create",
     "describe",
     "fold",
     "from_peer",
     "insert",
     "load",
+    "parallel",
     "remove",
     "save",
     "table",

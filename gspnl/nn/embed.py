@@ -45,6 +45,8 @@ class FeatureAffinity(nn.Module):
         A_ii of positions of degree 0: 1, or 0.
     """
 
+    total: Callable[[Tensor], Tensor] | None = None  # of sums over positions, where they are split
+
     def __init__(
         self,
         channels: int,
@@ -116,9 +118,8 @@ class FeatureAffinity(nn.Module):
         return lowrank_pays(phi.shape[-2], psi.shape[-2], phi.shape[-1], self.load, swap)
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
-        plain = (
-            Factored(both, both, True) if swap and both is not None else Factored(phi, psi, False)
-        )
+        P, Q, swap = (both, both, True) if swap and both is not None else (phi, psi, False)
+        plain = Factored(P, Q, swap, total=self.total)
 
         def product(v: Tensor) -> Tensor:
             return plain.apply(v[..., None])[..., 0]
@@ -137,9 +138,9 @@ class FeatureAffinity(nn.Module):
         left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
         tall = plain.left if left is None else left[..., None] * plain.left
         if right is None:
-            return Factored(tall, plain.right, plain.swap, isolated)
+            return Factored(tall, plain.right, swap, isolated, self.total)
         wide = tall if plain.left is plain.right else right[..., None] * plain.right
-        return Factored(tall, wide, plain.swap, isolated)
+        return Factored(tall, wide, swap, isolated, self.total)
 
     def _scaled(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Operator:
         weights = self._weights(phi, psi, symmetric)

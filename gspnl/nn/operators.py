@@ -7,7 +7,7 @@ autograd, and can be traced by torch.compile and torch.export.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,12 +82,15 @@ class Factored(Operator):
         :math:`A = P J Q^T` with :math:`J = ½ [[0, I], [I, 0]]`.
     swap : bool
     isolated : tensor of bool of shape (B, N), or None
+    total : callable or None
+        Sums over the positions of other processes too.
     """
 
     left: Tensor
     right: Tensor
     swap: bool
     isolated: Tensor | None = None
+    total: Callable[[Tensor], Tensor] | None = None
 
     def apply(self, Z: Tensor) -> Tensor:
         out = (self.heads(Z).mT @ self.left.mT).mT
@@ -96,6 +99,8 @@ class Factored(Operator):
     def heads(self, Z: Tensor) -> Tensor:
         """Qᵀ Z, (B, m, c)."""
         small = self.right.mT @ Z
+        if self.total is not None:
+            small = self.total(small)
         if not self.swap:
             return small
         first, second = small.chunk(2, dim=-2)

@@ -106,7 +106,11 @@ def cfl(
     positive(step, "step")
     units = whole(units, "units", 1)
     mu, _ = modes(graph)
-    rates, owners = _rates(graph, response, mu)
+    return verdict(*_rates(graph, response, mu), step, units)
+
+
+def verdict(rates: np.ndarray, owners: np.ndarray, step: float = 1.0, units: int = 1) -> CFL:
+    """CFL of the eigenvalues of H(μ) over all modes, and of the μ of each."""
     size = float(np.abs(rates).max(initial=0.0))
     real = rates.real
     noise = ROUNDING * size

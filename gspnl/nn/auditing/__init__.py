@@ -1,0 +1,105 @@
+"""What the blocks of a network do, read off the spectra of their graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from gspnl.errors import InputError
+from gspnl.nn.auditing.capture import captured
+from gspnl.nn.auditing.readings import Reading, read
+from gspnl.nn.auditing.report import Audit, BlockAudit
+from gspnl.nn.auditing.units import Unit, audit_unit
+from gspnl.nn.block import Block
+from gspnl.nn.places import CHILD, outside
+from gspnl.stability.modes import whole
+
+__all__ = ["Audit", "BlockAudit", "Reading", "Unit", "audit"]
+
+
+def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
+    r"""Read off what every nonlocal block of a network does to this batch.
+
+    Of each block, on each item: the eigenvalues of its affinity A, the spectral gap 1 − \|μ₂\|, and
+    the defect of the stable hypothesis. Of each unit: the response W(λ) by its singular values, the
+    CFL verdict of :math:`I + H(μ)` over all modes, with the norm's scale and W_g in H; damping, the
+    eigenvalues of the symmetric part of W_g W; and the largest singular values of the weights.
+
+    Parameters
+    ----------
+    model : Module
+        A network with blocks, or a block. It is run once, in evaluation mode, without gradients;
+        its modes and buffers are afterwards as they were.
+    batch : tensor, tuple or mapping
+        What the model is called with.
+    nodes : int
+        Up to so many positions, matrices of all N² entries are made. Beyond, what needs them is
+        None and says so; low-rank affinities (kernels "dot", "cosine"; "a2", "cgnl") need none:
+        O(N r²).
+
+    Returns
+    -------
+    Audit
+        A record for each block: ``audit["layer3.4"]`` or ``audit[0]``; its ``items`` are readings
+        of the spectrum, one for each of the batch (none where the batch does not reach the block),
+        its ``units`` the steps on it. Prints as a table, with the reason where there is no number;
+        ``plot()`` draws one figure.
+
+    Raises
+    ------
+    InputError
+        For a model without blocks, a batch that it cannot run, or that reaches none of them,
+        and features that are not finite.
+
+    Notes
+    -----
+    All is computed in float64 from the weights and the features that reach the block. The numbers
+    are those of the core's graph (:func:`gspnl.feature_graph`), where the core has the affinity.
+    For what is not similar to a symmetric matrix (softmax, "mean", "none", blocks "a2", "cc" and
+    "cgnl") λ is complex in general. A CFL verdict costs O(m Cs³) for m distinct eigenvalues.
+
+    References
+    ----------
+    .. [1] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
+       nonlocal modeling, NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gspnl import nn as gnn
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), gnn.create("snl", 8))
+    >>> seen = gnn.audit(net, torch.randn(2, 3, 10, 10))
+    >>> seen["1"].items[0].eigenvalues.shape
+    (64,)
+    >>> seen["1"].units[0].cfl[0].radius  # a new block leaves its input as it is
+    1.0
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    whole(nodes, "nodes", 1)
+    blocks = {name: m for name, m in outside(model) if isinstance(m, Block)}
+    if not blocks:
+        raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
+    features = captured(model, blocks, batch)
+    if not features:
+        raise InputError(
+            f"this batch reaches none of the blocks {', '.join(map(repr, blocks))}; pass what the "
+            "model is called with"
+        )
+    records = []
+    for name, block in blocks.items():
+        items: tuple[Reading, ...] = ()
+        if name in features:
+            X, spatial = features[name]
+            with torch.no_grad():
+                items = tuple(read(block.affinity, x, spatial, nodes) for x in X.cpu().double())
+        units = tuple(
+            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]
+            for stage in block.stages
+        )
+        shown = name.removesuffix(CHILD).removesuffix(".")
+        records.append(BlockAudit(shown, block.block, items, units))
+    return Audit(tuple(records))

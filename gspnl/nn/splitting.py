@@ -1,0 +1,205 @@
+"""The parts of a block that look across positions, when these lie on several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+from gspnl.kernels import Exponential
+from gspnl.nn.embed import FeatureAffinity, lift
+from gspnl.nn.exponential import Attention
+from gspnl.nn.fused import softmax_attention
+from gspnl.nn.norms import PositionNorm
+from gspnl.nn.operators import Factored, Operator
+from gspnl.nn.positions import Positions
+from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, Grouped, NoEdges
+
+
+class SplitFeatureAffinity(FeatureAffinity):
+    """Low rank: heads and degrees are summed. Attention: keys and values are gathered."""
+
+    positions: Positions
+
+    def total(self, x: Tensor) -> Tensor:
+        return self.positions.total(x)
+
+    def _lowrank(self, phi: Tensor, psi: Tensor, swap: bool) -> bool:
+        return True
+
+    def _scales(
+        self,
+        degrees: Tensor,
+        columns: int,
+        product: Callable[[Tensor], Tensor],
+        solve: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return super()._scales(degrees, self.positions.count, product, solve)
+
+    def _operator(self, X: Tensor, points: Tensor | None, spatial: tuple[int, ...]) -> Operator:  # type: ignore[override]
+        if not isinstance(self.kernel, Exponential):
+            return super()._operator(X, points, spatial)
+        # All points, before they are centred at their mean.
+        every = self.positions.gathered(X if points is None else points)
+        whole = super()._operator(every, None if points is None else every, spatial)
+        assert isinstance(whole, Attention)
+        return SplitAttention(
+            whole.q, whole.k, whole.same or whole.normalization == "softmax", self.positions
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SplitAttention(Operator):
+    """Rows of this process of an attention among all positions.
+
+    Parameters
+    ----------
+    q, k : tensors of shape (B, N, t)
+        Of all positions.
+    plain : bool
+        Whether rows of exp(q kᵀ) are taken as they are; else they are symmetrised.
+    positions : Positions
+    """
+
+    q: Tensor
+    k: Tensor
+    plain: bool
+    positions: Positions
+
+    def apply(self, Z: Tensor) -> Tensor:
+        values = self.positions.gathered(Z)
+        q, k = self.positions.own(self.q), self.positions.own(self.k)
+        if self.plain:
+            return softmax_attention(q, self.k, values)
+        # e^{⟨q_i, k_j⟩} + e^{⟨k_i, q_j⟩}: one softmax over twice as many keys.
+        zeros = torch.zeros_like(self.k)
+        keys = torch.cat([torch.cat([self.k, zeros], -1), torch.cat([zeros, self.q], -1)], -2)
+        return softmax_attention(torch.cat([q, k], -1), keys, torch.cat([values, values], -2))
+
+
+class SplitGatherDistribute(GatherDistribute):
+    """The softmax over positions is one over those of all processes."""
+
+    positions: Positions
+
+    def between(self, phi: Tensor, psi: Tensor, spatial: tuple[int, ...]) -> Operator:
+        top = self.positions.largest(psi.amax(-2, keepdim=True))
+        weights = torch.exp(psi - top)
+        gather = weights / self.positions.total(weights.sum(-2, keepdim=True))
+        return Factored(phi.softmax(-1), gather, swap=False, total=self.positions.total)
+
+
+class SplitGeneralized(Generalized):
+    """The heads of each group are summed."""
+
+    positions: Positions
+
+    def between(self, phi: Tensor, psi: Tensor, spatial: tuple[int, ...]) -> Operator:
+        grouped = super().between(phi, psi, spatial)
+        assert isinstance(grouped, Grouped)
+        assert isinstance(grouped.operator, Factored)
+        return replace(grouped, operator=replace(grouped.operator, total=self.positions.total))
+
+
+class SplitBatchNorm(nn.BatchNorm1d):
+    """Statistics of the positions of all processes, which torch's own takes on GPUs alone."""
+
+    positions: Positions
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training and self.running_mean is not None:
+            return super().forward(input)
+        x = lift(input)
+        mean, var, count = self.positions.moments(x, (0, 2))
+        if count == 1:
+            raise InputError("batch norm needs more than one value per channel when training")
+        if self.training and self.running_mean is not None and self.running_var is not None:
+            self._remember(mean.detach().flatten(), var.detach().flatten() * (count / (count - 1)))
+        out = (x - mean) * torch.rsqrt(var + self.eps)
+        if self.weight is not None:
+            out = out * self.weight[:, None] + self.bias[:, None]
+        return out.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor) -> None:
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = self.momentum
+        if share is None:  # the mean of all batches
+            share = 1 / float(self.num_batches_tracked)
+        for kept, seen in ((self.running_mean, mean), (self.running_var, var)):
+            assert kept is not None
+            kept.lerp_(seen.to(kept.dtype), share)
+
+
+class SplitGroupNorm(nn.GroupNorm):
+    """Statistics of the positions of all processes."""
+
+    positions: Positions
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = lift(input)
+        x = x.reshape(x.shape[0], self.num_groups, -1, x.shape[-1])
+        mean, var, _ = self.positions.moments(x, (2, 3))
+        out = ((x - mean) * torch.rsqrt(var + self.eps)).flatten(1, 2)
+        return (out * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
+
+
+# What stands in for what; a class that is its own stand-in looks at one position at a time.
+SPLIT: dict[type[nn.Module], type[nn.Module]] = {
+    FeatureAffinity: SplitFeatureAffinity,
+    GatherDistribute: SplitGatherDistribute,
+    Generalized: SplitGeneralized,
+    NoEdges: NoEdges,
+    nn.BatchNorm1d: SplitBatchNorm,
+    nn.GroupNorm: SplitGroupNorm,
+    PositionNorm: PositionNorm,
+}
+
+
+def split(module: nn.Module, positions: Positions) -> None:
+    """Let an affinity or a norm look across processes; raise where it cannot."""
+    reason = refusal(module)
+    if reason is not None:
+        raise InputError(f"this block cannot be sharded: {reason}")
+    # Of the same parameters and buffers; only where it sums is another.
+    module.__class__ = SPLIT[type(module)]
+    module.positions = positions  # type: ignore[assignment]
+
+
+def refusal(module: nn.Module) -> str | None:
+    """Why a module cannot be split, or None."""
+    if isinstance(module, CrissCross):
+        return (
+            "criss-cross attention takes whole lines of positions, which the split cuts; use "
+            "block 'a2' or 'snl'"
+        )
+    if type(module) not in SPLIT:
+        known = ", ".join(cls.__name__ for cls in SPLIT)
+        return f"nothing is known of how to split a {type(module).__name__}, only {known}"
+    if not isinstance(module, FeatureAffinity):
+        return None
+    kernel, name = module.kernel, type(module.kernel).__name__
+    if module.pool is not None:
+        return "windows of sub_sample= may lie on two processes; use sub_sample=None"
+    if module.normalization == "bistochastic":
+        return (
+            "normalization='bistochastic' is found by an iteration over all positions; use "
+            "'random_walk'"
+        )
+    if isinstance(kernel, Exponential):
+        if module.normalization == "symmetric":
+            return (
+                f"normalization='symmetric' of the {name} kernel needs the degrees of all "
+                "positions before its rows; use 'random_walk'"
+            )
+        return None
+    if not kernel.bilinear:
+        return (
+            f"the {name} kernel is neither an inner product nor an exponential, and needs all "
+            "positions at once; use kernel='dot'"
+        )
+    return None

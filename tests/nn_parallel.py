@@ -1,0 +1,155 @@
+"""Two processes that each hold a part of a feature map, against one that holds all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from gspnl import nn as gnn
+from gspnl.errors import InputError
+
+WORLD = 2
+EXPONENTIAL = {"kernel": "embedded_gaussian", "normalization": "random_walk"}
+CASES = {
+    "snl": ("snl", {"bias": True}),
+    "snl, symmetric": ("snl", {"normalization": "symmetric", "units": 2}),
+    "snl, cosine": ("snl", {"kernel": "cosine"}),
+    "snl, softplus, group": ("snl", {"feature_map": "softplus", "norm": "group"}),
+    "snl, isolated zero": ("snl", {"isolated": "zero", "norm": "layer"}),
+    "snl, rows by softmax": ("snl", {"normalization": "softmax"}),
+    "snl, joint exponential": ("snl", EXPONENTIAL),
+    "snl, rbf": ("snl", {"kernel": "rbf", "normalization": "softmax"}),
+    "gsnl, gate": ("gsnl", {"activation": "relu"}),
+    "nl": ("nl", {"norm": "none"}),
+    "nl, mean": (
+        "nl",
+        {"kernel": "dot", "feature_map": "identity", "normalization": "mean", "norm": "layer"},
+    ),
+    "nl, none": (
+        "nl",
+        {"kernel": "dot", "feature_map": "identity", "normalization": "none", "norm": "batch"},
+    ),
+    "ns": ("ns", {"units": 3}),
+    "ns, gaussian": ("ns", {"kernel": "gaussian"}),
+    "chebyshev": ("chebyshev", {"order": 5}),
+    "chebyshev, attention": ("chebyshev", {"order": 3, **EXPONENTIAL}),
+    "spectral": ("spectral", {"order": 2}),
+    "cgnl": ("cgnl", {"groups": 2, "norm": "group"}),
+    "cgnl, rbf": ("cgnl", {"kernel": "rbf"}),
+    "a2": ("a2", {}),
+    "linear": ("linear", {}),
+}
+SPATIAL = [(7, 3), (9,), (5, 2, 2)]
+PARTS = {7: 5, 9: 2, 5: 3}  # of the first dimension that process 0 holds
+
+
+def made(name, options):
+    block = gnn.create(name, 8, inner=4, zero_init=False, **options).double()
+    with torch.no_grad():
+        for key, parameter in block.named_parameters():
+            if key.endswith("gate"):
+                parameter.uniform_(0.5, 1.5)
+    return block
+
+
+def part(x, rank):
+    cut = PARTS[x.shape[2]]
+    return x[:, :, :cut] if rank == 0 else x[:, :, cut:]
+
+
+def apart(value, truth):
+    return float((value - truth).abs().max() / truth.abs().max().clamp(min=1e-3))
+
+
+def flat(tensors):
+    """All in one: a norm leaves gradients of scales that are nothing but rounding."""
+    return torch.cat([t.flatten() for t in tensors])
+
+
+def compared(block, spatial, rank):
+    """Values, gradients, statistics: the largest difference of each."""
+    x = torch.randn(2, 8, *spatial, dtype=torch.float64)
+    x[:, :, 0] = -3 * x[:, :, 0].abs()  # where relu leaves little
+    weight = torch.randn_like(x)
+    sharded = gnn.parallel.shard(block)
+    buffers = {k: v.clone() for k, v in block.named_buffers()}
+    mine = part(x, rank).clone().requires_grad_()
+    out = sharded(mine)
+    (out * part(weight, rank)).sum().backward()
+    gradients = [p.grad for p in block.parameters()]
+    seen = {k: v.clone() for k, v in block.named_buffers()}
+
+    block.zero_grad(set_to_none=True)
+    for key, buffer in block.named_buffers():
+        buffer.copy_(buffers[key])
+    whole = x.clone().requires_grad_()
+    truth = block(whole)
+    (truth * weight).sum().backward()
+    found = {
+        "values": apart(out, part(truth, rank)),
+        "features": apart(mine.grad, part(whole.grad, rank)),
+        "parameters": apart(flat(gradients), flat(p.grad for p in block.parameters())),
+    }
+    kept = [apart(seen[k].double(), v.double()) for k, v in block.named_buffers()]
+    found["statistics"] = max(kept, default=0.0)
+    with torch.no_grad():
+        found["evaluated"] = apart(sharded.eval()(mine), part(block.eval()(x), rank))
+    return found
+
+
+def training(rank):
+    """Three steps of descent on each; the distance of the parameters."""
+    torch.manual_seed(0)
+    one, two = made("snl", {}), made("snl", {})
+    two.load_state_dict(one.state_dict())
+    sharded = gnn.parallel.shard(two)
+    x = torch.randn(2, 8, 7, 3, dtype=torch.float64)
+    descents = [torch.optim.SGD(m.parameters(), 0.1, momentum=0.9) for m in (one, sharded)]
+    for _ in range(3):
+        for module, descent, given in (
+            (one, descents[0], x),
+            (sharded, descents[1], part(x, rank)),
+        ):
+            descent.zero_grad()
+            ((module(given) - given.flip(1)) ** 2).sum().div(x.numel()).backward()
+            descent.step()
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return {"weights": max(apart(b.double(), a.double()) for a, b in pairs)}
+
+
+def misfits(rank):
+    """Messages of what does not fit; every process gets one."""
+    sharded = gnn.parallel.shard(made("snl", {}))
+    told = {}
+    for name, shapes in {
+        "other": ((2, 8, 3, 4), (2, 8, 3, 5)),
+        "empty": ((2, 8, 3, 4), (2, 8, 0, 4)),
+        "batch": ((2, 8, 3, 4), (1, 8, 3, 4)),
+        "rank": ((2, 8, 3, 4), (2, 8, 3)),
+        "flat": ((2, 8), (2, 8)),
+    }.items():
+        try:
+            sharded(torch.zeros(shapes[rank], dtype=torch.float64))
+            told[name] = ""
+        except InputError as error:
+            told[name] = str(error)
+    return told
+
+
+def work(rank, folder):
+    """One process: the largest differences of each case, relative, go to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
+    )
+    found = {}
+    for i, (case, (name, options)) in enumerate(CASES.items()):
+        torch.manual_seed(i)
+        found[case] = compared(made(name, options), SPATIAL[i % len(SPATIAL)], rank)
+    found["training"] = training(rank)
+    found["misfits"] = misfits(rank)
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
