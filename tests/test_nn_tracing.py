@@ -98,9 +98,9 @@ def test_compile_bistochastic(kernel):
     compiled_like_eager(block, signal(), "eager")
 
 
-@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("sharpness", [0.5, 2.0, 3.5])
 def test_fixed_steps_balance_sharp_weights(sharpness):
-    """s∘(W s) = 1 of exponentials far apart, where 128 Sinkhorn steps leave more than 1e-6."""
+    """s∘(W s) = 1 of exponentials far apart, where 128 Sinkhorn steps leave 6e-3."""
     q, k = (torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     E = torch.exp(sharpness * (q @ k.mT).double())
     W = (E + E.mT) / 2
@@ -112,7 +112,7 @@ def test_fixed_steps_balance_sharp_weights(sharpness):
     degrees = W.sum(-1)
     s = scales._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
     defect = (s * (W @ s[..., None])[..., 0] - 1).abs().max()
-    assert defect < 1e-12  # 40 sums of rounding errors
+    assert defect < 1e-14  # sums of 40 rounding errors
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inductor's own imports
