@@ -62,12 +62,14 @@ html_theme_options = {
     "logo": {"text": "gspnl"},
     "show_toc_level": 2,
     "header_links_before_dropdown": 5,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "blocks": []},  # its table is wide
     "primary_sidebar_end": [],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {page: [] for page in ("installation", "mathematics", "theory", "architecture")}
+html_sidebars = {
+    page: [] for page in ("installation", "blocks", "mathematics", "theory", "architecture")
+}
 html_sidebars |= {page: [] for page in ("changelog", "references")}
 
 # sphinxcontrib-katex takes its two scripts by file name only, from its own folder. serve_katex

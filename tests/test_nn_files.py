@@ -78,7 +78,8 @@ def test_dtypes(tmp_path, dtype):
     block = gnn.create("snl", 4).to(dtype)
     gnn.save(block, tmp_path / "b")
     other = gnn.load(tmp_path / "b")
-    assert [p.dtype for p in other.parameters()] == [dtype] * len(list(block.parameters()))
+    assert other.affinity.phi.weight.dtype == dtype  # norms stay in float32 beside halves
+    assert [p.dtype for p in other.parameters()] == [p.dtype for p in block.parameters()]
     assert torch.equal(other.affinity.phi.weight, block.affinity.phi.weight)
 
 

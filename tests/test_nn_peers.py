@@ -250,7 +250,9 @@ def test_numpy_values_give_the_same_block():
 def test_dtypes_are_kept(dtype):
     peer = loaded(libraries.NONLocalBlock(C, S, mode="concatenation", sub_sample=False)).to(dtype)
     block = gnn.from_peer(peer.state_dict(), "nonlocal-pytorch")
-    assert {p.dtype for p in block.parameters()} == {dtype}
+    wide = torch.float32  # norms stay in it
+    for name, parameter in block.named_parameters():
+        assert parameter.dtype == (wide if "norm" in name else dtype)
     if dtype == torch.float32:  # a hundred times its rounding
         x = signal(2).float()
         assert torch.allclose(block.eval()(x), peer.eval()(x), rtol=1e-5, atol=1e-5)

@@ -178,25 +178,21 @@ def test_an_example_leaves_no_trace(net, x):
             self.register_buffer("last", torch.zeros(()))
 
         def forward(self, x):
+            assert not self.training
             self.calls += 1
             self.last = x.mean() + torch.rand(())
             return x
 
     net = nn.Sequential(Counting(), nn.Dropout(), net)
-    net[2].layer1.eval()
+    net[0].train()
     net[1].train()
-    before = snapshot(net)
+    before, block = snapshot(net), gnn.create("snl", 8)
     random = torch.get_rng_state()
-    gnn.insert(net, {"2.layer1": gnn.create("snl", 8)}, example=(x,))
-    torch.manual_seed(3)
-    gnn.remove(net)
-    assert same(snapshot(net), before)
-    torch.set_rng_state(random)
-    net[0].last = torch.zeros(())
-    block = gnn.create("snl", 8)
-    random = torch.get_rng_state()
-    gnn.insert(net, {"2.layer1": block}, example={"input": x})
-    assert torch.equal(torch.get_rng_state(), random)
+    for example in (x, (x,), {"input": x}):
+        gnn.insert(net, {"2.layer1": block}, example=example)
+        assert torch.equal(torch.get_rng_state(), random)
+        gnn.remove(net)
+        assert same(snapshot(net), before)
 
 
 def broken(net):
@@ -397,6 +393,20 @@ def test_outputs_that_no_block_can_follow(x):
         gnn.insert(guess, {"0": "snl"})
     gnn.insert(guess, {"0": "snl"}, example=x)
     assert gnn.describe(guess)[0].channels == 2
+
+
+def test_channels_are_those_of_the_nearest_layer_before():
+    net = nn.Sequential(nn.Conv1d(2, 8, 1), nn.Conv1d(8, 4, 1), nn.Sequential(nn.ReLU(), nn.Tanh()))
+    gnn.insert(net, {"2.0": "snl", "2": "nl"})
+    assert [row.channels for row in gnn.describe(net)] == [4, 4]
+    with pytest.raises(InputError, match=r"no convolution or norm is there"):
+        gnn.insert(nn.Sequential(nn.ReLU(), nn.Conv1d(2, 8, 1)), {"0": "snl"})
+
+
+def test_an_entrys_own_options_go_first():
+    net = nn.Sequential(nn.Conv1d(2, 8, 1), nn.Conv1d(8, 8, 1))
+    gnn.insert(net, {"0": ("snl", {"inner": 3}), "1": "nl"}, inner=5, units=2)
+    assert [(row.inner, row.units) for row in gnn.describe(net)] == [(3, 2), (5, 2)]
 
 
 def test_a_wrong_guess_is_found_at_the_first_forward(x):

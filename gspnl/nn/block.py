@@ -27,7 +27,7 @@ class Block(nn.Module):
     Parameters
     ----------
     channels : int
-        C of the feature maps (B, C, *spatial), with one, two or three spatial dimensions.
+        C of the feature maps (B, C, ``*spatial``), with one, two or three spatial dimensions.
     inner : int, optional
         Cs, the width of the signal; default C/2.
     units : int
@@ -126,7 +126,7 @@ class Block(nn.Module):
         return {"block": self.block, "channels": self.channels, **self._common, **self.options}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y of a feature map (B, C, *spatial)."""
+        """Y of a feature map (B, C, ``*spatial``)."""
         self._check(x)
         y = x.flatten(2)
         operator = self.affinity(y.mT, x.shape[2:])
@@ -176,12 +176,14 @@ class Block(nn.Module):
 class KernelBlock(Block):
     r"""A block on the graph of a kernel.
 
-    Further options
-    ---------------
+    Parameters
+    ----------
+    channels, inner, units, norm, activation, zero_init, bias
+        As for every :class:`Block`.
     kernel : str or Kernel
         As in :func:`gspnl.feature_graph`; "anchors", which is fitted to all nodes, is not taken.
     normalization : str
-        As there; "mean" (M/N) and "none" (M) beside.
+        As there; and "mean" (M/N) and "none" (M), which are not symmetrised.
     feature_map, temperature, sigma
         Of the kernel.
     embedding : int

@@ -18,7 +18,7 @@ def create(block: str, channels: int, *, match: str | None = None, **options: An
     block : str
         "nl", "ns", "snl", "gsnl", "cgnl", "a2", "cc", "chebyshev", "spectral" or "linear".
     channels : int
-        C of the feature maps (B, C, *spatial).
+        C of the feature maps (B, C, ``*spatial``).
     match : str, optional
         Choose the inner width so that the number of parameters is as near as can be to that of
         this other block, at its own default width.
@@ -29,7 +29,7 @@ def create(block: str, channels: int, *, match: str | None = None, **options: An
     Returns
     -------
     Block
-        A module: (B, C, *spatial) to the same shape.
+        A module: (B, C, ``*spatial``) to the same shape.
 
     Raises
     ------

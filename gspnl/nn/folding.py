@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from gspnl.errors import InputError
@@ -51,7 +51,8 @@ def fold(model: nn.Module) -> nn.Module:
 
     Notes
     -----
-    In exact arithmetic nothing changes. The maps are merged in float64 and rounded once.
+    In exact arithmetic nothing changes. The maps are merged in float64 and rounded once; of blocks
+    in half precision they are kept in float32, as the norms are.
 
     Examples
     --------
@@ -71,7 +72,7 @@ def fold(model: nn.Module) -> nn.Module:
     except RuntimeError as error:
         raise InputError(f"the model cannot be copied, and so not folded: {error}") from error
     for block in folded.modules():
-        if isinstance(block, Block) and not block.folded:
+        if isinstance(block, Block):
             _check_plain(block)
             for stage in block.stages:
                 if type(stage) in (Stage, SpectralStage):
@@ -91,17 +92,22 @@ def _check_plain(block: Block) -> None:
             )
 
 
+@torch.no_grad()
 def _fold(stage: Stage, affinity: nn.Module) -> None:
-    """Merge what can be merged, in place."""
-    if (
-        isinstance(stage.norm, nn.modules.batchnorm._BatchNorm)
-        and stage.norm.running_var is not None
-    ):
-        _merge_norm(stage, stage.norm)
+    """Merge what can be merged, in place, in float64."""
+    # Half precision would lose digits of merged maps, and F is summed in float32 anyway.
+    dtype = torch.promote_types(stage.outputs[0].weight.dtype, torch.float32)
+    for output in stage.outputs:
+        output.double()
+    norm = stage.norm
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
+        _merge_norm(stage, norm)
     if type(stage) is Stage and stage.outputs[0].groups == 1:
         _merge_terms(stage)
         if merging_pays(stage, affinity):
             _merge_signal(stage)
+    for output in stage.outputs:
+        output.to(dtype)
 
 
 def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
@@ -111,37 +117,35 @@ def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
     assert var is not None
     scale = 1 / torch.sqrt(var.double() + norm.eps)
     if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
+        scale = scale * norm.weight.double()
     shift = -mean.double() * scale
     if norm.bias is not None:
-        shift = shift + norm.bias.detach().double()
+        shift = shift + norm.bias.double()
     for output in stage.outputs:
         if output.bias is not None:
-            shift = shift + scale * output.bias.detach().double()
+            shift = shift + scale * output.bias
             output.bias = None
-        _set(output, scale[:, None] * output.weight.detach().double())
-    first = stage.outputs[0]
-    first.bias = nn.Parameter(shift.to(first.weight.dtype))
+        output.weight = nn.Parameter(scale[:, None] * output.weight)
+    stage.outputs[0].bias = nn.Parameter(shift)
     stage.norm = None
 
 
 def _merge_terms(stage: Stage) -> None:
     """One map for each power T_k(−A)."""
     outputs = stage.outputs
-    biases = [output.bias.detach().double() for output in outputs if output.bias is not None]
-    maps = combined(stage.terms, [output.weight.detach().double() for output in outputs])
-    like = outputs[0].weight
+    biases = [output.bias for output in outputs if output.bias is not None]
+    maps = combined(stage.terms, [output.weight for output in outputs])
     for name in stage.terms:
         delattr(stage, name)
     stage.terms = {}
     for k, V in enumerate(maps):
         if V is not None:
-            output = Pointwise(V.shape[1], V.shape[0]).to(like)
-            _set(output, V)
+            output = Pointwise(V.shape[1], V.shape[0])
+            output.weight = nn.Parameter(V)
             stage.add_module(f"v_{k}", output)
             stage.terms[f"v_{k}"] = (0.0,) * k + (1.0,)
     if biases:
-        stage.outputs[0].bias = nn.Parameter(sum(biases[1:], biases[0]).to(like.dtype))
+        stage.outputs[0].bias = nn.Parameter(sum(biases[1:], biases[0]))
 
 
 def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
@@ -181,18 +185,9 @@ def _rank(affinity: nn.Module) -> int | None:
 def _merge_signal(stage: Stage) -> None:
     """W_g into the maps; and X into V₀, if nothing comes between."""
     assert stage.g is not None
-    weight = stage.g.weight.detach().double()
     for output in stage.outputs:
-        _set(output, output.weight.detach().double() @ weight)
+        output.weight = nn.Parameter(output.weight @ stage.g.weight.double())
     stage.g = None
-    first = stage.outputs[0]
-    plain = stage.norm is None and stage.activation is None
-    # In half precision 1 + w would lose digits of w that w and x have on their own.
-    if plain and "v_0" in stage.terms and first.weight.dtype in (torch.float32, torch.float64):
-        eye = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
-        _set(first, first.weight.detach().double() + eye)
+    if "v_0" in stage.terms and stage.norm is None and stage.activation is None:
+        stage.outputs[0].weight.diagonal().add_(1)
         stage.whole = True
-
-
-def _set(output: Pointwise, weight: Tensor) -> None:
-    output.weight = nn.Parameter(weight.to(output.weight.dtype))

@@ -30,20 +30,23 @@ class Operator(ABC):
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
         """Σ_k T_k(−A) Z V_kᵀ + b, (B, N, C): K applications for order K."""
         total: Tensor | None = None
-        powers = terms(lambda v: -self.apply(v), Z, len(maps) - 1)
-        for term, V in zip(powers, maps, strict=True):
-            total = add_product(total, term, V, bias)
+        # T_k(−A) = (−1)^k T_k(A): a sign costs less on the maps than on the signal.
+        for k, term in enumerate(terms(self.apply, Z, len(maps) - 1)):
+            V = maps[k]
+            total = add_product(total, term, -V if k % 2 and V is not None else V, bias)
         assert total is not None
         return total
 
-    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ, of a θ (M, K + 1) that may be trained."""
+    def filters(
+        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
+        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ + b, of a θ (M, K + 1) that may be trained."""
         sums: list[Tensor] = [torch.zeros_like(Z)] * len(maps)
-        for k, term in enumerate(terms(lambda v: -self.apply(v), Z, theta.shape[1] - 1)):
-            sums = [total + theta[m, k] * term for m, total in enumerate(sums)]
+        for k, term in enumerate(terms(self.apply, Z, theta.shape[1] - 1)):
+            sums = [total + (-1) ** k * theta[m, k] * term for m, total in enumerate(sums)]
         out: Tensor | None = None
         for total, W in zip(sums, maps, strict=True):
-            out = add_product(out, total, W)
+            out = add_product(out, total, W, bias)
         assert out is not None
         return out
 
@@ -111,7 +114,9 @@ class Factored(Operator):
         alone = _alternating(maps) if self.isolated is not None else None
         return self._expand(Z, flat, tall, alone, bias)
 
-    def filters(self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    def filters(
+        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
         order = theta.shape[1] - 1
         weights = torch.stack(list(maps))  # (M, C, Cs)
         # All terms at once: traced step by step, sums would be most of the program.
@@ -125,7 +130,7 @@ class Factored(Operator):
             small = torch.stack([term for _, term in steps])  # (K, B, m, Cs)
             tall = torch.einsum("mk,kbpi,moi->bpo", theta[:, 1:], small, weights)
         at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
-        return self._expand(Z, at_one, tall, at_zero)
+        return self._expand(Z, at_one, tall, at_zero, bias)
 
     def _small(self, Z: Tensor, order: int) -> Iterator[tuple[float, Tensor]]:
         """(t_k, R_k QᵀZ) for k = 1 … K; G = QᵀP is needed from order 2 on."""

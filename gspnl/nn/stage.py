@@ -150,8 +150,8 @@ class SpectralStage(Stage):
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
         theta = heat_coefficients(lift(self.times))
-        F = operator.filters(Z, theta.to(Z.dtype), [lift(w.weight) for w in self.outputs])
-        return F if bias is None else F + bias
+        maps = [lift(output.weight) for output in self.outputs]
+        return operator.filters(Z, theta.to(Z.dtype), maps, bias)
 
 
 def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
