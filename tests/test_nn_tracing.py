@@ -91,7 +91,7 @@ def test_compile_in_one_and_three_dimensions(name, dims):
     compiled_like_eager(make(name).train(), signal(dims), "eager")
 
 
-@pytest.mark.parametrize("kernel", ["dot", "embedded_gaussian"])
+@pytest.mark.parametrize("kernel", ["dot", pytest.param("embedded_gaussian", marks=SLOW)])
 def test_compile_bistochastic(kernel):
     """A fixed number of steps reaches what the loop reaches: eager stops at defects of 1e-14."""
     block = make("snl", kernel=kernel, normalization="bistochastic").eval()
@@ -153,7 +153,9 @@ def batched():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [n if n != "spectral" else pytest.param(n, marks=SLOW) for n in NAMES]
+)
 def test_export(name, strict):
     block, x, other = ready(name, **({"storage": "lowrank"} if name == "spectral" else {}))
     program = torch.export.export(block, (x,), dynamic_shapes=batched(), strict=strict)
@@ -204,8 +206,8 @@ def to_onnx(block, x):
         ("spectral", {"storage": "lowrank"}),  # dense, 55 unrolled products
         ("snl", {"storage": "lowrank"}),
         ("snl", {"kernel": "embedded_gaussian"}),
-        ("snl", {"kernel": "concatenation", "normalization": "symmetric"}),
-        ("nl", {"sub_sample": 2, "units": 2}),
+        pytest.param("snl", {"kernel": "concatenation", "normalization": "symmetric"}, marks=SLOW),
+        pytest.param("nl", {"sub_sample": 2, "units": 2}, marks=SLOW),
     ],
 )
 def test_onnx(name, options):
