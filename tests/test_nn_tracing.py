@@ -91,16 +91,16 @@ def test_compile_in_one_and_three_dimensions(name, dims):
     compiled_like_eager(make(name).train(), signal(dims), "eager")
 
 
-@pytest.mark.parametrize("kernel", ["dot", "embedded_gaussian"])
+@pytest.mark.parametrize("kernel", ["dot", pytest.param("embedded_gaussian", marks=SLOW)])
 def test_compile_bistochastic(kernel):
     """A fixed number of steps reaches what the loop reaches: eager stops at defects of 1e-14."""
     block = make("snl", kernel=kernel, normalization="bistochastic").eval()
     compiled_like_eager(block, signal(), "eager")
 
 
-@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("sharpness", [0.5, 2.0, 3.5])
 def test_fixed_steps_balance_sharp_weights(sharpness):
-    """s∘(W s) = 1 of exponentials far apart, where 128 Sinkhorn steps leave more than 1e-6."""
+    """s∘(W s) = 1 of exponentials far apart, where 128 Sinkhorn steps leave 6e-3."""
     q, k = (torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     E = torch.exp(sharpness * (q @ k.mT).double())
     W = (E + E.mT) / 2
@@ -112,7 +112,7 @@ def test_fixed_steps_balance_sharp_weights(sharpness):
     degrees = W.sum(-1)
     s = scales._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
     defect = (s * (W @ s[..., None])[..., 0] - 1).abs().max()
-    assert defect < 1e-12  # 40 sums of rounding errors
+    assert defect < 1e-14  # sums of 40 rounding errors
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inductor's own imports
@@ -153,7 +153,9 @@ def batched():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [n if n != "spectral" else pytest.param(n, marks=SLOW) for n in NAMES]
+)
 def test_export(name, strict):
     block, x, other = ready(name, **({"storage": "lowrank"} if name == "spectral" else {}))
     program = torch.export.export(block, (x,), dynamic_shapes=batched(), strict=strict)
@@ -204,8 +206,8 @@ def to_onnx(block, x):
         ("spectral", {"storage": "lowrank"}),  # dense, 55 unrolled products
         ("snl", {"storage": "lowrank"}),
         ("snl", {"kernel": "embedded_gaussian"}),
-        ("snl", {"kernel": "concatenation", "normalization": "symmetric"}),
-        ("nl", {"sub_sample": 2, "units": 2}),
+        pytest.param("snl", {"kernel": "concatenation", "normalization": "symmetric"}, marks=SLOW),
+        pytest.param("nl", {"sub_sample": 2, "units": 2}, marks=SLOW),
     ],
 )
 def test_onnx(name, options):

@@ -17,7 +17,7 @@ for name in NORMALIZATIONS:
 SYMMETRIZED.register("mean")(False)  # M / N
 SYMMETRIZED.register("none")(False)  # M
 # Where a loop cannot look at what it has reached: so many Sinkhorn steps, then Newton's.
-TRACED_STEPS, TRACED_NEWTON = 24, 4
+TRACED_STEPS, TRACED_NEWTON = 24, 6
 
 
 def scales(
