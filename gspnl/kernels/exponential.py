@@ -115,7 +115,7 @@ class EmbeddedGaussian(Exponential):
         positive(self.temperature, "temperature")
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
-        return phi / self.temperature, psi
+        return phi if self.temperature == 1 else phi / self.temperature, psi
 
     def root(self, points: Array) -> tuple[Array, Array]:
         return points / self.temperature**0.5, 0 * points[..., :1]

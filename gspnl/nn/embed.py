@@ -134,8 +134,7 @@ class FeatureAffinity(nn.Module):
             out: Tensor = v - (tall @ (pseudo_inverse(eye + small) @ heads))[..., 0]
             return out
 
-        degrees = product(torch.ones_like(psi[..., 0]))
-        left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
+        left, right, isolated = self._scales(plain.sums(), psi.shape[-2], product, solve)
         tall = plain.left if left is None else left[..., None] * plain.left
         if right is None:
             return Factored(tall, plain.right, swap, isolated, self.total)

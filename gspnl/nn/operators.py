@@ -98,7 +98,15 @@ class Factored(Operator):
 
     def heads(self, Z: Tensor) -> Tensor:
         """Qᵀ Z, (B, m, c)."""
-        small = self.right.mT @ Z
+        return self._whole(self.right.mT @ Z)
+
+    def sums(self) -> Tensor:
+        """A 1, (B, N): as :meth:`apply`, at a backward pass that only adds."""
+        small = self._whole(self.right.sum(-2)[..., None])
+        return (small.mT @ self.left.mT)[..., 0, :]
+
+    def _whole(self, small: Tensor) -> Tensor:
+        """J times a sum over positions."""
         if self.total is not None:
             small = self.total(small)
         if not self.swap:

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from gspnl.errors import InputError
 
 
+NARROW = 128  # channels; measured
+
+
 class Pointwise(nn.Module):
     r"""X W (+ b), position by position.
 
@@ -64,6 +67,14 @@ class Pointwise(nn.Module):
 def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
     """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), channel-first in memory.
 
-    As a convolution: twice as fast on CPUs as the same batched product.
+    As a convolution: twice as fast on CPUs as the same product over a batch. The product is taken
+    where it wins: for a single narrow item, and where the features lie row by row, which a
+    convolution would copy.
     """
-    return F.conv1d(X.mT, weight[..., None], bias, groups=groups).mT
+    rows = X.mT
+    narrow = rows.shape[0] == 1 and max(weight.shape) <= NARROW
+    copied = not rows.is_contiguous() and rows.shape[-1] > weight.shape[0]
+    if groups == 1 and (narrow or copied):
+        out = weight @ rows
+        return (out if bias is None else out + bias[:, None]).mT
+    return F.conv1d(rows, weight[..., None], bias, groups=groups).mT
