@@ -136,8 +136,8 @@ def against_dense(shapes: list[tuple[int, int, int, int]], title: str) -> None:
         runs = {"dense": step(dense, x, seed), "gspnl": step(block, x, seed)}
         for run in runs.values():
             run()
-        rounds = 3 if n > 10_000 else 7 if batch * n * n > 1e7 else 41
-        seconds, results = interleaved(rounds, **runs)
+        rounds = 1 if n > 10_000 else 5 if batch * n * n > 1e7 else 21
+        seconds, results = interleaved(rounds, 3, **runs)
         error = (results["dense"] - results["gspnl"]).abs().max() / results["dense"].abs().max()
         ratio = seconds["dense"] / seconds["gspnl"]
         text = f"{ratio:7.2f}   {seconds['gspnl'] * 1e3:9.2f} {seconds['dense'] * 1e3:9.1f}"
@@ -170,7 +170,7 @@ def attention() -> None:
             "joint": step(joint, x, seed),
         }
         bytes_ = {name: peak(run) for name, run in runs.items()}
-        seconds, results = interleaved(5 if n > 10_000 else 21, **runs)
+        seconds, results = interleaved(2 if n > 10_000 else 9, 3, **runs)
         error = (results["sdpa"] - results["nl"]).abs().max()
         for name in ("nl", "joint"):
             rows.append(
@@ -196,7 +196,7 @@ def chebyshev() -> None:
     runs = {name.replace(" ", "_"): step(live(b), x, seed) for name, b in blocks.items()}
     for run in runs.values():
         run()
-    seconds, _ = interleaved(15, **runs)
+    seconds, _ = interleaved(7, 3, **runs)
     rows = [(k, f"{v / seconds['snl']:.2f}   {v * 1e3:.1f} ms") for k, v in seconds.items()]
     report("(8, 64, 32, 4096): block / SNL", rows)
 

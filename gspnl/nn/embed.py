@@ -85,9 +85,10 @@ class FeatureAffinity(nn.Module):
         if points is None:
             phi, psi = self.kernel.embed(X, None)
             return self._held(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
-        both = self.kernel.features(points)
-        phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=-1)
-        return self._held(phi, psi, both)
+        # Mapped and split as they lie in memory, so that their gradients lie so too.
+        both = self.kernel.features(points.mT)
+        phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=1)
+        return self._held(phi.mT, psi.mT, both.mT)
 
     def _pooled(
         self, X: Tensor, points: Tensor | None, pool: Callable[[Tensor], Tensor]
@@ -154,7 +155,10 @@ class FeatureAffinity(nn.Module):
             out: Tensor = (pseudo_inverse(core) @ v[..., None])[..., 0]
             return out
 
-        degrees = product(torch.ones_like(psi[..., 0]))  # pooled keys: fewer columns than rows
+        if isinstance(weights, Dense):
+            degrees = weights.matrix.sum(-1)
+        else:
+            degrees = product(torch.ones_like(psi[..., 0]))
         left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
         return Scaled(Affinity(weights, degrees, left, right, isolated))
 

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from gspnl.errors import InputError
 
-
 NARROW = 128  # channels; measured
 
 
