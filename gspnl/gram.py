@@ -24,7 +24,7 @@ from scipy.linalg.lapack import dpotrf
 from gspnl._array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
 from gspnl._rows import map_rows, sum_rows
 from gspnl.affinity import Affinity, scale_rows
-from gspnl.chebyshev.recurrence import small_terms
+from gspnl.chebyshev.recurrence import scales, small_terms
 from gspnl.chebyshev.series import EPS, Family, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import evaluate
 from gspnl.responses import Response
@@ -218,7 +218,7 @@ def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarr
     eye = like(np.eye(G.shape[-1]), G)
     GJ, weight = G @ J, like(theta[:, :, None, None], G)
     total, middle = 0 * weight[:, 0] * eye, theta[:, 0]
-    small = small_terms(lambda R: GJ @ R, eye, theta.shape[1] - 1, family.interval)
+    small = small_terms(lambda R: GJ @ R, eye, theta.shape[1] - 1, *scales(family.interval))
     for k, (t, R) in enumerate(small, 1):
         total = total + weight[:, k] * R
         middle = middle + theta[:, k] * t

@@ -160,7 +160,7 @@ def test_the_maps_are_what_the_formulas_say():
     assert stage.g is None
     eye = torch.eye(8, dtype=torch.float64)
     assert torch.allclose(stage.v_0.weight, eye + s[:, None] * (W_1 @ W_g), atol=1e-14)
-    assert torch.allclose(stage.v_1.weight, -s[:, None] * (W_2 @ W_g), atol=1e-14)
+    assert torch.allclose(stage.v_1.weight, s[:, None] * (W_2 @ W_g), atol=1e-14)
     shift = before.norm.bias - s * before.norm.running_mean
     assert torch.allclose(stage.v_0.bias, shift, atol=1e-14)
     assert stage.v_1.bias is None

@@ -39,7 +39,8 @@ def small_terms(
     product: Callable[[Array], Array],
     heads: Array,
     order: int,
-    interval: tuple[float, float] = (0.0, 2.0),
+    shift: float = 0.0,
+    slope: float = 1.0,
 ) -> Iterator[tuple[float, Array]]:
     r"""(t_k, R_k H) for k = 1 … K, all of a low-rank A = P Qᵀ in small matrices.
 
@@ -52,9 +53,14 @@ def small_terms(
         (QᵀP) R for an R of m rows.
     heads : array of shape (..., m, c)
         H: QᵀZ, or the identity.
+    order : int
+        K.
+    shift, slope : float
+        α and β: those of :func:`scales` for an interval of λ, by default of [0, 2].
     """
-    alpha, beta = scales(interval)
-    old, new = 0 * heads, -beta * heads
+    alpha, beta = shift, slope
+    new = heads if beta == -1 else -beta * heads
+    old = 0 * heads if order > 1 else heads
     t_old, t_new = 1.0, alpha
     for k in range(1, order + 1):
         if k > 1:

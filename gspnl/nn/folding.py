@@ -26,7 +26,7 @@ def fold(model: nn.Module) -> nn.Module:
     Every unit of every block becomes one filter with constant maps:
 
     - maps of one power of A are added up: gSNL is :math:`Z (W_1 - W_3) + A Z (W_2 + 2 W_3)`, an SNL
-      (erratum E1), and :math:`T_k(-A)` keeps a single map :math:`V_k`;
+      (erratum E1), and :math:`T_k(A)` keeps a single map :math:`V_k`;
     - batch norm, in evaluation a scale and a shift of each channel, goes into these maps and a
       bias; group and layer norm, which depend on the input, stay;
     - :math:`W_g` goes into the maps where that takes fewer multiplications, and then the input
@@ -131,7 +131,7 @@ def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
 
 
 def _merge_terms(stage: Stage) -> None:
-    """One map for each power T_k(−A)."""
+    """One map for each T_k(A)."""
     outputs = stage.outputs
     biases = [output.bias for output in outputs if output.bias is not None]
     maps = combined(stage.terms, [output.weight for output in outputs])
@@ -143,7 +143,7 @@ def _merge_terms(stage: Stage) -> None:
             output = Pointwise(V.shape[1], V.shape[0])
             output.weight = nn.Parameter(V)
             stage.add_module(f"v_{k}", output)
-            stage.terms[f"v_{k}"] = (0.0,) * k + (1.0,)
+            stage.terms[f"v_{k}"] = (0.0,) * k + ((-1.0) ** k,)
     if biases:
         stage.outputs[0].bias = nn.Parameter(sum(biases[1:], biases[0]))
 

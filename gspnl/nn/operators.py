@@ -7,8 +7,9 @@ autograd, and can be traced by torch.compile and torch.export.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from gspnl.affinity import Affinity
 from gspnl.chebyshev.recurrence import small_terms, terms
 from gspnl.nn.pointwise import pointwise
 
-Maps = Sequence[Tensor | None]  # V₀ … V_K, each (C, Cs); None for zero
+Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
 
 
 class Operator(ABC):
@@ -28,12 +29,10 @@ class Operator(ABC):
         """A Z, (B, N, c) → (B, N, c)."""
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        """Σ_k T_k(−A) Z V_kᵀ + b, (B, N, C): K applications for order K."""
+        """Σ_k T_k(A) Z V_kᵀ + b, (B, N, C): K applications for order K."""
         total: Tensor | None = None
-        # T_k(−A) = (−1)^k T_k(A): a sign costs less on the maps than on the signal.
-        for k, term in enumerate(terms(self.apply, Z, len(maps) - 1)):
-            V = maps[k]
-            total = add_product(total, term, -V if k % 2 and V is not None else V, bias)
+        for term, V in zip(terms(self.apply, Z, len(maps) - 1), maps, strict=True):
+            total = add_product(total, term, V, bias)
         assert total is not None
         return total
 
@@ -118,13 +117,15 @@ class Factored(Operator):
         order = len(maps) - 1
         tall: Tensor | None = None
         flat = maps[0]
-        for k, (t, small) in enumerate(self._small(Z, order), 1):
+        for k, (t, small) in enumerate(self._small(Z, order, -1.0), 1):
             V = maps[k]
             if V is not None:
                 tall = small @ V.mT if tall is None else tall + small @ V.mT
                 if t:
                     flat = t * V if flat is None else flat + t * V
-        alone = _alternating(maps) if self.isolated is not None else None
+        alone = None
+        if self.isolated is not None:  # A = 1 there, and so is every T_k(A)
+            alone = sum_of(V for V in maps if V is not None)
         return self._expand(Z, flat, tall, alone, bias)
 
     def filters(
@@ -133,7 +134,7 @@ class Factored(Operator):
         order = theta.shape[1] - 1
         weights = torch.stack(list(maps))  # (M, C, Cs)
         # All terms at once: traced step by step, sums would be most of the program.
-        steps = list(self._small(Z, order))
+        steps = list(self._small(Z, order, 1.0))
         signs = [1.0, *(t for t, _ in steps)], [(-1.0) ** k for k in range(order + 1)]
         flat, alone = (
             theta @ torch.tensor(s, dtype=theta.dtype, device=theta.device) for s in signs
@@ -145,10 +146,10 @@ class Factored(Operator):
         at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
         return self._expand(Z, at_one, tall, at_zero, bias)
 
-    def _small(self, Z: Tensor, order: int) -> Iterator[tuple[float, Tensor]]:
-        """(t_k, R_k QᵀZ) for k = 1 … K; G = QᵀP is needed from order 2 on."""
+    def _small(self, Z: Tensor, order: int, slope: float) -> Iterator[tuple[float, Tensor]]:
+        """(t_k, R_k QᵀZ) of T_k(−slope A), k = 1 … K; G = QᵀP is needed from order 2 on."""
         G = self.heads(self.left) if order > 1 else None
-        return small_terms(lambda R: G @ R, self.heads(Z), order)
+        return small_terms(lambda R: G @ R, self.heads(Z), order, slope=slope)
 
     def _expand(
         self,
@@ -175,11 +176,6 @@ class Factored(Operator):
         return torch.where(self.isolated[..., None], pointwise(Z, alone, bias), out)
 
 
-def _alternating(maps: Maps) -> Tensor | None:
-    """Σ (−1)^k V_k, the series at μ = 1."""
-    total: Tensor | None = None
-    for k, V in enumerate(maps):
-        if V is not None:
-            signed = V if k % 2 == 0 else -V
-            total = signed if total is None else total + signed
-    return total
+def sum_of(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of at least one tensor, without a zero to begin with."""
+    return reduce(torch.add, parts)

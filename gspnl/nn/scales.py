@@ -44,7 +44,7 @@ def scales(
         return None, None, None
     if normalization == "mean":
         return torch.full_like(degrees, 1 / columns), None, None
-    isolated = marked(degrees == 0)
+    isolated = marked(degrees)
     if normalization == "bistochastic":
         scale = _sinkhorn(degrees, product, solve)
         return scale, scale, isolated
@@ -55,10 +55,10 @@ def scales(
     return inverse, None, isolated
 
 
-def marked(isolated: Tensor) -> Tensor | None:
-    """The mask, or None where a look at it is cheap and shows that it marks nothing."""
-    looked = isolated.device.type == "cpu" and not torch.compiler.is_compiling()
-    return None if looked and not bool(isolated.any()) else isolated
+def marked(degrees: Tensor) -> Tensor | None:
+    """The isolated positions, or None where a look is cheap and shows that there are none."""
+    looked = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
+    return None if looked and bool(degrees.detach().all()) else degrees == 0
 
 
 def _sinkhorn(

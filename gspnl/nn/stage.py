@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gspnl.nn.embed import HALVES, lift
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.norms import ACTIVATIONS, NORMS
-from gspnl.nn.operators import Maps, Operator
+from gspnl.nn.operators import Maps, Operator, sum_of
 from gspnl.nn.pointwise import Pointwise, pointwise
 
 Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
@@ -165,16 +165,15 @@ def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def combined(terms: Terms, weights: Sequence[Tensor]) -> Maps:
-    """V₀ … V_K, None where no map has a share."""
+    """V₀ … V_K of T_k(A) = (−1)^k T_k(−A), None where no map has a share."""
     order = max(len(share) for share in terms.values())
-    maps: list[Tensor | None] = [None] * order
+    parts: list[list[Tensor]] = [[] for _ in range(order)]
     for share, weight in zip(terms.values(), weights, strict=True):
         for k, c in enumerate(share):
-            if c:
-                part = weight if c == 1 else c * weight
-                total = maps[k]
-                maps[k] = part if total is None else total + part
-    return maps
+            factor = c if k % 2 == 0 else -c
+            if factor:
+                parts[k].append(weight if factor == 1 else factor * weight)
+    return [sum_of(found) if found else None for found in parts]
 
 
 LONGEST = 32.0  # of the diffusion times
