@@ -366,7 +366,8 @@ def batch_norm(x, stage, training, groups=None):
 
 
 def group_norm(x, stage, training, groups=None):
-    groups = groups or max(n for n in range(1, 33) if x.shape[1] % n == 0)
+    c = x.shape[1]
+    groups = groups or max(n for n in range(1, 33) if c % n == 0 and (n == 1 or c // n >= 4))
     split = x.reshape(x.shape[0], groups, -1)
     return affine(standardize(split, [2]).reshape(x.shape), stage)
 

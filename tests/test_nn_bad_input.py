@@ -216,3 +216,32 @@ def test_training_statistics_of_a_single_value():
     """Batch norm in training needs more than one value a channel; torch's own words will do."""
     with pytest.raises(ValueError, match=r"[Ee]xpected more than 1|more than one"):
         create("snl").train()(torch.ones(1, CHANNELS, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("nl", {"kernel": "gaussian", "embedding": 3}, "embedding"),
+        ("snl", {"kernel": "concatenation", "embedding": 3}, "embedding"),
+        ("nl", {"storage": "dense"}, "storage"),
+        ("snl", {"kernel": "rbf", "storage": "lowrank"}, "storage"),
+        ("nl", {"isolated": "zero"}, "isolated"),
+        ("nl", {"kernel": "dot", "normalization": "mean", "isolated": "zero"}, "isolated"),
+    ],
+)
+def test_choices_without_a_choice(name, options, word):
+    with told(word):
+        gnn.create(name, 8, **options)
+
+
+def test_pooled_keys_are_counted_as_they_are():
+    """130² positions of 13² keys are 2.9 million entries, not 285 million."""
+    options = {"kernel": "concatenation", "normalization": "mean", "sub_sample": 10}
+    x = torch.randn(1, 4, 130, 130)
+    assert torch.equal(gnn.create("nl", 4, **options)(x), x)
+
+
+def test_group_norm_keeps_several_channels_a_group():
+    """With one channel a group the mean over positions, the mode λ = 0, would be taken away."""
+    for channels, groups in ((8, 2), (32, 8), (48, 12), (64, 16), (256, 32), (7, 1)):
+        assert gnn.create("snl", channels, norm="group").stages[0].norm.num_groups == groups

@@ -20,6 +20,8 @@ from nn_cases import (
     state,
 )
 
+from gspnl import nn as gnn
+
 
 def isolated(name, x, dead, **options):
     """The block's maps at a dead node: A_ii = 1, so A Z is Z there, here the bias of g."""
@@ -107,3 +109,21 @@ def test_zero_nodes_have_finite_gradients(kernel, normalization):
             y = block(x)
             grads = torch.autograd.grad(y.sum() + (y**2).sum(), [x, *block.parameters()])
             assert all(torch.isfinite(t).all() for t in (y, *grads))
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
+@pytest.mark.parametrize("name", ["nl", "snl", "gsnl", "chebyshev", "spectral"])
+@pytest.mark.parametrize("size", [1e-40, 1e-36, 1e-20, 1e-10])
+def test_degrees_near_zero(name, normalization, size):
+    """In float32 1/d² overflows below d = 1e-19: such positions are isolated, nothing is NaN."""
+    for chosen in ((0, slice(None), 1, 2), (0,)):
+        x = torch.randn(2, 8, 4, 5, generator=torch.Generator().manual_seed(1))
+        x[chosen] *= size
+        x.requires_grad_()
+        block = gnn.create(name, 8, kernel="dot", normalization=normalization, zero_init=False)
+        y = block(x)
+        y.square().sum().backward()
+        tensors = [y, x.grad, *(p.grad for p in block.parameters())]
+        assert all(torch.isfinite(t).all() for t in tensors)
+        new = gnn.create(name, 8, kernel="dot", normalization=normalization)
+        assert torch.equal(new(x), x)

@@ -147,7 +147,8 @@ class Block(nn.Module):
         if x.shape[1] != self.channels:
             raise InputError(
                 f"{name} was made for {self.channels} channels and got {x.shape[1]}, in a tensor "
-                f"of shape {shape}; make it with channels={x.shape[1]}"
+                f"of shape {shape}; make it with channels={x.shape[1]}, or lay the tensor out as "
+                "(B, C, *spatial)"
             )
         if 0 in x.shape[2:]:
             raise InputError(f"{name} got a feature map without positions, of shape {shape}")
@@ -222,11 +223,7 @@ class KernelBlock(Block):
         ):
             if made[name] not in known:
                 raise InputError(f"{name}={made[name]!r} must be one of {', '.join(known)}")
-        if made["storage"] == "lowrank" and not kernel.bilinear:
-            raise InputError(
-                f"storage='lowrank' cannot hold the {type(kernel).__name__} kernel, which is no "
-                "inner product; use storage='auto'"
-            )
+        self._check_choices(kernel)
         width = self.inner if made["embedding"] is None else count(made["embedding"], "embedding")
         return FeatureAffinity(
             self.channels,
@@ -239,6 +236,27 @@ class KernelBlock(Block):
             made.get("sub_sample"),
             made["isolated"],
         )
+
+    def _check_choices(self, kernel: Kernel) -> None:
+        """Raise where storage, embedding or isolated would be given for nothing."""
+        made, name = self.options, type(kernel).__name__
+        if made["storage"] != "auto" and not kernel.bilinear:
+            raise InputError(
+                f"storage={made['storage']!r} is a choice for kernels that are inner products, and "
+                f"the {name} kernel is none; use storage='auto'"
+            )
+        pooled = kernel.embedding == "vectors" and made.get("sub_sample") is not None
+        if made["embedding"] is not None and kernel.embedding != "matrices" and not pooled:
+            raise InputError(
+                f"embedding={made['embedding']} has no meaning for the {name} kernel, whose "
+                "embeddings have no width; leave it out"
+            )
+        bare = made["normalization"] in ("mean", "none") or isinstance(kernel, Exponential)
+        if made["isolated"] != "self" and bare:
+            raise InputError(
+                f"isolated={made['isolated']!r} has no meaning where no degree is divided by, or "
+                "none can vanish; leave it out"
+            )
 
     def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
         symmetric = SYMMETRIZED[normalization]

@@ -170,10 +170,10 @@ class FeatureAffinity(nn.Module):
         sortable = isinstance(kernel, Concatenation) and square and not (whole or traced)
         if sortable and n >= SORTED_NODES:
             return sort_scalars(phi[..., 0], psi[..., 0], symmetrize=symmetric, self_loops=True)
-        if n > DENSE_NODES:
+        if n * psi.shape[-2] > DENSE_NODES**2:
             raise SizeError(
                 f"the {type(kernel).__name__} kernel with normalization={self.normalization!r} "
-                f"needs all N² entries, and {n} positions are more than {DENSE_NODES}; sub-sample "
+                f"needs all {n} × {psi.shape[-2]} entries, more than {DENSE_NODES}²; sub-sample "
                 "the feature map, or use kernel='dot'"
             )
         if isinstance(kernel, Exponential):  # a common factor is lost in the scales

@@ -31,9 +31,12 @@ def batch(channels: int, groups: int | None) -> nn.Module:
 
 @NORMS.register("group")
 def group(channels: int, groups: int | None) -> nn.Module:
-    """Group norm, of the block's groups or of the largest divisor of C up to 32."""
+    """Group norm, of the block's groups, or of up to 32 groups of at least 4 channels.
+
+    A group of one channel would lose the mean over positions, which is what λ = 0 stands for.
+    """
     if groups is None:
-        groups = max(g for g in range(1, min(32, channels) + 1) if channels % g == 0)
+        groups = max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels >= 4 * g))
     return nn.GroupNorm(groups, channels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -48,17 +49,30 @@ def scales(
     if normalization == "bistochastic":
         scale = _sinkhorn(degrees, product, solve)
         return scale, scale, isolated
-    inverse = torch.reciprocal(degrees) if isolated is None else reciprocal(degrees)
+    inverse = inverted(degrees, isolated)
     if normalization == "symmetric":
         scale = torch.sqrt(inverse)
         return scale, scale, isolated
     return inverse, None, isolated
 
 
+def floor(x: Tensor) -> float:
+    """The degree up to which a position is isolated: 1/d² still has a number above it."""
+    return math.sqrt(torch.finfo(x.dtype).tiny)
+
+
 def marked(degrees: Tensor) -> Tensor | None:
     """The isolated positions, or None where a look is cheap and shows that there are none."""
+    isolated = degrees <= floor(degrees)  # false for NaN, which goes on to the result
     looked = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
-    return None if looked and bool(degrees.detach().all()) else degrees == 0
+    return None if looked and not bool(isolated.any()) else isolated
+
+
+def inverted(degrees: Tensor, isolated: Tensor | None) -> Tensor:
+    """1/d, and 0 where a position is isolated."""
+    if isolated is None:
+        return torch.reciprocal(degrees)
+    return torch.where(isolated, 0, torch.reciprocal(torch.where(isolated, 1, degrees)))
 
 
 def _sinkhorn(
@@ -71,7 +85,7 @@ def _sinkhorn(
     The step changes the value by rounding alone, and its derivative is that of the implicit
     function: nothing is kept of the iteration.
     """
-    live = degrees > 0
+    live = degrees > floor(degrees)
     with torch.no_grad():
         s = (_traced if cannot_look(degrees) else _iterate)(degrees, live, product, solve)
     if not torch.is_grad_enabled():
@@ -95,7 +109,7 @@ def _traced(
 
     Near it, Newton's steps double the digits; far from it they are held to a factor of e.
     """
-    s = torch.sqrt(reciprocal(degrees))
+    s = torch.sqrt(inverted(degrees, ~live))
     for _ in range(TRACED_STEPS):
         s = torch.where(live, torch.sqrt(s * reciprocal(product(s))), s)
     for _ in range(TRACED_NEWTON):
@@ -113,7 +127,7 @@ def _iterate(
     solve: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """The iteration s ← √(s / (W s)), until it is at rest."""
-    s = torch.sqrt(reciprocal(degrees))
+    s = torch.sqrt(inverted(degrees, ~live))
     tolerance, defect = 64 * torch.finfo(s.dtype).eps, float("inf")
     for step in range(SINKHORN_STEPS):
         ws = product(s)

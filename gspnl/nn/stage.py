@@ -109,11 +109,7 @@ class Stage(nn.Module):
         if self.gate is not None:
             F = self.gate[:, None] * F
         F = F.to(X.dtype)
-        if self.whole:
-            return F
-        # F is not needed for the backward pass unless an activation or a gate has kept it.
-        kept = self.activation is not None or self.gate is not None
-        return X.mT + F if kept else F.add_(X.mT)
+        return F if self.whole else X.mT + F
 
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
