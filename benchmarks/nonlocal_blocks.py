@@ -1,6 +1,6 @@
 """Blocks, forward + backward, against the dense formula of the authors' code and torch's SDPA.
 
-``python benchmarks/nonlocal_blocks.py [dense] [attention] [chebyshev] [memory]``: the parts wanted,
+``python benchmarks/nonlocal_blocks.py [dense] [memory] [attention] [chebyshev] [folding]``: the parts wanted,
 by default all.
 """
 
@@ -201,14 +201,35 @@ def chebyshev() -> None:
     report("(8, 64, 32, 4096): block / SNL", rows)
 
 
+def folding() -> None:
+    rows = []
+    for name in ("gsnl", "snl", "linear"):
+        layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1)]
+        for _ in range(10):
+            layers += [nn.Conv2d(64, 64, 1), nn.ReLU(), gnn.create(name, 64, zero_init=False)]
+        net = nn.Sequential(*layers)
+        with torch.no_grad():
+            net(torch.randn(16, 3, 32, 32))  # running statistics
+        net.eval()
+        folded = gnn.fold(net)
+        x = torch.randn(8, 3, 32, 32)
+        with torch.inference_mode():
+            seconds, results = interleaved(15, 3, net=lambda: net(x), folded=lambda: folded(x))
+        error = (results["net"] - results["folded"]).abs().max() / results["net"].abs().max()
+        ratio = seconds["net"] / seconds["folded"]
+        rows.append((f"ten {name}", f"{ratio:.2f}   {seconds['folded'] * 1e3:.1f} ms, {error:.0e}"))
+    report("Inference of a conv net with ten blocks, (8, 64, 32, 1024): net / folded", rows)
+
+
 def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
-    wanted = sys.argv[1:] or ["dense", "memory", "attention", "chebyshev"]
+    wanted = sys.argv[1:] or ["dense", "memory", "attention", "chebyshev", "folding"]
     if "dense" in wanted:
         against_dense(NAMED, "SNL (B, C, Cs, N)")
         against_dense(GRID, "SNL where dense is near")
-    for name, part in (("memory", memory), ("attention", attention), ("chebyshev", chebyshev)):
+    parts = {"memory": memory, "attention": attention, "chebyshev": chebyshev, "folding": folding}
+    for name, part in parts.items():
         if name in wanted:
             part()
 
