@@ -1,7 +1,7 @@
 """Blocks, forward + backward, against the dense formula of the authors' code and torch's SDPA.
 
-``python benchmarks/nonlocal_blocks.py [dense] [memory] [attention] [chebyshev] [folding]``: the parts wanted,
-by default all.
+``python benchmarks/nonlocal_blocks.py [dense] [memory] [attention] [chebyshev] [folding]``: the
+parts wanted, by default all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from _measure import interleaved, report
@@ -214,7 +215,7 @@ def folding() -> None:
         folded = gnn.fold(net)
         x = torch.randn(8, 3, 32, 32)
         with torch.inference_mode():
-            seconds, results = interleaved(15, 3, net=lambda: net(x), folded=lambda: folded(x))
+            seconds, results = interleaved(15, 3, net=partial(net, x), folded=partial(folded, x))
         error = (results["net"] - results["folded"]).abs().max() / results["net"].abs().max()
         ratio = seconds["net"] / seconds["folded"]
         rows.append((f"ten {name}", f"{ratio:.2f}   {seconds['folded'] * 1e3:.1f} ms, {error:.0e}"))

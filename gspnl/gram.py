@@ -217,9 +217,9 @@ def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarr
     theta = family.coefficients
     eye = like(np.eye(G.shape[-1]), G)
     GJ, weight = G @ J, like(theta[:, :, None, None], G)
-    total, middle = 0 * weight[:, 0] * eye, theta[:, 0]
+    total, middle = 0 * weight[:, 0, ...] * eye, theta[:, 0]
     small = small_terms(lambda R: GJ @ R, eye, theta.shape[1] - 1, *scales(family.interval))
     for k, (t, R) in enumerate(small, 1):
-        total = total + weight[:, k] * R
+        total = total + weight[:, k, ...] * R
         middle = middle + theta[:, k] * t
     return J @ total, middle

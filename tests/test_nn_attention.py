@@ -200,8 +200,12 @@ def test_strides(f, width):
 @pytest.mark.parametrize("f", EVERY)
 @pytest.mark.parametrize(("width", "channels"), [(8, 8), (1, 1), (3, 16), (16, 3)])
 def test_memory_is_linear(f, width, channels):
-    """All that is allocated, inside the operators too, against one N × N matrix."""
-    n = 2048
+    """All that is allocated, inside the operators too, against one N × N matrix.
+
+    On one thread: the fused kernel takes a block of 1 MiB for each.
+    """
+    n, threads = 2048, torch.get_num_threads()
+    torch.set_num_threads(1)
     leaves = [
         draw(1, c, n, seed=c, dtype=torch.float32).requires_grad_() for c in (width, channels)
     ]
@@ -212,6 +216,7 @@ def test_memory_is_linear(f, width, channels):
             sum(o.sum() for o in listed(out)).backward()
     finally:
         stacked.CHUNK = stacked_chunk
+        torch.set_num_threads(threads)
     events = run.profiler.kineto_results.events()
     sizes = [e.nbytes() for e in events if e.name() == "[memory]"]
     held = peak = 0
