@@ -260,6 +260,11 @@ class KernelBlock(Block):
 
     def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
         symmetric = SYMMETRIZED[normalization]
+        if kernel.embedding == "matrices" and type(kernel).embed is not Kernel.embed:
+            raise InputError(
+                f"the {type(kernel).__name__} kernel embeds in its own way, which a block does "
+                "not call; overload features() and affinity() instead"
+            )
         if isinstance(kernel, Anchors):
             raise InputError(
                 "kernel='anchors' is fitted to all nodes, which a block meets batch by batch; use "

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gspnl.affinity import Affinity
 from gspnl.errors import InputError, SizeError
 from gspnl.kernels import Concatenation, Exponential, Kernel
-from gspnl.nn.exponential import LOGARITHMIC, Attention
+from gspnl.nn.exponential import LOGARITHMIC, attention
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
@@ -107,7 +107,7 @@ class FeatureAffinity(nn.Module):
     def _held(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
         kernel, symmetric = self.kernel, SYMMETRIZED[self.normalization]
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
-            return Attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
+            return attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
         swap = symmetric and phi is not psi
         if kernel.bilinear and self._lowrank(phi, psi, swap):
             return self._factored(phi, psi, both, swap)
@@ -176,12 +176,14 @@ class FeatureAffinity(nn.Module):
                 f"needs all {n} × {psi.shape[-2]} entries, more than {DENSE_NODES}²; sub-sample "
                 "the feature map, or use kernel='dot'"
             )
-        if isinstance(kernel, Exponential):  # a common factor is lost in the scales
+        if isinstance(kernel, Exponential):
+            # Balancing does not see W scaled on both sides, so no row need underflow.
             q, k = kernel.scores(phi, psi)
             s = q @ k.mT
-            M = torch.exp(s - s.detach().amax((-2, -1), keepdim=True))
-        else:
-            M = kernel.affinity(phi, psi)
+            logs = torch.logaddexp(s, s.mT)
+            half = torch.logsumexp(logs, -1, keepdim=True).detach() / 2
+            return Dense(torch.exp(logs - half - half.mT), symmetric=True)
+        M = kernel.affinity(phi, psi)
         return Dense((M + M.mT) / 2 if symmetric and phi is not psi else M, symmetric)
 
     def _scales(

@@ -36,8 +36,21 @@ class Attention(Operator):
             return softmax_attention(self.q, self.k, Z)
         if self.normalization == "random_walk":
             return joint_attention(self.q, self.k, Z, symmetric=self.same)
-        # D^-½ W D^-½ = D^½ (D⁻¹ W) D^-½, whatever factor is common to all degrees.
-        _, logs = joint_attention(self.q, self.k, Z[..., :1], True, symmetric=self.same)
-        middle = (logs.amax(-1, keepdim=True) + logs.amin(-1, keepdim=True)).detach() / 2
-        scale = torch.exp((logs - middle) / 2)[..., None]
-        return scale * joint_attention(self.q, self.k, Z / scale, symmetric=self.same)
+        # The points are balanced: W is bounded, and so are its row sums.
+        out, logs = joint_attention(self.q, self.k, Z, True, symmetric=self.same)
+        return torch.exp(logs)[..., None] * out
+
+
+def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention:
+    """The operator of scores q kᵀ; ``same`` says that they are symmetric."""
+    if normalization == "symmetric":
+        q, k = balanced(q, k, same)
+    return Attention(q, k, normalization, same)
+
+
+def balanced(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
+    """Points of the scores s_ij − ½(ℓ_i + ℓ_j): their W is D^-½ W D^-½, whatever the range of d."""
+    unit = torch.ones_like(q[..., :1])
+    _, logs = joint_attention(q, k, unit, True, symmetric=same)
+    half = logs.to(q.dtype)[..., None] / -2
+    return torch.cat([q, half, unit], dim=-1), torch.cat([k, unit, half], dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -106,6 +107,8 @@ def _fold(stage: Stage, affinity: nn.Module) -> None:
         _merge_terms(stage)
         if merging_pays(stage, affinity):
             _merge_signal(stage)
+            if isinstance(affinity, FeatureAffinity):  # signals are as wide as the features now
+                affinity.load = replace(affinity.load, signals=affinity.load.channels)
     for output in stage.outputs:
         output.to(dtype)
 

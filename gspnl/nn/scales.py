@@ -13,7 +13,7 @@ from gspnl.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
 from gspnl.registry import Registry
 
 SYMMETRIZED: Registry[bool] = Registry("normalization")  # whether W = ½(M + Mᵀ), rather than M
-for name in NORMALIZATIONS:
+for name in ("random_walk", "symmetric", "bistochastic", "softmax"):  # of the core, as torch traces
     SYMMETRIZED.register(name)(NORMALIZATIONS[name].symmetric_core)
 SYMMETRIZED.register("mean")(False)  # M / N
 SYMMETRIZED.register("none")(False)  # M
@@ -88,7 +88,7 @@ def _sinkhorn(
     live = degrees > floor(degrees)
     with torch.no_grad():
         s = (_traced if cannot_look(degrees) else _iterate)(degrees, live, product, solve)
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() and degrees.requires_grad):
         return s
     residual = torch.where(live, s * product(s) - 1, 0)
     return s * (1 - solve(s, residual))

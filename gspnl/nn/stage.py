@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self
@@ -177,8 +178,9 @@ NODES = 56  # resolve the heat of that time to 1e-16: its coefficients fall like
 
 
 def first_times(count: int) -> Tensor:
-    """Raw times that spread τ geometrically: ½, 1, 2, 4 and so on."""
-    tau = torch.clamp(0.5 * 2.0 ** torch.arange(count), max=LONGEST / 2)
+    """Raw times that spread τ geometrically, from ½ by doubling, or more closely up to 16."""
+    last = min(count - 1, math.log2(LONGEST))
+    tau = 0.5 * 2.0 ** torch.linspace(0, last, count)
     return torch.logit(tau / LONGEST)
 
 

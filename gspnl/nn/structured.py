@@ -69,7 +69,7 @@ class Generalized(StructuredAffinity):
 
     Each node has one scalar feature: the affinity of a group is :math:`t p^T`, or, by a Taylor
     expansion of the rbf kernel, :math:`\sum_k c_k^2\, t^k (p^k)^T` with
-    :math:`c_k^2 = (2γ)^k e^{-2γ·2} / k!`.
+    :math:`c_k^2 = (2γ)^k e^{-2γ} / k!`.
 
     Parameters
     ----------
