@@ -15,7 +15,7 @@ from gspnl.errors import InputError, SizeError
 from gspnl.kernels import Concatenation, Exponential, Kernel
 from gspnl.nn.exponential import LOGARITHMIC, attention
 from gspnl.nn.fused import without_autocast
-from gspnl.nn.operators import Factored, Operator, Scaled
+from gspnl.nn.operators import Factored, Maps, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.scales import SYMMETRIZED, scales
 from gspnl.nn.storage import DENSE_NODES, SORTED_NODES, Load, lowrank_pays
@@ -24,6 +24,9 @@ from gspnl.weights.dense import Dense
 from gspnl.weights.sorted import sort_scalars
 
 HALVES = (torch.float16, torch.bfloat16)
+
+
+AT_ONCE = 4 << 20  # bytes of φ and ψ: above, an allocator takes fresh pages each time; measured
 
 
 class FeatureAffinity(nn.Module):
@@ -73,6 +76,21 @@ class FeatureAffinity(nn.Module):
             self.project = None if pool is None else Pointwise(width, 1)
 
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
+        items = self._at_once(X)
+        if items < X.shape[0]:
+            parts = [self._whole(part, spatial) for part in torch.split(X, items)]
+            return Batched(parts, items)
+        return self._whole(X, spatial)
+
+    def _at_once(self, X: Tensor) -> int:
+        """Items that are worked on together; blocks of memory above a size are slow to get."""
+        if not self.training or torch.compiler.is_compiling() or X.device.type != "cpu":
+            return X.shape[0]
+        width = 2 * self.phi.width if self.kernel.embedding == "matrices" else X.shape[2]
+        size = X.shape[1] * max(width, 1) * X.element_size()
+        return max(1, AT_ONCE // size) if self.kernel.bilinear else X.shape[0]
+
+    def _whole(self, X: Tensor, spatial: Sequence[int]) -> Operator:
         points = None if self.kernel.embedding == "none" else stacked(X, self.phi, self.psi)
         # Degrees are sums over all positions: in half precision they would leave its range.
         with without_autocast(X.device):
@@ -197,6 +215,29 @@ class FeatureAffinity(nn.Module):
         # Pooled columns are no positions: a row without an edge has none of its own to keep.
         kept = self.isolated == "self" and self.pool is None
         return left, right, isolated if kept else None
+
+
+@dataclass(frozen=True, eq=False)
+class Batched(Operator):
+    """Operators of parts of a batch, ``items`` in each."""
+
+    parts: Sequence[Operator]
+    items: int
+
+    def apply(self, Z: Tensor) -> Tensor:
+        return self._each(Z, lambda operator, part: operator.apply(part))
+
+    def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
+        return self._each(Z, lambda operator, part: operator.series(part, maps, bias))
+
+    def filters(
+        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
+        return self._each(Z, lambda operator, part: operator.filters(part, theta, maps, bias))
+
+    def _each(self, Z: Tensor, fn: Callable[[Operator, Tensor], Tensor]) -> Tensor:
+        pairs = zip(self.parts, torch.split(Z, self.items), strict=True)
+        return torch.cat([fn(operator, part).mT for operator, part in pairs]).mT
 
 
 @dataclass(frozen=True, eq=False)
