@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gspnl._files import replace
 from gspnl.errors import FileError, InputError, MissingExtraError
 from gspnl.nn.block import Block
 from gspnl.nn.creating import create
@@ -66,7 +65,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
-    _replace(_path(path), _library().torch.save(tensors, note))
+    replace(_path(path), _library().torch.save(tensors, note))
 
 
 def load(path: str | PathLike[str]) -> Block:
@@ -150,27 +149,6 @@ def _path(path: str | PathLike[str]) -> Path:
         return Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave what was there."""
-    fresh = None
-    try:
-        target = path.resolve()  # what a link points to is replaced, not the link
-        fresh = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-        with fresh.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target)
-    except OSError as error:
-        raise FileError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; name a file in a folder that "
-            "exists, or free space"
-        ) from error
-    finally:
-        if fresh is not None:
-            fresh.unlink(missing_ok=True)
 
 
 def _library() -> Any:

@@ -1,0 +1,30 @@
+"""A file written whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from gspnl.errors import FileError
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole, or leave what was there."""
+    fresh = None
+    try:
+        target = path.resolve()  # what a link points to is replaced, not the link
+        fresh = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+        with fresh.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except OSError as error:
+        raise FileError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; name a file in a folder that "
+            "exists, or free space"
+        ) from error
+    finally:
+        if fresh is not None:
+            fresh.unlink(missing_ok=True)

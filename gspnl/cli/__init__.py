@@ -1,0 +1,85 @@
+"""The command line, ``gspnl COMMAND``: a module a command.
+
+Nothing heavy is imported before a command runs, so that ``gspnl --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from gspnl import __version__
+from gspnl.cli import report, verify
+from gspnl.cli.status import BAD_INPUT, INTERRUPTED
+from gspnl.errors import GspnlError
+
+COMMANDS = (report, verify)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after the program's name; default: those of this process.
+
+    Returns
+    -------
+    int
+        The exit status: 0; 1 if the work failed a check; 2 for bad usage, bad input or output that
+        cannot be written, with one line on stderr; 130 if interrupted.
+
+    Examples
+    --------
+    >>> main(["report", "--rank", "0"])  # on stderr: gspnl report: rank=0 must be ...
+    2
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said what there is to say
+        return int(stop.code or 0)
+    name = f"gspnl {options.command}"
+    try:
+        return int(options.run(options))
+    except GspnlError as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except MemoryError as error:
+        print(f"{name}: out of memory: {error}; ask for fewer nodes or anchors", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of stdout has gone, as with `gspnl ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except OSError as error:  # a full disk; a traceback exits with 1, which is "a check failed"
+        with contextlib.suppress(OSError, ValueError):  # what is left in the buffer fails again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{name}: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gspnl",
+        description="Graph signal processing on fully-connected feature graphs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gspnl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return parser

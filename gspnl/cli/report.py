@@ -1,0 +1,88 @@
+"""``gspnl report``: the analysis of a photo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+
+OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
+    "graph": (
+        (
+            "--kernel",
+            str,
+            "NAME",
+            "anchors, dot, cosine, or for small photos rbf (default: anchors)",
+        ),
+        ("--rank", int, "R", "number of anchors (default: 64)"),
+        ("--sigma", float, "S", "bandwidth of anchors or rbf (default: the kernel's own)"),
+        ("--normalization", str, "NAME", "or symmetric, bistochastic (default: random_walk)"),
+        ("--max-nodes", int, "N", "larger photos are scaled down to fit (default: 400000)"),
+        ("--seed", int, "N", "of the anchors and the segments (default: 0)"),
+    ),
+    "features, each with a scale, 0 to leave it out": (
+        ("--colour", float, "S", "colour in OKLab (default: 1.0)"),
+        ("--position", float, "S", "position, the longer side being 1 (default: 0.5)"),
+        ("--patch", float, "S", "colours of the 3 x 3 pixels around (default: 0.0)"),
+    ),
+    "filters": (
+        ("--response", str, "G", "such as 'heat(3)' (default: tikhonov(10))"),
+        ("--orders", str, "K", "of Chebyshev filters, such as 1,2,4 or 1:30:5 (default: 1:30)"),
+    ),
+}
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    report = commands.add_parser(
+        "report",
+        help="the whole analysis of a photo as a graph: a page, figures and numbers",
+        description="Analyse a photo as a fully-connected graph of its pixels: its exact spectrum, "
+        "modes and segments, attention, exact filters, and Chebyshev filters with certified "
+        "errors. Writes report.html, which opens offline, report.json, and figures as PNG.",
+        allow_abbrev=False,
+    )
+    report.add_argument(
+        "image", metavar="IMAGE", nargs="?", help="a photo (default: the one matplotlib ships)"
+    )
+    for title, options in OPTIONS.items():
+        group = report.add_argument_group(title)
+        for flag, kind, metavar, text in options:
+            # What is not given is left to Settings, which holds the defaults.
+            group.add_argument(
+                flag, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+            )
+    shown = report.add_argument_group("output")
+    shown.add_argument(
+        "--pixel", metavar="X,Y", action="append", help="whose attention to show; may be repeated"
+    )
+    shown.add_argument(
+        "--out", metavar="DIR", default="gspnl-report",
+        help="folder to write: new, or an earlier report (default: %(default)s)",
+    )  # fmt: skip
+    shown.add_argument("--json", action="store_true", help="print report.json to stdout")
+    shown.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    report.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from gspnl.report import Settings, write_report
+    from gspnl.report.settings import parse_pixel
+
+    own = {"command", "run", "image", "pixel", "out", "json", "quiet"}
+    given = {name: value for name, value in vars(options).items() if name not in own}
+    pixels = tuple(parse_pixel(text) for text in options.pixel or ())
+    say = ignore if options.quiet else to_stderr
+    numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given), say=say)
+    say(f"wrote {Path(options.out) / 'report.html'}")
+    if options.json:
+        print(json.dumps(numbers, allow_nan=False), flush=True)
+    failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]
+    for claim in failed:
+        print(f"gspnl report: a check failed: {claim}; see report.html", file=sys.stderr)
+    return FAILED if failed else DONE

@@ -1,0 +1,69 @@
+"""``gspnl verify``: every claim, measured."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from typing import Any
+
+from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    verify = commands.add_parser(
+        "verify",
+        help="every theorem and erratum, a row each: claim, source, number, tolerance, verdict",
+        description="Check every claim: measure its number and compare it with a tolerance. Of an "
+        "erratum both readings are measured. Exit status 1 if any claim fails; a claim that the "
+        "features cannot decide, such as two readings that agree on them, is said to be n/a.",
+        allow_abbrev=False,
+    )
+    verify.add_argument(
+        "--features", metavar="FILE", nargs="?", const="",
+        help="a .npy file of shape (N, C), or a photo; without FILE, the photo matplotlib ships "
+        "(default: random features)",
+    )  # fmt: skip
+    verify.add_argument(
+        "--seed", type=int, metavar="N", default=0,
+        help="of random features, embeddings, signals and samples (default: %(default)s)",
+    )  # fmt: skip
+    verify.add_argument("--json", action="store_true", help="print the rows as JSON to stdout")
+    verify.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    verify.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import shutil
+    import time
+
+    from gspnl.theory import table, verify
+    from gspnl.theory.reading import read_subject
+
+    start = time.perf_counter()
+    subject = read_subject(options.features, options.seed)
+    say = ignore if options.quiet else to_stderr
+    say(f"checking claims on {table.about(subject)}")
+    verdicts = verify(subject, say=say)
+    seconds = time.perf_counter() - start
+    if options.json:
+        numbers = {"claims": table.rows(verdicts), "seconds": seconds, "subject": subject.facts}
+        print(json.dumps(numbers, allow_nan=False), flush=True)
+    else:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without λ gets a ? for it
+            sys.stdout.reconfigure(errors="replace")
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+        lines = [
+            table.about(subject),
+            table.text(verdicts, width),
+            "",
+            table.summary(verdicts, seconds),
+        ]
+        print("\n".join(lines), flush=True)
+    failed = [verdict for verdict in verdicts if verdict.passed is False]
+    for verdict in failed:
+        print(f"gspnl verify: a claim failed: {verdict.id}: {verdict.claim}", file=sys.stderr)
+    return FAILED if failed else DONE

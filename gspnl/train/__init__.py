@@ -1,0 +1,1 @@
+"""Experiments: backbones with nonlocal blocks, data, recipes, a loop that loses nothing, tables."""

@@ -1,0 +1,1 @@
+"""Networks that blocks are put into, with the paper's places for them."""

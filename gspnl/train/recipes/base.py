@@ -1,0 +1,98 @@
+"""A recipe: everything that decides the numbers of an experiment, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gspnl.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """An experiment: two runs of equal recipes on one kind of machine give equal numbers.
+
+    Parameters
+    ----------
+    data : str
+        A name of :data:`gspnl.train.data.DATASETS`.
+    backbone : str
+        A name of :data:`gspnl.train.backbones.BACKBONES`.
+    backbone_options : mapping
+        Of the backbone, such as ``stem="imagenet"``.
+    block : str or None
+        A name of :data:`gspnl.nn.BLOCKS`; None trains the backbone alone.
+    place : str or None
+        Where blocks go, a name of the backbone's ``places``; None is its own default.
+    reduction : int
+        C₁ / Cs: the inner width is the channels at the place divided by this, at least 1.
+    units : int or None
+        Consecutive units that share one affinity; None is what the place says (1; sp3: 3; sp5: 5).
+    block_options : mapping
+        Further options of the block, such as ``kernel``, ``order``, ``match``.
+    epochs : int
+    batch_size : int
+        Of all processes together.
+    learning_rate, momentum, weight_decay : float
+        Of stochastic gradient descent.
+    nesterov : bool
+    schedule : str
+        "steps" (times ``gamma`` at each of ``milestones``, in epochs), "one_cycle" (up in
+        ``warmup`` epochs, then down to 0 as a line) or "cosine"; all begin with ``warmup`` epochs
+        of linear growth.
+    milestones : tuple of int
+    gamma : float
+    warmup : float
+        Epochs.
+    label_smoothing : float
+        0 is off.
+    clip : float
+        Largest norm of the gradient; 0 is off.
+    precision : str
+        "float32", or for autocast "bfloat16" or "float16".
+    channels_last : bool
+        Memory format of network and images.
+    sync_batch_norm : bool
+        Statistics over all processes; without it each process has its own.
+    augmentation : tuple of str
+        Names of :data:`gspnl.train.data.AUGMENTATIONS` for training, in order, with arguments in
+        the manner of ``"pad_crop(4)"``.
+    evaluation : tuple of str
+        The same for testing, such as ``("resize(256)", "centre_crop(224)")``.
+    pretrained : str or None
+        A state dict in a file, to start the backbone from.
+    seed : int
+        Of weights, order and augmentation.
+    """
+
+    data: str = "cifar10"
+    backbone: str = "preresnet20"
+    backbone_options: Mapping[str, Any] = field(default_factory=dict)
+    block: str | None = None
+    place: str | None = None
+    reduction: int = 2
+    units: int | None = None
+    block_options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 300
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    nesterov: bool = False
+    schedule: str = "steps"
+    milestones: tuple[int, ...] = (150, 250)
+    gamma: float = 0.1
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+    clip: float = 0.0
+    precision: str = "float32"
+    channels_last: bool = False
+    sync_batch_norm: bool = False
+    augmentation: tuple[str, ...] = ("pad_crop(4)", "flip")
+    evaluation: tuple[str, ...] = ()
+    pretrained: str | None = None
+    seed: int = 0
+
+
+RECIPES: Registry[Recipe] = Registry("recipe")
