@@ -23,11 +23,11 @@ class Basic(nn.Module):
         self.shortcut = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _active(self.bn1, x)
-        skip: Tensor = x if self.shortcut is None else self.shortcut(y)
+        y: Tensor = _active(self.bn1, x)
+        skip = x if self.shortcut is None else self.shortcut(y)
         y = self.conv1(y)
         y = self.conv2(_active(self.bn2, y))
-        return skip + y
+        return y + skip
 
 
 class Bottleneck(nn.Module):
@@ -44,11 +44,11 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _active(self.bn1, x)
-        skip: Tensor = x if self.shortcut is None else self.shortcut(y)
+        y: Tensor = _active(self.bn1, x)
+        skip = x if self.shortcut is None else self.shortcut(y)
         y = self.conv2(_active(self.bn2, self.conv1(y)))
         y = self.conv3(_active(self.bn3, y))
-        return skip + y
+        return y + skip
 
 
 class PreResNet(Backbone):

@@ -31,7 +31,7 @@ class Loaded:
         Names of those that have the file's values.
     fresh : tuple of str
         Names of those that are as they were: a first convolution or a last layer of another shape
-        than the file's, and blocks.
+        than the file's, and blocks that the file does not have.
     """
 
     loaded: tuple[str, ...]
@@ -55,7 +55,8 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     -------
     Loaded
         Which tensors were loaded, and which are left fresh: ``conv1`` where its shape differs (the
-        CIFAR stem, other channels), ``fc`` where the classes differ, and blocks. Look at it: a
+        CIFAR stem, other channels), ``fc`` where the classes differ, and blocks that the file does
+        not have. Look at it: a
         fresh ``conv1`` has lost what was learned there.
 
     Raises
@@ -85,9 +86,11 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
     own = model.state_dict()
     given = read_state(path)
-    wanted = {name: value for name, value in own.items() if f".{CHILD}." not in name}
+    wanted = {
+        name: value for name, value in own.items() if f".{CHILD}." not in name or name in given
+    }
     _check_names(path, wanted, given)
-    given |= {name: torch.zeros(()) for name in wanted if name not in given}  # counters, see above
+    given |= {name: torch.zeros(()) for name in wanted if name not in given}  # counters
     other = [name for name in wanted if _shape(given[name]) != wanted[name].shape]
     ends = {_end(name) for name in other if _shape(given[name]) is not None} & ENDS
     _check_shapes(path, wanted, given, [name for name in other if _end(name) not in ends])
