@@ -2,7 +2,8 @@
 
 ``python benchmarks/training_steps.py [--rounds 7] [--dense-rounds 3] [--batch 128]
 [--channels-last]``. Beside each block is the dense formula of the authors' code, with N × N
-matrices, where it has one; and, for SNL, the same low-rank products written plainly.
+matrices, where it has one (``--dense-rounds 0`` leaves it out: a step takes seconds and 3 GiB);
+and, for SNL, the same low-rank products written plainly.
 """
 
 from __future__ import annotations
@@ -193,14 +194,12 @@ def main() -> None:
         options.rounds,
         {"backbone": network(None), **nets, "snl, written plainly": network(Plain(16, 8))},
     )
-    dense = measured(
-        options.dense_rounds,
-        {"backbone": network(None), **{n: network(Dense(n, 16, 8)) for n in SHARES}},
-    )
+    peers = {n: network(Dense(n, 16, 8)) for n in SHARES} if options.dense_rounds else {}
+    dense = measured(options.dense_rounds, {"backbone": network(None), **peers}) if peers else {}
     rows = []
     for name, seconds in ours.items():
         text = f"{seconds / ours['backbone']:.2f}   {seconds * 1e3:6.0f} ms"
-        if name in SHARES:
+        if name in dense and name in SHARES:
             text += f"   dense {dense[name] / dense['backbone']:5.1f}   {dense[name] * 1e3:6.0f} ms"
         rows.append((name, text))
     kind = "channels_last" if options.channels_last else "default memory format"
