@@ -2,7 +2,7 @@
 
 ``python benchmarks/training_steps.py [--rounds 7] [--dense-rounds 3] [--batch 128]
 [--channels-last]``. Beside each block is the dense formula of the authors' code, with N × N
-matrices, where it has one (``--dense-rounds 0`` leaves it out: a step takes seconds and 3 GiB);
+matrices, where it has one (``--dense-rounds 0`` leaves it out: a step takes seconds);
 and, for SNL, the same low-rank products written plainly.
 """
 
