@@ -37,7 +37,7 @@ def opened(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Rec
     InputError
         If it is of another recipe.
     """
-    load_run = importlib.import_module("gspnl.train.loop").load_run
+    load_run = importlib.import_module("gspnl.train").load_run
     own, model = load_run(path)
     if recipe is not None:
         check_same({"--recipe": recipe, str(path): own}, (*NETWORK, "data"))

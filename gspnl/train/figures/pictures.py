@@ -135,10 +135,9 @@ def bar(ax: Axes, top: float, label: str, *, signed: bool = False, extend: str =
     from matplotlib.ticker import MaxNLocator
 
     colours = ScalarMappable(Normalize(-top if signed else 0.0, top), _colours(signed))
-    (left, right), bottom = ax.get_xlim(), ax.get_ylim()[0]
-    width = min(5.0, 0.7 * (right - left))
-    place = ((left + right - width) / 2, bottom - BAR + 0.25, width, -0.12)
-    held = ax.inset_axes(place, transform=ax.transData)
+    wide, high = ax.get_xlim()[1], ax.get_ylim()[0]  # inches
+    width = min(5.0, 0.7 * wide)
+    held = ax.inset_axes(((wide - width) / 2 / wide, 0.42 / high, width / wide, 0.12 / high))
     drawn = ax.figure.colorbar(
         colours, cax=held, orientation="horizontal", extend=extend, ticks=MaxNLocator(5)
     )

@@ -79,7 +79,7 @@ class AttentionRange:
         if not total:
             return 0.0
         alike = float(far.sum()) / (far.size - 1)
-        return float((others * far).sum()) / total / alike
+        return float((others * far).sum() / total / alike)
 
     def numbers(self) -> dict[str, Any]:
         """What the picture says, in plain types."""
@@ -184,7 +184,8 @@ def _of_block(each: Passage, item: int, cell: tuple[int, ...]) -> list[Attention
         pooled = operator.pool(marks).shape[1]
         inner = operator.operator
         grid, cell = _cells(each, pooled, cell)
-    row = None if isinstance(inner, (Grouped, Unconnected)) else row_of(inner, i, int(np.prod(grid)))
+    columns = int(np.prod(grid))
+    row = None if isinstance(inner, (Grouped, Unconnected)) else row_of(inner, i, columns)
     return [
         AttentionRange(
             each.name,
@@ -192,7 +193,7 @@ def _of_block(each: Passage, item: int, cell: tuple[int, ...]) -> list[Attention
             grid,
             cell,
             None if row is None else row.reshape(grid),
-            norms_of(stage, inner, i, int(np.prod(grid))).reshape(grid),  # type: ignore[arg-type]
+            norms_of(stage, inner, i, columns).reshape(grid),  # type: ignore[arg-type]
             np.zeros(0),
         )
         for unit, stage in enumerate(each.block.stages, 1)

@@ -44,7 +44,7 @@ def scale_of(stage: Stage) -> Tensor:
     """The scale s (C,) that a batch norm has in evaluation; ones for what depends on its input."""
     norm = stage.norm
     channels = stage.outputs[0].weight.shape[0]
-    if not isinstance(norm, nn.BatchNorm1d) or norm.running_var is None:
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
         return torch.ones(channels, dtype=torch.float64)
     scale = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale if norm.weight is None else scale * norm.weight.detach().double()
