@@ -5,6 +5,7 @@ themselves; :func:`write_figures` makes all of them for one network or several s
 """
 
 from gspnl.train.figures.added import FeatureMaps, feature_maps
+from gspnl.train.figures.audited import audit_numbers, write_audit
 from gspnl.train.figures.channels import ChannelWeights, channel_maps, channel_weights
 from gspnl.train.figures.overlaid import draw_feature_maps
 from gspnl.train.figures.powers import PowerHistograms, power_histograms
@@ -18,11 +19,13 @@ __all__ = [
     "FeatureMaps",
     "PowerHistograms",
     "attention_ranges",
+    "audit_numbers",
     "channel_maps",
     "channel_weights",
     "draw_attention_ranges",
     "draw_feature_maps",
     "feature_maps",
     "power_histograms",
+    "write_audit",
     "write_figures",
 ]

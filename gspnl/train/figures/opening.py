@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
+from gspnl.stability.modes import whole
 from gspnl.train.data import Data, Split
 from gspnl.train.recipes import Recipe
 
@@ -87,8 +88,18 @@ class Chosen:
         return self.split.take(self.indices[indices])
 
 
-def test_images(
-    recipe: Recipe, path: str | PathLike[str] | None, first: int, count: int
+def recipe_named(name: str) -> Recipe:
+    """The recipe of a name, or of a TOML file."""
+    found: Recipe = importlib.import_module("gspnl.train").recipe(name)
+    return found
+
+
+def evaluated(
+    recipe: Recipe,
+    path: str | PathLike[str] | None,
+    first: int = 0,
+    count: int = 8,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Test images as a recipe evaluates them, and the same with values in [0, 1].
 
@@ -99,6 +110,8 @@ def test_images(
         Of the data.
     first, count : int
         The image ``first`` and those after it, as many as there are up to ``count``.
+    seed : int
+        Of what an evaluation draws, such as the place of a clip.
 
     Returns
     -------
@@ -111,6 +124,7 @@ def test_images(
     InputError
         If there is no image of that number.
     """
+    whole(count, "images", 1)
     source = importlib.import_module("gspnl.train.data")
     data: Data = source.load(recipe.data, path)
     total = len(data.test.labels)
@@ -122,10 +136,11 @@ def test_images(
     chosen = Chosen(data.test, np.arange(first, min(first + count, total)))
     batches = source.Batches(
         chosen, batch_size=len(chosen.indices), augmentation=recipe.evaluation, mean=data.mean,
-        std=data.std, seed=recipe.seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
+        std=data.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
     images, _ = next(iter(batches))
     shape = (1, -1, *[1] * (images.ndim - 2))
-    mean, std = (torch.tensor(values, dtype=images.dtype).reshape(shape)
-                 for values in (data.mean, data.std))  # fmt: skip
+    mean, std = (
+        torch.tensor(values, dtype=images.dtype).reshape(shape) for values in (data.mean, data.std)
+    )
     return images, (images * std + mean).clamp(0, 1)

@@ -88,7 +88,7 @@ def draw_attention_ranges(
     for place, (_, each) in enumerate(lines):
         for column in range(3):
             mark(ax, place * 3 + column, each.cell, each.grid)
-    bar(ax, top, "weight at the marked position's output, in multiples of 1/N", extend="max")
+    bar(ax, top, "|Aᵢⱼ| and ‖Kᵢⱼ‖ of the ringed i, in multiples of their mean over j", extend="max")
     return ax
 
 

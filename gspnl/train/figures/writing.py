@@ -92,7 +92,7 @@ def write_figures(
         name: each if isinstance(each, nn.Module) else opened(each)[1]
         for name, each in given.items()
     }
-    folder = _folder(out)
+    folder = folder_for(out)
     ranges, powers, maps, weights = {}, {}, {}, {}
     for name, model in models.items():
         say(f"reading the blocks{' of ' if name else ''}{name}")
@@ -130,7 +130,8 @@ def write_figures(
     return numbers
 
 
-def _folder(out: str | PathLike[str]) -> Path:
+def folder_for(out: str | PathLike[str]) -> Path:
+    """The folder of a path, made if it is not there."""
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
