@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -64,7 +64,9 @@ def plain(value: Any) -> Any:
     """A field of a recipe as TOML would give it back."""
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    return dict(value) if hasattr(value, "items") else value
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return value
 
 
 @dataclass(frozen=True, eq=False)
