@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +69,9 @@ def measure(script: Script, seed: int, *, to_stdout: bool) -> tuple[int, list[di
     Returns its exit status and its tables, each ``{"benchmark", "title", "machine", "rows": [{
     "name", "value"}]}``. What it prints goes to stdout, or else to stderr.
     """
+    import subprocess
+    import tempfile
+
     with tempfile.TemporaryDirectory() as held:
         results = Path(held) / "results.jsonl"
         environment = {**os.environ, RESULTS: str(results), SEED: str(seed)}
