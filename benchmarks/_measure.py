@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import scipy
+
+SEED = int(os.environ.get("GSPNL_BENCH_SEED", "0"))  # of `gspnl bench --seed`
 
 
 def interleaved(
@@ -73,8 +76,16 @@ def machine() -> str:
 
 
 def report(title: str, rows: list[tuple[str, str]]) -> None:
-    """Print a titled list of figures, the machine under the title."""
+    """Print a titled list of figures, the machine under the title; to `gspnl bench` as JSON too."""
     print(f"\n{title}\n{machine()}")
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"  {name:<{width}}  {value}")
+        print(f"  {name:<{width}}  {value}", flush=True)
+    if (results := os.environ.get("GSPNL_BENCH_RESULTS")) is not None:
+        table = {
+            "title": title,
+            "machine": machine(),
+            "rows": [{"name": name, "value": value.strip()} for name, value in rows],
+        }
+        with Path(results).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(table) + "\n")

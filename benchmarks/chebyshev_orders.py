@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from _measure import interleaved, report
+from _measure import SEED, interleaved, report
 
 import gspnl
 
@@ -11,7 +11,7 @@ N, C, R, SIGNALS = 300_000, 32, 32, 16
 
 
 def main() -> None:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     X = rng.standard_normal((N, C))
     embed = tuple(rng.standard_normal((2, C, R)) / C**0.5)
     Z = rng.standard_normal((N, SIGNALS))

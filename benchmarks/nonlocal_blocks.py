@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from _measure import interleaved, report
+from _measure import SEED, interleaved, report
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -223,7 +223,7 @@ def folding() -> None:
 
 
 def main() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     wanted = sys.argv[1:] or ["dense", "memory", "attention", "chebyshev", "folding"]
     if "dense" in wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from _measure import interleaved, peak_beyond, report
+from _measure import SEED, interleaved, peak_beyond, report
 
 import gspnl
 
@@ -21,7 +21,7 @@ def dense(X: np.ndarray, pair: tuple[np.ndarray, np.ndarray], Z: np.ndarray) -> 
 
 
 def main() -> None:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     X, Z = rng.standard_normal((N, C)), rng.standard_normal((N, SIGNALS))
     pair = tuple(rng.standard_normal((2, C)))
     few = slice(0, 8000)

@@ -1,0 +1,107 @@
+"""``gspnl bench``: the measured comparisons with peers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from gspnl.cli.scripts import Script, named, runnable, scripts
+from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+
+RESULTS, SEED = "GSPNL_BENCH_RESULTS", "GSPNL_BENCH_SEED"  # what benchmarks/_measure.py reads
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    bench = commands.add_parser(
+        "bench",
+        help="the measured comparisons with peers",
+        description="Run benchmark scripts, each in a process of its own, and print their "
+        "figures. Some take minutes. Exit status 1 if one fails; 2 if a peer that it compares "
+        "with is not installed.",
+        allow_abbrev=False,
+    )
+    bench.add_argument("names", metavar="NAME", nargs="*", help="which (default: all)")
+    bench.add_argument("--list", action="store_true", help="only say what there is")
+    bench.add_argument("--json", action="store_true", help="print the figures as JSON to stdout")
+    bench.add_argument(
+        "--seed", type=int, metavar="N", default=0,
+        help="of the random features and signals (default: %(default)s)",
+    )  # fmt: skip
+    bench.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    bench.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from gspnl.stability.modes import whole
+
+    known = scripts()
+    if options.list:
+        return _list(named(options.names, known), options.json)
+    whole(options.seed, "seed", 0)
+    picked = runnable(named(options.names, known))
+    say = ignore if options.quiet else to_stderr
+    tables: list[dict[str, Any]] = []
+    failed: list[str] = []
+    for script in picked:
+        say(f"running {script.name}: {script.about}")
+        status, found = measure(script, options.seed, to_stdout=not options.json)
+        tables += found
+        if status:
+            failed.append(script.name)
+            print(
+                f"gspnl bench: {script.name} failed with exit status {status}; see above",
+                file=sys.stderr,
+            )
+    if options.json:
+        print(json.dumps({"tables": tables, "failed": failed}, allow_nan=False), flush=True)
+    return FAILED if failed else DONE
+
+
+def measure(script: Script, seed: int, *, to_stdout: bool) -> tuple[int, list[dict[str, Any]]]:
+    """Run a script in a process of its own: its memory figures are those of a fresh one.
+
+    Returns its exit status and its tables, each ``{"benchmark", "title", "machine", "rows": [{
+    "name", "value"}]}``. What it prints goes to stdout, or else to stderr.
+    """
+    import subprocess
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as held:
+        results = Path(held) / "results.jsonl"
+        environment = {**os.environ, RESULTS: str(results), SEED: str(seed)}
+        sys.stdout.flush()
+        done = subprocess.run(
+            [sys.executable, str(script.path)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=None if to_stdout else sys.stderr.fileno(),
+            check=False,
+        )
+        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return done.returncode, [{"benchmark": script.name, **json.loads(line)} for line in lines]
+
+
+def _list(picked: list[Script], as_json: bool) -> int:
+    if as_json:
+        rows = [
+            {
+                "name": script.name,
+                "about": script.about,
+                "needs": list(script.peers),
+                "missing": list(script.missing),
+            }
+            for script in picked
+        ]
+        print(json.dumps({"benchmarks": rows}), flush=True)
+        return DONE
+    width = max((len(script.name) for script in picked), default=0)
+    for script in picked:
+        lacks = f" (not installed: {', '.join(script.missing)})" if script.missing else ""
+        print(f"{script.name:<{width}}  {script.about}{lacks}")
+    return DONE

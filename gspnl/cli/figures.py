@@ -1,0 +1,103 @@
+"""``gspnl figures``: what the blocks of trained networks do, as the paper's figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gspnl.cli.status import DONE, ignore, to_stderr
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    figures = commands.add_parser(
+        "figures",
+        help="figures 1, 2, 4 and 5 of the paper, of trained networks",
+        description="Draw what the blocks of trained networks do to test images: the range of "
+        "their attention, the histograms of the powers of their affinity, what they add where, "
+        "and the eigenvalues of their channel weights. Writes PNG files and figures.json, with "
+        "the numbers that the pictures stand for. Several runs are drawn side by side.",
+        allow_abbrev=False,
+    )
+    figures.add_argument(
+        "runs", metavar="RUN", nargs="+", help="a run folder or checkpoint of gspnl train"
+    )
+    add_data(figures)
+    figures.add_argument(
+        "--out", metavar="DIR", default="gspnl-figures",
+        help="folder to write (default: %(default)s)",
+    )  # fmt: skip
+    figures.add_argument(
+        "--image", type=int, metavar="N", default=0,
+        help="number of the test image of figures 1 and 2 (default: %(default)s)",
+    )  # fmt: skip
+    figures.add_argument(
+        "--images", type=int, metavar="K", default=4,
+        help="how many from N on are in figure 4 and in the statistics (default: %(default)s)",
+    )  # fmt: skip
+    figures.add_argument(
+        "--position", metavar="Y,X", help="reference pixel of figure 1 (default: the middle)"
+    )
+    figures.add_argument(
+        "--nodes", type=int, metavar="N", default=1024,
+        help="blocks of more positions have no histograms (default: %(default)s)",
+    )  # fmt: skip
+    figures.add_argument(
+        "--seed", type=int, metavar="N", default=0,
+        help="of the shuffled matrix beside the histograms (default: %(default)s)",
+    )  # fmt: skip
+    figures.add_argument("--json", action="store_true", help="print figures.json to stdout")
+    figures.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    figures.set_defaults(run=run)
+
+
+def add_data(command: Any) -> None:
+    """Where the test images are."""
+    command.add_argument(
+        "--data", metavar="PATH",
+        help="the data set of the run's recipe (default: where its name alone finds it)",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from gspnl.train.figures import write_figures
+    from gspnl.train.figures.opening import IMAGES, check_same, evaluated, opened
+
+    position = parse_position(options.position)
+    say = ignore if options.quiet else to_stderr
+    found = {path: opened(path) for path in dict.fromkeys(options.runs)}
+    check_same({path: recipe for path, (recipe, _) in found.items()}, IMAGES)
+    recipe = next(iter(found.values()))[0]
+    images, pictures = evaluated(recipe, options.data, options.image, options.images)
+    networks = {name: found[path][1] for name, path in names_of(list(found)).items()}
+    numbers = write_figures(
+        networks, images, options.out, position=position, pictures=pictures.numpy(),
+        nodes=options.nodes, seed=options.seed, say=say,
+    )  # fmt: skip
+    say(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
+    if options.json:
+        print(json.dumps(numbers, allow_nan=False), flush=True)
+    return DONE
+
+
+def parse_position(text: str | None) -> tuple[int, ...] | None:
+    """``"Y,X"`` as numbers."""
+    from gspnl.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--position={text!r} must be Y,X in pixels, such as 12,20") from None
+
+
+def names_of(paths: list[str]) -> dict[str, str]:
+    """Short names of paths: none for one, the last parts where these differ."""
+    if len(paths) == 1:
+        return {"": paths[0]}
+    short = [Path(path).resolve().name for path in paths]
+    return dict(zip(short if len(set(short)) == len(short) else paths, paths, strict=True))

@@ -1,0 +1,108 @@
+"""The benchmark scripts: where they are, what each is about and needs."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gspnl.errors import FileError, InputError
+
+INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # where a wheel has them
+CHECKOUT = Path(__file__).parent.parent.parent / "benchmarks"
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # installed under another name
+
+
+@dataclass(frozen=True)
+class Script:
+    """A measured comparison.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without its suffix.
+    path : Path
+    about : str
+        The first line of its docstring.
+    peers : tuple of str
+        The packages that it imports at once, beside gspnl and the standard library.
+    """
+
+    name: str
+    path: Path
+    about: str
+    peers: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The peers that are not installed, by the names that install them."""
+        absent = [peer for peer in self.peers if importlib.util.find_spec(peer) is None]
+        return tuple(PACKAGES.get(peer, peer) for peer in absent)
+
+
+def folder() -> Path:
+    """Where the scripts are: in the package as it was installed, or in the checkout."""
+    for place in (INSTALLED, CHECKOUT):
+        if (place / "_measure.py").is_file():
+            return place
+    raise FileError(
+        "the benchmark scripts are not here: neither in the installed package nor beside it; "
+        "install gspnl from its wheel, or run in a checkout"
+    )
+
+
+def scripts(place: Path | None = None) -> dict[str, Script]:
+    """All scripts of a folder by name; those that begin with _ are parts of others."""
+    place = folder() if place is None else place
+    paths = sorted(place.glob("[!_]*.py"))
+    return {path.stem: _read(path) for path in paths}
+
+
+def named(names: Sequence[str], known: dict[str, Script]) -> list[Script]:
+    """The scripts of these names, each once, or all where no name is given."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            told = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"there is no benchmark {name!r}; {told}")
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+
+
+def runnable(picked: list[Script]) -> list[Script]:
+    """The same; an InputError where a peer is not installed."""
+    lacking = {script.name: script.missing for script in picked if script.missing}
+    if lacking:
+        told = "; ".join(f"{name} needs {', '.join(peers)}" for name, peers in lacking.items())
+        needed = " ".join(sorted({peer for peers in lacking.values() for peer in peers}))
+        raise InputError(
+            f"peers are not installed: {told}; pip install {needed}, or name other benchmarks"
+        )
+    return picked
+
+
+def _read(path: Path) -> Script:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FileError(f"benchmark {str(path)!r} cannot be read: {error}") from error
+    about = (ast.get_docstring(tree) or "").partition("\n")[0]
+    own = {"gspnl", "__future__", *sys.stdlib_module_names}
+    own |= {other.stem for other in path.parent.glob("*.py")}
+    peers: dict[str, None] = {}
+    for node in tree.body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+            if node.module == "gspnl" and any(alias.name == "nn" for alias in node.names):
+                names.append("torch")
+        for name in names:
+            if name.startswith(("gspnl.nn", "gspnl.train")):
+                peers["torch"] = None
+            top = name.partition(".")[0]
+            if top not in own:
+                peers[top] = None
+    return Script(path.stem, path, about, tuple(peers))

@@ -1,0 +1,148 @@
+"""Runs and checkpoints as networks, with the test images that their recipe evaluates."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gspnl.errors import InputError
+from gspnl.stability.modes import whole
+from gspnl.train.data import Data, Split
+from gspnl.train.recipes import Recipe
+
+# What of a recipe a network is made of, and what its images are.
+NETWORK = ("backbone", "backbone_options", "block", "place", "reduction", "units", "block_options")
+IMAGES = ("data", "evaluation")
+
+
+def opened(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
+    """The recipe and the network of a run folder or checkpoint.
+
+    Parameters
+    ----------
+    path : path
+    recipe : Recipe, optional
+        What it should be of; anything else is an error.
+
+    Raises
+    ------
+    FileError
+        If there is no such run, or it is damaged.
+    InputError
+        If it is of another recipe.
+    """
+    load_run = importlib.import_module("gspnl.train").load_run
+    own, model = load_run(path)
+    if recipe is not None:
+        check_same({"--recipe": recipe, str(path): own}, (*NETWORK, "data"))
+    return own, model
+
+
+def check_same(recipes: dict[str, Recipe], names: Sequence[str]) -> None:
+    """Raise InputError unless all recipes agree in the fields of these names."""
+    (first, one), *others = recipes.items()
+    for other, two in others:
+        differ = [name for name in names if plain(getattr(one, name)) != plain(getattr(two, name))]
+        if differ:
+            told = ", ".join(
+                f"{name} {plain(getattr(one, name))!r} and {plain(getattr(two, name))!r}"
+                for name in differ
+            )
+            raise InputError(
+                f"{first} and {other} are of different recipes: {told}; take runs that agree"
+            )
+
+
+def plain(value: Any) -> Any:
+    """A field of a recipe as TOML would give it back."""
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some samples of a split."""
+
+    split: Split
+    indices: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.asarray(self.split.labels[self.indices])
+
+    def name(self, index: int) -> str:
+        return self.split.name(int(self.indices[index]))
+
+    def read(self, index: int) -> Tensor:
+        return self.split.read(int(self.indices[index]))
+
+    def take(self, indices: np.ndarray) -> Tensor | None:
+        return self.split.take(self.indices[indices])
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of a name, or of a TOML file."""
+    found: Recipe = importlib.import_module("gspnl.train").recipe(name)
+    return found
+
+
+def evaluated(
+    recipe: Recipe,
+    path: str | PathLike[str] | None,
+    first: int = 0,
+    count: int = 8,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Test images as a recipe evaluates them, and the same with values in [0, 1].
+
+    Parameters
+    ----------
+    recipe : Recipe
+    path : path, optional
+        Of the data.
+    first, count : int
+        The image ``first`` and those after it, as many as there are up to ``count``.
+    seed : int
+        Of what an evaluation draws, such as the place of a clip.
+
+    Returns
+    -------
+    images, pictures : tensors of shape (b, C, ``*spatial``)
+
+    Raises
+    ------
+    DataError
+        Where the data are missing or damaged.
+    InputError
+        If there is no image of that number.
+    """
+    whole(count, "images", 1)
+    source = importlib.import_module("gspnl.train.data")
+    data: Data = source.load(recipe.data, path)
+    total = len(data.test.labels)
+    if not 0 <= first < total:
+        raise InputError(
+            f"image {first} is not among the {total:,} test images of {recipe.data}; take one "
+            f"from 0 to {total - 1}"
+        )
+    chosen = Chosen(data.test, np.arange(first, min(first + count, total)))
+    batches = source.Batches(
+        chosen, batch_size=len(chosen.indices), augmentation=recipe.evaluation, mean=data.mean,
+        std=data.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
+    )  # fmt: skip
+    images, _ = next(iter(batches))
+    shape = (1, -1, *[1] * (images.ndim - 2))
+    mean, std = (
+        torch.tensor(values, dtype=images.dtype).reshape(shape) for values in (data.mean, data.std)
+    )
+    return images, (images * std + mean).clamp(0, 1)
