@@ -20,8 +20,9 @@ def add(commands: Any) -> None:
         help="the paper's tables 2 to 9 and its reviewers' controls: run, resumed, printed",
         description="Run or resume the networks of the paper's tables, and print and write each "
         "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
-        "difference to the backbone with a 95%% interval, parameters, FLOPs, images/s and peak memory. May be "
-        "stopped at any time; the same command goes on. Exit status 1 if a run failed.",
+        "difference to the backbone with a 95%% interval, parameters, FLOPs, images/s and peak "
+        "memory. May be stopped at any time; the same command goes on. Exit status 1 if a run "
+        "failed.",
         allow_abbrev=False,
     )
     tables.add_argument(

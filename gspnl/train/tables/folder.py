@@ -74,12 +74,14 @@ class Folder:
             plain(replace(recipe, pretrained=None))  # where the weights lie is the machine's
         ):
             raise FileError(f"{str(path)!r} is of another recipe; move that folder away")
-        small = {
-            **found,
+        own: dict[str, Any] = {
             "recipe": plain(recipe),
             "data": self.data,
             "metrics": self.metrics(recipe),
         }
+        if isinstance(found.get("skipped"), list):
+            own["skipped"] = len(found["skipped"])  # their names are this machine's
+        small = {**found, **own}
         target = self.kept(recipe)
         make(target.parent)
         _files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -121,10 +120,10 @@ def plan_tables(
 
     Examples
     --------
-    >>> plan_tables([5, "orders"], "nano", out="tables")
+    >>> plan_tables([5, "orders"], "mino", out="tables")
     Traceback (most recent call last):
     ...
-    gspnl.errors.InputError: unknown protocol 'nano'; did you mean 'mini'? Available: mini, paper.
+    gspnl.errors.InputError: unknown protocol 'mino'; did you mean 'mini'? Available: mini, paper.
     """
     chosen = PROTOCOLS[protocol]
     for value, name, least in ((seeds, "seeds", 1), (seed, "seed", 0)):
@@ -229,23 +228,16 @@ def _one(
 ) -> None:  # fmt: skip
     """Do a run, or the rest of it."""
     opened, start = source(run, data), weights(run, data)
-    _forget_peak()
     train(
         replace(run, pretrained=start),
         data=opened,
         out=folder.run(run),
-        resume=folder.begun(run),
+        resume=True,
         say=say,
         **options,
     )
     if folder.keep(run) is None:  # it was asked to stop
         raise KeyboardInterrupt
-
-
-def _forget_peak() -> None:
-    """Let a run's peak memory be its own, not that of an earlier one in this process."""
-    with contextlib.suppress(OSError):  # there is no such file but on Linux
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _known(only: Sequence[str], plan: Plan) -> None:

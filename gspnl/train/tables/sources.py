@@ -56,7 +56,7 @@ def weights(recipe: Recipe, data: Path) -> str | None:
             f"{str(path)!r} is missing: {recipe.backbone} starts from pretrained weights; put "
             "their state dict there"
         )
-    return str(path)
+    return str(path.resolve())
 
 
 def checked(data: str | PathLike[str] | None, recipes: Iterable[Recipe]) -> Path:
