@@ -67,7 +67,6 @@ def test_the_paper_has_its_data_backbones_and_schedules():
     assert {row.recipe.data for row in GRIDS["8"]("paper").rows} == {"ucf101"}
     cub = GRIDS["9"]("paper").rows[0].recipe
     assert (cub.data, cub.backbone, cub.pretrained) == ("cub200", "resnet50", "resnet50.pth")
-    assert cub.backbone_options == {"stem": "imagenet"}
 
 
 def test_mini_is_one_network_on_one_folder():

@@ -28,7 +28,7 @@ def parameters(protocol: str) -> Grid:
             *rows("", recipe, matched, block_options={"match": "snl"}),
             *snl,
         ),
-        (Statement("not reported; the paper compares at equal Cs, where SNL has more parameters"),),
+        (Statement("not reported; it compares at equal Cs, where SNL has more parameters"),),
     )
 
 
@@ -49,7 +49,7 @@ def orders(protocol: str) -> Grid:
         f"{setting(recipe)}, one block of order K; {LABELS['linear']} is order 0; SNL and order 1 "
         "are the same functions from two starts, so that they differ by optimisation only",
         tuple(made),
-        (Statement("not reported; the paper says that order 1 is enough"),),
+        (Statement("not reported; its SNL is of order 1"),),
     )
 
 

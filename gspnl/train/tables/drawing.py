@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from gspnl.errors import MissingExtraError
 from gspnl.train.tables.rows import Line, Table
-from gspnl.train.tables.texts import accuracy, change, interval, reported, seeds, so_far
+from gspnl.train.tables.texts import MISSING, accuracy, change, interval, reported, seeds, so_far
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, FAINT = "#0072B2", "#D55E00", "#666666", "#dddddd"
-ROW, HEAD, FOOT, WIDTH = 0.27, 0.95, 0.75, 11.0  # inches
+ROW, HEAD, FOOT, WIDTH = 0.27, 1.15, 0.75, 11.0  # inches
 PLACES = ((0.0, "condition"), (0.17, "block"), (0.38, "top-1 %"), (0.62, "difference"),
           (0.79, "95 % interval"))  # fmt: skip
 
@@ -55,14 +56,15 @@ def draw(table: Table) -> Figure:
     _write(table, words)
     _plot(table.lines, dots)
     figure.text(0.02, 1 - 0.24 / height, table.grid.title, fontsize=12, weight="bold", va="center")
-    about = f"{table.grid.setting}. {so_far(table)}"
-    figure.text(0.02, 1 - 0.47 / height, _short(about, 150), fontsize=8.5, color=GREY, va="center")
+    about = textwrap.wrap(f"{so_far(table)} {table.grid.setting}.", 170)
+    figure.text(
+        0.02, 1 - 0.4 / height, "\n".join(about), fontsize=8.5, color=GREY, va="top",
+        linespacing=1.3,
+    )  # fmt: skip
     notes = []
     for text, points, here, own, ends, _ in reported(table):
-        said = f"The paper: {text}." if points == "–" or points[1:] in text else (
-            f"The paper: {text} ({points})."
-        )  # fmt: skip
-        notes.append(said if own == "–" else f"{said}  Here: {here} {own} {_known(ends)}".rstrip())
+        said = f"The paper: {text}." if points == MISSING else f"The paper: {text}: {points}."
+        notes.append(said if own == MISSING else f"{said}  Here: {here} {own} {_known(ends)}")
     figure.text(
         0.02, (foot - 0.55) / height, "\n".join(notes), fontsize=8.5, color=GREY, va="top",
         linespacing=1.3,
@@ -74,8 +76,9 @@ def _write(table: Table, ax: Axes) -> None:
     ax.set_xlim(0, 1)
     ax.set_axis_off()
     grouped = any(line.row.group for line in table.lines)
-    for x, heading in PLACES:
-        if heading != "condition" or grouped:
+    places = PLACES if grouped else ((0.0, ""), (0.0, "block"), *PLACES[2:])
+    for x, heading in places:
+        if heading:
             ax.text(x, -0.75, heading, fontsize=9, color=GREY, va="bottom")
     before = None
     for i, line in enumerate(table.lines):
@@ -88,7 +91,7 @@ def _write(table: Table, ax: Axes) -> None:
         texts = (group if group != before else "", line.row.label, shown, change(line),
                  interval(line))  # fmt: skip
         colour = "black" if line.accuracies else GREY
-        for (x, _), text in zip(PLACES, texts, strict=True):
+        for (x, _), text in zip(places, texts, strict=True):
             ax.text(x, i, text, fontsize=9, va="center", color=colour)
         before = group
 
@@ -118,8 +121,4 @@ def _plot(lines: tuple[Line, ...], ax: Axes) -> None:
 
 
 def _known(ends: str) -> str:
-    return "" if ends == "–" else ends
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+    return "" if ends == MISSING else ends

@@ -60,8 +60,6 @@ PROTOCOLS.register("paper")(
         settings={
             **{name: (name, {}) for name in SETTINGS},
             "cifar10-resnet50": ("cifar100-resnet50", {"data": "cifar10"}),
-            # Pretrained weights are of the network with ImageNet's stem.
-            "cub200-resnet50": ("cub200-resnet50", {"backbone_options": {"stem": "imagenet"}}),
         },
         few=("nl", "ns", "cgnl", "a2", "snl", "gsnl"),
         tables=("5", "6", "7", "2", "3", "4", "8", "9"),

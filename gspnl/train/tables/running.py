@@ -198,7 +198,7 @@ def run_tables(
     }
     path = checked(data, runs.values())
     make(plan.folder.path)
-    train = train or importlib.import_module("gspnl.train.loop").train
+    train = train or default_train()
     failed = {}
     try:
         for i, (name, run) in enumerate(runs.items(), 1):
@@ -220,6 +220,12 @@ def run_tables(
         write_tables(plan.page(), plan.folder.path)
     found = plan.tables()
     return replace(found, failed={**found.failed, **failed})
+
+
+def default_train() -> Train:
+    """The training loop, imported when something is to be trained."""
+    train: Train = importlib.import_module("gspnl.train.loop").train
+    return train
 
 
 def _one(

@@ -10,14 +10,20 @@ from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.base import Recipe
 
 PUBLISHED: dict[str, tuple[str, ...]] = {
-    "cifar10": ("cifar-10-batches-bin", "cifar-10-batches-py"),
-    "cifar100": ("cifar-100-binary", "cifar-100-python"),
+    "cifar10": (
+        "cifar-10-batches-bin", "cifar-10-batches-py",
+        "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz",
+    ),
+    "cifar100": (
+        "cifar-100-binary", "cifar-100-python",
+        "cifar-100-binary.tar.gz", "cifar-100-python.tar.gz",
+    ),
     "cub200": ("CUB_200_2011",),
-    "ucf101": ("UCF-101", "UCF101"),
-}
-"""Folders as the data sets are published, under the one that is given."""
+    "ucf101": ("UCF-101", "ucfTrainTestlist"),
+}  # fmt: skip
+"""Folders and archives as the data sets are published, in the folder that is given."""
 
-BESIDE = {"ucf101"}  # its splits lie in a second folder beside, so the parent is what is opened
+BESIDE = {"ucf101"}  # videos and lists are two folders, so what is opened is the one they lie in
 
 
 def source(recipe: Recipe, data: Path) -> Path:
@@ -32,7 +38,7 @@ def source(recipe: Recipe, data: Path) -> Path:
     if names is None:
         return data
     for folder in (data, *(data / name for name in names)):
-        if folder.name in names and folder.is_dir():
+        if folder.name in names and folder.exists():
             return folder.parent if recipe.data in BESIDE else folder
     raise FileError(
         f"{str(data)!r} holds no data for {recipe.data!r}; put {' or '.join(map(repr, names))}, as "
@@ -85,7 +91,8 @@ def asked(recipes: Iterable[Recipe]) -> str:
         names = PUBLISHED.get(recipe.data)
         if names is None:
             return "a folder or zip with train/CLASS/ and test/CLASS/ of images"
-        wanted[f"{names[0]} ({recipe.data})"] = None
+        both = " and ".join(names) if recipe.data in BESIDE else names[0]
+        wanted[f"{both} ({recipe.data})"] = None
         if recipe.pretrained is not None:
             wanted[f"{recipe.pretrained} (weights for {recipe.backbone})"] = None
     return f"a folder that holds {', '.join(wanted)}"
