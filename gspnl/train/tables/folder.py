@@ -11,7 +11,7 @@ from typing import Any
 from gspnl import _files
 from gspnl.errors import FileError
 from gspnl.train.recipes.base import Recipe
-from gspnl.train.tables.keys import digest, key, plain
+from gspnl.train.tables.keys import DEFAULT, digest, key, plain
 
 NUMBERS = ("test_accuracy", "epochs", "parameters", "flops", "images_per_second", "peak_bytes",
            "seconds")  # fmt: skip
@@ -168,4 +168,4 @@ def _check(found: dict[str, Any], path: Path) -> None:
 
 def _known(recipe: dict[str, Any]) -> dict[str, Any]:
     """With the defaults of what a file leaves out."""
-    return {**plain(Recipe()), **recipe}
+    return {**DEFAULT, **recipe}

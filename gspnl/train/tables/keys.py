@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from gspnl.train.recipes.base import Recipe
@@ -35,7 +35,7 @@ def key(recipe: Recipe) -> str:
         words.append(recipe.place)
     if recipe.units is not None:
         words.append(f"{recipe.units}units")
-    if recipe.reduction != Recipe().reduction:
+    if recipe.reduction != DEFAULT["reduction"]:
         words.append(f"sub{recipe.reduction}")
     if "order" in recipe.block_options:
         words.append(f"order{recipe.block_options['order']}")
@@ -46,14 +46,23 @@ def key(recipe: Recipe) -> str:
 
 def plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as what JSON gives back."""
-    made: dict[str, Any] = json.loads(json.dumps(asdict(recipe), sort_keys=True))
-    return made
+    return {name: _plain(getattr(recipe, name)) for name in FIELDS}
 
 
 def digest(recipe: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of what differs from the defaults."""
-    default = plain(Recipe())
     own = {
-        name: value for name, value in recipe.items() if name in default and value != default[name]
+        name: value for name, value in recipe.items() if name in DEFAULT and value != DEFAULT[name]
     }
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+FIELDS = tuple(field.name for field in fields(Recipe))
+DEFAULT = plain(Recipe())
+"""What a recipe is where nothing is said."""

@@ -215,7 +215,7 @@ def run_tables(
                 plan.folder.fail(run, reason)
                 say(f"{name} failed: {reason}")
             else:
-                write_tables(plan.page(), plan.folder.path, pictures=False)
+                write_tables(plan.page(), plan.folder.path, each=False)
     finally:
         write_tables(plan.page(), plan.folder.path)
     found = plan.tables()

@@ -86,16 +86,16 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     >>> print(f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}] {found.reading}")
     0.30 [-0.20, 0.80] inside the noise
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     if not 0 < level < 1:
         raise InputError(f"level={level!r} must lie between 0 and 1, such as 0.95")
-    mean, sd = spread(pairs)
     if not all(map(math.isfinite, pairs)):
         raise InputError(f"differences {list(pairs)} must be finite; leave diverged runs out")
+    mean, sd = spread(pairs)
     if sd is None:
         return Difference(mean, None, None, tuple(pairs))
-    half = float(stats.t.ppf((1 + level) / 2, len(pairs) - 1)) * sd / math.sqrt(len(pairs))
+    half = float(stdtrit(len(pairs) - 1, (1 + level) / 2)) * sd / math.sqrt(len(pairs))
     return Difference(mean, mean - half, mean + half, tuple(pairs))
 
 

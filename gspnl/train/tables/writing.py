@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from gspnl.train.tables.running import Tables
 
 
-def write_tables(found: Tables, out: Path, *, pictures: bool = True) -> None:
+def write_tables(found: Tables, out: Path, *, each: bool = True) -> None:
     """Write ``README.md`` with all, ``tables.json``, and ``tables/NAME.md``, ``.tex`` and ``.png``.
 
     Parameters
     ----------
     found : Tables
     out : Path
-    pictures : bool
-        Draw them too, which takes a second each.
+    each : bool
+        Write the files of each table too; drawing one takes a second.
 
     Raises
     ------
@@ -36,12 +36,11 @@ def write_tables(found: Tables, out: Path, *, pictures: bool = True) -> None:
         If a file cannot be written; the others stay whole.
     """
     make(out / "tables")
-    for table in found.tables:
+    for table in found.tables if each else ():
         path = _path(out, found.protocol, table.grid.name)
         _files.replace(path.with_suffix(".md"), f"{markdown(table, 1)}\n{NOTE}\n".encode())
         _files.replace(path.with_suffix(".tex"), latex(table).encode())
-        if pictures:
-            _files.replace(path.with_suffix(".png"), png(table))
+        _files.replace(path.with_suffix(".png"), png(table))
     _files.replace(out / "README.md", page(found).encode())
     content = json.dumps(as_json(found), indent=1, allow_nan=False) + "\n"
     _files.replace(out / "tables.json", content.encode())
