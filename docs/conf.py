@@ -30,7 +30,7 @@ extensions = [
     "myst_nb",
     "sphinxcontrib.katex",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "results/tables", "results/runs"]
 templates_path = ["_templates"]
 
 # API pages: one page a public name, written by autosummary from the docstrings.

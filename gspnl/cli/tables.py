@@ -1,0 +1,113 @@
+"""``gspnl tables``: the paper's tables, run or resumed, beside what it reports."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from typing import Any
+
+from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+
+NAMES = "2 to 9, parameters, orders, depth"
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    tables = commands.add_parser(
+        "tables",
+        help="the paper's tables 2 to 9 and its reviewers' controls: run, resumed, printed",
+        description="Run or resume the networks of the paper's tables, and print and write each "
+        "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
+        "difference to the backbone with a 95%% interval, parameters, FLOPs, images/s and peak "
+        "memory. May be stopped at any time; the same command goes on. Exit status 1 if a run "
+        "failed.",
+        allow_abbrev=False,
+    )
+    tables.add_argument(
+        "tables", metavar="TABLE", nargs="*",
+        help=f"{NAMES} (default: the paper's, without repetitions)",
+    )  # fmt: skip
+    tables.add_argument(
+        "--protocol", default="paper", metavar="NAME",
+        help="paper: its data and schedules; mini: PreResNet-20 on a folder or zip of class "
+        "folders, minutes a run (default: %(default)s)",
+    )  # fmt: skip
+    tables.add_argument(
+        "--data", metavar="PATH",
+        help="mini: the folder or zip; paper: the folder with the data sets as published",
+    )  # fmt: skip
+    tables.add_argument(
+        "--out", metavar="DIR", default="gspnl-tables",
+        help="folder of runs, results and tables (default: %(default)s)",
+    )  # fmt: skip
+    tables.add_argument(
+        "--seeds", type=int, metavar="N", default=3, help="runs a network (default: %(default)s)"
+    )
+    tables.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="the first seed (default: %(default)s)"
+    )
+    tables.add_argument(
+        "--only", metavar="BLOCKS", help="run these blocks alone, and backbones, such as nl,snl"
+    )
+    tables.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0")
+    tables.add_argument(
+        "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
+    )
+    tables.add_argument(
+        "--list", action="store_true", help="what is done, to do, and how long it may take"
+    )
+    tables.add_argument(
+        "--no-run", action="store_true", help="print and write what is done, and run nothing"
+    )
+    tables.add_argument("--json", action="store_true", help="print tables as JSON to stdout")
+    tables.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    tables.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from gspnl.train.tables import plan_tables, run_tables, tables_so_far
+    from gspnl.train.tables.markdown import markdown
+    from gspnl.train.tables.writing import as_json
+
+    say = ignore if options.quiet else to_stderr
+    asked = {"out": options.out, "data": options.data, "seeds": options.seeds, "seed": options.seed}
+    if options.list:
+        return _list(plan_tables(options.tables, options.protocol, **asked), options.json)
+    if options.no_run:
+        found = tables_so_far(plan_tables(options.tables, options.protocol, **asked))
+    else:
+        found = run_tables(
+            options.tables,
+            options.protocol,
+            **asked,
+            only=[name.strip() for name in options.only.split(",")] if options.only else (),
+            skip_bad=options.skip_bad,
+            device=options.device,
+            say=say,
+        )
+    if options.json:
+        print(json.dumps(as_json(found), allow_nan=False), flush=True)
+    else:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without ± gets a ? for it
+            sys.stdout.reconfigure(errors="replace")
+        print("\n".join(markdown(table) for table in found.tables), flush=True)
+    say(f"wrote {options.out}: README.md, tables.json, tables/")
+    for name, reason in found.failed.items():
+        print(f"gspnl tables: {name} failed: {reason}", file=sys.stderr)
+    return FAILED if found.failed else DONE
+
+
+def _list(plan: Any, as_json: bool) -> int:
+    progress = plan.progress()
+    if as_json:
+        runs = [{"run": name, "state": state} for name, state in progress.states.items()]
+        print(json.dumps({"runs": runs, "seconds_left": progress.seconds_left}), flush=True)
+        return DONE
+    width = max(map(len, progress.states))
+    for name, state in progress.states.items():
+        print(f"{name:<{width}}  {state}")
+    print(progress.left, flush=True)
+    return DONE

@@ -1,0 +1,266 @@
+"""Running a grid: every run once, seed by seed, and nothing twice."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from gspnl.errors import InputError
+from gspnl.train.recipes.base import Recipe
+from gspnl.train.tables.base import BACKBONE, GRIDS, Grid
+from gspnl.train.tables.folder import Folder, make
+from gspnl.train.tables.progress import Progress
+from gspnl.train.tables.protocols import PROTOCOLS
+from gspnl.train.tables.rows import Table, collect, unique
+from gspnl.train.tables.sources import checked, source, weights
+from gspnl.train.tables.writing import write_tables, written
+
+Train = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Some tables so far.
+
+    Parameters
+    ----------
+    protocol : str
+    tables : tuple of Table
+    failed : dict of str to str
+        By the key of a run, why its last attempt failed.
+    """
+
+    protocol: str
+    tables: tuple[Table, ...]
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tables that were asked for, and their runs.
+
+    Parameters
+    ----------
+    protocol : str
+    grids : tuple of Grid
+    seeds : tuple of int
+    folder : Folder
+    """
+
+    protocol: str
+    grids: tuple[Grid, ...]
+    seeds: tuple[int, ...]
+    folder: Folder
+
+    @property
+    def runs(self) -> dict[str, Recipe]:
+        """Every run once, in the order they are done."""
+        return unique(self.grids, self.seeds)
+
+    def tables(self) -> Tables:
+        """What there is so far."""
+        tables = tuple(collect(grid, self.protocol, self.folder, self.seeds) for grid in self.grids)
+        failed = {
+            name: reason
+            for name, run in self.runs.items()
+            if self.folder.result(run) is None and (reason := self.folder.failure(run))
+        }
+        return Tables(self.protocol, tables, failed)
+
+    def page(self) -> Tables:
+        """The same with the tables that were written before: all there is to show."""
+        names = [grid.name for grid in self.grids]
+        there = [name for name in GRIDS if written(self.folder.path, self.protocol, name)]
+        others = [GRIDS[name](self.protocol) for name in there if name not in names]
+        return replace(self, grids=(*self.grids, *others)).tables()
+
+    def progress(self) -> Progress:
+        """What is done, and an estimate of the rest."""
+        return Progress.of(self.runs, self.folder)
+
+
+def plan_tables(
+    tables: Iterable[str | int] = (),
+    protocol: str = "paper",
+    *,
+    out: str | PathLike[str],
+    data: str | PathLike[str] | None = None,
+    seeds: int = 3,
+    seed: int = 0,
+) -> Plan:
+    """Say which runs some tables are made of.
+
+    Parameters
+    ----------
+    tables : iterable of str or int
+        Of :data:`GRIDS`: 2 to 9, "parameters", "orders", "depth"; none: those of the protocol.
+    protocol : str
+        "paper" or "mini".
+    out : path
+        The folder of the runs. Finished runs that lie in it are moved into its ``results``.
+    data : path, optional
+        What the runs are on; tells runs on different folders apart.
+    seeds : int
+        How many, at least 1.
+    seed : int
+        The first, at least 0.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        For an unknown table or protocol, or a wrong number of seeds.
+
+    Examples
+    --------
+    >>> plan_tables([5, "orders"], "mino", out="tables")
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: unknown protocol 'mino'; did you mean 'mini'? Available: mini, paper.
+    """
+    chosen = PROTOCOLS[protocol]
+    for value, name, least in ((seeds, "seeds", 1), (seed, "seed", 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+    if isinstance(tables, (str, int)):
+        tables = (tables,)
+    names = tuple(dict.fromkeys(str(name) for name in tables)) or chosen.tables
+    grids = tuple(GRIDS[name](protocol) for name in names)
+    own_name = any(row.recipe.data == "folder" for grid in grids for row in grid.rows)
+    folder = Folder(Path(out), Path(data).name if data is not None and own_name else None)
+    return Plan(protocol, grids, tuple(range(seed, seed + seeds)), folder)
+
+
+def run_tables(
+    tables: Iterable[str | int] = (),
+    protocol: str = "paper",
+    *,
+    data: str | PathLike[str] | None,
+    out: str | PathLike[str],
+    seeds: int = 3,
+    seed: int = 0,
+    only: Sequence[str] = (),
+    skip_bad: bool = False,
+    device: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    train: Train | None = None,
+) -> Tables:
+    """Run or resume the networks of some tables, and write the tables.
+
+    Runs go seed by seed, backbones first, so that tables so far mean something. One that has
+    finished is not run again, one that was stopped goes on from its checkpoint, and one that fails
+    does not stop the others. Equal networks of several tables are one run.
+
+    Parameters
+    ----------
+    tables, protocol, out, seeds, seed
+        As in :func:`plan_tables`.
+    data : path
+        For "mini" a folder or zip of class folders; for "paper" the folder that holds the data sets
+        under their published names.
+    only : sequence of str
+        Run these blocks alone, and backbones.
+    skip_bad : bool
+        Leave damaged samples out, counted.
+    device : str, optional
+        Where to train, as :func:`gspnl.train.train` takes it.
+    say : callable
+        Takes lines of progress.
+    train : callable, optional
+        What does a run, in place of :func:`gspnl.train.train`.
+
+    Returns
+    -------
+    Tables
+
+    Raises
+    ------
+    InputError
+        For unknown tables, protocols or blocks; without data, saying which are needed.
+    FileError
+        If data or folders are missing or cannot be written.
+    KeyboardInterrupt
+        If a run was asked to stop, after what is done has been written.
+    """
+    plan = plan_tables(tables, protocol, out=out, data=data, seeds=seeds, seed=seed)
+    _known(only, plan)
+    runs = {
+        name: run
+        for name, run in plan.runs.items()
+        if not only or run.block is None or run.block in only
+    }
+    path = checked(data, runs.values())
+    make(plan.folder.path)
+    train = train or default_train()
+    failed = {}
+    try:
+        for i, (name, run) in enumerate(runs.items(), 1):
+            if plan.folder.result(run) is not None:
+                continue
+            try:
+                if plan.folder.keep(run) is not None:
+                    continue
+                say(f"[{i}/{len(runs)}] {name}; {plan.progress().left}")
+                _one(run, path, plan.folder, train, skip_bad=skip_bad, device=device, say=say)
+            except Exception as error:  # whatever it is, other runs can do without this one
+                reason = " ".join(f"{error}".split()) or type(error).__name__
+                failed[name] = reason
+                plan.folder.fail(run, reason)
+                say(f"{name} failed: {reason}")
+            else:
+                write_tables(plan.page(), plan.folder.path, each=False)
+    finally:
+        write_tables(plan.page(), plan.folder.path)
+    found = plan.tables()
+    return replace(found, failed={**found.failed, **failed})
+
+
+def default_train() -> Train:
+    """The training loop, imported when something is to be trained."""
+    train: Train = importlib.import_module("gspnl.train.loop").train
+    return train
+
+
+def _one(
+    run: Recipe, data: Path, folder: Folder, train: Train, *, say: Callable[[str], None],
+    **options: Any,
+) -> None:  # fmt: skip
+    """Do a run, or the rest of it."""
+    opened, start = source(run, data), weights(run, data)
+    train(
+        replace(run, pretrained=start),
+        data=opened,
+        out=folder.run(run),
+        resume=True,
+        say=say,
+        **options,
+    )
+    if folder.keep(run) is None:  # it was asked to stop
+        raise KeyboardInterrupt
+
+
+def _known(only: Sequence[str], plan: Plan) -> None:
+    blocks = {row.block for grid in plan.grids for row in grid.rows}
+    for name in only:
+        if name not in blocks:
+            raise InputError(
+                f"only={name!r} is no block of these tables; take some of "
+                f"{', '.join(sorted(blocks - {BACKBONE}))}"
+            )
+
+
+def tables_so_far(plan: Plan) -> Tables:
+    """Take over what has finished, write the tables, and return them; nothing is run."""
+    make(plan.folder.path)
+    for run in plan.runs.values():
+        if plan.folder.result(run) is None:
+            plan.folder.keep(run)
+    write_tables(plan.page(), plan.folder.path)
+    return plan.tables()

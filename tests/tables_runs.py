@@ -1,0 +1,98 @@
+"""Stand-ins for training: run folders of the genuine form, in no time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from gspnl.train.recipes import RECIPES, Recipe
+
+NAMES = (
+    "cifar10-preresnet20",
+    "cifar100-preresnet56",
+    "cifar100-resnet50",
+    "cub200-resnet50",
+    "ucf101-i3d",
+)
+
+
+def register_recipes():
+    """Recipes that the tables are made of, where they are not registered yet."""
+    for name in NAMES:
+        if name not in RECIPES:
+            data, backbone = name.split("-")
+            weights = "resnet50.pth" if data == "cub200" else None
+            RECIPES.register(name)(Recipe(data=data, backbone=backbone, pretrained=weights))
+    if "mini" not in RECIPES:
+        RECIPES.register("mini")(Recipe(data="folder", epochs=3, schedule="one_cycle"))
+
+
+register_recipes()
+
+
+def accuracy(recipe):
+    """A share in [0, 1] that blocks, places and seeds decide."""
+    gain = {None: 0.0, "snl": 0.012, "gsnl": 0.010, "nl": -0.004, "ns": 0.003}
+    noise = np.random.default_rng([recipe.seed, len(repr(recipe))]).normal(0, 0.003)
+    return round(0.74 + gain.get(recipe.block, 0.001) + 0.002 * recipe.seed + noise, 4)
+
+
+def rows(recipe, count):
+    return [
+        {
+            "epoch": epoch + 1,
+            "train_loss": 1 / (epoch + 1),
+            "train_accuracy": 0.5,
+            "test_accuracy": accuracy(recipe),
+            "seconds": 10.0,
+        }
+        for epoch in range(count)
+    ]
+
+
+def write(recipe, out, *, epochs=None, **changes):
+    """A run folder after some epochs; finished after all."""
+    out.mkdir(parents=True, exist_ok=True)
+    done = recipe.epochs if epochs is None else epochs
+    lines = "".join(json.dumps(row) + "\n" for row in rows(recipe, done))
+    (out / "metrics.jsonl").write_text(lines)
+    (out / "checkpoint.safetensors").write_bytes(b"weights")
+    if done < recipe.epochs:
+        return
+    given = {name: value for name, value in asdict(recipe).items() if value is not None}
+    result = {
+        "recipe": given,
+        "test_accuracy": accuracy(recipe),
+        "epochs": recipe.epochs,
+        "parameters": 272_474 + (672 if recipe.block else 0),
+        "flops": 81_234_567,
+        "images_per_second": 700.0 + recipe.seed,
+        "peak_bytes": 512 * 2**20,
+        "seconds": 10.0 * recipe.epochs,
+        "skipped": ["somewhere/bad.png"],
+        "machine": "a processor",
+        "threads": 1,
+        "version": "0.1.0",
+        "commit": None,
+        **changes,
+    }
+    (out / "result.json").write_text(json.dumps(result))
+
+
+class Trainer:
+    """Takes the place of train: writes at once, and remembers what it was asked."""
+
+    def __init__(self, *, fail=(), stop_after=None):
+        self.fail, self.stop_after = fail, stop_after
+        self.asked = []
+
+    def __call__(self, recipe, *, data, out, resume, skip_bad, device, say):
+        if self.stop_after is not None and len(self.asked) == self.stop_after:
+            write(recipe, out, epochs=recipe.epochs - 1)
+            raise KeyboardInterrupt
+        self.asked.append((replace(recipe), data, out, resume))
+        if recipe.block in self.fail:
+            raise RuntimeError("the loss\nis not finite")
+        write(recipe, out)
