@@ -13,6 +13,8 @@ from gspnl.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
 from gspnl.train.data.base import DataError
 
 _FILTERS = threading.Lock()  # the filters of warnings belong to all threads
+# Pillow knows more, some of which it hands to other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 # What undoes an orientation, by its number in EXIF: the names are of PIL.Image.Transpose.
 TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
@@ -21,7 +23,7 @@ TURNS = {
 
 
 def decode(content: bytes, name: str) -> np.ndarray:
-    """Decode an image file of any kind that Pillow reads.
+    """Decode a JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file. Several threads may at once.
 
     The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
     become RGB; transparent parts are laid on white, as :func:`gspnl.images.load_photo` does.
@@ -65,7 +67,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
             with _FILTERS, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image: Image.Image = Image.open(io.BytesIO(content))
+                image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
                 turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
                 if image.format != "JPEG":  # which has said all it has to say, and takes long
                     image.load()

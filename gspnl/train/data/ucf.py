@@ -1,69 +1,19 @@
-"""UCF-101: videos of actions, and clips of them."""
+"""UCF-101: videos of actions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.train.data.base import DATASETS, Data, DataError
-from gspnl.train.data.listing import class_names, content, folder, inside, lines, missing, whole
-from gspnl.train.data.videos import read_clip
+from gspnl.train.data.clips import Clips
+from gspnl.train.data.listing import class_names, folder, inside, lines, missing, whole
 
 # Of Kinetics-400, which published weights are trained on; torchvision's numbers.
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Clips of video files, decoded when they are asked for.
-
-    Parameters
-    ----------
-    files : tuple of Path
-    labels : array of shape (n · views,), int64
-    frames, stride : int
-        T, and how many frames of the video lie between two of the clip, plus 1.
-    draws : int
-        1: the uniform that ``read`` is given places the clip. 0: nothing is left to chance.
-    views : int
-        Clips of each video, in the middles of as many equal parts; sample i is clip i mod views.
-    """
-
-    files: tuple[Path, ...] = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    frames: int
-    stride: int
-    draws: int = 0
-    views: int = 1
-
-    def name(self, index: int) -> str:
-        video, view = divmod(index, self.views)
-        which = f", clip {view + 1} of {self.views}" if self.views > 1 else ""
-        return f"{self.files[video]}{which}"
-
-    def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
-        video, view = divmod(index, self.views)
-        place = (view + 0.5) / self.views
-        if u is not None:
-            drawn = np.asarray(u)
-            if drawn.shape != (self.draws,) or not ((drawn >= 0) & (drawn < 1)).all():
-                raise InputError(f"u={u!r} must be {self.draws} number(s) in [0, 1)")
-            if self.draws:
-                place = float(drawn[0])
-        file = self.files[video]
-        clip = read_clip(
-            content(file), str(file), frames=self.frames, stride=self.stride, place=place
-        )
-        return torch.from_numpy(np.ascontiguousarray(clip.transpose(3, 0, 1, 2)))
-
-    def take(self, indices: np.ndarray) -> None:
-        return None
 
 
 @DATASETS.register("ucf101")
@@ -85,8 +35,8 @@ def ucf101(
     Parameters
     ----------
     path : path
-        A folder with ``ucfTrainTestlist`` (the lists) and ``UCF-101`` (the videos), or with the videos
-        beside the lists' folder. Videos lie in folders of their classes, or all together.
+        A folder with ``ucfTrainTestlist`` (the lists) and ``UCF-101`` (the videos), or with the
+        videos beside the lists' folder. Videos lie in folders of their classes, or all together.
     skip_bad : bool
         Leave out videos that are missing, and count them in ``skipped``; those that do not decode
         are found when they are read. Faults of the lists are always errors.
@@ -115,8 +65,8 @@ def ucf101(
 
     References
     ----------
-    .. [1] K. Soomro, A. R. Zamir, M. Shah, UCF101: a dataset of 101 human actions classes from videos
-       in the wild, CRCV-TR-12-01, University of Central Florida, 2012.
+    .. [1] K. Soomro, A. R. Zamir, M. Shah, UCF101: a dataset of 101 human actions classes from
+       videos in the wild, CRCV-TR-12-01, University of Central Florida, 2012.
 
     Examples
     --------
@@ -125,7 +75,7 @@ def ucf101(
     ...
     gspnl.errors.InputError: split=4 must be 1, 2 or 3
     """
-    if isinstance(split, bool) or split not in (1, 2, 3):
+    if isinstance(split, bool) or not isinstance(split, int) or split not in (1, 2, 3):
         raise InputError(f"split={split!r} must be 1, 2 or 3")
     for option, value in (("frames", frames), ("stride", stride), ("clips", clips)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -195,9 +145,12 @@ def _videos(path: Path, lists: Path) -> tuple[Path, dict[str, list[Path]]]:
     root = path.parent if path.resolve() == lists.resolve() else path
     videos = root / "UCF-101" if (root / "UCF-101").is_dir() else root
     found: dict[str, list[Path]] = {}
-    for entry in sorted(videos.iterdir()):
-        for file in sorted(entry.iterdir()) if entry.is_dir() else (entry,):
-            found.setdefault(file.name.casefold(), []).append(file)
+    try:
+        for entry in sorted(videos.iterdir()):
+            for file in sorted(entry.iterdir()) if entry.is_dir() else (entry,):
+                found.setdefault(file.name.casefold(), []).append(file)
+    except OSError as error:
+        raise DataError(f"{str(error.filename)!r} cannot be listed: {error.strerror}") from error
     return videos, found
 
 

@@ -14,6 +14,7 @@ from gspnl.train.data.base import DataError
 # play lists, which name other files and addresses.
 BEGINNINGS = ((0, b"RIFF", "avi"), (4, b"ftyp", "mp4"), (0, b"\x1a\x45\xdf\xa3", "matroska"))
 LARGEST = 2**30  # bytes of one clip
+REORDERED = 5  # frames that the last may be stored ahead of its time
 ALLOWANCE = 20  # of so many frames, one may be a placeholder that gives no picture
 
 
@@ -77,16 +78,15 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
             "it was cut short: unpack or copy it again"
         )
     try:
-        promised = _promised(av, content, kind, name)
-        # Few files have placeholders; only then does the true number differ from the promised.
-        for total in (promised, None):
-            wanted = clip_indices(total or count, frames=frames, stride=stride, place=place)
-            count, clip = _decode(av, content, kind, name, wanted)
+        promised = total = _promised(av, content, kind, name)
+        for _ in range(2):  # the second time, of those that decode: few files have placeholders
+            wanted = clip_indices(total, frames=frames, stride=stride, place=place)
+            total, clip = _decode(av, content, kind, name, wanted)
             if clip is not None:
                 return clip
-            if count < promised - max(1, promised // ALLOWANCE):
-                raise DataError(f"{name!r} has {promised} frames, but {count} of them decode")
-    except (av.error.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
+            if total < promised - max(1, promised // ALLOWANCE):
+                raise DataError(f"{name!r} has {promised} frames, but {total} of them decode")
+    except (av.error.FFmpegError, ValueError, ArithmeticError) as error:
         raise DataError(f"{name!r} does not decode: {error}") from error
     raise DataError(f"{name!r} does not decode the same twice")
 
@@ -110,14 +110,19 @@ def _promised(av: Any, content: bytes, kind: str, name: str) -> int:
     """The number of frames that are in the file, not decoded."""
     with av.open(io.BytesIO(content), format=kind) as file:
         stream = _stream(file, name)
-        there = sum(packet.size > 0 for packet in file.demux(stream))
-        if there == 0:
+        packets = [packet for packet in file.demux(stream) if packet.size]
+        if not packets:
             raise DataError(f"{name!r} has no frames")
-        if there < stream.frames - max(1, stream.frames // ALLOWANCE):
-            raise DataError(
-                f"{name!r} has {there} frames of {stream.frames}; unpack or copy it again"
-            )
-        return there
+        if stream.duration and stream.frames:
+            # Time, not the count: an AVI may leave out frames that repeat the one before.
+            end = max((packet.dts for packet in packets if packet.dts is not None), default=0)
+            absent = (1 - end / stream.duration) * stream.frames
+            if absent > max(REORDERED, stream.frames // ALLOWANCE):
+                raise DataError(
+                    f"{name!r} ends after {end / stream.duration:.0%} of the length in its header; "
+                    "unpack or copy it again"
+                )
+        return len(packets)
 
 
 def _stream(file: Any, name: str) -> Any:
