@@ -14,7 +14,7 @@ from gspnl.train.data.listing import content
 from gspnl.train.data.videos import read_clip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clips:
     """Clips of video files, decoded when they are asked for.
 

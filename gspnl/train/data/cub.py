@@ -17,7 +17,7 @@ from gspnl.train.data.listing import class_names, content, folder, inside, missi
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photos:
     """Image files of several sizes, decoded when they are asked for."""
 
