@@ -6,6 +6,8 @@ import importlib.util
 import math
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,24 +63,31 @@ def read_photo(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As :func:`load_photo`, and the (height, width) that the file has at full size."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingExtraError(
             "reading a photo needs Pillow, which is not installed: pip install 'gspnl[report]'"
         ) from error
     if max_pixels is not None and (isinstance(max_pixels, bool) or max_pixels < 1):
         raise InputError(f"max_pixels={max_pixels!r} must be a whole number ≥ 1")
-    name = repr(str(path))
+    with named(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            width, height = image.size
+            if image.getexif().get(ORIENTATION) in SIDEWAYS:
+                width, height = height, width
+            if max_pixels is not None:  # JPEG decodes straight to a half, quarter or eighth
+                image.draft(image.mode, _fitting(image.size, max_pixels))
+            return _pixels(ImageOps.exif_transpose(image), max_pixels), (height, width)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Turn what Pillow and the file system raise into a FileError that has the file's name."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with warnings.catch_warnings(), Path(path).open("rb") as file:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                width, height = image.size
-                if image.getexif().get(ORIENTATION) in SIDEWAYS:
-                    width, height = height, width
-                if max_pixels is not None:  # JPEG decodes straight to a half, quarter or eighth
-                    image.draft(image.mode, _fitting(image.size, max_pixels))
-                return _pixels(ImageOps.exif_transpose(image), max_pixels), (height, width)
+        yield
     except FileNotFoundError:
         raise FileError(f"there is no file {name}; check the path") from None
     except IsADirectoryError:
@@ -137,28 +146,43 @@ def _fitting(size: tuple[int, int], most: int | None) -> tuple[int, int]:
     return width, min(max(1, int(height * scale)), most // width)
 
 
+def is_deep(image: Any) -> bool:
+    """Whether a Pillow image has 16 or 32 bits of grey, which ``convert("RGB")`` would clip."""
+    return bool(image.mode.startswith(("I", "F")))
+
+
+def scaled_grey(image: Any) -> Any:
+    """A deep image as one of mode F in [0, 1]."""
+    from PIL import Image
+
+    grey = np.asarray(image, dtype=np.float32)
+    top = 65535.0 if image.mode.startswith("I") else 1.0
+    if not (grey.min() >= 0 and grey.max() <= top):
+        raise ValueError(
+            f"its values run from {grey.min():g} to {grey.max():g}, beyond 0 to {top:g}; "
+            "save it with 8 or 16 bits a channel"
+        )
+    return Image.fromarray(grey / np.float32(top))
+
+
+def opaque(image: Any) -> Any:
+    """An image that is not deep as RGB, its transparent parts laid on white."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
+
+
 def _pixels(image: Any, most: int | None) -> np.ndarray:
     """RGB in [0, 1] of a Pillow image of any mode, scaled down to ``most`` pixels."""
     from PIL import Image
 
     size = _fitting(image.size, most)
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey, which convert("RGB") would clip
-        grey = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if image.mode.startswith("I") else 1.0
-        if not (grey.min() >= 0 and grey.max() <= top):
-            raise ValueError(
-                f"its values run from {grey.min():g} to {grey.max():g}, beyond 0 to {top:g}; "
-                "save it with 8 or 16 bits a channel"
-            )
-        scaled = Image.fromarray(grey / np.float32(top))
-        if size != image.size:
-            scaled = scaled.resize(size, Image.Resampling.LANCZOS)
-        values = np.clip(np.asarray(scaled, dtype=np.float64), 0, 1)
-        return np.repeat(values[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    image = image.convert("RGB")
+    deep = is_deep(image)
+    image = scaled_grey(image) if deep else opaque(image)
     if size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image, dtype=np.float64) / 255
+    values = np.asarray(image, dtype=np.float64)
+    return np.repeat(np.clip(values, 0, 1)[:, :, None], 3, axis=2) if deep else values / 255

@@ -44,6 +44,28 @@ class Split(Protocol):
         """
 
 
+class Drawn(Split, Protocol):
+    """A split whose samples are drawn from something longer, as clips are of videos.
+
+    A split without these attributes has ``draws`` 0 and ``views`` 1.
+    """
+
+    @property
+    def draws(self) -> int:
+        """How many uniforms of [0, 1) ``read`` takes; 0 where nothing is left to chance."""
+
+    @property
+    def views(self) -> int:
+        """How many consecutive samples show one thing.
+
+        What a network says of them, as probabilities, is averaged: sample i is view i mod
+        ``views`` of thing i // ``views``, and all views of a thing have its label.
+        """
+
+    def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
+        """One sample; ``u``, of shape (draws,), says which. Without it, the one in the middle."""
+
+
 @dataclass(frozen=True)
 class Data:
     """A data set.

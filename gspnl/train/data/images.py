@@ -1,0 +1,81 @@
+"""Decoding an image file that is in memory to bytes of RGB."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+
+import numpy as np
+
+from gspnl.errors import FileError, MissingExtraError
+from gspnl.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
+from gspnl.train.data.base import DataError
+
+_FILTERS = threading.Lock()  # the filters of warnings belong to all threads
+# Pillow knows more, some of which it hands to other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+# What undoes an orientation, by its number in EXIF: the names are of PIL.Image.Transpose.
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+
+
+def decode(content: bytes, name: str) -> np.ndarray:
+    """Decode a JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file. Several threads may at once.
+
+    The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
+    become RGB; transparent parts are laid on white, as :func:`gspnl.images.load_photo` does.
+    Colours are taken for sRGB: a profile (ICC) is ignored, as are faults of the metadata. Of an
+    animation, the first frame.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    array of shape (H, W, 3), uint8
+
+    Raises
+    ------
+    DataError
+        If it is empty, no image, damaged, or larger than Pillow considers safe
+        (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million pixels unless changed). A JPEG whose middle is
+        damaged may still decode; the format has no checksum.
+    MissingExtraError
+        Without Pillow.
+
+    Examples
+    --------
+    >>> import gspnl
+    >>> decode(gspnl.images.default_photo().read_bytes(), "hopper").shape
+    (600, 512, 3)
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError(
+            "decoding an image needs Pillow, which is not installed: pip install 'gspnl[train]'"
+        ) from error
+    try:
+        with named(repr(name)):
+            with _FILTERS, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+                turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+                if image.format != "JPEG":  # which has said all it has to say, and takes long
+                    image.load()
+            if turn is not None:
+                image = image.transpose(Image.Transpose[turn])
+            if is_deep(image):
+                grey = np.rint(np.asarray(scaled_grey(image)) * 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(opaque(image))
+    except FileError as error:
+        raise DataError(str(error)) from error

@@ -1,0 +1,109 @@
+"""Text files that list the samples of a data set, and the files that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from gspnl.errors import InputError
+from gspnl.train.data.base import DataError
+
+LARGEST = 2**30  # bytes of one sample; above, something else lies in its place
+
+
+def folder(path: Path | str | None, name: str, inner: str, listing: str) -> Path:
+    """The folder that holds ``listing``: ``path`` itself, or ``inner`` in it."""
+    if path is None:
+        raise InputError(f"{name!r} needs path=, the folder {inner!r} of the published files")
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"there is no folder {str(path)!r}; pass the one with {inner!r} of {name}")
+    for place in (path, path / inner):
+        if (place / listing).is_file():
+            return place
+    raise DataError(
+        f"{listing!r} is neither in {str(path)!r} nor in its {inner!r}; pass the folder that the "
+        f"published {name} unpacks to"
+    )
+
+
+def lines(path: Path) -> list[tuple[str, str]]:
+    """The lines of a text file that are not blank, each with its place for errors."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{str(path)!r} is missing; unpack the published files whole") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{str(path)!r} cannot be read as text: {error}") from error
+    found = [
+        (f"line {number} of {str(path)!r}", line.strip())
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip()
+    ]
+    if not found:
+        raise DataError(f"{str(path)!r} is empty; unpack the published files whole")
+    return found
+
+
+def numbered(path: Path) -> dict[int, str]:
+    """Lines of a number ≥ 1 and a text, by number; a number comes once."""
+    found: dict[int, str] = {}
+    for place, line in lines(path):
+        parts = line.split(maxsplit=1)
+        if len(parts) != 2:
+            raise DataError(f"{place} is {line!r}, not a number and a text")
+        number = whole(parts[0], place)
+        if number in found:
+            raise DataError(f"{place} has the number {number} for the second time")
+        found[number] = parts[1]
+    return found
+
+
+def whole(text: str, place: str) -> int:
+    """A whole number ≥ 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= 1):
+        raise DataError(f"{place} has {text!r} where a number ≥ 1 belongs")
+    return int(text)
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Names of classes that are numbered 1, 2, …, each once."""
+    found = numbered(path)
+    if sorted(found) != list(range(1, len(found) + 1)):
+        absent = next(number for number in range(1, max(found)) if number not in found)
+        raise DataError(f"{str(path)!r} has no class {absent}, but has {max(found)}")
+    names = tuple(found[number] for number in range(1, len(found) + 1))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{str(path)!r} has the class {twice!r} twice")
+    return names
+
+
+def inside(name: str, place: str) -> str:
+    """A relative name that does not leave its folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise DataError(f"{place} names {name!r}, which is not a file inside the data's folder")
+    return str(path)
+
+
+def missing(names: Sequence[str], total: int, where: Path) -> DataError:
+    """The error for files that are listed and not there."""
+    return DataError(
+        f"{len(names)} of {total} listed files are missing in {str(where)!r}, the first "
+        f"{names[0]!r}; unpack the published files whole, or pass skip_bad=True to go on without"
+    )
+
+
+def content(path: Path) -> bytes:
+    """The bytes of one sample."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{str(path)!r} is larger than 1 GiB, which no sample is")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{str(path)!r} is missing; unpack the published files whole") from None
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
