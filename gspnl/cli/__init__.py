@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gspnl import __version__
-from gspnl.cli import report, verify
+from gspnl.cli import report, train, verify
 from gspnl.cli.status import BAD_INPUT, INTERRUPTED
 from gspnl.errors import GspnlError
 
-COMMANDS = (report, verify)
+COMMANDS = (report, train, verify)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
