@@ -197,7 +197,7 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
         value = tensors[name].contiguous()
         total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
         # As bytes: numpy has no bfloat16.
-        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes(), total)
     return total
 
 

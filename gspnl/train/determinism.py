@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,20 +30,21 @@ def repeatable(device: torch.device, threads: int | None = None) -> Iterator[Non
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch_own: Any = torch.utils.deterministic
+    filled = torch_own.fill_uninitialized_memory
     before = torch.get_num_threads()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*deterministic.*")  # what has no such algorithm
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False  # it costs, and is no use
+            torch_own.fill_uninitialized_memory = False  # it costs, and is no use
             if threads is not None:
                 torch.set_num_threads(threads)
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=only_warn)
-            torch.utils.deterministic.fill_uninitialized_memory = filled
+            torch_own.fill_uninitialized_memory = filled
             torch.set_num_threads(before)
 
 

@@ -35,13 +35,13 @@ def network(
     """
     from gspnl.train import backbones
 
-    model: nn.Module = backbones.create(
+    model = backbones.create(
         recipe.backbone, classes=classes, channels=shape[0], **recipe.backbone_options
     )
     if pretrained and recipe.pretrained is not None:
         backbones.load_pretrained(model, recipe.pretrained)
     if recipe.block is not None:
-        model = backbones.place(
+        backbones.place(
             model,
             recipe.block,
             recipe.place,

@@ -16,7 +16,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
         own = self.training or not self.track_running_stats
         if not own or not (dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         x = input if input.dtype == torch.float64 else input.float()
         dims = [d for d in range(x.ndim) if d != 1]
         count = total(x.new_tensor([x.numel() / x.shape[1]]))
@@ -87,7 +87,7 @@ def synchronise(network: nn.Module) -> nn.Module:
     >>> from torch import nn
     >>> from gspnl.train.norms import synchronise
     >>> synchronise(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))[1]
-    SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+    SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, ...)
     """
     for module in network.modules():
         found = SYNCHRONISED.get(type(module))

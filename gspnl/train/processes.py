@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train one network.
+    """One process among those that train a network.
 
     Parameters
     ----------
@@ -95,7 +96,10 @@ class Processes:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
         # Statistics of batch norms are shared before each evaluation, which is all that sees them.
-        return nn.parallel.DistributedDataParallel(network, ids, broadcast_buffers=False)
+        made = nn.parallel.DistributedDataParallel
+        new = "forward_sync_buffers" in signature(made).parameters  # the name since torch 2.13
+        options: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+        return made(network, ids, **options)
 
 
 @contextmanager
@@ -144,12 +148,10 @@ def answered(among: Processes | None = None) -> Iterator[None]:
     """Name what torch says of a process that has gone, or does not answer."""
     try:
         yield
-    except GspnlError:
-        raise
-    except torch.OutOfMemoryError:  # a RuntimeError that has nothing to do with the others
-        raise
     except (RuntimeError, ValueError) as error:
-        if among is not None and among.world == 1:
+        alone = among is not None and among.world == 1
+        # What is short of memory has nothing to do with the others.
+        if alone or isinstance(error, (GspnlError, torch.OutOfMemoryError)):
             raise
         raise ProcessError(
             f"a process of this run failed or does not answer; see what it says, and start all "
@@ -163,7 +165,7 @@ def _device(device: str | None, several: bool) -> torch.device:
     try:
         place = torch.device(name)
         if place.type == "cuda":
-            if place.index is None:
+            if ":" not in name:
                 local = int(os.environ.get("LOCAL_RANK", "0")) if several else 0
                 place = torch.device("cuda", local)
             torch.cuda.set_device(place)

@@ -44,7 +44,7 @@ class Session:
         model = networks.network(recipe, self.shape, len(self.data.classes))
         self.flops = facts.flops(model, image)
         self.layout = networks.layout(recipe, len(self.shape) - 1)
-        self.model = model.to(among.device, memory_format=self.layout)
+        self.model = model.to(among.device).to(memory_format=self.layout)  # type: ignore[call-overload]
         self.optimiser = networks.optimiser(recipe, self.model)
         self.scaler = networks.scaler(recipe, among.device)
 

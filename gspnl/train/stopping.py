@@ -36,10 +36,13 @@ class Wish:
     def hear(self, signum: int, frame: FrameType | None) -> None:
         """Note a signal; a second one does what it does elsewhere."""
         self.signum = signum
-        signal.signal(signum, DEFAULTS[signum])
+        if signum == signal.SIGINT:
+            signal.signal(signum, signal.default_int_handler)
+        else:
+            signal.signal(signum, signal.SIG_DFL)
 
 
-DEFAULTS = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+HEARD = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
@@ -49,7 +52,7 @@ def listening() -> Iterator[Wish]:
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
-    before = {number: signal.signal(number, wish.hear) for number in DEFAULTS}
+    before = {number: signal.signal(number, wish.hear) for number in HEARD}
     try:
         yield wish
     finally:

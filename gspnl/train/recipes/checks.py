@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def milestones(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise InputError(f"{name}={value!r} must be a list of epochs, such as [150, 250]")
     epochs = tuple(whole(f"{name}[{i}]", item, least=1) or 0 for i, item in enumerate(value))
-    if any(b <= a for a, b in zip(epochs, epochs[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(epochs)):
         raise InputError(f"{name}={list(value)} must increase; sort it and drop what is double")
     return epochs
 
