@@ -30,9 +30,9 @@ def environment(**more):
 
 def launch(recipe, out, *words, world=2, **more):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    arguments = ["train", str(recipe), "--out", str(out), "--device", "cpu", *words]
     return subprocess.Popen(
-        [*run, f"--nproc-per-node={world}", train_tiny.__file__, "train", str(recipe)]
-        + ["--out", str(out), "--device", "cpu", *words],
+        [*run, f"--nproc-per-node={world}", train_tiny.__file__, *arguments],
         env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

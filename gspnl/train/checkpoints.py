@@ -116,7 +116,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "state": asdict(checkpoint.state),
         "scaler": dict(checkpoint.scaler),
     }
-    text = json.dumps(about, sort_keys=True)
+    text = json.dumps(about)
     # Clones: what shares memory, as tied weights do, is written twice.
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)

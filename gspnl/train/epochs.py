@@ -162,7 +162,8 @@ class Epochs:
         return loss / count, correct / count
 
     def _row(self, test_loss: float, test_accuracy: float) -> dict[str, Any]:
-        state = self.session.state
+        state, steps = self.session.state, self.session.steps
+        last = factor(self.recipe, (state.epoch + 1) * steps - 1, steps)
         return {
             "epoch": state.epoch + 1,
             "train_loss": state.loss / state.count,
@@ -171,7 +172,7 @@ class Epochs:
             "test_accuracy": test_accuracy,
             "seconds": state.seconds,
             "images_per_second": statistics.median(state.rates),
-            "learning_rate": self.session.optimiser.param_groups[0]["lr"],
+            "learning_rate": self.recipe.learning_rate * last,
         }
 
     def _result(self) -> dict[str, Any]:
