@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import pytest
 import torch
 import torch.distributed as dist
 import train_tiny
 from torch import nn
 
-from gspnl.train import Recipe, checkpoints, train
+from gspnl.train import Recipe
 from gspnl.train.norms import SYNCHRONISED, synchronise
 from gspnl.train.recipes import write
 
@@ -45,62 +42,14 @@ def rows(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("block", ["snl", "nl"])
-def test_one_and_two_processes_have_the_same_curve(block, tmp_path):
-    """21 steps; the last batch of each epoch is smaller; norms see the batches of both."""
-    options = {"backbone_options": {"drop": 0.0}, "sync_batch_norm": True, "clip": 1.0}
-    one_step = {"batch_size": 32, "epochs": 11, "label_smoothing": 0.1, "block": block}
-    recipe = Recipe(**{**train_tiny.FIELDS, **options, **one_step})
-    alone = train(recipe, out=tmp_path / "one")
-    assert sum(1 for _ in alone.metrics) * 2 >= 20
-    write(recipe, tmp_path / "recipe.toml")
-    process = launch(tmp_path / "recipe.toml", tmp_path / "two", "--json")
+def test_under_torchrun(tmp_path):
+    """The command of the documentation; what two processes compute is tested elsewhere."""
+    write(Recipe(**train_tiny.FIELDS), tmp_path / "recipe.toml")
+    process = launch(tmp_path / "recipe.toml", tmp_path / "run", "--json")
     out, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
-    result = json.loads(out)  # one process prints
-    assert result["processes"] == 2
-    for one, two in zip(alone.metrics, rows(tmp_path / "two"), strict=True):
-        for name in ("train_loss", "test_loss"):
-            assert one[name] == pytest.approx(two[name], abs=1e-4)  # of the issue
-        assert one["train_accuracy"] == pytest.approx(two["train_accuracy"], abs=0.026)  # a sample
-    a = checkpoints.load(tmp_path / "one" / "checkpoint.safetensors").part("model")
-    b = checkpoints.load(tmp_path / "two" / "checkpoint.safetensors").part("model")
-    assert all(torch.allclose(a[name], b[name], atol=1e-3) for name in a)
-
-
-def test_a_signal_to_one_process_stops_all_and_is_resumed(tmp_path):
-    options = {"backbone_options": {"slow": 0.03}, "epochs": 6}
-    write(Recipe(**{**train_tiny.FIELDS, **options}), tmp_path / "recipe.toml")
-    process = launch(tmp_path / "recipe.toml", tmp_path / "whole")
-    assert process.wait(120) == 0, process.communicate()[1]
-    out = tmp_path / "run"
-    process = launch(tmp_path / "recipe.toml", out)
-    while not (out / "metrics.jsonl").exists():
-        time.sleep(0.01)
-    time.sleep(0.1)
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(workers[-1]), signal.SIGTERM)  # the second process only
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
-    assert "stopped by SIGTERM at epoch" in told
-    found = checkpoints.load(out / "checkpoint.safetensors").state
-    assert 0 < found.epoch * 3 + found.step < 18
-    process = launch(tmp_path / "recipe.toml", out, "--resume")
-    assert process.wait(120) == 0, process.communicate()[1]
-    a, b = (checkpoints.load(tmp_path / n / "checkpoint.safetensors") for n in ("whole", "run"))
-    assert {"rng.cpu.0", "rng.cpu.1"} <= set(a.tensors)
-    assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
-
-
-def test_an_error_of_one_process_ends_all(tmp_path):
-    """A damaged sample is in one process's share: no other waits for it for ever."""
-    write(Recipe(**{**train_tiny.FIELDS, "epochs": 50}), tmp_path / "recipe.toml")
-    start = time.perf_counter()
-    process = launch(tmp_path / "recipe.toml", tmp_path / "run", TINY_BAD="1")
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
-    assert "record 3 is damaged" in told
-    assert time.perf_counter() - start < 40
+    assert json.loads(out)["processes"] == 2  # one process prints
+    assert len(rows(tmp_path / "run")) == 2
 
 
 # --- batch norm -----------------------------------------------------------------------------------
