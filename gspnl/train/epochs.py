@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -75,22 +76,22 @@ class Epochs:
         """What is left of an epoch."""
         session, state = self.session, self.session.state
         loader = session.batches("train", start=state.step)
-        source = iter(loader)
         network.train()
-        while state.step < session.steps:
-            begun = time.perf_counter()
-            loss, correct, count = self._step(network, *self._next(source))
-            state.step += 1
-            state.loss += loss
-            state.correct += correct
-            state.count += count
-            spent = time.perf_counter() - begun
-            state.seconds += spent
-            state.rates.append(count / spent)
-            self.progress.step(state)
-            due = self.checkpoint_every and state.step % self.checkpoint_every == 0
-            if due and state.step < session.steps:
-                session.save()
+        with closing(iter(loader)) as source:
+            while state.step < session.steps:
+                begun = time.perf_counter()
+                loss, correct, count = self._step(network, *self._next(source))
+                state.step += 1
+                state.loss += loss
+                state.correct += correct
+                state.count += count
+                spent = time.perf_counter() - begun
+                state.seconds += spent
+                state.rates.append(count / spent)
+                self.progress.step(state)
+                due = self.checkpoint_every and state.step % self.checkpoint_every == 0
+                if due and state.step < session.steps:
+                    session.save()
         session.note(loader)
 
     def _next(self, source: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -142,18 +143,18 @@ class Epochs:
         begun = time.perf_counter()
         self.among.share(session.model.buffers())
         loader = session.batches("test")
-        source = iter(loader)
         loss = correct = count = 0.0
         session.model.eval()
-        for _ in range(-(-len(session.data.test.labels) // self.recipe.batch_size)):
-            images, labels = session.placed(*self._next(source))
-            if len(labels) == 0:  # this process's share of a small last batch
-                continue
-            with torch.no_grad(), networks.precise(self.recipe, self.among.device):
-                scores = session.model(images).float()
-            loss += float(F.cross_entropy(scores, labels, reduction="sum"))
-            correct += float((scores.argmax(1) == labels).sum())
-            count += len(labels)
+        with closing(iter(loader)) as source:
+            for _ in range(-(-len(session.data.test.labels) // self.recipe.batch_size)):
+                images, labels = session.placed(*self._next(source))
+                if len(labels) == 0:  # this process's share of a small last batch
+                    continue
+                with torch.no_grad(), networks.precise(self.recipe, self.among.device):
+                    scores = session.model(images).float()
+                loss += float(F.cross_entropy(scores, labels, reduction="sum"))
+                correct += float((scores.argmax(1) == labels).sum())
+                count += len(labels)
         session.note(loader)
         loss, correct, count = self.among.sum([loss, correct, count])
         session.state.seconds += time.perf_counter() - begun

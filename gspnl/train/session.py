@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,12 @@ class Session:
         self.scaler = networks.scaler(recipe, among.device)
 
     def _image(self) -> Tensor:
-        """An image as the network sees it: of the training, or where this process's share is."""
-        for images, _ in self.batches("train"):
-            if len(images):
-                found: Tensor = images[0].float()
-                return found
+        """An image as the network sees it in training."""
+        with closing(iter(self.batches("train", single=True))) as source:
+            for images, _ in source:
+                if len(images):  # else it was damaged, and is left out
+                    found: Tensor = images[0]
+                    return found
         raise InputError("the data have no training samples; give a data set that has some")
 
     def open(self, out: Path) -> None:
@@ -72,14 +74,14 @@ class Session:
             self.state, tensors = found.state, found.part("rng")
         restore_generators(self.among, tensors, self.recipe.seed + 7919 * (self.among.rank + 1))
 
-    def batches(self, split: str, *, start: int = 0) -> Any:
-        """Batches of an epoch, "train" or "test", this process's share of each."""
+    def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
+        """Batches of an epoch, "train" or "test": this process's share of each, or one by one."""
         from gspnl.train.data import Batches
 
         training = split == "train"
         return Batches(
             getattr(self.data, split),
-            batch_size=self.recipe.batch_size,
+            batch_size=1 if single else self.recipe.batch_size,
             augmentation=self.recipe.augmentation if training else self.recipe.evaluation,
             mean=self.data.mean,
             std=self.data.std,
@@ -87,8 +89,8 @@ class Session:
             epoch=self.state.epoch if training else 0,
             shuffle=training,
             start=start,
-            rank=self.among.rank,
-            world=self.among.world,
+            rank=0 if single else self.among.rank,
+            world=1 if single else self.among.world,
             drop_last=training and self.drop_last,
             skip_bad=self.skip_bad,
         )
