@@ -29,6 +29,7 @@ def test_three_kills(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_ten_kills(tmp_path, threads):
     scenario("kills", tmp_path, 10, TINY_THREADS=threads)
