@@ -27,6 +27,10 @@ class ConvergenceError(GspnlError, RuntimeError):
     """An iteration did not reach its tolerance."""
 
 
+class ProcessError(GspnlError, RuntimeError):
+    """Another process of a distributed run has failed, or does not answer."""
+
+
 class FileError(GspnlError, OSError):
     """A file is missing, damaged or of the wrong kind, or a folder cannot be written."""
 

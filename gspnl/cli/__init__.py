@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gspnl import __version__
-from gspnl.cli import audit, bench, figures, report, tables, verify
+from gspnl.cli import audit, bench, figures, report, tables, train, verify
 from gspnl.cli.status import BAD_INPUT, INTERRUPTED
 from gspnl.errors import GspnlError
 
-COMMANDS = (audit, bench, figures, report, tables, verify)
+COMMANDS = (audit, bench, figures, report, tables, train, verify)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

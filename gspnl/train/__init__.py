@@ -1,1 +1,35 @@
-"""Experiments: backbones with nonlocal blocks, data, recipes, a loop that loses nothing, tables."""
+"""Experiments: backbones with nonlocal blocks, data, recipes, a loop that loses nothing, tables.
+
+The public names load on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gspnl.train.loop import train
+    from gspnl.train.recipes import RECIPES, Recipe, recipe
+    from gspnl.train.runs import Run, load_run
+
+_PUBLIC = {
+    "RECIPES": "recipes",
+    "Recipe": "recipes",
+    "Run": "runs",
+    "load_run": "runs",
+    "recipe": "recipes",
+    "train": "loop",
+}
+
+__all__ = ["RECIPES", "Recipe", "Run", "load_run", "recipe", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"gspnl.train.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'gspnl.train' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

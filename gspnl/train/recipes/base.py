@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gspnl.registry import Registry
+from gspnl.train.recipes import checks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,11 @@ class Recipe:
     schedule : str
         "steps" (times ``gamma`` at each of ``milestones``, in epochs), "one_cycle" (up in
         ``warmup`` epochs, then down to 0 as a line) or "cosine"; all begin with ``warmup`` epochs
-        of linear growth.
+        of linear growth. Others are added to :data:`gspnl.train.schedules.SCHEDULES`.
     milestones : tuple of int
     gamma : float
     warmup : float
-        Epochs.
+        Epochs, at most half of the training: a longer one is shortened to that.
     label_smoothing : float
         0 is off.
     clip : float
@@ -64,6 +65,20 @@ class Recipe:
         A state dict in a file, to start the backbone from.
     seed : int
         Of weights, order and augmentation.
+
+    Raises
+    ------
+    InputError
+        If a field has a wrong type or value; all fields are checked here, but for the names of
+        data, backbone, block, place and augmentations, which are looked up when a run begins.
+
+    Examples
+    --------
+    >>> from gspnl.train import Recipe
+    >>> Recipe(data="digits", epochs=3, learning_rate=-0.1)
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: learning_rate=-0.1 must be above 0; give a smaller step, such as 0.1
     """
 
     data: str = "cifar10"
@@ -93,6 +108,10 @@ class Recipe:
     evaluation: tuple[str, ...] = ()
     pretrained: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, check in checks.FIELDS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")

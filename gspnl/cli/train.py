@@ -1,0 +1,93 @@
+"""``gspnl train``: one experiment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    train = commands.add_parser(
+        "train",
+        help="one experiment: a network, trained by a recipe; stops and resumes at any moment",
+        description="Train a network by a recipe, in a folder that keeps recipe, metrics, the last "
+        "checkpoint, and at the end the result. SIGTERM and Ctrl-C write a checkpoint and stop; "
+        "--resume goes on to the same numbers. Several processes: torchrun --nproc-per-node 2 -m "
+        "gspnl train RECIPE. Exit status 1 if the loss is no longer finite, 130 or 143 if stopped.",
+        allow_abbrev=False,
+    )
+    train.add_argument(
+        "recipe", metavar="RECIPE", help="a name, such as mini, or a TOML file of fields"
+    )
+    train.add_argument("--data", metavar="PATH", help="folder or file of the data set")
+    train.add_argument(
+        "--out", metavar="DIR", help="folder of the run (default: runs/ and the recipe's name)"
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in DIR; begin it if there is none"
+    )
+    train.add_argument(
+        "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
+    )
+    fields = train.add_argument_group("changes to the recipe")
+    fields.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
+        help="a field, such as block=snl or block_options.kernel=dot; may be repeated",
+    )  # fmt: skip
+    fields.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation")
+    fields.add_argument("--epochs", type=int, metavar="N")
+    where = train.add_argument_group("machine")
+    where.add_argument("--device", metavar="D", help="cpu or cuda (default: a GPU if there is one)")
+    where.add_argument("--threads", type=int, metavar="N", help="on the CPU, of each process")
+    where.add_argument(
+        "--checkpoint-every", type=int, metavar="STEPS", default=0,
+        help="write the state within epochs too (default: after each epoch only)",
+    )  # fmt: skip
+    train.add_argument("--json", action="store_true", help="print result.json to stdout")
+    train.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    train.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from pathlib import Path
+
+    from gspnl.errors import ConvergenceError
+    from gspnl.train import train
+    from gspnl.train.recipes.edits import edited
+    from gspnl.train.stopping import Stopped
+
+    recipe = edited(options.recipe, options.changes, seed=options.seed, epochs=options.epochs)
+    out = options.out or Path("runs") / Path(options.recipe).stem
+    say = ignore if options.quiet else to_stderr
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        done = train(
+            recipe,
+            data=options.data,
+            out=out,
+            resume=options.resume,
+            skip_bad=options.skip_bad,
+            device=options.device,
+            threads=options.threads,
+            checkpoint_every=options.checkpoint_every,
+            say=say,
+        )
+    except ConvergenceError as error:
+        print(f"gspnl train: {error}", file=sys.stderr)
+        return FAILED
+    except Stopped as stop:
+        if first:
+            to_stderr(f"gspnl train: {stop}, and saved; go on with --resume")
+        return 128 + stop.signum
+    if first:
+        say(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
+        if options.json:
+            print(json.dumps(done.result, allow_nan=False), flush=True)
+    return DONE

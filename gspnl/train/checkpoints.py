@@ -1,0 +1,208 @@
+"""The state of a run in one file: safetensors, and JSON in its header; nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from gspnl._files import replace
+from gspnl.errors import FileError, GspnlError
+from gspnl.train.recipes import Recipe
+from gspnl.train.recipes.files import changed, fields
+
+KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
+
+
+@dataclass
+class State:
+    """Where a run is, and what is known so far.
+
+    Parameters
+    ----------
+    epoch, step : int
+        Epochs done, and steps done in the next one.
+    loss, correct, count, seconds : float
+        Sums over the steps of that epoch: of losses over samples, of right answers, of samples,
+        and of time.
+    rates : list of float
+        Images per second of those steps.
+    rows : list of dict
+        The metrics of each epoch done.
+    skipped : list of str
+        Samples that were damaged, and left out on request.
+    peak_bytes : int
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    count: float = 0.0
+    seconds: float = 0.0
+    rates: list[float] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    peak_bytes: int = 0
+
+    def next_epoch(self, row: dict[str, Any]) -> State:
+        """The state after an epoch."""
+        return State(
+            self.epoch + 1,
+            rows=[*self.rows, row],
+            skipped=self.skipped,
+            peak_bytes=self.peak_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    shape : tuple of int
+        Channels and spatial sizes of one image.
+    classes : int
+    state : State
+    scaler : mapping
+        Of mixed precision in float16; empty without.
+    tensors : mapping
+        ``model.*``, ``optimiser.<parameter>.*``, ``rng.<kind>.<rank>``.
+    """
+
+    recipe: Recipe
+    shape: tuple[int, ...]
+    classes: int
+    state: State
+    scaler: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors whose name begins with a part's, without it."""
+        start = f"{name}."
+        return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    path : Path
+        What a killed run left unfinished beside it is removed.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
+    """
+    about = {
+        "version": VERSION,
+        "recipe": fields(checkpoint.recipe),
+        "shape": list(checkpoint.shape),
+        "classes": checkpoint.classes,
+        "state": asdict(checkpoint.state),
+        "scaler": dict(checkpoint.scaler),
+    }
+    text = json.dumps(about)
+    # Clones: what shares memory, as tied weights do, is written twice.
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in checkpoint.tensors.items()
+    }
+    note = {KEY: text, SUM: str(_checksum(text, tensors))}
+    replace(path, safetensors.torch.save(tensors, note))
+
+
+def clean(path: Path) -> None:
+    """Remove what killed runs left unfinished beside a file."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
+def load(path: str | PathLike[str]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Checkpoint
+        Its tensors are on the CPU.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, cut off, changed by a single bit, or none of a run of gspnl.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(
+            f"cannot read the checkpoint {str(path)!r}: {error.strerror or error}"
+        ) from error
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, str(error)) from error
+    size = int.from_bytes(content[:8], "little")  # of the header, checked just now
+    note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    if KEY not in note:
+        raise FileError(
+            f"{str(path)!r} is no checkpoint of gspnl; blocks are read by gspnl.nn.load, weights "
+            "to start from are named by pretrained in a recipe"
+        )
+    if note.get(SUM) != str(_checksum(note[KEY], tensors)):
+        raise _damaged(path, "its checksum is wrong")
+    about = json.loads(note[KEY])
+    if about["version"] != VERSION:
+        raise FileError(
+            f"{str(path)!r} is of version {about['version']!r}, and this gspnl reads {VERSION}; "
+            "install the gspnl that wrote it"
+        )
+    try:
+        return Checkpoint(
+            changed(Recipe(), about["recipe"]),
+            tuple(about["shape"]),
+            about["classes"],
+            State(**about["state"]),
+            about["scaler"],
+            tensors,
+        )
+    except (GspnlError, KeyError, TypeError) as error:
+        raise FileError(
+            f"{str(path)!r} does not fit this version of gspnl ({error}); install the one that "
+            "wrote it"
+        ) from error
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+    total = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        # As bytes: numpy has no bfloat16.
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes(), total)
+    return total
+
+
+def _damaged(path: Path, reason: str) -> FileError:
+    return FileError(
+        f"{str(path)!r} is damaged or cut off ({' '.join(reason.split())}); delete it to begin the "
+        "run again, or put back a copy"
+    )

@@ -1,0 +1,135 @@
+"""Training that loses nothing: what stops it, at any moment, it goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+from gspnl.errors import InputError
+from gspnl.train.determinism import repeatable
+from gspnl.train.epochs import Epochs
+from gspnl.train.processes import answered, processes
+from gspnl.train.recipes import Recipe
+from gspnl.train.recipes.checks import real, whole
+from gspnl.train.runs import Run, alone, begin, finished
+from gspnl.train.session import Session
+from gspnl.train.stopping import listening
+
+
+def ignore(line: str) -> None:
+    """Say nothing."""
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: str | PathLike[str] | None = None,
+    out: str | PathLike[str],
+    resume: bool = False,
+    skip_bad: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    checkpoint_every: int = 0,
+    timeout: float = 300.0,
+    say: Callable[[str], None] = ignore,
+) -> Run:
+    r"""Train the network of a recipe, in a folder that keeps all there is to keep.
+
+    The folder holds the recipe, a row of metrics an epoch, the last checkpoint, and at the end the
+    result. After each epoch, and on SIGTERM or Ctrl-C, a checkpoint is written under another name
+    and put in its place, then the metrics: whenever the process is killed, the folder can be read
+    and resumed. A resumed run has the same numbers, bit for bit, on the same machine with as
+    many threads and processes.
+
+    Under ``torchrun`` each process takes its share of every batch, and the first one writes. The
+    folder must be seen by all.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : path, optional
+        Folder or file of the data set; some need none.
+    out : path
+        Folder of the run, made if it is not there.
+    resume : bool
+        Go on with the run in ``out``; a folder without one is begun.
+    skip_bad : bool
+        Leave damaged samples out; the result counts and names them.
+    device : str, optional
+        Default: "cuda" if there is one, else "cpu".
+    threads : int, optional
+        Of each process on the CPU; default: as torch has it.
+    checkpoint_every : int
+        Steps between two checkpoints within an epoch; 0 for none.
+    timeout : float
+        Seconds that processes wait for each other.
+    say : callable
+        Takes lines of progress.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        For a folder that holds a run if ``resume`` is False, or a run of another recipe, and for
+        what the recipe names and is not there.
+    FileError
+        For data or a checkpoint that are damaged or missing, and what cannot be written.
+    ConvergenceError
+        If the loss is no longer finite; the last good checkpoint is kept.
+    ProcessError
+        If another process failed or does not answer.
+    Stopped
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written.
+
+    Examples
+    --------
+    >>> from gspnl.train import Recipe, train
+    >>> train(Recipe(epochs=3), out="runs/new", threads=0)
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: threads=0 must be at least 1; give a larger number
+    """
+    if not isinstance(recipe, Recipe):
+        raise InputError(
+            f"train takes a Recipe, not {type(recipe).__name__}; gspnl.train.recipe('mini') makes "
+            "one from a name or a file"
+        )
+    whole("threads", threads, least=1, optional=True)
+    whole("checkpoint_every", checkpoint_every, least=0)
+    real("timeout", timeout, above=0.0)
+    folder = Path(out)
+    with (
+        listening() as wish,
+        processes(device, timeout=timeout) as among,
+        repeatable(among.device, threads),
+        answered(among),
+        contextlib.ExitStack() as held,
+    ):
+        if resume and (done := among.agree(lambda: finished_as(folder, recipe))) is not None:
+            say(f"{str(folder)!r} is finished")
+            return done
+        session = among.agree(
+            lambda: Session(recipe, Path(data) if data is not None else None, skip_bad, among)
+        )
+
+        def prepare() -> None:
+            if among.first:
+                begin(folder, recipe, resume=resume)
+                held.enter_context(alone(folder))
+
+        among.agree(prepare)
+        among.agree(lambda: session.open(folder))
+        return Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
+
+
+def finished_as(folder: Path, recipe: Recipe) -> Run | None:
+    """A finished run of this recipe."""
+    done = finished(folder, recipe)
+    if done is not None:
+        begin(folder, recipe, resume=True)  # refuses another recipe
+    return done

@@ -1,0 +1,103 @@
+"""The network, its optimiser and its precision, as a recipe says."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from gspnl.train.norms import synchronise
+from gspnl.train.recipes import Recipe
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def network(
+    recipe: Recipe, shape: tuple[int, ...], classes: int, *, pretrained: bool = True
+) -> nn.Module:
+    r"""Make the network of a recipe, on the CPU.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    shape : tuple of int
+        Channels and spatial sizes of one image.
+    classes : int
+    pretrained : bool
+        Whether to load the weights that the recipe starts from.
+
+    Returns
+    -------
+    Module
+        From images (b, C, \*spatial) to scores (b, classes). Its weights are drawn from torch's
+        global generator, the backbone's first: they are the same whatever the block.
+    """
+    from gspnl.train import backbones
+
+    model = backbones.create(
+        recipe.backbone, classes=classes, channels=shape[0], **recipe.backbone_options
+    )
+    if pretrained and recipe.pretrained is not None:
+        backbones.load_pretrained(model, recipe.pretrained)
+    if recipe.block is not None:
+        backbones.place(
+            model,
+            recipe.block,
+            recipe.place,
+            reduction=recipe.reduction,
+            units=recipe.units,
+            **recipe.block_options,
+        )
+    if recipe.sync_batch_norm:
+        synchronise(model)
+    return model
+
+
+def optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.SGD:
+    """Stochastic gradient descent; weight decay is of all parameters, as in the paper."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov and recipe.momentum > 0,
+    )
+
+
+def layout(recipe: Recipe, dimensions: int) -> torch.memory_format:
+    """The memory format of network and images."""
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}
+    plain = torch.contiguous_format
+    return last.get(dimensions, plain) if recipe.channels_last else plain
+
+
+def precise(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
+    """Mixed precision, or none."""
+    dtype = DTYPES.get(recipe.precision)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps small gradients in the range of float16."""
+    return torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+
+
+def kept(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """What the optimiser remembers, by the names of the parameters."""
+    return {
+        f"{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Give the optimiser what it remembered."""
+    parameters = dict(model.named_parameters())
+    for full, value in tensors.items():
+        name, key = full.rsplit(".", 1)
+        parameter = parameters[name]
+        fresh = torch.empty_like(parameter)  # in the parameter's own layout
+        optimizer.state[parameter][key] = fresh.copy_(value)

@@ -1,0 +1,107 @@
+"""Batch norm whose statistics are those of all processes, on any device."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gspnl.nn.positions import Total
+
+
+class _Synchronised(nn.modules.batchnorm._BatchNorm):
+    """Takes mean and variance over the batches of all processes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        own = self.training or not self.track_running_stats
+        if not own or not (dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        x = input if input.dtype == torch.float64 else input.float()
+        dims = [d for d in range(x.ndim) if d != 1]
+        count = total(x.new_tensor([x.numel() / x.shape[1]]))
+        mean = total(x.sum(dims)) / count
+        centred = x - shaped(mean, x)
+        # A second pass: mean(x²) − mean² would lose digits.
+        var = total((centred * centred).sum(dims)) / count
+        if self.training and self.track_running_stats:
+            self._remember(mean.detach(), (var * count / (count - 1).clamp(min=1)).detach())
+        out = centred * shaped(torch.rsqrt(var + self.eps), x)
+        if self.weight is not None:
+            out = out * shaped(self.weight.to(x.dtype), x) + shaped(self.bias.to(x.dtype), x)
+        return out.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(var.to(self.running_var.dtype), rate)
+
+
+class SynchronisedBatchNorm1d(_Synchronised, nn.BatchNorm1d):
+    """Of (B, C) or (B, C, N)."""
+
+
+class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
+    """Of (B, C, H, W)."""
+
+
+class SynchronisedBatchNorm3d(_Synchronised, nn.BatchNorm3d):
+    """Of (B, C, T, H, W)."""
+
+
+SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: SynchronisedBatchNorm1d,
+    nn.BatchNorm2d: SynchronisedBatchNorm2d,
+    nn.BatchNorm3d: SynchronisedBatchNorm3d,
+}
+
+
+def synchronise(network: nn.Module) -> nn.Module:
+    r"""Let every batch norm of a network take its statistics over all processes.
+
+    With x the values of one channel in the batches of all processes, n of them, the norm is
+
+    .. math:: y = γ \frac{x - μ}{\sqrt{σ^2 + ε}} + β, \qquad
+              μ = \frac1n \sum x, \quad σ^2 = \frac1n \sum (x - μ)^2
+
+    and gradients pass through both sums. Unlike torch's own this works on every device; the norms
+    of nonlocal blocks are found as well. Parameters, buffers, hooks and names stay.
+
+    Parameters
+    ----------
+    network : Module
+        Changed in place. Other norms, and subclasses of batch norms, are left as they are.
+
+    Returns
+    -------
+    Module
+        ``network``. With one process, or in evaluation, it does what it did before.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from gspnl.train.norms import synchronise
+    >>> synchronise(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))[1]
+    SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, ...)
+    """
+    for module in network.modules():
+        found = SYNCHRONISED.get(type(module))
+        if found is not None:
+            module.__class__ = found
+    return network
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum over all processes, with its gradient."""
+    out: Tensor = Total.apply(x, None)  # type: ignore[no-untyped-call]
+    return out
+
+
+def shaped(values: Tensor, x: Tensor) -> Tensor:
+    """A value a channel, to go with (B, C, ...)."""
+    return values.view(-1, *[1] * (x.ndim - 2))

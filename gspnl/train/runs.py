@@ -1,0 +1,172 @@
+"""The folder of a run: recipe.toml, metrics.jsonl, checkpoint.safetensors, result.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gspnl._files import replace
+from gspnl.errors import FileError, InputError
+from gspnl.train import checkpoints
+from gspnl.train.networks import network
+from gspnl.train.recipes import Recipe, read, write
+from gspnl.train.recipes.files import differences
+
+RECIPE, METRICS, CHECKPOINT, RESULT = (
+    "recipe.toml",
+    "metrics.jsonl",
+    "checkpoint.safetensors",
+    "result.json",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Parameters
+    ----------
+    out : Path
+        Its folder.
+    recipe : Recipe
+    metrics : tuple of dict
+        A row an epoch: "epoch" (from 1), "train_loss", "train_accuracy", "test_loss",
+        "test_accuracy", "seconds", "images_per_second", "learning_rate". Accuracies are in [0, 1].
+    result : dict
+        What result.json holds.
+    """
+
+    out: Path
+    recipe: Recipe
+    metrics: tuple[Mapping[str, Any], ...]
+    result: Mapping[str, Any]
+
+
+def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
+    """Rebuild the network of a run, as it was at its last checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        The folder of a run, finished or not, or a checkpoint file.
+
+    Returns
+    -------
+    recipe : Recipe
+    network : Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileError
+        If there is no checkpoint, or it is damaged.
+    """
+    path = Path(path)
+    found = checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
+    model = network(found.recipe, found.shape, found.classes, pretrained=False)
+    fit(model, found, path)
+    return found.recipe, model.eval()
+
+
+def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
+    """Give a network the weights of a checkpoint."""
+    try:
+        model.load_state_dict(found.part("model"))
+    except RuntimeError as error:
+        raise FileError(
+            f"{str(path)!r} does not hold the network that its recipe describes, or needs another "
+            f"version of gspnl: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make the folder of a run, or see that it is the one to go on with.
+
+    Raises
+    ------
+    InputError
+        If it holds a run and ``resume`` is False, or a run of another recipe.
+    FileError
+        If it cannot be made.
+    """
+    kept = out / RECIPE
+    if kept.exists():
+        if not resume:
+            done = (
+                f"holds a finished run, with its numbers in {RESULT}; name another folder"
+                if (out / RESULT).exists()
+                else "holds a run; go on with it by --resume, or name another folder"
+            )
+            raise InputError(f"{str(out)!r} {done}")
+        other = differences(read(kept), recipe)
+        if other:
+            raise InputError(
+                f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
+                f"its own, {str(kept)!r}, or name another folder"
+            )
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        strangers = [each.name for each in out.iterdir() if not each.name.startswith(".")]
+    except OSError as error:
+        raise FileError(
+            f"cannot make the folder {str(out)!r}: {error.strerror or error}; name another"
+        ) from error
+    if strangers:
+        raise InputError(
+            f"{str(out)!r} holds {strangers[0]!r}, and is no folder of a run; name a new one"
+        )
+    write(recipe, kept)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, for as long as this process lives."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is at work in {str(out)!r}; wait for it, or name another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def write_metrics(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write all rows, whole or not at all."""
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    replace(out / METRICS, "".join(lines).encode())
+
+
+def write_result(out: Path, result: Mapping[str, Any]) -> None:
+    """Write the result of a finished run."""
+    replace(out / RESULT, (json.dumps(result, allow_nan=False, indent=2) + "\n").encode())
+
+
+def finished(out: Path, recipe: Recipe) -> Run | None:
+    """The run of a folder that has its result."""
+    try:
+        result = json.loads((out / RESULT).read_text())
+        rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{str(out / RESULT)!r} or {METRICS} cannot be read ({error}); delete {RESULT} and "
+            "resume, to have both written again"
+        ) from error
+    return Run(out, recipe, tuple(rows), result)

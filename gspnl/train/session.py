@@ -1,0 +1,160 @@
+"""What one process of a run works with: its data, its network, where it is, and what is kept."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gspnl.errors import ConvergenceError, InputError
+from gspnl.train import checkpoints, facts, networks
+from gspnl.train.checkpoints import Checkpoint, State
+from gspnl.train.determinism import generators, restore_generators
+from gspnl.train.processes import Processes
+from gspnl.train.recipes import Recipe
+from gspnl.train.runs import CHECKPOINT, fit
+
+
+class Session:
+    """What :func:`gspnl.train.train` works with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    path : Path, optional
+        Of the data.
+    skip_bad : bool
+    among : Processes
+    """
+
+    def __init__(self, recipe: Recipe, path: Path | None, skip_bad: bool, among: Processes) -> None:
+        from gspnl.train import data
+
+        self.recipe, self.skip_bad, self.among = recipe, skip_bad, among
+        self.data = data.load(recipe.data, path, skip_bad=skip_bad)
+        self.drop_last, self.steps = counted(
+            len(self.data.train.labels), recipe.batch_size, among.world
+        )
+        self.state, self.out = State(skipped=list(self.data.skipped)), Path()
+        image = self._image()
+        self.shape = tuple(image.shape)
+        torch.manual_seed(recipe.seed)
+        model = networks.network(recipe, self.shape, len(self.data.classes))
+        self.flops = facts.flops(model, image)
+        self.layout = networks.layout(recipe, len(self.shape) - 1)
+        self.model = model.to(among.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.optimiser = networks.optimiser(recipe, self.model)
+        self.scaler = networks.scaler(recipe, among.device)
+
+    def _image(self) -> Tensor:
+        """An image as the network sees it in training."""
+        with closing(iter(self.batches("train", single=True))) as source:
+            for images, _ in source:
+                if len(images):  # else it was damaged, and is left out
+                    found: Tensor = images[0]
+                    return found
+        raise InputError("the data have no training samples; give a data set that has some")
+
+    def open(self, out: Path) -> None:
+        """Go on from the checkpoint of a folder, if there is one."""
+        self.out = out
+        path = out / CHECKPOINT
+        if self.among.first:
+            checkpoints.clean(path)
+        tensors: dict[str, Tensor] = {}
+        if path.exists():
+            found = checkpoints.load(path)
+            fit(self.model, found, path)
+            networks.restore(self.optimiser, self.model, found.part("optimiser"))
+            if found.scaler:
+                self.scaler.load_state_dict(dict(found.scaler))
+            self.state, tensors = found.state, found.part("rng")
+        restore_generators(self.among, tensors, self.recipe.seed + 7919 * (self.among.rank + 1))
+
+    def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
+        """Batches of an epoch, "train" or "test": this process's share of each, or one by one."""
+        from gspnl.train.data import Batches
+
+        training = split == "train"
+        return Batches(
+            getattr(self.data, split),
+            batch_size=1 if single else self.recipe.batch_size,
+            augmentation=self.recipe.augmentation if training else self.recipe.evaluation,
+            mean=self.data.mean,
+            std=self.data.std,
+            seed=self.recipe.seed,
+            epoch=self.state.epoch if training else 0,
+            shuffle=training,
+            start=start,
+            rank=0 if single else self.among.rank,
+            world=1 if single else self.among.world,
+            drop_last=training and self.drop_last,
+            skip_bad=self.skip_bad,
+        )
+
+    def placed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch on the device."""
+        device = self.among.device
+        return images.to(device, memory_format=self.layout), labels.to(device)
+
+    def note(self, loader: Any) -> None:
+        """Remember what was left out."""
+        self.state.skipped += [
+            each for each in loader.skipped if each not in set(self.state.skipped)
+        ]
+
+    def save(self) -> None:
+        """Write a checkpoint, unless what it would hold is not finite."""
+        self.among.share(self.model.buffers())
+        kept = self.model.state_dict()
+        # Weights that overflowed must not take the place of the last good ones.
+        if not all(bool(value.isfinite().all()) for value in kept.values()):
+            raise ConvergenceError(self.diverged("the weights are no longer finite"))
+        states = generators(self.among)
+        self.state.peak_bytes = max(self.state.peak_bytes, facts.peak_bytes(self.among.device))
+        tensors = {f"model.{name}": value for name, value in kept.items()}
+        for name, value in networks.kept(self.optimiser, self.model).items():
+            tensors[f"optimiser.{name}"] = value
+        for name, value in states.items():
+            tensors[f"rng.{name}"] = value
+        found = Checkpoint(
+            self.recipe,
+            self.shape,
+            len(self.data.classes),
+            self.state,
+            self.scaler.state_dict(),
+            tensors,
+        )
+
+        def write() -> None:
+            if self.among.first:
+                checkpoints.save(found, self.out / CHECKPOINT)
+
+        self.among.agree(write)
+
+    def diverged(self, what: str) -> str:
+        kept = (self.out / CHECKPOINT).exists()
+        return (
+            f"{what} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; "
+            + ("the last good checkpoint is kept; " if kept else "")
+            + "lower learning_rate, lengthen warmup, or set clip"
+        )
+
+
+def counted(samples: int, size: int, world: int) -> tuple[bool, int]:
+    """Whether the last batch of an epoch is dropped, and how many there are.
+
+    It is where it would leave a process fewer than two samples: a batch norm needs two.
+    """
+    full, rest = divmod(samples, size)
+    drop = 0 < rest < 2 * world
+    steps = full + (rest > 0 and not drop)
+    if size < 2 * world or steps == 0:
+        raise InputError(
+            f"batch_size={size} of {samples} training samples leaves one of {world} processes "
+            "fewer than two samples; give a larger batch_size, or more samples"
+        )
+    return drop, steps

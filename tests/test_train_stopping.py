@@ -1,0 +1,45 @@
+"""Runs that are killed or stopped: nothing is lost, whenever it happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def scenario(name, folder, *words, **environment):
+    paths = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "train_forks.py"), name, str(folder), *map(str, words)],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_three_kills(tmp_path):
+    scenario("kills", tmp_path, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_ten_kills(tmp_path, threads):
+    scenario("kills", tmp_path, 10, TINY_THREADS=threads)
+
+
+@pytest.mark.parametrize("name", ["signals", "errors"])
+def test_exit(name, tmp_path):
+    scenario(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["curves", "one_signalled", "one_fails"])
+def test_two_processes(name, tmp_path):
+    scenario(name, tmp_path)
