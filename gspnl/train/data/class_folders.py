@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gspnl.train.data.base import DATASETS, Data, DataError
 from gspnl.train.data.files import FileSplit
-from gspnl.train.data.images import SUFFIXES
 from gspnl.train.data.opening import open_splits
 from gspnl.train.data.sources import Source, open_source
 
+SUFFIXES = (".jpg", ".jpeg", ".png")
 TESTS = ("test", "val")  # the first of them that is there is what is tested on
 LAYOUT = "train/CLASS/*.png and test/CLASS/*.png (or val/; .jpg as well)"
 
@@ -42,18 +42,15 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     files, folders = list(source.files()), list(source.folders())
     root = _root(source, folders)
     test = next((name for name in TESTS if root + name in folders), None)
-    missing = [
-        name for name, there in (("train", root + "train" in folders), ("test", test)) if not there
-    ]
-    if missing:
+    if test is None or f"{root}train" not in folders:
+        there = sorted({name.removeprefix(root).split("/")[0] for name in folders})
         raise DataError(
-            f"{source.path!r} has no folder {missing[0]!r}, but "
-            f"{', '.join(sorted({name.split('/')[0] for name in folders})[:8]) or 'no folders'}; "
-            f"what is read is {LAYOUT}"
+            f"{source.path!r} has no folder {'train' if test else 'test'!r}, but "
+            f"{', '.join(there[:8]) or 'none at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
     splits = []
-    for split in ("train", str(test)):
+    for split in ("train", test):
         place = f"{root}{split}/"
         classes = _classes(source.path, place, folders)
         pictures, strange = _pictures(source, place, files, classes)
@@ -62,7 +59,7 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
         skipped += strange
         splits.append((classes, pictures))
     (classes, train), (others, tested) = splits
-    _same_classes(source.path, classes, others, str(test))
+    _same_classes(source.path, classes, others, test)
     return open_splits("folder", classes, train, tested, skipped, skip_bad=skip_bad)
 
 

@@ -10,7 +10,6 @@ from gspnl.errors import MissingExtraError
 from gspnl.train.data.base import DataError
 
 PIXELS = 2**26  # 67 million: no photograph that is fed to a network has more
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def decode(content: bytes, name: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -46,8 +46,11 @@ class Maker:
         self.split, self.skip_bad = split, skip_bad
         self.mean, self.std = mean, std
         self.chain = chain(augmentation)
-        drawn = uniforms(seed, epoch, len(split.labels), self.chain.draws)
-        self.drawn = torch.from_numpy(drawn)
+        # A split whose samples are drawn from something longer, as clips, takes uniforms too.
+        self.draws: int = getattr(split, "draws", 0)
+        drawn = uniforms(seed, epoch, len(split.labels), self.draws + self.chain.draws)
+        self.for_reading = drawn[:, : self.draws]
+        self.for_changing = torch.from_numpy(drawn[:, self.draws :])
 
     def reading(self) -> Executor:
         """Threads to read files with; none is started where samples are in memory."""
@@ -86,13 +89,19 @@ class Maker:
 
     def _read(self, index: int) -> Tensor | DataError:
         try:
-            sample = self.split.read(index)
+            sample = self._sample(index)
         except DataError as error:
             return error
         return self._changed(sample[None], np.array([index]))
 
+    def _sample(self, index: int) -> Tensor:
+        if self.draws == 0:
+            return self.split.read(index)
+        read: Callable[[int, np.ndarray], Tensor] = self.split.read  # type: ignore[assignment]
+        return read(index, self.for_reading[index])
+
     def _changed(self, samples: Tensor, indices: np.ndarray) -> Tensor:
-        images = self.chain(samples.to(torch.float32).div_(255), self.drawn[indices])
+        images = self.chain(samples.to(torch.float32).div_(255), self.for_changing[indices])
         if self.mean is None or self.std is None:
             return images.contiguous()
         return normalise(images, self.mean, self.std)
