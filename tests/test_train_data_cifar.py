@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
 from gspnl.errors import InputError
 from gspnl.train import data
 from gspnl.train.data import DataError
@@ -156,14 +155,16 @@ def test_too_long(binary):
     file = binary / "test_batch.bin"
     file.write_bytes(file.read_bytes() + bytes(3073))
     for skip in (False, True):
-        with pytest.raises(DataError, match=r"'test_batch.bin' has 5 records, not 4"):
+        with pytest.raises(
+            DataError, match=r"'test_batch.bin' has 15,365 bytes, more than 4 records"
+        ):
             open_cifar(TINY, binary, skip_bad=skip)
 
 
 def test_bytes_after_the_last_record(binary):
     file = binary / "test_batch.bin"
     file.write_bytes(file.read_bytes() + bytes(7))
-    with pytest.raises(DataError, match=r"'test_batch.bin' has 7 bytes after its last record"):
+    with pytest.raises(DataError, match=r"'test_batch.bin' has 12,299 bytes, more than 4 records"):
         open_cifar(TINY, binary)
 
 
@@ -192,7 +193,7 @@ def test_nothing_left(binary):
 def test_names_that_are_missing(root):
     for file in (root / "batches.meta.txt", root / "batches.meta"):
         if file.exists():
-            if file.suffix:
+            if file.name.endswith(".txt"):
                 file.write_text("a\nb\n")
             else:
                 file.write_bytes(
@@ -217,8 +218,8 @@ GOOD = {
         (data_files.python2_dict({"data": GOOD["data"]}), "has no 'labels'"),
         (data_files.python2_dict({"labels": GOOD["labels"]}), "has no 'data'"),
         (data_files.python2_dict(GOOD | {"data": b"]"}), "is no array of shape"),
-        (data_files.python2_dict(GOOD | {"labels": b"K\x01"}), "are no whole numbers"),
-        (data_files.python2_dict(GOOD | {"labels": b"]U\x01aa"}), "are no whole numbers"),
+        (data_files.python2_dict(GOOD | {"labels": b"K\x01"}), "is no list of integers"),
+        (data_files.python2_dict(GOOD | {"labels": b"]U\x01aa"}), "is no list of integers"),
         (data_files.python2_dict(GOOD | {"labels": b"]"}), "4 images and 0 labels"),
         (
             data_files.python2_dict(GOOD | {"data": data_files.python2_array(PIXELS[0, :, :99])}),
@@ -263,7 +264,7 @@ def test_an_archive_that_unpacks_to_too_much(binary, tmp_path, monkeypatch):
 
 
 def test_an_archive_writes_nothing(tmp_path):
-    """Members by name only: those that lead out of the folder, links and devices stay where they are."""
+    """Members by name only: those that lead out of the folder and links go nowhere."""
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         for kind, name in ((tarfile.REGTYPE, "../out"), (tarfile.SYMTYPE, "data_batch_1.bin")):
@@ -288,7 +289,7 @@ def packed(tmp_path_factory):
 def test_a_truncated_archive(packed, tmp_path_factory, part):
     path = tmp_path_factory.mktemp("cut") / "a.tar.gz"
     path.write_bytes(packed[: int(part * len(packed))])
-    with pytest.raises(DataError, match="'.*a.tar.gz'"):
+    with pytest.raises(DataError, match=r"'.*a\.tar\.gz'"):
         open_cifar(TINY, path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import pickle
 import pickletools
@@ -16,10 +17,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("torch")
 from gspnl.train.data import DataError
 from gspnl.train.data.pickles import reading, unpickle
 
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)
 
 
@@ -110,7 +111,7 @@ def hostile(command: str) -> dict[str, bytes]:
         "PERSID": b"\x80\x02Pos.system\n.",
         "BINPERSID": b"\x80\x02" + argument + b"Q.",
         "buffers": b"\x80\x05\x97.",
-        "reconstruct": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncos\nsystem\nK\x00\x85U\x01b\x87R.",
+        "reconstruct": b"\x80\x02" + RECONSTRUCT + b"cos\nsystem\nK\x00\x85U\x01b\x87R.",
         "encode": b"\x80\x02c_codecs\nencode\n" + argument + short("rot13") + b"\x86R.",
         "call of a dtype": b"\x80\x02cnumpy\ndtype\nU\x02u1K\x00K\x01\x87RU\x01a\x85R.",
         "object array": data_files.python2_array(PIXELS).replace(b"U\x02u1", b"U\x02O8") + b".",
@@ -154,11 +155,11 @@ HUGE = {
     "array": data_files.python2_array(PIXELS).replace(
         b"M" + struct.pack("<H", 4), b"J" + struct.pack("<i", 2**31 - 1)
     ),
-    "encoded again": b"c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**5) + b"a" * 10**5 + b"q\x01"
-    + b"](" + b"h\x00h\x01X\x06\x00\x00\x00latin1\x86R" * 10_000 + b"e",
-    "deep": b"]" * 100_000 + b"a" * 99_999,
-    "deep tuple": b")" + b"\x85" * 100_000,
-    "marks": b"(" * 100_000 + b"t" * 100_000,
+    "encoded again": b"c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**5) + b"a" * 10**5
+    + b"q\x01](" + b"h\x00h\x01X\x06\x00\x00\x00latin1\x86R" * 10_000 + b"e",
+    "deep": b"]" * 30_000 + b"a" * 29_999,
+    "deep tuple": b")" + b"\x85" * 30_000,
+    "marks": b"(" * 30_000 + b"t" * 30_000,
     "in itself": b"]q\x00h\x00a",
     "dict in itself": b"}q\x00U\x01ah\x00s",
 }  # fmt: skip
@@ -206,10 +207,11 @@ BROKEN = {
     "tuple": b"\x80\x02).",
     "a name": b"\x80\x02cnumpy\nndarray\n.",
     "a name without an end": b"\x80\x02c" + b"a" * 1000,
-    "blank array": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R.",
+    "blank array": b"\x80\x02" + RECONSTRUCT + b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R.",
     "filled twice": b"\x80\x02" + data_files.python2_array(PIXELS)
-    + b"0hg(K\x01K\x01\x85hj\x89U\x01atb.",
-    "array for 0": b"\x80\x02cnumpy\ndtype\n" + data_files.python2_array(PIXELS) + b"K\x00K\x01\x87R.",
+    + b"hg(K\x01K\x01\x85hj\x89U\x01atb.",
+    "array for 0": b"\x80\x02cnumpy\ndtype\n" + data_files.python2_array(PIXELS)
+    + b"K\x00K\x01\x87R.",
     "array in a shape": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
     + data_files.python2_array(PIXELS) + b"\x85U\x01b\x87R.",
     "protocol 0": pickle.dumps([1], 0),
@@ -248,6 +250,7 @@ PIECES = [
     data_files.python2_array(PIXELS[:1, :2]),
     data_files.python2_array(PIXELS[:1, :2])[:-2],
 ]  # fmt: skip
+BUILDERS = [b"R", b"b", b"\x86", b"t", b"(", b"a", b"]"]
 
 
 @settings(max_examples=400, deadline=None)
@@ -255,18 +258,15 @@ PIECES = [
     st.one_of(
         st.binary(max_size=200),
         st.lists(st.sampled_from(CODES + PIECES), max_size=40).map(b"".join),
-        st.lists(st.sampled_from(PIECES + [b"R", b"b", b"\x86", b"t", b"(", b"a", b"]"]), max_size=40)
-        .map(b"".join),
+        st.lists(st.sampled_from([*PIECES, *BUILDERS]), max_size=40).map(b"".join),
     )
 )  # fmt: skip
 @example(b"")
 def test_any_bytes(content):
     """An error of ours or a plain value, whatever comes; any other exception fails the test."""
     for whole in (content, b"\x80\x02" + content + b"."):
-        try:
+        with contextlib.suppress(DataError):
             assert plain(unpickle(whole, "batch"))
-        except DataError:
-            pass
 
 
 @settings(max_examples=300, deadline=None)
@@ -274,10 +274,8 @@ def test_any_bytes(content):
 def test_a_genuine_file_with_one_byte_changed(place, value):
     content = bytearray(genuine())
     content[place % len(content)] = value
-    try:
+    with contextlib.suppress(DataError):
         assert plain(unpickle(bytes(content), "batch"))
-    except DataError:
-        pass
 
 
 @settings(max_examples=150, deadline=None)

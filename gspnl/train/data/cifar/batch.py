@@ -43,11 +43,6 @@ def checked(
         f"{file!r}, record {number:,}: the label {labels[number]} is none of {classes} classes"
         for number in np.flatnonzero(wrong)
     ]
-    if len(labels) > expected:
-        raise DataError(
-            f"{file!r} has {len(labels):,} records, not {expected:,}: it is no file of the "
-            "published set; download it again"
-        )
     if bad and not skip:
         more = f" (and {len(bad) - 1:,} more faults)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; download it again, or leave out what is bad: skip_bad")

@@ -9,10 +9,17 @@ from gspnl.train.data.cifar.batch import PIXELS
 from gspnl.train.data.cifar.published import Published
 
 
-def parse_records(content: bytes, file: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
+def parse_records(
+    content: bytes, file: str, published: Published, expected: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n, 3072) and labels (n,) of the whole records of a file."""
     size = published.label_bytes + PIXELS
     whole = len(content) // size
+    if len(content) > expected * size:
+        raise DataError(
+            f"{file!r} has {len(content):,} bytes, more than {expected:,} records of {size:,}: it "
+            "is no file of the published set; download it again"
+        )
     rows = np.frombuffer(content, np.uint8, whole * size).reshape(whole, size)
     return rows[:, published.label_bytes :], rows[:, published.label].astype(np.int64)
 

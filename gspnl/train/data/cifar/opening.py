@@ -21,7 +21,7 @@ class Parser(Protocol):
     """What the two forms have in common."""
 
     def parse_records(
-        self, content: bytes, file: str, published: Published
+        self, content: bytes, file: str, published: Published, expected: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (n, 3072) and labels (n,) of a file."""
 
@@ -113,7 +113,9 @@ class _Reader:
         batches = []
         for file in files:
             name = self.place + file
-            pixels, labels = self.parser.parse_records(self.content(file), name, self.published)
+            pixels, labels = self.parser.parse_records(
+                self.content(file), name, self.published, expected
+            )
             batch, bad = checked(
                 name,
                 pixels,

@@ -12,7 +12,9 @@ from gspnl.train.data.cifar.published import Published
 from gspnl.train.data.pickles import unpickle
 
 
-def parse_records(content: bytes, file: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
+def parse_records(
+    content: bytes, file: str, published: Published, expected: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n, 3072) and labels (n,) of the dict in a file."""
     table = _table(content, file)
     pixels, labels = (_entry(table, key, file) for key in ("data", published.python.key))
@@ -20,11 +22,16 @@ def parse_records(content: bytes, file: str, published: Published) -> tuple[np.n
         raise DataError(f"'data' of {file!r} is no array of shape (n, {PIXELS}); download it again")
     if not (isinstance(labels, list) and all(type(label) is int for label in labels)):
         raise DataError(
-            f"{published.python.key!r} of {file!r} is no list of whole numbers; download it again"
+            f"{published.python.key!r} of {file!r} is no list of integers; download it again"
         )
     if len(labels) != len(pixels):
         raise DataError(
             f"{file!r} has {len(pixels):,} images and {len(labels):,} labels; download it again"
+        )
+    if len(labels) > expected:
+        raise DataError(
+            f"{file!r} has {len(labels):,} images, more than {expected:,}: it is no file of the "
+            "published set; download it again"
         )
     return pixels, np.array(labels, np.int64)
 

@@ -37,13 +37,14 @@ class Tar:
 
     def _collect(self, archive: tarfile.TarFile) -> None:
         for member in archive:
-            if not member.isreg() or hidden(member.name):
+            name = member.name.removeprefix("./")
+            if not member.isreg() or hidden(name):
                 continue
             stream = archive.extractfile(member)
             content = stream.read() if stream else b""
             if len(content) != member.size:
-                raise EOFError(f"{member.name} has {len(content):,} of {member.size:,} bytes")
-            self.content[member.name.removeprefix("./")] = content
+                raise EOFError(f"{name} has {len(content):,} of {member.size:,} bytes")
+            self.content[name] = content
 
     def files(self) -> Iterable[str]:
         return sorted(self.content)
