@@ -60,9 +60,10 @@ def registries_as_they_were():
     from gspnl.nn import BLOCKS
     from gspnl.normalization import NORMALIZATIONS
     from gspnl.responses import RESPONSES
+    from gspnl.train.data import AUGMENTATIONS
     from gspnl.weights import STORAGES
 
-    registries = (BLOCKS, KERNELS, NORMALIZATIONS, RESPONSES, STORAGES)
+    registries = (AUGMENTATIONS, BLOCKS, KERNELS, NORMALIZATIONS, RESPONSES, STORAGES)
     before = [set(registry) for registry in registries]
     yield
     for registry, names in zip(registries, before, strict=True):

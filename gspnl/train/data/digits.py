@@ -1,0 +1,69 @@
+"""The handwritten digits that come with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gspnl.errors import InputError, MissingExtraError
+from gspnl.train.data.base import DATASETS, Data
+from gspnl.train.data.memory import MemorySplit
+from gspnl.train.data.randomness import uniforms
+from gspnl.train.data.statistics import Moments
+
+TEST = 0.2  # of each class
+
+
+@DATASETS.register("digits")
+def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
+    """Open 1,797 digits of 8 × 8 pixels in 17 greys [1]_; nothing is downloaded.
+
+    A fifth of each class, the same one always, is for testing.
+
+    Raises
+    ------
+    InputError
+        If a path is given.
+    MissingExtraError
+        Without scikit-learn.
+
+    References
+    ----------
+    .. [1] E. Alpaydin and C. Kaynak, Optical recognition of handwritten digits, UCI machine
+       learning repository, 1998.
+
+    Examples
+    --------
+    >>> data = digits()
+    >>> len(data.train.labels), len(data.test.labels), data.train.read(0).shape
+    (1438, 359, torch.Size([1, 8, 8]))
+    """
+    if path is not None:
+        raise InputError(
+            f"'digits' come with scikit-learn and are in no file, but path={str(path)!r} was "
+            "given; leave it out, or name another data set"
+        )
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError("'digits' needs scikit-learn; pip install scikit-learn") from error
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # 0 to 16 as 0 to 255
+    labels = np.asarray(bunch.target, np.int64)
+    drawn = uniforms(0, 0, len(labels), 1)[:, 0]
+    tested = np.zeros(len(labels), bool)
+    for label in range(10):
+        of_class = np.flatnonzero(labels == label)
+        order = of_class[np.argsort(drawn[of_class], kind="stable")]
+        tested[order[: round(TEST * len(order))]] = True
+    train, test = (_split(pixels, labels, np.flatnonzero(which)) for which in (~tested, tested))
+    moments = Moments()
+    moments.add(train.take(np.arange(len(train.labels))))
+    return Data("digits", tuple("0123456789"), train, test, moments.mean, moments.std)
+
+
+def _split(pixels: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> MemorySplit:
+    samples = torch.from_numpy(pixels[rows][:, None])
+    return MemorySplit(samples, labels[rows], lambda index: f"digit {rows[index]}")
