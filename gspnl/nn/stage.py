@@ -103,14 +103,18 @@ class Stage(nn.Module):
         Z = X if self.g is None else self.g(X)
         with without_autocast(X.device):
             F = self.filtered(lift(Z), operator).mT
+        return self.added(X.mT, F)
+
+    def added(self, x: Tensor, F: Tensor) -> Tensor:
+        """Features (B, C, N) and the step that F makes of them."""
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))
         if self.activation is not None:
             F = ACTIVATIONS[self.activation](F)
         if self.gate is not None:
             F = self.gate[:, None] * F
-        F = F.to(X.dtype)
-        return F if self.whole else X.mT + F
+        F = F.to(x.dtype)
+        return F if self.whole else x + F
 
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
