@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gspnl import nn as gnn
-from gspnl.nn import lowrank
+from gspnl.nn import lowrank, onestep
 
 CASES = [
     ("snl", {}),
@@ -17,6 +17,9 @@ CASES = [
     ("snl", {"normalization": "softmax"}),
     ("gsnl", {}),
     ("chebyshev", {"order": 1}),
+    ("chebyshev", {"order": 2}),
+    ("chebyshev", {"order": 5}),
+    ("spectral", {"order": 3}),
     ("nl", {"kernel": "dot", "normalization": "softmax"}),
     ("ns", {"kernel": "dot", "normalization": "softmax"}),
     ("ns", {"kernel": "dot", "normalization": "random_walk"}),
@@ -42,7 +45,7 @@ def test_the_formula(name, options, isolated, parts, steps, monkeypatch):
     if isolated:
         x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
     width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(lowrank, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
     compare(name, x, True, block=block, **options)
     assert steps
 

@@ -154,9 +154,12 @@ class SpectralStage(Stage):
         self.times = nn.Parameter(first_times(len(terms)))
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
-        theta = heat_coefficients(lift(self.times))
         maps = [lift(output.weight) for output in self.outputs]
-        return operator.filters(Z, theta.to(Z.dtype), maps, bias)
+        return operator.filters(Z, self.coefficients(Z.dtype), maps, bias)
+
+    def coefficients(self, dtype: torch.dtype) -> Tensor:
+        """θ (M, K + 1) of the responses."""
+        return heat_coefficients(lift(self.times)).to(dtype)
 
 
 def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
