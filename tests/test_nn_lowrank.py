@@ -129,10 +129,23 @@ def test_transforms_take_plain_operations(steps):
     assert abs(slope - (wanted * x).sum()) < 1e-12 * abs(slope)
 
 
-def test_autocast_and_half_precision_are_left_alone(steps):
-    block = gnn.create("snl", 6, storage="lowrank")
+def test_autocast_takes_it_in_float32(steps):
+    block, x = make("snl", storage="lowrank").float(), noise(2, 6, 3, 4).float().requires_grad_()
+    leaves = [x, *block.parameters()]
+    wanted = [block(x), *torch.autograd.grad(block(x).square().sum(), leaves)]
     with torch.autocast("cpu", torch.bfloat16):
-        block(torch.randn(2, 6, 3, 4))
+        y = block(x)
+        # Backward too, where products would be rounded.
+        found = [y, *torch.autograd.grad(y.square().sum(), leaves)]
+    assert len(steps) == 3
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.equal(a, b)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(x.detach().bfloat16()).dtype == torch.bfloat16
+    assert len(steps) == 4
+
+
+def test_half_precision_is_left_alone(steps):
     gnn.create("snl", 6, storage="lowrank").bfloat16()(torch.randn(2, 6, 3, 4).bfloat16())
     assert not steps
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from gspnl.kernels import Dot
-from gspnl.nn.embed import FeatureAffinity
+from gspnl.nn.embed import HALVES, FeatureAffinity, lift
+from gspnl.nn.fused import without_autocast
 from gspnl.nn.onestep import Small, Step
 from gspnl.nn.operators import Parts, filter_parts, series_parts
 from gspnl.nn.pointwise import Pointwise
@@ -36,12 +37,15 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
     if not all(_plain(each, Pointwise) and _linear(each) for each in maps):
         return None
     assert stage.g is not None
-    small, tensors = _small(stage, x.dtype)
     weights = affinity.phi.weight, affinity.psi.weight, stage.g.weight
+    if any(weight.dtype != lift(x).dtype for weight in weights):
+        return None
     symmetric, kept = SYMMETRIZED[affinity.normalization], affinity.isolated == "self"
-    out: Tensor = Step.apply(  # type: ignore[no-untyped-call]  # as torch leaves it
-        x, *weights, small, symmetric, kept, *tensors
-    )
+    with without_autocast(x.device):
+        small, tensors = _small(stage, lift(x).dtype)
+        out: Tensor = Step.apply(  # type: ignore[no-untyped-call]  # as torch leaves it
+            lift(x), *weights, small, symmetric, kept, *tensors
+        )
     return out
 
 
@@ -70,10 +74,10 @@ def _divides_rows(affinity: FeatureAffinity) -> bool:
 
 
 def _eager(x: Tensor) -> bool:
-    """Whether plain autograd runs this, on a CPU at full precision."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+    """Whether plain autograd runs this, on a CPU, whose half precision saves no time here."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if x.dtype in HALVES and not torch.is_autocast_enabled("cpu"):
         return False
     return not (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gspnl.nn.embed import AT_ONCE
+from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Parts
 from gspnl.nn.pointwise import pointwise, pointwise_weight
 from gspnl.nn.scales import inverted, marked
@@ -84,6 +85,12 @@ class Step(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        with without_autocast(grad.device):
+            return Step.gradients(ctx, grad)
+
+    @staticmethod
+    def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Of all that the step was given."""
         x, phi, psi, g, W, *rest = ctx.saved_tensors
         tensors, saved = rest[: ctx.count], rest[ctx.count :]
         if torch.is_grad_enabled():  # to be differentiated again
