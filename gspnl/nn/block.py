@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
+from gspnl.nn import lowrank
 from gspnl.nn.embed import HALVES, FeatureAffinity
 from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.scales import SYMMETRIZED
@@ -128,11 +129,14 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Y of a feature map (B, C, ``*spatial``)."""
         self._check(x)
-        y = x.flatten(2)
-        operator = self.affinity(y.mT, x.shape[2:])
+        return self.filtered(x.flatten(2), x.shape[2:]).reshape(x.shape)
+
+    def filtered(self, y: Tensor, spatial: Sequence[int]) -> Tensor:
+        """Y (B, C, N) of features (B, C, N)."""
+        operator = self.affinity(y.mT, spatial)
         for stage in self.stages:
             y = stage(y.mT, operator)
-        return y.reshape(x.shape)
+        return y
 
     def _check(self, x: Tensor) -> None:
         name = type(self).__name__
@@ -236,6 +240,14 @@ class KernelBlock(Block):
             made.get("sub_sample"),
             made["isolated"],
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
+        y, first = x.flatten(2), self.stages[0]
+        assert isinstance(first, Stage)
+        F = lowrank.filtered(self.affinity, first, y) if len(self.stages) == 1 else None
+        y = self.filtered(y, x.shape[2:]) if F is None else first.added(y, F)
+        return y.reshape(x.shape)
 
     def _check_choices(self, kernel: Kernel) -> None:
         """Raise where storage, embedding or isolated would be given for nothing."""

@@ -136,6 +136,13 @@ class FeatureAffinity(nn.Module):
             return self.storage == "lowrank"
         return lowrank_pays(phi.shape[-2], psi.shape[-2], phi.shape[-1], self.load, swap)
 
+    def lowrank(self, nodes: int) -> bool:
+        """Whether A of so many positions is held by two tall factors."""
+        if self.storage != "auto":
+            return self.storage == "lowrank"
+        swap = SYMMETRIZED[self.normalization]
+        return lowrank_pays(nodes, nodes, self.phi.width, self.load, swap)
+
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
         P, Q, swap = (both, both, True) if swap and both is not None else (phi, psi, False)
         plain = Factored(P, Q, swap, total=self.total)

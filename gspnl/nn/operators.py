@@ -114,49 +114,25 @@ class Factored(Operator):
         return torch.cat([second, first], dim=-2) / 2
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        order = len(maps) - 1
-        tall: Tensor | None = None
-        flat = maps[0]
-        for k, (t, small) in enumerate(self._small(Z, order, -1.0), 1):
-            V = maps[k]
-            if V is not None:
-                tall = small @ V.mT if tall is None else tall + small @ V.mT
-                if t:
-                    flat = t * V if flat is None else flat + t * V
-        alone = None
-        if self.isolated is not None:  # A = 1 there, and so is every T_k(A)
-            alone = sum_of(V for V in maps if V is not None)
-        return self._expand(Z, flat, tall, alone, bias)
+        small = series_parts(maps, *self._small(Z, len(maps) - 1))
+        return self._expand(Z, *small, bias)
 
     def filters(
         self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        order = theta.shape[1] - 1
-        weights = torch.stack(list(maps))  # (M, C, Cs)
-        # All terms at once: traced step by step, sums would be most of the program.
-        steps = list(self._small(Z, order, 1.0))
-        signs = [1.0, *(t for t, _ in steps)], [(-1.0) ** k for k in range(order + 1)]
-        flat, alone = (
-            theta @ torch.tensor(s, dtype=theta.dtype, device=theta.device) for s in signs
-        )
-        tall: Tensor | None = None
-        if steps:
-            small = torch.stack([term for _, term in steps])  # (K, B, m, Cs)
-            tall = torch.einsum("mk,kbpi,moi->bpo", theta[:, 1:], small, weights)
-        at_one, at_zero = (torch.einsum("m,moi->oi", v, weights) for v in (flat, alone))
-        return self._expand(Z, at_one, tall, at_zero, bias)
+        small = filter_parts(theta, maps, *self._small(Z, theta.shape[1] - 1))
+        return self._expand(Z, *small, bias)
 
-    def _small(self, Z: Tensor, order: int, slope: float) -> Iterator[tuple[float, Tensor]]:
-        """(t_k, R_k QᵀZ) of T_k(−slope A), k = 1 … K; G = QᵀP is needed from order 2 on."""
-        G = self.heads(self.left) if order > 1 else None
-        return small_terms(lambda R: G @ R, self.heads(Z), order, slope=slope)
+    def _small(self, Z: Tensor, order: int) -> tuple[Tensor, Tensor | None]:
+        """QᵀZ, and QᵀP where the order asks for it."""
+        return self.heads(Z), self.heads(self.left) if order > 1 else None
 
     def _expand(
         self,
         Z: Tensor,
         flat: Tensor | None,
         tall: Tensor | None,
-        alone: Tensor | None,
+        alone: Tensor,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Z flatᵀ + P tall + b; Z aloneᵀ + b on isolated positions."""
@@ -171,9 +147,71 @@ class Factored(Operator):
                 else torch.baddbmm(start, rows, self.left.mT).mT
             )
         assert out is not None
-        if self.isolated is None or alone is None:
+        if self.isolated is None:
             return out
         return torch.where(self.isolated[..., None], pointwise(Z, alone, bias), out)
+
+
+Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone
+
+
+def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
+    r"""Small matrices of :math:`F = Z\,\mathrm{flat}^T + P\,\mathrm{tall}` of a series in A = P Qᵀ.
+
+    Parameters
+    ----------
+    maps : sequence of tensors or None
+        V₀ … V_K.
+    heads : tensor of shape (B, m, c)
+        QᵀZ.
+    G : tensor of shape (B, m, m)
+        QᵀP, from order 2 on.
+
+    Returns
+    -------
+    flat, tall, alone
+        Of shapes (C, c), (B, m, C), (C, c); F = Z aloneᵀ where A = 1, and so is every T_k(A).
+    """
+    flat, tall = maps[0], None
+    for k, (t, small) in enumerate(_small_terms(heads, G, len(maps) - 1, -1.0), 1):
+        V = maps[k]
+        if V is not None:
+            tall = small @ V.mT if tall is None else tall + small @ V.mT
+            if t:
+                flat = t * V if flat is None else flat + t * V
+    return flat, tall, sum_of(V for V in maps if V is not None)
+
+
+def filter_parts(
+    theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The same of Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ, of a θ (M, K + 1)."""
+    order = theta.shape[1] - 1
+    weights = torch.stack(list(maps))  # (M, C, Cs)
+    # All terms at once: traced step by step, sums would be most of the program.
+    steps = list(_small_terms(heads, G, order, 1.0))
+    signs = [1.0, *(t for t, _ in steps)], [(-1.0) ** k for k in range(order + 1)]
+    at_zero, at_one = (
+        theta @ torch.tensor(s, dtype=theta.dtype, device=theta.device) for s in signs
+    )
+    tall: Tensor | None = None
+    if steps:
+        small = torch.stack([term for _, term in steps])  # (K, B, m, Cs)
+        tall = torch.einsum("mk,kbpi,moi->bpo", theta[:, 1:], small, weights)
+    flat, alone = (torch.einsum("m,moi->oi", v, weights) for v in (at_zero, at_one))
+    return flat, tall, alone
+
+
+def _small_terms(
+    heads: Tensor, G: Tensor | None, order: int, slope: float
+) -> Iterator[tuple[float, Tensor]]:
+    """(t_k, R_k QᵀZ) of T_k(−slope A), k = 1 … K."""
+
+    def product(R: Tensor) -> Tensor:
+        assert G is not None
+        return G @ R
+
+    return small_terms(product, heads, order, slope=slope)
 
 
 def sum_of(parts: Iterable[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv1d_weight
 
 from gspnl.errors import InputError
 
@@ -66,14 +67,24 @@ class Pointwise(nn.Module):
 def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
     """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), channel-first in memory.
 
-    As a convolution: twice as fast on CPUs as the same product over a batch. The product is taken
-    where it wins: for a single narrow item, and where the features lie row by row, which a
+    As a convolution: up to six times as fast on CPUs as the same product over a batch. The product
+    is taken where it wins: for narrow maps, and where the features lie row by row, which a
     convolution would copy.
     """
     rows = X.mT
-    narrow = rows.shape[0] == 1 and max(weight.shape) <= NARROW
+    narrow = max(weight.shape) <= NARROW
     copied = not rows.is_contiguous() and rows.shape[-1] > weight.shape[0]
     if groups == 1 and (narrow or copied):
         out = weight @ rows
         return (out if bias is None else out + bias[:, None]).mT
     return F.conv1d(rows, weight[..., None], bias, groups=groups).mT
+
+
+def pointwise_weight(rows: Tensor, grad: Tensor) -> Tensor:
+    """Σ_b G_b X_bᵀ: the gradient of a weight, from that of a result (B, width, N)."""
+    width, channels = grad.shape[1], rows.shape[1]
+    if len(rows) == 1 or max(width, channels) <= NARROW:
+        return torch.bmm(grad, rows.mT).sum(0)
+    shape = (width, channels, 1)
+    out: Tensor = conv1d_weight(rows, shape, grad.contiguous())  # type: ignore[no-untyped-call]
+    return out[..., 0]

@@ -103,14 +103,18 @@ class Stage(nn.Module):
         Z = X if self.g is None else self.g(X)
         with without_autocast(X.device):
             F = self.filtered(lift(Z), operator).mT
+        return self.added(X.mT, F)
+
+    def added(self, x: Tensor, F: Tensor) -> Tensor:
+        """Features (B, C, N) and the step that F makes of them."""
         if self.norm is not None:
             F = self.norm(F.to(self._scale.dtype))
         if self.activation is not None:
             F = ACTIVATIONS[self.activation](F)
         if self.gate is not None:
             F = self.gate[:, None] * F
-        F = F.to(X.dtype)
-        return F if self.whole else X.mT + F
+        F = F.to(x.dtype)
+        return F if self.whole else x + F
 
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """F, (B, N, C)."""
@@ -150,9 +154,12 @@ class SpectralStage(Stage):
         self.times = nn.Parameter(first_times(len(terms)))
 
     def series(self, Z: Tensor, operator: Operator, bias: Tensor | None) -> Tensor:
-        theta = heat_coefficients(lift(self.times))
         maps = [lift(output.weight) for output in self.outputs]
-        return operator.filters(Z, theta.to(Z.dtype), maps, bias)
+        return operator.filters(Z, self.coefficients(Z.dtype), maps, bias)
+
+    def coefficients(self, dtype: torch.dtype) -> Tensor:
+        """θ (M, K + 1) of the responses."""
+        return heat_coefficients(lift(self.times)).to(dtype)
 
 
 def widely(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

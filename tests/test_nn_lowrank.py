@@ -1,0 +1,157 @@
+"""The step of a unit on a low-rank graph: where it is taken, and that it is the dense formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nn_cases import close, compare, make, noise
+from torch import nn
+from torch.nn.utils import parametrize
+
+from gspnl import nn as gnn
+from gspnl.nn import lowrank, onestep
+
+CASES = [
+    ("snl", {}),
+    ("snl", {"isolated": "zero"}),
+    ("snl", {"normalization": "softmax"}),
+    ("gsnl", {}),
+    ("chebyshev", {"order": 1}),
+    ("chebyshev", {"order": 2}),
+    ("chebyshev", {"order": 5}),
+    ("spectral", {"order": 3}),
+    ("nl", {"kernel": "dot", "normalization": "softmax"}),
+    ("ns", {"kernel": "dot", "normalization": "softmax"}),
+    ("ns", {"kernel": "dot", "normalization": "random_walk"}),
+]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Count the steps taken."""
+    taken = []
+    plain = lowrank.Step.apply
+    monkeypatch.setattr(lowrank.Step, "apply", lambda *a: (taken.append(1), plain(*a))[1])
+    return taken
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_formula(name, options, isolated, parts, steps, monkeypatch):
+    options = {"storage": "lowrank"} | options
+    block = make(name, **options)
+    x = noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
+    width = block.affinity.phi.width + block.affinity.psi.width
+    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    compare(name, x, True, block=block, **options)
+    assert steps
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_it_is_differentiated_twice(name, options, steps):
+    block = make(name, channels=4, inner=2, storage="lowrank", **options).eval()
+    x = noise(2, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(block, (x,))
+    assert torch.autograd.gradgradcheck(block, (x,))
+    assert steps
+
+
+def test_gradients_that_nobody_asked_for(steps):
+    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
+    block(x).square().sum().backward()  # x needs none
+    wanted = block.affinity.phi.weight.grad.clone()
+    block.zero_grad()
+    block.stages[0].requires_grad_(False)
+    block(x.requires_grad_()).square().sum().backward()
+    assert len(steps) == 2
+    close(block.affinity.phi.weight.grad, wanted)  # sums in another order
+    assert block.stages[0].g.weight.grad is None
+    assert x.grad is not None
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+@pytest.mark.parametrize("place", ["affinity", "affinity.phi", "stages.0", "stages.0.g"])
+def test_hooks_are_called(place, steps):
+    block, x, seen = make("snl", storage="lowrank"), noise(2, 6, 3, 4), []
+    y = block(x)
+    module = block.get_submodule(place)
+    module.register_forward_hook(lambda *_: seen.append(place))
+    assert (block(x) - y).abs().max() < 1e-13
+    assert len(steps) == 1
+    assert seen or place == "affinity.phi"  # φ is never called as a module
+
+
+@pytest.mark.parametrize("place", ["affinity.phi", "affinity.psi", "stages.0.g", "stages.0.w_2"])
+def test_parametrisations_count(place, steps):
+    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
+    other = make("snl", storage="lowrank")
+    parametrize.register_parametrization(block.get_submodule(place), "weight", Halved())
+    with torch.no_grad():
+        other.get_submodule(place).weight.div_(2)
+    assert (block(x) - other(x)).abs().max() < 1e-13
+    assert len(steps) == 1  # of the other
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": True},
+        {"feature_map": "softplus"},
+        {"normalization": "symmetric"},
+        {"normalization": "mean"},
+        {"kernel": "cosine"},
+        {"storage": "dense"},
+        {"units": 2},
+    ],
+)
+def test_where_it_does_not_stand(options, steps):
+    make("snl", **{"storage": "lowrank"} | options)(noise(2, 6, 3, 4))
+    assert not steps
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's
+def test_transforms_take_plain_operations(steps):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    wanted = torch.func.grad(lambda v: block(v).square().sum())(x)
+    _, slope = torch.func.jvp(lambda v: block(v).square().sum(), (x,), (x,))
+    assert not steps
+    leaf = x.clone().requires_grad_()
+    block(leaf).square().sum().backward()
+    assert len(steps) == 1
+    assert (leaf.grad - wanted).abs().max() < 1e-12 * wanted.abs().max()
+    assert abs(slope - (wanted * x).sum()) < 1e-12 * abs(slope)
+
+
+def test_autocast_takes_it_in_float32(steps):
+    block, x = make("snl", storage="lowrank").float(), noise(2, 6, 3, 4).float().requires_grad_()
+    leaves = [x, *block.parameters()]
+    wanted = [block(x), *torch.autograd.grad(block(x).square().sum(), leaves)]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+        # Backward too, where products would be rounded.
+        found = [y, *torch.autograd.grad(y.square().sum(), leaves)]
+    assert len(steps) == 3
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.equal(a, b)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(x.detach().bfloat16()).dtype == torch.bfloat16
+    assert len(steps) == 4
+
+
+def test_half_precision_is_left_alone(steps):
+    gnn.create("snl", 6, storage="lowrank").bfloat16()(torch.randn(2, 6, 3, 4).bfloat16())
+    assert not steps
+
+
+def test_memory_of_channels_last(steps):
+    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
+    y = block(x.to(memory_format=torch.channels_last))
+    assert (y - block(x)).abs().max() < 1e-13
+    assert len(steps) == 2
