@@ -174,12 +174,15 @@ def test_clips_are_drawn_by_the_same_uniforms():
         draws = 2
 
         def read(self, index, u=None):
-            return torch.from_numpy(np.full((3, 4, 8, 8), int(u[0] * 256), np.uint8))
+            clip = np.full((3, 4, 8, 8), int(u[0] * 128), np.uint8)
+            clip[..., 0] = 255  # a column at the left
+            return torch.from_numpy(clip)
 
-    images, _ = all_of(batches(Clips()))
-    u = uniforms(3, 2, 23, 5)[order(3, 2, 23)]
+    images, _ = all_of(batches(Clips(), augmentation=("flip",)))
+    u = uniforms(3, 2, 23, 3)[order(3, 2, 23)]
     centre = images[:, 0, 0, 4, 4] * 255
-    assert np.allclose(centre.numpy(), np.floor(u[:, 0] * 256), atol=1e-3)
+    assert np.allclose(centre.numpy(), np.floor(u[:, 0] * 128), atol=1e-3)
+    assert np.array_equal(images[:, 0, 0, 4, 7].numpy() == 1, u[:, 2] < 0.5)
 
 
 # What is damaged

@@ -108,6 +108,20 @@ def test_read_when_asked(write, case, monkeypatch):
     assert np.allclose(found.std, (flat / 255).std(0), rtol=1e-12, atol=0)
 
 
+def test_damage_met_by_the_mean(write, monkeypatch):
+    monkeypatch.setattr(opening, "MEMORY", 100)
+    files, truth = data_files.pictures()
+    files["train/cat/1.png"] = b""
+    path = write(files)
+    with pytest.raises(DataError, match=r"train/cat/1\.png"):
+        data.load("folder", path)
+    found = data.load("folder", path, skip_bad=True)
+    assert len(found.skipped) == 1
+    assert found.train.take(np.arange(2)) is None
+    del truth["train/cat/1.png"]
+    check(found, truth)
+
+
 def test_an_even_sample_for_the_mean(write, monkeypatch):
     monkeypatch.setattr(opening, "MEMORY", 100)
     monkeypatch.setattr(opening, "SAMPLE", 3)
@@ -116,6 +130,18 @@ def test_an_even_sample_for_the_mean(write, monkeypatch):
     names = sorted(name for name in truth if name.startswith("train/"))
     some = np.stack([truth[names[i]] for i in (0, 3, 7)]) / 255
     assert np.allclose(found.mean, some.mean((0, 1, 2)), rtol=1e-13, atol=0)
+
+
+def test_the_memory_is_of_both_splits(write, monkeypatch):
+    """A training split of 1,152 bytes leaves no room for as many of the other."""
+    files, truth = data_files.pictures()
+    path = write(files)
+    for room, held in ((2 * 1152, True), (2 * 1152 - 1, False)):
+        monkeypatch.setattr(opening, "MEMORY", room)
+        found = data.load("folder", path)
+        assert found.train.take(np.arange(2)) is not None
+        assert (found.test.take(np.arange(2)) is not None) == held
+        check(found, truth)
 
 
 def cut(content: bytes) -> bytes:
@@ -172,6 +198,16 @@ def test_wrong_modes(write, mode):
     files["train/cat/0.png"] = data_files.png(truth["train/cat/0.png"], kind, mode)
     with pytest.raises(DataError, match=rf"train/cat/0\.png.* has the mode {mode};"):
         data.load("folder", write(files))
+
+
+def test_too_many_pixels():
+    """72 million, which Pillow by itself would unpack."""
+    header = struct.pack(">II", 9000, 8000)
+    bomb = DAMAGES["a bomb"]
+    body = b"IHDR" + header + bomb[24:29]
+    content = bomb[:12] + body + struct.pack(">I", zlib.crc32(body)) + bomb[33:]
+    with pytest.raises(DataError, match=r"'x' has 9000 × 8000 pixels"):
+        decode(content, "x")
 
 
 def test_damage_met_while_reading(write, monkeypatch):

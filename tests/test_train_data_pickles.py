@@ -178,6 +178,12 @@ def test_bombs(kind):
         tracemalloc.stop()
 
 
+def test_a_negative_size_does_not_lead_back():
+    """It would read its own opcode again, for ever."""
+    with pytest.raises(DataError, match=r"cut off: -5 more bytes are declared"):
+        unpickle(b"\x80\x02T" + struct.pack("<i", -5) + b".", "batch")
+
+
 def test_steps_are_counted(monkeypatch):
     monkeypatch.setattr(reading, "STEPS", 1000)
     unpickle(b"\x80\x02]" + b"K\x01a" * 400 + b".", "batch")
@@ -202,6 +208,7 @@ BROKEN = {
     "memo of nothing": b"\x80\x02q\x07.",
     "no UTF-8": b"\x80\x02\x8c\x01\xff.",
     "no latin-1": b"\x80\x02c_codecs\nencode\n\x8c\x02\xc4\x80\x8c\x06latin1\x86R.",
+    "a list in two places": b"\x80\x02](]q\x00h\x00e.",
     "None": b"\x80\x02N.",
     "true in a list": b"\x80\x02]\x88a.",
     "tuple": b"\x80\x02).",
