@@ -191,25 +191,6 @@ def test_several_damages_are_all_listed(write):
     check(found, {n: p for n, p in truth.items() if n not in ("train/cat/0.png", "test/dog/2.png")})
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "1", "LA"])
-def test_wrong_modes(write, mode):
-    files, truth = data_files.pictures()
-    kind = "JPEG" if mode == "CMYK" else "PNG"
-    files["train/cat/0.png"] = data_files.png(truth["train/cat/0.png"], kind, mode)
-    with pytest.raises(DataError, match=rf"train/cat/0\.png.* has the mode {mode};"):
-        data.load("folder", write(files))
-
-
-def test_too_many_pixels():
-    """72 million, which Pillow by itself would unpack."""
-    header = struct.pack(">II", 9000, 8000)
-    bomb = DAMAGES["a bomb"]
-    body = b"IHDR" + header + bomb[24:29]
-    content = bomb[:12] + body + struct.pack(">I", zlib.crc32(body)) + bomb[33:]
-    with pytest.raises(DataError, match=r"'x' has 9000 × 8000 pixels"):
-        decode(content, "x")
-
-
 def test_damage_met_while_reading(write, monkeypatch):
     """The test split is not looked at before it is read, where images are large."""
     monkeypatch.setattr(opening, "MEMORY", 100)
