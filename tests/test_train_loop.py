@@ -301,7 +301,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     assert edited != whole
     for damaged in (b"", whole[:5], whole[:-1], whole[: size // 2], bytes(flipped), edited):
         path.write_bytes(damaged)
-        with pytest.raises(FileError, match=r"checkpoint.safetensors' is damaged or cut off"):
+        with pytest.raises(
+            FileError, match=r"checkpoint.safetensors' is no checkpoint, or damaged or cut off"
+        ):
             train(tiny(), out=out, resume=True)
         with pytest.raises(FileError, match="damaged"):
             load_run(out)

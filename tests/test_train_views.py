@@ -94,7 +94,7 @@ def test_options_reach_the_data_set_and_unknown_ones_are_named(tmp_path):
         data.load("views", None, vews=2)
     with pytest.raises(InputError, match="'digits' has no option 'split'; it takes none"):
         data.load("digits", split=2)
-    with pytest.raises(InputError, match="'ucf101' .*takes split, frames, stride, clips"):
+    with pytest.raises(InputError, match=r"'ucf101' .*takes split, frames, stride, clips"):
         train(Recipe(data="ucf101", data_options={"clip": 5}), data=tmp_path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

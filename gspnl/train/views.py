@@ -39,7 +39,8 @@ def scores(model: nn.Module, images: Tensor, views: int) -> Tensor:
     tensor([[0.5000, 0.5000]])
     """
     if views == 1:
-        return model(images).float()
+        single: Tensor = model(images).float()
+        return single
     if images.shape[2] % views:
         raise InputError(
             f"samples of {images.shape[2]} frames do not hold {views} views of one length; leave "

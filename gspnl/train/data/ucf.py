@@ -53,7 +53,8 @@ def ucf101(
     Returns
     -------
     Data
-        A sample is uint8 of shape (3, T, H, W), for testing (3, clips · T, H, W). ``mean`` and ``std`` are those of Kinetics-400.
+        A sample is uint8 of shape (3, T, H, W), for testing (3, clips · T, H, W). ``mean`` and
+        ``std`` are those of Kinetics-400.
 
     Raises
     ------

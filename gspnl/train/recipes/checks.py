@@ -121,8 +121,8 @@ def options(name: str, value: Any) -> dict[str, Any]:
     """Options that a file can hold."""
     if not isinstance(value, Mapping):
         raise InputError(
-            f"{name}={value!r} must map names to values, such as {{'kernel': 'dot'}}, not a "
-            f"{type(value).__name__}"
+            f"{name}={value!r} must map names to values, as {name}.KEY=VALUE after --set does, not "
+            f"be of type {type(value).__name__}"
         )
     for key, item in value.items():
         text(f"a key of {name}", key)
