@@ -12,6 +12,8 @@ from gspnl import cli
 from gspnl import nn as gnn
 from gspnl.train import Recipe, data, load_run, train
 
+pytestmark = pytest.mark.usefixtures("tiny_registered")
+
 
 def test_a_run_is_drawn_and_audited(tmp_path, capsys):
     pytest.importorskip("matplotlib")

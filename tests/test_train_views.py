@@ -19,6 +19,8 @@ from gspnl.train.recipes.edits import edited
 from gspnl.train.tables.keys import key
 from gspnl.train.views import scores
 
+pytestmark = pytest.mark.usefixtures("tiny_registered")
+
 
 @dataclass(frozen=True)
 class Views(Split):

@@ -1,10 +1,11 @@
-"""A tiny data set and backbone in the registries, for tests of the loop; run, it is ``gspnl``."""
+"""A tiny data set and backbone for tests of the loop; run, it is ``gspnl`` with them."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +75,17 @@ class Tiny(Backbone):
         return scores * float("nan") if self.calls == self.poison else scores
 
 
-DATASETS.register("tiny")(open_tiny)
-BACKBONES.register("tiny")(Tiny)
+@contextmanager
+def registered():
+    """Both under the name "tiny", for a time: other tests go through all names that there are."""
+    DATASETS.register("tiny")(open_tiny)
+    BACKBONES.register("tiny")(Tiny)
+    try:
+        yield
+    finally:
+        DATASETS.unregister("tiny")
+        BACKBONES.unregister("tiny")
+
 
 FIELDS = {
     "data": "tiny",
@@ -91,4 +101,5 @@ if __name__ == "__main__":
     from gspnl.cli import main
 
     torch.set_num_threads(int(os.environ.get("TINY_THREADS", "1")))
-    sys.exit(main(sys.argv[1:]))
+    with registered():
+        sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,10 @@ from typing import Any
 from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
 
 # Known here, since a look at the registry imports much for a line of help.
-NAMES = "mini, cifar10-preresnet20, cifar100-preresnet56, cifar100-resnet50, cub200-resnet50, ucf101-i3d"
+NAMES = (
+    "mini, cifar10-preresnet20, cifar100-preresnet56, cifar100-resnet50, cub200-resnet50, "
+    "ucf101-i3d"
+)
 
 
 def add(commands: Any) -> None:

@@ -30,7 +30,8 @@ def read_state(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(
-            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that exists"
+            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that "
+            "exists"
         ) from error
     if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
         return _safetensors(path, content)
