@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
     from gspnl import nn as nn
+    from gspnl import train as train
     from gspnl.approximation import Approximation
     from gspnl.banks import BANKS, FilterBank
     from gspnl.build import feature_graph
@@ -95,6 +96,7 @@ _HOME = {
 }
 _MODULES = (
     "banks", "chebyshev", "errors", "images", "nn", "plotting", "responses", "stability", "theory",
+    "train",
 )  # fmt: skip
 
 __all__ = [

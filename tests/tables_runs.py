@@ -7,30 +7,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from gspnl.train.recipes import RECIPES, Recipe
-
-NAMES = (
-    "cifar10-preresnet20",
-    "cifar100-preresnet56",
-    "cifar100-resnet50",
-    "cub200-resnet50",
-    "ucf101-i3d",
-)
-
-
-def register_recipes():
-    """Recipes that the tables are made of, where they are not registered yet."""
-    for name in NAMES:
-        if name not in RECIPES:
-            data, backbone = name.split("-")
-            weights = "resnet50.pth" if data == "cub200" else None
-            RECIPES.register(name)(Recipe(data=data, backbone=backbone, pretrained=weights))
-    if "mini" not in RECIPES:
-        RECIPES.register("mini")(Recipe(data="folder", epochs=3, schedule="one_cycle"))
-
-
-register_recipes()
-
 
 def accuracy(recipe):
     """A share in [0, 1] that blocks, places and seeds decide."""

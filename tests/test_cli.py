@@ -52,6 +52,17 @@ def test_help_is_fast():
     assert best < 0.3
 
 
+def test_the_help_of_train_names_all_recipes(capsys):
+    pytest.importorskip("torch")
+    from gspnl.cli.train import NAMES
+    from gspnl.train import RECIPES
+
+    assert sorted(NAMES.split(", ")) == list(RECIPES)
+    assert cli.main(["train", "--help"]) == 0
+    told = "".join(capsys.readouterr().out.split())  # lines break at hyphens too
+    assert all(name in told for name in RECIPES)
+
+
 def test_help_offers_what_exists_and_tells_the_true_defaults(capsys):
     assert cli.main(["--help"]) == 0
     assert "report" in capsys.readouterr().out

@@ -60,10 +60,17 @@ def registries_as_they_were():
     from gspnl.nn import BLOCKS
     from gspnl.normalization import NORMALIZATIONS
     from gspnl.responses import RESPONSES
-    from gspnl.train.data import AUGMENTATIONS
+    from gspnl.train.backbones import BACKBONES
+    from gspnl.train.data import AUGMENTATIONS, DATASETS
+    from gspnl.train.recipes import RECIPES
+    from gspnl.train.schedules import SCHEDULES
+    from gspnl.train.tables import GRIDS, PROTOCOLS
     from gspnl.weights import STORAGES
 
-    registries = (AUGMENTATIONS, BLOCKS, KERNELS, NORMALIZATIONS, RESPONSES, STORAGES)
+    registries = (
+        AUGMENTATIONS, BACKBONES, BLOCKS, DATASETS, GRIDS, KERNELS, NORMALIZATIONS, PROTOCOLS,
+        RECIPES, RESPONSES, SCHEDULES, STORAGES,
+    )  # fmt: skip
     before = [set(registry) for registry in registries]
     yield
     for registry, names in zip(registries, before, strict=True):

@@ -16,6 +16,7 @@ from gspnl.train.recipes.edits import edited
 WRONG = [
     ("data", "", "must be a name"),
     ("data", 3, "must be a name"),
+    ("data_options", "split=2", "must map names to values"),
     ("backbone", None, "must be a name"),
     ("block", 3, "or None for none"),
     ("place", "", "or None"),

@@ -1,23 +1,18 @@
-"""A tiny data set and backbone in the registries, for tests of the loop; run, it is ``gspnl``.
-
-Where the package has no real ``Batches``, ``load``, ``create`` or ``place``, plain ones stand in.
-"""
+"""A tiny data set and backbone for tests of the loop; run, it is ``gspnl`` with them."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-import gspnl.train.backbones as backbones
-import gspnl.train.data as data
-from gspnl.nn import insert
-from gspnl.registry import Registry
+from gspnl.train.backbones import BACKBONES, Backbone
 from gspnl.train.data import DATASETS, Data, DataError
 
 HOOKS = {}  # call of the network in training → what a test wants done then
@@ -57,22 +52,14 @@ def open_tiny(path, *, skip_bad=False):
     return Data("tiny", names, split(SAMPLES, 0, bad), split(TESTS, 1), *moments)
 
 
-Base = getattr(backbones, "Backbone", nn.Module)
-
-
-class Tiny(Base):
+class Tiny(Backbone):
     """Convolution, batch norm and dropout, twice: all kinds of state."""
 
     def __init__(self, *, classes, channels=3, slow=0.0, poison=-1, drop=0.2):
         places = {"stage1": ("body.0",), "sp3": ("body.0",)}
-        if Base is nn.Module:
-            super().__init__()
-            self.places, self.default_place = places, "stage1"
-        else:
-            super().__init__(
-                classes=classes, channels=channels, dimensions=2, places=places,
-                default_place="stage1",
-            )  # fmt: skip
+        super().__init__(
+            classes=classes, channels=channels, dimensions=2, places=places, default_place="stage1"
+        )
         self.stem = nn.Sequential(nn.Conv2d(channels, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())
         body = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
         self.body = nn.Sequential(body, nn.Dropout(drop), nn.Conv2d(8, 8, 3, 1, 1))
@@ -88,67 +75,17 @@ class Tiny(Base):
         return scores * float("nan") if self.calls == self.poison else scores
 
 
-@dataclass
-class PlainBatches:
-    split: Split
-    batch_size: int
-    augmentation: tuple
-    mean: tuple
-    std: tuple
-    seed: int
-    epoch: int
-    shuffle: bool
-    start: int = 0
-    rank: int = 0
-    world: int = 1
-    drop_last: bool = False
-    skip_bad: bool = False
-
-    def __post_init__(self):
-        self.skipped = []
-
-    def __iter__(self):
-        n, b = len(self.split.labels), self.batch_size
-        order = np.arange(n)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(n)
-        for first in range(self.start * b, n - n % b if self.drop_last else n, b):
-            own = np.array_split(order[first : first + b], self.world)[self.rank]
-            kept = []
-            for i in own:
-                if i in self.split.bad and not self.skip_bad:
-                    self.split.read(i)
-                if i in self.split.bad:
-                    self.skipped.append(self.split.name(i))
-                else:
-                    kept.append(i)
-            images = self.split.images[kept].float() / 255
-            mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-            images = (images - mean[:, None, None]) / std[:, None, None]
-            yield images, torch.from_numpy(self.split.labels[kept])
-
-
-def plain_create(name, *, classes, channels=3, **options):
-    return backbones.BACKBONES[name](classes=classes, channels=channels, **options)
-
-
-def plain_place(model, block, where=None, *, reduction=2, units=None, **block_options):
-    name = model.places[where or model.default_place][0]
-    units = {"sp3": 3}.get(where, 1) if units is None else units
-    return insert(
-        model, {name: (block, {"inner": 8 // reduction, "units": units, **block_options})}
-    )
-
-
-if not hasattr(data, "Batches"):
-    data.Batches = PlainBatches
-    data.load = lambda name, path=None, *, skip_bad=False: DATASETS[name](path, skip_bad=skip_bad)
-if not hasattr(backbones, "create"):
-    backbones.BACKBONES = Registry("backbone")
-    backbones.create, backbones.place = plain_create, plain_place
-if "tiny" not in DATASETS:
+@contextmanager
+def registered():
+    """Both under the name "tiny", for a time: other tests go through all names that there are."""
     DATASETS.register("tiny")(open_tiny)
-    backbones.BACKBONES.register("tiny")(Tiny)
+    BACKBONES.register("tiny")(Tiny)
+    try:
+        yield
+    finally:
+        DATASETS.unregister("tiny")
+        BACKBONES.unregister("tiny")
+
 
 FIELDS = {
     "data": "tiny",
@@ -164,4 +101,5 @@ if __name__ == "__main__":
     from gspnl.cli import main
 
     torch.set_num_threads(int(os.environ.get("TINY_THREADS", "1")))
-    sys.exit(main(sys.argv[1:]))
+    with registered():
+        sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,12 @@ from typing import Any
 
 from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
 
+# Known here, since a look at the registry imports much for a line of help.
+NAMES = (
+    "mini, cifar10-preresnet20, cifar100-preresnet56, cifar100-resnet50, cub200-resnet50, "
+    "ucf101-i3d"
+)
+
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
@@ -22,9 +28,7 @@ def add(commands: Any) -> None:
         "gspnl train RECIPE. Exit status 1 if the loss is no longer finite, 130 or 143 if stopped.",
         allow_abbrev=False,
     )
-    train.add_argument(
-        "recipe", metavar="RECIPE", help="a name, such as mini, or a TOML file of fields"
-    )
+    train.add_argument("recipe", metavar="RECIPE", help=f"{NAMES}; or a TOML file of fields")
     train.add_argument("--data", metavar="PATH", help="folder or file of the data set")
     train.add_argument(
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the recipe's name)"
@@ -38,7 +42,8 @@ def add(commands: Any) -> None:
     fields = train.add_argument_group("changes to the recipe")
     fields.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="a field, such as block=snl or block_options.kernel=dot; may be repeated",
+        help="a field, such as block=snl, block_options.kernel=dot or data_options.split=2; may be "
+        "repeated",
     )  # fmt: skip
     fields.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation")
     fields.add_argument("--epochs", type=int, metavar="N")

@@ -154,7 +154,8 @@ def load(path: str | PathLike[str]) -> Checkpoint:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(
-            f"cannot read the checkpoint {str(path)!r}: {error.strerror or error}"
+            f"cannot read the checkpoint {str(path)!r}: {error.strerror or error}; name the folder "
+            "of a run of gspnl train, or its checkpoint"
         ) from error
     try:
         tensors = safetensors.torch.load(content)
@@ -203,6 +204,6 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
 
 def _damaged(path: Path, reason: str) -> FileError:
     return FileError(
-        f"{str(path)!r} is damaged or cut off ({' '.join(reason.split())}); delete it to begin the "
-        "run again, or put back a copy"
+        f"{str(path)!r} is no checkpoint, or damaged or cut off ({' '.join(reason.split())}); put "
+        "back a copy, or begin the run again in another folder"
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gspnl import __version__
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.train import facts, networks
+from gspnl.train import views as several
 from gspnl.train.progress import Board, Progress
 from gspnl.train.recipes.files import fields
 from gspnl.train.runs import Run, write_metrics, write_result
@@ -143,6 +144,7 @@ class Epochs:
         begun = time.perf_counter()
         self.among.share(session.model.buffers())
         loader = session.batches("test")
+        views = getattr(session.data.test, "views", 1)
         loss = correct = count = 0.0
         session.model.eval()
         with closing(iter(loader)) as source:
@@ -151,7 +153,7 @@ class Epochs:
                 if len(labels) == 0:  # this process's share of a small last batch
                     continue
                 with torch.no_grad(), networks.precise(self.recipe, self.among.device):
-                    scores = session.model(images).float()
+                    scores = several.scores(session.model, images, views)
                 loss += float(F.cross_entropy(scores, labels, reduction="sum"))
                 correct += float((scores.argmax(1) == labels).sum())
                 count += len(labels)

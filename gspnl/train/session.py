@@ -34,7 +34,7 @@ class Session:
         from gspnl.train import data
 
         self.recipe, self.skip_bad, self.among = recipe, skip_bad, among
-        self.data = data.load(recipe.data, path, skip_bad=skip_bad)
+        self.data = data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
         self.drop_last, self.steps = counted(
             len(self.data.train.labels), recipe.batch_size, among.world
         )

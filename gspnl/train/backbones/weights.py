@@ -29,7 +29,10 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise FileError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+        raise FileError(
+            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that "
+            "exists"
+        ) from error
     if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
         return _safetensors(path, content)
     return _state_in(path, _torch(path, content))

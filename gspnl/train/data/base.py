@@ -56,10 +56,11 @@ class Drawn(Split, Protocol):
 
     @property
     def views(self) -> int:
-        """How many consecutive samples show one thing.
+        r"""How many views of one thing a sample holds, ≥ 1.
 
-        What a network says of them, as probabilities, is averaged: sample i is view i mod
-        ``views`` of thing i // ``views``, and all views of a thing have its label.
+        They lie one after the other along its first spatial axis: a sample has the shape
+        (C, views · T, \*rest). A network takes them one by one in evaluation, and the
+        probabilities that it gives are averaged.
         """
 
     def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
@@ -95,7 +96,10 @@ class Open(Protocol):
     """What a name of DATASETS stands for."""
 
     def __call__(self, path: Path | None, *, skip_bad: bool = False) -> Data:
-        """Open a data set in a folder or a file; ``skip_bad`` leaves damaged samples out."""
+        """Open a data set in a folder or a file; ``skip_bad`` leaves damaged samples out.
+
+        Further arguments by name are options of the data set.
+        """
 
 
 DATASETS: Registry[Callable[..., Data]] = Registry("data set")

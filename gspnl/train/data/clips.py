@@ -21,13 +21,14 @@ class Clips:
     Parameters
     ----------
     files : tuple of Path
-    labels : array of shape (n · views,), int64
+    labels : array of shape (n,), int64
     frames, stride : int
         T, and how many frames of the video lie between two of the clip, plus 1.
     draws : int
         1: the uniform that ``read`` is given places the clip. 0: nothing is left to chance.
     views : int
-        Clips of each video, in the middles of as many equal parts; sample i is clip i mod views.
+        Clips of each video, in as many equal parts of it, one after the other along T. With
+        ``draws`` 0 each is in the middle of its part; else all are as far into theirs.
     """
 
     files: tuple[Path, ...] = field(repr=False)
@@ -38,24 +39,25 @@ class Clips:
     views: int = 1
 
     def name(self, index: int) -> str:
-        video, view = divmod(index, self.views)
-        which = f", clip {view + 1} of {self.views}" if self.views > 1 else ""
-        return f"{self.files[video]}{which}"
+        return str(self.files[index])
 
     def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
-        video, view = divmod(index, self.views)
-        place = (view + 0.5) / self.views
+        """One video's clips, uint8 of shape (3, views · T, H, W)."""
+        part = 0.5
         if u is not None:
             drawn = np.asarray(u)
             if drawn.shape != (self.draws,) or not ((drawn >= 0) & (drawn < 1)).all():
                 raise InputError(f"u={u!r} must be {self.draws} number(s) in [0, 1)")
             if self.draws:
-                place = float(drawn[0])
-        file = self.files[video]
-        clip = read_clip(
-            content(file), str(file), frames=self.frames, stride=self.stride, place=place
-        )
-        return torch.from_numpy(np.ascontiguousarray(clip.transpose(3, 0, 1, 2)))
+                part = float(drawn[0])
+        data, name = content(self.files[index]), self.name(index)
+        found = [
+            read_clip(
+                data, name, frames=self.frames, stride=self.stride, place=(view + part) / self.views
+            )
+            for view in range(self.views)
+        ]
+        return torch.from_numpy(np.ascontiguousarray(np.concatenate(found).transpose(3, 0, 1, 2)))
 
     def take(self, indices: np.ndarray) -> None:
         return None

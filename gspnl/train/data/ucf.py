@@ -47,13 +47,14 @@ def ucf101(
     stride : int
         ≥ 1; 2 takes every second frame of the video.
     clips : int
-        ≥ 1, for testing: clips of each video, consecutive samples of the test split; its ``views``
-        says so, and what a network says of them is averaged.
+        ≥ 1, for testing: clips of each video, evenly spread. A test sample holds them one after
+        the other; ``test.views`` says how many, and the probabilities of a network are averaged.
 
     Returns
     -------
     Data
-        A sample is uint8 of shape (3, T, H, W). ``mean`` and ``std`` are those of Kinetics-400.
+        A sample is uint8 of shape (3, T, H, W), for testing (3, clips · T, H, W). ``mean`` and
+        ``std`` are those of Kinetics-400.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def ucf101(
     splits = [
         Clips(
             tuple(file for file, _ in part),
-            np.repeat(np.array([label for _, label in part], np.int64), views),
+            np.array([label for _, label in part], np.int64),
             frames,
             stride,
             draws,

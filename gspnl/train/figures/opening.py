@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -14,12 +13,13 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.stability.modes import whole
-from gspnl.train.data import Data, Split
+from gspnl.train import data
+from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe
 
 # What of a recipe a network is made of, and what its images are.
 NETWORK = ("backbone", "backbone_options", "block", "place", "reduction", "units", "block_options")
-IMAGES = ("data", "evaluation")
+IMAGES = ("data", "data_options", "evaluation")
 
 
 def opened(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
@@ -38,10 +38,11 @@ def opened(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Rec
     InputError
         If it is of another recipe.
     """
-    load_run = importlib.import_module("gspnl.train").load_run
+    from gspnl.train import load_run
+
     own, model = load_run(path)
     if recipe is not None:
-        check_same({"--recipe": recipe, str(path): own}, (*NETWORK, "data"))
+        check_same({"--recipe": recipe, str(path): own}, (*NETWORK, "data", "data_options"))
     return own, model
 
 
@@ -71,7 +72,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Some samples of a split."""
+    """Some samples of a split; of several views, the first."""
 
     split: Split
     indices: np.ndarray
@@ -84,16 +85,22 @@ class Chosen:
         return self.split.name(int(self.indices[index]))
 
     def read(self, index: int) -> Tensor:
-        return self.split.read(int(self.indices[index]))
+        return self._first(self.split.read(int(self.indices[index])), 1)
 
     def take(self, indices: np.ndarray) -> Tensor | None:
-        return self.split.take(self.indices[indices])
+        samples = self.split.take(self.indices[indices])
+        return None if samples is None else self._first(samples, 2)
+
+    def _first(self, samples: Tensor, axis: int) -> Tensor:
+        views = getattr(self.split, "views", 1)
+        return samples.narrow(axis, 0, samples.shape[axis] // views)
 
 
 def recipe_named(name: str) -> Recipe:
     """The recipe of a name, or of a TOML file."""
-    found: Recipe = importlib.import_module("gspnl.train").recipe(name)
-    return found
+    from gspnl.train import recipe
+
+    return recipe(name)
 
 
 def evaluated(
@@ -113,7 +120,8 @@ def evaluated(
     first, count : int
         The image ``first`` and those after it, as many as there are up to ``count``.
     seed : int
-        Of what an evaluation draws, such as the place of a clip.
+        Of what an evaluation draws, such as the place of a crop. A clip is the one in the middle
+        of its part of the video.
 
     Returns
     -------
@@ -127,22 +135,22 @@ def evaluated(
         If there is no image of that number.
     """
     whole(count, "images", 1)
-    source = importlib.import_module("gspnl.train.data")
-    data: Data = source.load(recipe.data, path)
-    total = len(data.test.labels)
+    found = data.load(recipe.data, path, **recipe.data_options)
+    total = len(found.test.labels)
     if not 0 <= first < total:
         raise InputError(
             f"image {first} is not among the {total:,} test images of {recipe.data}; take one "
             f"from 0 to {total - 1}"
         )
-    chosen = Chosen(data.test, np.arange(first, min(first + count, total)))
-    batches = source.Batches(
-        chosen, batch_size=len(chosen.indices), augmentation=recipe.evaluation, mean=data.mean,
-        std=data.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
+    chosen = Chosen(found.test, np.arange(first, min(first + count, total)))
+    batches = data.Batches(
+        chosen, batch_size=len(chosen.indices), augmentation=recipe.evaluation, mean=found.mean,
+        std=found.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
     images, _ = next(iter(batches))
     shape = (1, -1, *[1] * (images.ndim - 2))
     mean, std = (
-        torch.tensor(values, dtype=images.dtype).reshape(shape) for values in (data.mean, data.std)
+        torch.tensor(values, dtype=images.dtype).reshape(shape)
+        for values in (found.mean, found.std)
     )
     return images, (images * std + mean).clamp(0, 1)

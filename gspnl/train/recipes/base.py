@@ -18,6 +18,8 @@ class Recipe:
     ----------
     data : str
         A name of :data:`gspnl.train.data.DATASETS`.
+    data_options : mapping
+        Of the data set, such as ``split=2, clips=5``; not where its files are.
     backbone : str
         A name of :data:`gspnl.train.backbones.BACKBONES`.
     backbone_options : mapping
@@ -82,6 +84,7 @@ class Recipe:
     """
 
     data: str = "cifar10"
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     backbone: str = "preresnet20"
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     block: str | None = None

@@ -15,6 +15,13 @@ from gspnl.train.schedules import SCHEDULES
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
+# What `data.load` takes besides options, and where it is given.
+OF_A_RUN = {
+    "name": "set the field data",
+    "path": "give it to train as data, or as --data",
+    "skip_bad": "give it to train as skip_bad, or as --skip-bad",
+}
+
 Check = Callable[[str, Any], Any]
 
 
@@ -114,13 +121,24 @@ def options(name: str, value: Any) -> dict[str, Any]:
     """Options that a file can hold."""
     if not isinstance(value, Mapping):
         raise InputError(
-            f"{name}={value!r} must map names to values, such as {{'kernel': 'dot'}}, not a "
-            f"{type(value).__name__}"
+            f"{name}={value!r} must map names to values, as {name}.KEY=VALUE after --set does, not "
+            f"be of type {type(value).__name__}"
         )
     for key, item in value.items():
         text(f"a key of {name}", key)
         _writable(f"{name}[{key!r}]", item)
     return dict(value)
+
+
+def data_options(name: str, value: Any) -> dict[str, Any]:
+    """Options of a data set, but for those that are of a run."""
+    found = options(name, value)
+    for key, instead in OF_A_RUN.items():
+        if key in found:
+            raise InputError(
+                f"{name} must not have {key!r}, which is of a run and not of a recipe; {instead}"
+            )
+    return found
 
 
 def _writable(name: str, value: Any) -> None:
@@ -136,6 +154,7 @@ def _writable(name: str, value: Any) -> None:
 
 FIELDS: dict[str, Check] = {
     "data": text,
+    "data_options": data_options,
     "backbone": text,
     "backbone_options": options,
     "block": partial(text, optional=True),

@@ -10,7 +10,7 @@ from gspnl.errors import InputError
 from gspnl.train.recipes.base import Recipe
 from gspnl.train.recipes.files import changed, recipe
 
-OPTIONS = ("backbone_options", "block_options")
+OPTIONS = ("backbone_options", "block_options", "data_options")
 
 
 def edited(name: str, changes: Sequence[str], **given: Any) -> Recipe:

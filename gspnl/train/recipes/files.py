@@ -25,8 +25,8 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     name : str or path
         A name of :data:`RECIPES`, or a TOML file.
     **changes
-        Fields of :class:`Recipe`, checked. The mappings ``block_options`` and ``backbone_options``
-        replace the former ones whole.
+        Fields of :class:`Recipe`, checked. The mappings ``data_options``,
+        ``backbone_options`` and ``block_options`` replace the former ones whole.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -224,7 +223,8 @@ def run_tables(
 
 def default_train() -> Train:
     """The training loop, imported when something is to be trained."""
-    train: Train = importlib.import_module("gspnl.train.loop").train
+    from gspnl.train import train
+
     return train
 
 

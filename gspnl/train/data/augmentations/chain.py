@@ -50,7 +50,8 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     Returns
     -------
     Chain
-        Called with images (b, C, *spatial), float32 in [0, 1], and uniforms (b, draws) in [0, 1).
+        Called with images ``(b, C, *spatial)``, float32 in [0, 1], and uniforms (b, draws) in
+        [0, 1).
 
     Raises
     ------
