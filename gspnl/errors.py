@@ -37,3 +37,7 @@ class FileError(GspnlError, OSError):
 
 class MissingExtraError(GspnlError, ImportError):
     """An optional dependency is not installed."""
+
+
+class BusyError(InputError):
+    """Another process is at work on the same thing."""

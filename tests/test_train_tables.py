@@ -14,6 +14,7 @@ from tables_runs import Trainer, write  # noqa: E402
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
+from gspnl.train.runs import alone  # noqa: E402
 from gspnl.train.tables import GRIDS, PROTOCOLS, plan_tables, run_tables, tables_so_far  # noqa: E402
 from gspnl.train.tables.base import bare  # noqa: E402
 from gspnl.train.tables.keys import key, plain  # noqa: E402
@@ -250,6 +251,29 @@ def test_failures_are_told_and_do_not_stop_the_rest(tmp_path, data):
     assert not mended.failed
     assert mended.tables[0].done == 16
     assert not list((tmp_path / "out" / "failed").iterdir())
+
+
+def test_what_another_process_is_at_is_passed_by(tmp_path, data):
+    trainer, out, said = Trainer(), tmp_path / "out", []
+
+    def train(recipe, **given):
+        if recipe.block == "snl":
+            with alone(begun(given["out"])), alone(given["out"]):  # as another process holds it
+                pass
+        return trainer(recipe, **given)
+
+    def begun(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    found = run_tables([5], "mini", data=data, out=out, seeds=1, train=train, say=said.append)
+    assert found.failed == {}
+    assert found.tables[0].done == 7
+    assert [line for line in said if "another process" in line] == [
+        next(line for line in said if "snl" in line and "another process" in line)
+    ]
+    run_tables([5], "mini", data=data, out=out, seeds=1, train=trainer)
+    assert len(trainer.asked) == 8
 
 
 def test_only_some_blocks(tmp_path, data):

@@ -52,6 +52,7 @@ def add(commands: Any) -> None:
         "--only", metavar="BLOCKS", help="run these blocks alone, and backbones, such as nl,snl"
     )
     tables.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0")
+    tables.add_argument("--threads", type=int, metavar="N", help="on the CPU (default: torch's)")
     tables.add_argument(
         "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
     )
@@ -86,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             only=[name.strip() for name in options.only.split(",")] if options.only else (),
             skip_bad=options.skip_bad,
             device=options.device,
+            threads=options.threads,
             say=say,
         )
     if options.json:

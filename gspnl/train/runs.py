@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from gspnl._files import replace
-from gspnl.errors import FileError, InputError
+from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, read, write
@@ -138,7 +138,7 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
+            raise BusyError(
                 f"another process is at work in {str(out)!r}; wait for it, or name another folder"
             ) from None
         except OSError:  # a file system without locks

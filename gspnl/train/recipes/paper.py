@@ -46,10 +46,12 @@ RECIPES.register("mini")(
         data="folder",
         backbone="preresnet20",
         epochs=18,
-        learning_rate=0.2,
+        learning_rate=0.1,
         weight_decay=5e-4,
         nesterov=True,
         schedule="one_cycle",
-        warmup=4.0,
+        warmup=2.0,
+        precision="bfloat16",
+        channels_last=True,
     )
 )

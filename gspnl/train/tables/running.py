@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gspnl.errors import InputError
+from gspnl.errors import BusyError, InputError
 from gspnl.train.recipes.base import Recipe
 from gspnl.train.tables.base import BACKBONE, GRIDS, Grid
 from gspnl.train.tables.folder import Folder, make
@@ -148,6 +148,7 @@ def run_tables(
     only: Sequence[str] = (),
     skip_bad: bool = False,
     device: str | None = None,
+    threads: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     train: Train | None = None,
 ) -> Tables:
@@ -155,7 +156,8 @@ def run_tables(
 
     Runs go seed by seed, backbones first, so that tables so far mean something. One that has
     finished is not run again, one that was stopped goes on from its checkpoint, and one that fails
-    does not stop the others. Equal networks of several tables are one run.
+    does not stop the others. Equal networks of several tables are one run. Several processes may
+    work on the same ``out`` at once, each with a thread: a run that one is at, the others pass by.
 
     Parameters
     ----------
@@ -170,6 +172,8 @@ def run_tables(
         Leave damaged samples out, counted.
     device : str, optional
         Where to train, as :func:`gspnl.train.train` takes it.
+    threads : int, optional
+        On the CPU; default: as torch has it.
     say : callable
         Takes lines of progress.
     train : callable, optional
@@ -207,7 +211,18 @@ def run_tables(
                 if plan.folder.keep(run) is not None:
                     continue
                 say(f"[{i}/{len(runs)}] {name}; {plan.progress().left}")
-                _one(run, path, plan.folder, train, skip_bad=skip_bad, device=device, say=say)
+                _one(
+                    run,
+                    path,
+                    plan.folder,
+                    train,
+                    skip_bad=skip_bad,
+                    device=device,
+                    threads=threads,
+                    say=say,
+                )
+            except BusyError:
+                say(f"{name} is being done by another process")
             except Exception as error:  # whatever it is, other runs can do without this one
                 reason = " ".join(f"{error}".split()) or type(error).__name__
                 failed[name] = reason
