@@ -31,9 +31,11 @@ def open_views(path, *, skip_bad=False, views=1, seed=1):
     """Tiny data, whose test images lie one below the other, ``views`` in a sample."""
     plain = open_tiny(path, skip_bad=skip_bad)
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(
-        0, 256, (TESTS, 3, views * SIZE, SIZE), generator=generator, dtype=torch.uint8
-    )
+    # Of one colour each, so that a network says different things of different views.
+    colours = torch.randint(
+        0, 256, (TESTS, 3, views, 1), generator=generator, dtype=torch.uint8
+    ).repeat_interleave(SIZE, 2)
+    images = colours.expand(-1, -1, -1, SIZE).contiguous()
     test = Views(images, plain.test.labels, views=views)
     return Data("views", plain.classes, plain.train, test, plain.mean, plain.std)
 
