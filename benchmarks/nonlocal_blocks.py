@@ -138,7 +138,8 @@ def against_dense(shapes: list[tuple[int, int, int, int]], title: str) -> None:
         for run in runs.values():
             run()
         rounds = 1 if n > 10_000 else 5 if batch * n * n > 1e7 else 21
-        seconds, results = interleaved(rounds, 3, **runs)
+        in_turn = 3 if batch * n * n > 1e6 else 30  # of a loop of steps, the first are the slowest
+        seconds, results = interleaved(rounds, in_turn, **runs)
         error = (results["dense"] - results["gspnl"]).abs().max() / results["dense"].abs().max()
         ratio = seconds["dense"] / seconds["gspnl"]
         text = f"{ratio:7.2f}   {seconds['gspnl'] * 1e3:9.2f} {seconds['dense'] * 1e3:9.1f}"

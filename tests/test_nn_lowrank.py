@@ -20,6 +20,8 @@ CASES = [
     ("chebyshev", {"order": 2}),
     ("chebyshev", {"order": 5}),
     ("spectral", {"order": 3}),
+    ("snl", {"bias": True, "norm": "none"}),
+    ("nl", {"kernel": "dot", "normalization": "softmax", "bias": True, "norm": "none"}),
     ("nl", {"kernel": "dot", "normalization": "softmax"}),
     ("ns", {"kernel": "dot", "normalization": "softmax"}),
     ("ns", {"kernel": "dot", "normalization": "random_walk"}),
@@ -72,6 +74,22 @@ def test_gradients_that_nobody_asked_for(steps):
     assert x.grad is not None
 
 
+@pytest.mark.parametrize("inner", [2, 8])  # of 8, W_g is merged into the maps
+@pytest.mark.parametrize("name", ["snl", "gsnl", "chebyshev", "spectral", "nl"])
+def test_folded_blocks_take_it(name, inner, steps):
+    kernel = {"kernel": "dot", "normalization": "random_walk"}
+    block = make(name, inner=inner, storage="lowrank", **kernel).eval()
+    x = noise(3, 6, 3, 4)
+    x[1, :, 2] = 0  # isolated
+    y, folded = block(x), gnn.fold(block)
+    x.requires_grad_()
+    z = folded(x)
+    assert len(steps) == 2
+    assert (z - y).abs().max() < 1e-10 * y.abs().max()
+    slope = torch.autograd.grad(z.square().sum(), x)[0]
+    close(slope, torch.autograd.grad(block(x).square().sum(), x)[0], 1e-10 * slope.abs().max())
+
+
 class Halved(nn.Module):
     def forward(self, weight):
         return weight / 2
@@ -102,7 +120,6 @@ def test_parametrisations_count(place, steps):
 @pytest.mark.parametrize(
     "options",
     [
-        {"bias": True},
         {"feature_map": "softplus"},
         {"normalization": "symmetric"},
         {"normalization": "mean"},

@@ -15,7 +15,7 @@ from gspnl.errors import InputError, SizeError
 from gspnl.kernels import Concatenation, Exponential, Kernel
 from gspnl.nn.exponential import LOGARITHMIC, attention
 from gspnl.nn.fused import without_autocast
-from gspnl.nn.operators import Factored, Maps, Operator, Scaled
+from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.scales import SYMMETRIZED, scales
 from gspnl.nn.storage import DENSE_NODES, SORTED_NODES, Load, lowrank_pays
@@ -24,9 +24,8 @@ from gspnl.weights.dense import Dense
 from gspnl.weights.sorted import sort_scalars
 
 HALVES = (torch.float16, torch.bfloat16)
-
-
-AT_ONCE = 4 << 20  # bytes of φ and ψ: above, an allocator takes fresh pages each time; measured
+SMALL = 1 << 18  # entries of weights that are put side by side in no time
+Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ side by side, or apart; None: X itself
 
 
 class FeatureAffinity(nn.Module):
@@ -76,47 +75,49 @@ class FeatureAffinity(nn.Module):
             self.project = None if pool is None else Pointwise(width, 1)
 
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
-        items = self._at_once(X)
-        if items < X.shape[0]:
-            parts = [self._whole(part, spatial) for part in torch.split(X, items)]
-            return Batched(parts, items)
-        return self._whole(X, spatial)
-
-    def _at_once(self, X: Tensor) -> int:
-        """Items that are worked on together; blocks of memory above a size are slow to get."""
-        if not self.training or torch.compiler.is_compiling() or X.device.type != "cpu":
-            return X.shape[0]
-        width = 2 * self.phi.width if self.kernel.embedding == "matrices" else X.shape[2]
-        size = X.shape[1] * max(width, 1) * X.element_size()
-        return max(1, AT_ONCE // size) if self.kernel.bilinear else X.shape[0]
-
-    def _whole(self, X: Tensor, spatial: Sequence[int]) -> Operator:
-        points = None if self.kernel.embedding == "none" else stacked(X, self.phi, self.psi)
+        points: Points = None
+        if self.kernel.embedding != "none" and self._joined(X.shape[-2]):
+            points = lift(stacked(X, self.phi, self.psi))
+        elif self.kernel.embedding != "none":
+            pair = (pointwise(X, each.weight, each.bias) for each in (self.phi, self.psi))
+            points = lift(next(pair)), lift(next(pair))
         # Degrees are sums over all positions: in half precision they would leave its range.
         with without_autocast(X.device):
-            return self._operator(lift(X), None if points is None else lift(points), spatial)
+            return self._operator(lift(X), points, spatial)
 
-    def _operator(self, X: Tensor, points: Tensor | None, spatial: Sequence[int]) -> Operator:
+    def _joined(self, nodes: int) -> bool:
+        """Whether φ and ψ are made side by side: for low rank, or where the weights are small."""
+        if self.kernel.bilinear and self.pool is None and self.lowrank(nodes):
+            return True
+        return self.phi.weight.numel() + self.psi.weight.numel() <= SMALL
+
+    def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
             return Pooled(self._held(*self._pooled(X, points, pool), None), pool)
         if points is None:
             phi, psi = self.kernel.embed(X, None)
             return self._held(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
+        if not isinstance(points, Tensor):
+            phi, psi = (self.kernel.features(each) for each in points)
+            return self._held(phi, psi, None)
         # Mapped and split as they lie in memory, so that their gradients lie so too.
         both = self.kernel.features(points.mT)
         phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=1)
         return self._held(phi.mT, psi.mT, both.mT)
 
     def _pooled(
-        self, X: Tensor, points: Tensor | None, pool: Callable[[Tensor], Tensor]
+        self, X: Tensor, points: Points, pool: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """φ of all positions, and ψ of those that projections are pooled to."""
         if points is None:
             # Embedded together: what a kernel takes from all nodes, a mean, is then one for both.
-            points, _ = self.kernel.embed(torch.cat([X, pool(X)], dim=-2), None)
-            return points[..., : X.shape[-2], :], points[..., X.shape[-2] :, :]
-        phi, psi = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
+            both, _ = self.kernel.embed(torch.cat([X, pool(X)], dim=-2), None)
+            return both[..., : X.shape[-2], :], both[..., X.shape[-2] :, :]
+        if isinstance(points, Tensor):
+            phi, psi = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
+        else:
+            phi, psi = points
         psi = pool(psi)
         if self.project is not None:
             psi = pointwise(psi, lift(self.project.weight))
@@ -144,6 +145,8 @@ class FeatureAffinity(nn.Module):
         return lowrank_pays(nodes, nodes, self.phi.width, self.load, swap)
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
+        if swap and both is None:
+            both = torch.cat([phi, psi], -1)
         P, Q, swap = (both, both, True) if swap and both is not None else (phi, psi, False)
         plain = Factored(P, Q, swap, total=self.total)
 
@@ -222,29 +225,6 @@ class FeatureAffinity(nn.Module):
         # Pooled columns are no positions: a row without an edge has none of its own to keep.
         kept = self.isolated == "self" and self.pool is None
         return left, right, isolated if kept else None
-
-
-@dataclass(frozen=True, eq=False)
-class Batched(Operator):
-    """Operators of parts of a batch, ``items`` in each."""
-
-    parts: Sequence[Operator]
-    items: int
-
-    def apply(self, Z: Tensor) -> Tensor:
-        return self._each(Z, lambda operator, part: operator.apply(part))
-
-    def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        return self._each(Z, lambda operator, part: operator.series(part, maps, bias))
-
-    def filters(
-        self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
-    ) -> Tensor:
-        return self._each(Z, lambda operator, part: operator.filters(part, theta, maps, bias))
-
-    def _each(self, Z: Tensor, fn: Callable[[Operator, Tensor], Tensor]) -> Tensor:
-        pairs = zip(self.parts, torch.split(Z, self.items), strict=True)
-        return torch.cat([fn(operator, part).mT for operator, part in pairs]).mT
 
 
 @dataclass(frozen=True, eq=False)

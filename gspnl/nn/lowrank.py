@@ -13,7 +13,7 @@ from gspnl.kernels import Dot
 from gspnl.nn.embed import HALVES, FeatureAffinity, lift
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.onestep import Small, Step
-from gspnl.nn.operators import Parts, filter_parts, series_parts
+from gspnl.nn.operators import Parts, filter_parts, series_parts, sum_of
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import SpectralStage, Stage, combined
@@ -31,22 +31,36 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
         return None
     if not (_eager(x) and _divides_rows(affinity) and affinity.lowrank(x.shape[-1])):
         return None
-    maps = affinity.phi, affinity.psi, stage.g, *stage.outputs
     if not (_plain(affinity, FeatureAffinity) and _plain(stage, Stage, SpectralStage)):
         return None
-    if not all(_plain(each, Pointwise) and _linear(each) for each in maps):
+    g = stage.g
+    inward = [affinity.phi, affinity.psi] if g is None else [affinity.phi, affinity.psi, g]
+    if not all(_plain(each, Pointwise) and each.groups == 1 for each in (*inward, *stage.outputs)):
         return None
-    assert stage.g is not None
-    weights = affinity.phi.weight, affinity.psi.weight, stage.g.weight
-    if any(weight.dtype != lift(x).dtype for weight in weights):
+    if any(each.weight.dtype != lift(x).dtype for each in inward):
         return None
     symmetric, kept = SYMMETRIZED[affinity.normalization], affinity.isolated == "self"
     with without_autocast(x.device):
         small, tensors = _small(stage, lift(x).dtype)
         out: Tensor = Step.apply(  # type: ignore[no-untyped-call]  # as torch leaves it
-            lift(x), *weights, small, symmetric, kept, *tensors
-        )
+            lift(x), affinity.phi.weight, affinity.psi.weight, None if g is None else g.weight,
+            _joined(inward), sum_of(outward) if (outward := _biases(stage.outputs)) else None,
+            small, symmetric, kept, *tensors,
+        )  # fmt: skip
     return out
+
+
+def _biases(maps: Sequence[Pointwise]) -> list[Tensor]:
+    return [each.bias for each in maps if each.bias is not None]
+
+
+def _joined(maps: Sequence[Pointwise]) -> Tensor | None:
+    """Biases of maps side by side, zero where there is none; None if none has one."""
+    if not _biases(maps):
+        return None
+    return torch.cat(
+        [each.weight.new_zeros(each.width) if each.bias is None else each.bias for each in maps]
+    )
 
 
 def _small(stage: Stage, dtype: torch.dtype) -> tuple[Small, list[Tensor]]:
@@ -89,8 +103,3 @@ def _plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
     hooks = module._forward_hooks, module._forward_pre_hooks
     backward = module._backward_hooks, module._backward_pre_hooks
     return not any(map(len, (*hooks, *backward)))
-
-
-def _linear(map_: Pointwise | None) -> bool:
-    """Whether a map is its weight and nothing else."""
-    return map_ is not None and map_.bias is None and map_.groups == 1

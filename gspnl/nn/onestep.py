@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gspnl.nn.embed import AT_ONCE
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Parts
-from gspnl.nn.pointwise import pointwise, pointwise_weight
+from gspnl.nn.pointwise import NARROW, pointwise, pointwise_weight
 from gspnl.nn.scales import inverted, marked
+
+AT_ONCE = 4 << 20  # bytes of φ and ψ: above, an allocator takes fresh pages each time; measured
 
 
 @dataclass(frozen=True)
@@ -41,46 +42,49 @@ class Step(torch.autograd.Function):
         x: Tensor,
         phi: Tensor,
         psi: Tensor,
-        g: Tensor,
+        g: Tensor | None,
+        inward: Tensor | None,
+        outward: Tensor | None,
         small: Small,
         symmetric: bool,
         kept: bool,
         *tensors: Tensor,
     ) -> Tensor:
-        W = torch.cat([phi, psi, g])
+        W = torch.cat([phi, psi] if g is None else [phi, psi, g])
         width = phi.shape[0] + psi.shape[0]
         size = max(1, AT_ONCE // (width * x.shape[-1] * x.element_size()))
         results, saved, inner = [], [], []
         for part in _pieces(x, size):
-            U = pointwise(part.mT, W).mT
-            H, Z = U[:, :width].relu_(), U[:, width:]
+            U = pointwise(part.mT, W, inward).mT
+            H, Z = U[:, :width].relu_(), part if g is None else U[:, width:]
             P, Q = _sides(H, symmetric)
             s = _swapped(Q.sum(-1, keepdim=True), symmetric)
             d = s.mT @ P
             isolated = marked(d)
             e = inverted(d, isolated)
-            given = [*tensors, _swapped(Q @ Z.mT, symmetric)]
+            heads = _swapped(Q @ Z.mT, symmetric)
             if small.order > 1:
-                given.append(_swapped(Q @ (P * e).mT, symmetric))
+                gram = _swapped(Q @ (P * e).mT, symmetric)
                 with torch.set_grad_enabled(any(ctx.needs_input_grad)):
-                    given = [each.detach().requires_grad_() for each in given]
+                    given = [each.detach().requires_grad_() for each in (*tensors, heads, gram)]
                     found = small.parts(given[:-2], *given[-2:])
                 inner.append((given, found))
+                flat, tall, extra = _values(found)
             else:
-                found = small.parts(tensors, given[-1], None)
-            flat, tall, alone = found
-            assert tall is not None
-            F = torch.bmm(tall.detach().mT, P).mul_(e)
+                flat, tall, extra = _first_order(tensors, heads)
+            F = torch.bmm(tall.mT, P).mul_(e)
             if flat is not None:
-                _add(F, flat.detach(), Z)
+                _add(F, flat, Z)
             if isolated is not None and kept:
-                extra = alone if flat is None else alone - flat
-                _add(F, extra.detach(), Z * isolated)
+                _add(F, extra, Z * isolated)
+            if outward is not None:
+                F.add_(outward[:, None])
             results.append(F)
-            saved += [U, s, e, given[len(tensors)].detach(), isolated if kept else None]
+            saved += [U, s, e, heads, tall, isolated if kept else None]
         ctx.small, ctx.inner, ctx.size, ctx.width = small, inner, size, width
-        ctx.symmetric, ctx.kept, ctx.count = symmetric, kept, len(tensors)
-        ctx.save_for_backward(x, phi, psi, g, W, *tensors, *saved)
+        ctx.symmetric, ctx.kept = symmetric, kept
+        ctx.save_for_backward(x, phi, psi, g, inward, outward, W, *tensors, *saved)
+        ctx.count = len(tensors)
         return results[0] if len(results) == 1 else torch.cat(results)
 
     @staticmethod
@@ -91,78 +95,100 @@ class Step(torch.autograd.Function):
     @staticmethod
     def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Of all that the step was given."""
-        x, phi, psi, g, W, *rest = ctx.saved_tensors
+        x, phi, psi, g, inward, outward, W, *rest = ctx.saved_tensors
         tensors, saved = rest[: ctx.count], rest[ctx.count :]
         if torch.is_grad_enabled():  # to be differentiated again
-            return _twice(ctx, grad, x, phi, psi, g, tensors)
+            return _twice(ctx, grad, x, phi, psi, g, inward, outward, *tensors)
         xs: list[Tensor] = []
         total: list[Tensor | None] = []
         pieces = zip(_pieces(x, ctx.size), _pieces(grad, ctx.size), strict=True)
         for k, (part, G) in enumerate(pieces):
-            U, s, e, heads, isolated = saved[5 * k : 5 * k + 5]
-            H, Z = U[:, : ctx.width], U[:, ctx.width :]
+            U, s, e, heads, tall, isolated = saved[6 * k : 6 * k + 6]
+            H, Z = U[:, : ctx.width], part if g is None else U[:, ctx.width :]
             P, Q = _sides(H, ctx.symmetric)
-            given: list[Tensor] | None = None
-            if ctx.inner:
-                given, parts = ctx.inner[k]
-            else:
-                parts = ctx.small.parts(tensors, heads, None)
-            flat, tall, alone = parts
-            dU = torch.empty_like(U)
-            dH, dZ = dU[:, : ctx.width], dU[:, ctx.width :]
-            dP, dQ = _sides(dH, ctx.symmetric)
-
             scaled = G * e
             dtall = P @ scaled.mT
-            dflat = None if flat is None else pointwise_weight(Z, G)
             lone = None if isolated is None else G * isolated
             dextra = None if lone is None else pointwise_weight(Z, lone)
             dtensors: list[Tensor | None]
-            if given is None:
-                dtensors, dheads = _first_order(tensors, heads, dtall, dflat, dextra)
-            else:
+            if ctx.inner:
+                given, parts = ctx.inner[k]
+                flat, _, extra = _values(parts)
+                dflat = None if flat is None else pointwise_weight(Z, G)
                 dtensors, dheads, dgram = _by_autograd(given, parts, dtall, dflat, dextra)
+            else:
+                flat, extra = (tensors[0] if len(tensors) > 1 else None), tensors[-1]
+                dsloped = pointwise_weight(heads.mT, dtall.mT)
+                dtensors = [dsloped if dextra is None else dsloped + dextra]
+                if flat is not None:
+                    dtensors.insert(0, pointwise_weight(Z, G))
+                dheads = dtall @ extra
             dheads = _swapped(dheads, ctx.symmetric)
 
-            torch.bmm(tall, scaled, out=dP)
+            # Sums are taken in place, in tensors of their own: in views, products are slow.
+            dP = torch.bmm(tall, scaled)
             dd = torch.mul(P, dP).sum(1, keepdim=True)
-            if given is not None:  # Q (P e)ᵀ, where P = Q
+            if ctx.inner:  # Q (P e)ᵀ, where P = Q
                 D = _swapped(dgram, ctx.symmetric)
                 both = torch.bmm(D + D.mT, H).mul_(e)
-                dH.add_(both)
+                dP.add_(both)
                 dd.add_(both.mul_(H).sum(1, keepdim=True), alpha=0.5)
             dd.mul_(e).neg_()
             ds = _swapped(P @ dd.mT, ctx.symmetric)
             dP.baddbmm_(s, dd)
-            dQ.baddbmm_(dheads, Z, beta=int(ctx.symmetric)).add_(ds)
-            dH.mul_(H.sign())
-            torch.bmm(dheads.mT, Q, out=dZ)
+            dQ = dP.baddbmm_(dheads, Z) if ctx.symmetric else torch.bmm(dheads, Z)
+            dQ.add_(ds).mul_(Q.sign())
+            if not ctx.symmetric:
+                dP.mul_(P.sign())
+            dZ = torch.bmm(dheads.mT, Q)
             if flat is not None:
                 _add(dZ, flat.mT, G)
             if lone is not None:
-                _add(dZ, (alone if flat is None else alone - flat).mT, lone)
-            sums = [pointwise_weight(part, dU), *dtensors]
+                _add(dZ, extra.mT, lone)
+            found = [dP] if ctx.symmetric else [dP, dQ]
+            if g is not None:
+                found.append(dZ)
+            dW = torch.cat([pointwise_weight(part, each) for each in found])
+            dinward = None if inward is None else torch.cat([each.sum((0, 2)) for each in found])
+            doutward = None if outward is None else G.sum((0, 2))
+            sums = [dW, dinward, doutward, *dtensors]
             total = sums if not total else [_sum(a, b) for a, b in zip(total, sums, strict=True)]
             if ctx.needs_input_grad[0]:
-                xs.append(pointwise(dU.mT, W.mT).mT)
-        dx = None if not xs else xs[0] if len(xs) == 1 else torch.cat(xs)
-        dW, *dtensors = total
-        assert dW is not None
-        return dx, *torch.split(dW, [len(phi), len(psi), len(g)]), None, None, None, *dtensors
+                shares = torch.split(W, [each.shape[1] for each in found])
+                xs.append(_features(found, shares, dZ if g is None else None))
+        whole = None if not xs else xs[0] if len(xs) == 1 else torch.cat(xs)
+        whole_weight, *others = total
+        assert whole_weight is not None
+        dphi, dpsi, dg = torch.tensor_split(whole_weight, (len(phi), ctx.width))
+        dbiases, dtensors = others[:2], others[2:]
+        return (
+            whole, dphi, dpsi, None if g is None else dg, *dbiases, None, None, None, *dtensors
+        )  # fmt: skip
 
 
-def _first_order(
-    tensors: Sequence[Tensor],
-    heads: Tensor,
-    dtall: Tensor,
-    dflat: Tensor | None,
-    dextra: Tensor | None,
-) -> tuple[list[Tensor | None], Tensor]:
-    """Gradients of V₀ (where it is) and V₁, and of QᵀZ: tall = QᵀZ V₁ᵀ, flat = V₀."""
-    dsloped = pointwise_weight(heads.mT, dtall.mT)
-    if dextra is not None:
-        dsloped = dsloped + dextra
-    return [dsloped] if dflat is None else [dflat, dsloped], dtall @ tensors[-1]
+def _features(grads: Sequence[Tensor], weights: Sequence[Tensor], start: Tensor | None) -> Tensor:
+    """Σ Wᵀ dU, the gradient of features."""
+    for grad, weight in zip(grads, weights, strict=True):
+        if start is not None and max(weight.shape) <= NARROW:
+            _add(start, weight.mT, grad)
+        else:
+            share = pointwise(grad.mT, weight.mT).mT
+            start = share if start is None else start.add_(share)
+    assert start is not None
+    return start
+
+
+def _first_order(tensors: Sequence[Tensor], heads: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """flat, tall and alone − flat of V₀ (where it is) and V₁, without the detour of all orders."""
+    return tensors[0] if len(tensors) > 1 else None, heads @ tensors[-1].mT, tensors[-1]
+
+
+def _values(parts: Parts) -> tuple[Tensor | None, Tensor, Tensor]:
+    """flat, tall and alone − flat, as numbers."""
+    flat, tall, alone = (None if each is None else each.detach() for each in parts)
+    assert tall is not None
+    assert alone is not None
+    return flat, tall, alone if flat is None else alone - flat
 
 
 def _by_autograd(
@@ -189,11 +215,21 @@ def _by_autograd(
 
 
 def _twice(
-    ctx: Any, grad: Tensor, x: Tensor, phi: Tensor, psi: Tensor, g: Tensor, tensors: list[Tensor]
+    ctx: Any,
+    grad: Tensor,
+    x: Tensor,
+    phi: Tensor,
+    psi: Tensor,
+    g: Tensor | None,
+    inward: Tensor | None,
+    outward: Tensor | None,
+    *tensors: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """The gradient by plain operations, which autograd can follow."""
-    P, Q = _sides(torch.relu(torch.cat([phi, psi]) @ x), ctx.symmetric)
-    Z = g @ x
+    W = torch.cat([phi, psi] if g is None else [phi, psi, g])
+    U = W @ x if inward is None else W @ x + inward[:, None]
+    P, Q = _sides(torch.relu(U[:, : ctx.width]), ctx.symmetric)
+    Z = x if g is None else U[:, ctx.width :]
     d = _swapped(Q.sum(-1, keepdim=True), ctx.symmetric).mT @ P
     isolated = marked(d)
     P = P * inverted(d, isolated)
@@ -204,7 +240,9 @@ def _twice(
         F = F + flat @ Z
     if isolated is not None and ctx.kept:
         F = F + (alone if flat is None else alone - flat) @ (Z * isolated)
-    given: list[Any] = [x, phi, psi, g, None, None, None, *tensors]
+    if outward is not None:
+        F = F + outward[:, None]
+    given: list[Any] = [x, phi, psi, g, inward, outward, None, None, None, *tensors]
     wanted = [k for k, needed in enumerate(ctx.needs_input_grad) if needed]
     grads = torch.autograd.grad(F, [given[k] for k in wanted], grad, create_graph=True)
     found = dict(zip(wanted, grads, strict=True))
@@ -231,8 +269,7 @@ def _swapped(small: Tensor, symmetric: bool) -> Tensor:
     """J times heads (B, m, c)."""
     if not symmetric:
         return small
-    first, second = small.chunk(2, dim=1)
-    return torch.cat([second, first], dim=1) / 2
+    return small.roll(small.shape[1] // 2, 1) / 2
 
 
 def _add(total: Tensor, weight: Tensor, X: Tensor) -> None:

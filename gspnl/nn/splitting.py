@@ -27,10 +27,10 @@ class SplitFeatureAffinity(FeatureAffinity):
     def total(self, x: Tensor) -> Tensor:
         return self.positions.total(x)
 
-    def _at_once(self, X: Tensor) -> int:
-        return X.shape[0]  # parts of other lengths would take part in another number of sums
-
     def _lowrank(self, phi: Tensor, psi: Tensor, swap: bool) -> bool:
+        return True
+
+    def _joined(self, nodes: int) -> bool:
         return True
 
     def _scales(

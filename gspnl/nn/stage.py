@@ -96,7 +96,7 @@ class Stage(nn.Module):
     @property
     def outputs(self) -> list[Pointwise]:
         """The maps from Cs to C, in the order of the terms."""
-        return [self.get_submodule(name) for name in self.terms]  # type: ignore[misc]
+        return [self._modules[name] for name in self.terms]  # type: ignore[misc]
 
     def forward(self, X: Tensor, operator: Operator) -> Tensor:
         """The next features, (B, C, N), of features (B, N, C)."""
