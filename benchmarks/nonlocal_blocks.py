@@ -138,7 +138,7 @@ def against_dense(shapes: list[tuple[int, int, int, int]], title: str) -> None:
         for run in runs.values():
             run()
         rounds = 1 if n > 10_000 else 5 if batch * n * n > 1e7 else 21
-        in_turn = 3 if batch * n * n > 1e6 else 30  # of a loop of steps, the first are the slowest
+        in_turn = 3 if batch * channels * n > 2e5 else 30  # the first steps of a loop are slow
         seconds, results = interleaved(rounds, in_turn, **runs)
         error = (results["dense"] - results["gspnl"]).abs().max() / results["dense"].abs().max()
         ratio = seconds["dense"] / seconds["gspnl"]
