@@ -61,6 +61,87 @@ def test_it_is_differentiated_twice(name, options, steps):
     assert steps
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_gradients_of_gradients(name, options, tied, steps, monkeypatch):
+    """Of all parameters, some of which are made of each other, against plain operations."""
+    block, x = make(name, storage="lowrank", **options), noise(2, 6, 5).requires_grad_()
+    if tied:
+        block.affinity.psi.weight = block.affinity.phi.weight
+    leaves, found = [x, *block.parameters()], []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+        once = torch.autograd.grad(
+            block(x).square().sum(), leaves, create_graph=True, allow_unused=True
+        )
+        sums = sum(each.square().sum() for each in once if each is not None)
+        found.append([*once, *torch.autograd.grad(sums, leaves, allow_unused=True)])
+    assert len(steps) == 1
+    largest = max(each.abs().max() for each in found[1] if each is not None)
+    for step, wanted in zip(*found, strict=True):
+        assert (step is None) == (wanted is None)
+        if wanted is not None:
+            close(step.detach(), wanted.detach(), 1e-12 * largest)
+
+
+@pytest.mark.parametrize("share", [(1.0,), (1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_terms_of_any_degree(share, monkeypatch):
+    class Own(gnn.KernelBlock):
+        block = "own"
+
+        def terms(self):
+            return {"w": share}
+
+    torch.manual_seed(0)
+    block = Own(6, inner=4, storage="lowrank", zero_init=False).double()
+    x = noise(3, 6, 3, 4).requires_grad_()
+    leaves = [x, *block.parameters()]
+    found = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+        y = block(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)])
+    for step, wanted in zip(*found, strict=True):
+        if wanted is None or step is None:
+            assert wanted is None or wanted.abs().max() < 1e-12
+            assert step is None or step.abs().max() < 1e-12
+        else:
+            assert (step - wanted).abs().max() < 1e-10 * found[1][1].abs().max()
+
+
+def test_hooks_on_all_modules_are_called(steps):
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda m, *_: seen.append(type(m)))
+    try:
+        make("snl", storage="lowrank")(noise(2, 6, 3, 4))
+    finally:
+        handle.remove()
+    assert not steps
+    assert len(seen) >= 4  # affinity, g, norm, unit, block
+
+
+def test_what_is_overridden_is_called(steps):
+    class Seven(gnn.SNL):
+        def filtered(self, y, spatial):
+            return super().filtered(y, spatial) * 0 + 7
+
+    assert (Seven(6, storage="lowrank")(torch.randn(2, 6, 3, 4)) == 7).all()
+    block = gnn.SNL(6, storage="lowrank")
+    block.stages[0] = nn.Sequential()  # another module in the place of a unit
+    with pytest.raises(TypeError):
+        block(torch.randn(2, 6, 3, 4))
+    assert len(steps) == 1
+
+
+def test_large_features_stay_in_range(steps):
+    block = gnn.create("snl", 64, norm="layer", storage="lowrank", zero_init=False)
+    x = 1e12 * torch.randn(1, 64, 16, 16)
+    assert block(x).isfinite().all()
+    assert len(steps) == 1
+
+
 def test_gradients_that_nobody_asked_for(steps):
     block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
     block(x).square().sum().backward()  # x needs none

@@ -207,4 +207,5 @@ def one_fails(folder):
 
 if __name__ == "__main__":
     scenario, where, *numbers = sys.argv[1:]
-    globals()[scenario](Path(where), *map(int, numbers))
+    with train_tiny.registered():
+        globals()[scenario](Path(where), *map(int, numbers))

@@ -241,13 +241,13 @@ class KernelBlock(Block):
             made["isolated"],
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
-        y, first = x.flatten(2), self.stages[0]
-        assert isinstance(first, Stage)
-        F = lowrank.filtered(self.affinity, first, y) if len(self.stages) == 1 else None
-        y = self.filtered(y, x.shape[2:]) if F is None else first.added(y, F)
-        return y.reshape(x.shape)
+    def filtered(self, y: Tensor, spatial: Sequence[int]) -> Tensor:
+        """Y (B, C, N) of features (B, C, N)."""
+        if len(self.stages) == 1 and isinstance(first := self.stages[0], Stage):
+            F = lowrank.filtered(self.affinity, first, y)
+            if F is not None:
+                return first.added(y, F)
+        return super().filtered(y, spatial)
 
     def _check_choices(self, kernel: Kernel) -> None:
         """Raise where storage, embedding or isolated would be given for nothing."""

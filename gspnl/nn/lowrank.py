@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.modules import module as modules
 
 from gspnl.kernels import Dot
 from gspnl.nn.embed import HALVES, FeatureAffinity, lift
@@ -18,6 +19,14 @@ from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import SpectralStage, Stage, combined
 
+# Hooks on all modules, and methods that may be replaced on one.
+EVERYWHERE = (
+    modules._global_forward_hooks,
+    modules._global_forward_pre_hooks,
+    modules._global_backward_hooks,
+    modules._global_backward_pre_hooks,
+)
+REPLACED = {"forward", "filtered", "series", "added", "total", "_operator", "_scales"}
 ROWS = ("random_walk", "softmax")  # normalisations that divide each row by its degree
 
 
@@ -37,11 +46,13 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
     inward = [affinity.phi, affinity.psi] if g is None else [affinity.phi, affinity.psi, g]
     if not all(_plain(each, Pointwise) and each.groups == 1 for each in (*inward, *stage.outputs)):
         return None
-    if any(each.weight.dtype != lift(x).dtype for each in inward):
+    if any(each.weight.dtype != lift(x).dtype for each in (*inward, *stage.outputs)):
         return None
     symmetric, kept = SYMMETRIZED[affinity.normalization], affinity.isolated == "self"
     with without_autocast(x.device):
         small, tensors = _small(stage, lift(x).dtype)
+        if small.order < 1:
+            return None
         out: Tensor = Step.apply(  # type: ignore[no-untyped-call]  # as torch leaves it
             lift(x), affinity.phi.weight, affinity.psi.weight, None if g is None else g.weight,
             _joined(inward), sum_of(outward) if (outward := _biases(stage.outputs)) else None,
@@ -69,7 +80,9 @@ def _small(stage: Stage, dtype: torch.dtype) -> tuple[Small, list[Tensor]]:
         theta = stage.coefficients(dtype)
         filters = Small(theta.shape[1] - 1, lambda t, *small: filter_parts(t[0], t[1:], *small))
         return filters, [theta, *maps]
-    series = combined(stage.terms, maps)
+    series = list(combined(stage.terms, maps))
+    while series and series[-1] is None:  # terms that end in zeros
+        series.pop()
     there = [V is not None for V in series]
 
     def parts(tensors: Sequence[Tensor], *small: Any) -> Parts:
@@ -91,6 +104,10 @@ def _eager(x: Tensor) -> bool:
     """Whether plain autograd runs this, on a CPU, whose half precision saves no time here."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
+    if torch._C._get_tracing_state() is not None:  # torch.jit.trace
+        return False
+    if any(map(len, EVERYWHERE)) or (x.is_inference() and torch.is_grad_enabled()):
+        return False
     if x.dtype in HALVES and not torch.is_autocast_enabled("cpu"):
         return False
     return not (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
@@ -98,7 +115,7 @@ def _eager(x: Tensor) -> bool:
 
 def _plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
     """Whether a module is as it was made: nobody follows its calls or has replaced them."""
-    if module is None or type(module) not in kinds or "forward" in vars(module):
+    if module is None or type(module) not in kinds or not REPLACED.isdisjoint(vars(module)):
         return False
     hooks = module._forward_hooks, module._forward_pre_hooks
     backward = module._backward_hooks, module._backward_pre_hooks

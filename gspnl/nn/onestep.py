@@ -53,7 +53,7 @@ class Step(torch.autograd.Function):
         W = torch.cat([phi, psi] if g is None else [phi, psi, g])
         width = phi.shape[0] + psi.shape[0]
         size = max(1, AT_ONCE // (width * x.shape[-1] * x.element_size()))
-        results, saved, inner = [], [], []
+        results, saved = [], []
         for part in _pieces(x, size):
             U = pointwise(part.mT, W, inward).mT
             H, Z = U[:, :width].relu_(), part if g is None else U[:, width:]
@@ -62,17 +62,14 @@ class Step(torch.autograd.Function):
             d = s.mT @ P
             isolated = marked(d)
             e = inverted(d, isolated)
-            heads = _swapped(Q @ Z.mT, symmetric)
+            left = P * e
+            heads, gram = _swapped(Q @ Z.mT, symmetric), None
             if small.order > 1:
-                gram = _swapped(Q @ (P * e).mT, symmetric)
-                with torch.set_grad_enabled(any(ctx.needs_input_grad)):
-                    given = [each.detach().requires_grad_() for each in (*tensors, heads, gram)]
-                    found = small.parts(given[:-2], *given[-2:])
-                inner.append((given, found))
-                flat, tall, extra = _values(found)
+                gram = _swapped(Q @ left.mT, symmetric)
+                flat, tall, extra = _values(small.parts(tensors, heads, gram))
             else:
                 flat, tall, extra = _first_order(tensors, heads)
-            F = torch.bmm(tall.mT, P).mul_(e)
+            F = torch.bmm(tall.mT, left)
             if flat is not None:
                 _add(F, flat, Z)
             if isolated is not None and kept:
@@ -80,8 +77,8 @@ class Step(torch.autograd.Function):
             if outward is not None:
                 F.add_(outward[:, None])
             results.append(F)
-            saved += [U, s, e, heads, tall, isolated if kept else None]
-        ctx.small, ctx.inner, ctx.size, ctx.width = small, inner, size, width
+            saved += [U, s, e, heads, gram, tall, isolated if kept else None]
+        ctx.small, ctx.size, ctx.width = small, size, width
         ctx.symmetric, ctx.kept = symmetric, kept
         ctx.save_for_backward(x, phi, psi, g, inward, outward, W, *tensors, *saved)
         ctx.count = len(tensors)
@@ -103,7 +100,7 @@ class Step(torch.autograd.Function):
         total: list[Tensor | None] = []
         pieces = zip(_pieces(x, ctx.size), _pieces(grad, ctx.size), strict=True)
         for k, (part, G) in enumerate(pieces):
-            U, s, e, heads, tall, isolated = saved[6 * k : 6 * k + 6]
+            U, s, e, heads, gram, tall, isolated = saved[7 * k : 7 * k + 7]
             H, Z = U[:, : ctx.width], part if g is None else U[:, ctx.width :]
             P, Q = _sides(H, ctx.symmetric)
             scaled = G * e
@@ -111,8 +108,10 @@ class Step(torch.autograd.Function):
             lone = None if isolated is None else G * isolated
             dextra = None if lone is None else pointwise_weight(Z, lone)
             dtensors: list[Tensor | None]
-            if ctx.inner:
-                given, parts = ctx.inner[k]
+            if gram is not None:
+                given = [each.detach().requires_grad_() for each in (*tensors, heads, gram)]
+                with torch.enable_grad():
+                    parts = ctx.small.parts(given[:-2], *given[-2:])
                 flat, _, extra = _values(parts)
                 dflat = None if flat is None else pointwise_weight(Z, G)
                 dtensors, dheads, dgram = _by_autograd(given, parts, dtall, dflat, dextra)
@@ -128,7 +127,7 @@ class Step(torch.autograd.Function):
             # Sums are taken in place, in tensors of their own: in views, products are slow.
             dP = torch.bmm(tall, scaled)
             dd = torch.mul(P, dP).sum(1, keepdim=True)
-            if ctx.inner:  # Q (P e)ᵀ, where P = Q
+            if gram is not None:  # Q (P e)ᵀ, where P = Q
                 D = _swapped(dgram, ctx.symmetric)
                 both = torch.bmm(D + D.mT, H).mul_(e)
                 dP.add_(both)
@@ -209,9 +208,13 @@ def _by_autograd(
     if flat is not None and dflat is not None:
         outputs.append(flat)
         grads.append(dflat)
-    found = torch.autograd.grad(outputs, given, grads, retain_graph=True, allow_unused=True)
-    dtensors: list[Tensor | None] = [*found[:-2]]
-    return dtensors, found[-2], found[-1]
+    found = torch.autograd.grad(outputs, given, grads, allow_unused=True)
+    heads, gram = given[-2:]
+    dheads, dgram = (
+        torch.zeros_like(each) if grad is None else grad
+        for each, grad in zip((heads, gram), found[-2:], strict=True)
+    )
+    return [*found[:-2]], dheads, dgram
 
 
 def _twice(
@@ -226,6 +229,11 @@ def _twice(
     *tensors: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """The gradient by plain operations, which autograd can follow."""
+    # Aliases: what is differentiated here must not be made of each other, as it may be outside.
+    x, phi, psi, g, inward, outward, *tensors = (  # type: ignore[assignment]
+        None if each is None else each.view_as(each)
+        for each in (x, phi, psi, g, inward, outward, *tensors)
+    )
     W = torch.cat([phi, psi] if g is None else [phi, psi, g])
     U = W @ x if inward is None else W @ x + inward[:, None]
     P, Q = _sides(torch.relu(U[:, : ctx.width]), ctx.symmetric)
