@@ -248,8 +248,53 @@ def test_half_precision_is_left_alone(steps):
     assert not steps
 
 
-def test_memory_of_channels_last(steps):
-    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
-    y = block(x.to(memory_format=torch.channels_last))
-    assert (y - block(x)).abs().max() < 1e-13
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_formula_in_channels_last(name, options, isolated, parts, steps, monkeypatch):
+    """Positions lie row by row, in the input and in its gradient, and so they do in what comes."""
+    options = {"storage": "lowrank"} | options
+    block = make(name, **options)
+    x = noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0
+    x = x.contiguous(memory_format=torch.channels_last)
+    width = block.affinity.phi.width + block.affinity.psi.width
+    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    compare(name, x, True, block=block, **options)
+    assert steps
+    y = block(x.requires_grad_())
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(noise(5, 6, 3, 4).contiguous(memory_format=torch.channels_last))
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_folded_block_in_channels_last(steps):
+    """Without g the gradient of features begins with that of Z."""
+    block = gnn.fold(make("snl", inner=6, storage="lowrank").eval())
+    assert block.stages[0].g is None
+    x, found = noise(3, 6, 3, 4), []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = x.clone(memory_format=layout).requires_grad_()
+        y = block(leaf)
+        y.square().sum().backward()
+        found.append((y.detach(), leaf.grad))
     assert len(steps) == 2
+    for one, other in zip(*found, strict=True):
+        close(other, one)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_norm_takes_rows_only_where_nobody_looks(training):
+    """The statistics are the same; a hook sees (B, C, N) as ever."""
+    x = noise(4, 6, 3, 4).contiguous(memory_format=torch.channels_last)
+    found, seen = [], []
+    for watched in (False, True):
+        block = make("snl", storage="lowrank").train(training)
+        norm = block.stages[0].norm
+        if watched:
+            norm.register_forward_hook(lambda m, args, out: seen.append(args[0].shape))
+        found.append((block(x).detach(), norm.running_mean.clone(), norm.running_var.clone()))
+    assert seen == [(4, 6, 12)]
+    for one, other in zip(*found, strict=True):
+        close(other, one)

@@ -7,26 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.modules import module as modules
 
 from gspnl.kernels import Dot
-from gspnl.nn.embed import HALVES, FeatureAffinity, lift
+from gspnl.nn.embed import FeatureAffinity, lift
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.onestep import Small, Step
 from gspnl.nn.operators import Parts, filter_parts, series_parts, sum_of
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import SpectralStage, Stage, combined
+from gspnl.nn.unobserved import eager, plain
 
-# Hooks on all modules, and methods that may be replaced on one.
-EVERYWHERE = (
-    modules._global_forward_hooks,
-    modules._global_forward_pre_hooks,
-    modules._global_backward_hooks,
-    modules._global_backward_pre_hooks,
-)
-REPLACED = {"forward", "filtered", "series", "added", "total", "_operator", "_scales"}
 ROWS = ("random_walk", "softmax")  # normalisations that divide each row by its degree
 
 
@@ -38,13 +29,13 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
     """
     if not (isinstance(affinity, FeatureAffinity) and isinstance(stage, Stage)):
         return None
-    if not (_eager(x) and _divides_rows(affinity) and affinity.lowrank(x.shape[-1])):
+    if not (eager(x) and _divides_rows(affinity) and affinity.lowrank(x.shape[-1])):
         return None
-    if not (_plain(affinity, FeatureAffinity) and _plain(stage, Stage, SpectralStage)):
+    if not (plain(affinity, FeatureAffinity) and plain(stage, Stage, SpectralStage)):
         return None
     g = stage.g
     inward = [affinity.phi, affinity.psi] if g is None else [affinity.phi, affinity.psi, g]
-    if not all(_plain(each, Pointwise) and each.groups == 1 for each in (*inward, *stage.outputs)):
+    if not all(plain(each, Pointwise) and each.groups == 1 for each in (*inward, *stage.outputs)):
         return None
     if any(each.weight.dtype != lift(x).dtype for each in (*inward, *stage.outputs)):
         return None
@@ -98,25 +89,3 @@ def _divides_rows(affinity: FeatureAffinity) -> bool:
     if not (type(kernel) is Dot and kernel.feature_map == "relu" and affinity.pool is None):
         return False
     return affinity.normalization in ROWS
-
-
-def _eager(x: Tensor) -> bool:
-    """Whether plain autograd runs this, on a CPU, whose half precision saves no time here."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    if torch._C._get_tracing_state() is not None:  # torch.jit.trace
-        return False
-    if any(map(len, EVERYWHERE)) or (x.is_inference() and torch.is_grad_enabled()):
-        return False
-    if x.dtype in HALVES and not torch.is_autocast_enabled("cpu"):
-        return False
-    return not (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
-
-
-def _plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
-    """Whether a module is as it was made: nobody follows its calls or has replaced them."""
-    if module is None or type(module) not in kinds or not REPLACED.isdisjoint(vars(module)):
-        return False
-    hooks = module._forward_hooks, module._forward_pre_hooks
-    backward = module._backward_hooks, module._backward_pre_hooks
-    return not any(map(len, (*hooks, *backward)))

@@ -53,8 +53,8 @@ class Step(torch.autograd.Function):
         W = torch.cat([phi, psi] if g is None else [phi, psi, g])
         width = phi.shape[0] + psi.shape[0]
         size = max(1, AT_ONCE // (width * x.shape[-1] * x.element_size()))
-        results, saved = [], []
-        for part in _pieces(x, size):
+        whole, saved = torch.empty_like(x), []  # F, in the layout of x
+        for part, F in zip(_pieces(x, size), _pieces(whole, size), strict=True):
             U = pointwise(part.mT, W, inward).mT
             H, Z = U[:, :width].relu_(), part if g is None else U[:, width:]
             P, Q = _sides(H, symmetric)
@@ -69,20 +69,19 @@ class Step(torch.autograd.Function):
                 flat, tall, extra = _values(small.parts(tensors, heads, gram))
             else:
                 flat, tall, extra = _first_order(tensors, heads)
-            F = torch.bmm(tall.mT, left)
+            _put(F, tall.mT, left)
             if flat is not None:
                 _add(F, flat, Z)
             if isolated is not None and kept:
                 _add(F, extra, Z * isolated)
             if outward is not None:
                 F.add_(outward[:, None])
-            results.append(F)
             saved += [U, s, e, heads, gram, tall, isolated if kept else None]
         ctx.small, ctx.size, ctx.width = small, size, width
         ctx.symmetric, ctx.kept = symmetric, kept
         ctx.save_for_backward(x, phi, psi, g, inward, outward, W, *tensors, *saved)
         ctx.count = len(tensors)
-        return results[0] if len(results) == 1 else torch.cat(results)
+        return whole
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -97,6 +96,9 @@ class Step(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again
             return _twice(ctx, grad, x, phi, psi, g, inward, outward, *tensors)
         xs: list[Tensor] = []
+        narrow = max(x.shape[1], len(phi), len(psi), 0 if g is None else len(g)) <= NARROW
+        # In the layout of x; but what convolutions give is not copied again.
+        whole = torch.empty_like(x) if narrow and ctx.needs_input_grad[0] else None
         total: list[Tensor | None] = []
         pieces = zip(_pieces(x, ctx.size), _pieces(grad, ctx.size), strict=True)
         for k, (part, G) in enumerate(pieces):
@@ -154,8 +156,10 @@ class Step(torch.autograd.Function):
             total = sums if not total else [_sum(a, b) for a, b in zip(total, sums, strict=True)]
             if ctx.needs_input_grad[0]:
                 shares = torch.split(W, [each.shape[1] for each in found])
-                xs.append(_features(found, shares, dZ if g is None else None))
-        whole = None if not xs else xs[0] if len(xs) == 1 else torch.cat(xs)
+                piece = None if whole is None else whole[k * ctx.size :][: len(part)]
+                xs.append(_features(found, shares, dZ if g is None else None, piece))
+        if xs and whole is None:
+            whole = xs[0] if len(xs) == 1 else torch.cat(xs)
         whole_weight, *others = total
         assert whole_weight is not None
         dphi, dpsi, dg = torch.tensor_split(whole_weight, (len(phi), ctx.width))
@@ -165,10 +169,16 @@ class Step(torch.autograd.Function):
         )  # fmt: skip
 
 
-def _features(grads: Sequence[Tensor], weights: Sequence[Tensor], start: Tensor | None) -> Tensor:
-    """Σ Wᵀ dU, the gradient of features."""
+def _features(
+    grads: Sequence[Tensor], weights: Sequence[Tensor], start: Tensor | None, out: Tensor | None
+) -> Tensor:
+    """Σ Wᵀ dU, the gradient of features; in ``out``, where all maps are narrow."""
+    if out is not None and start is not None:
+        start = out.copy_(start)
     for grad, weight in zip(grads, weights, strict=True):
-        if start is not None and max(weight.shape) <= NARROW:
+        if out is not None and start is None:
+            start = _put(out, weight.mT, grad)
+        elif start is not None and max(weight.shape) <= NARROW:
             _add(start, weight.mT, grad)
         else:
             share = pointwise(grad.mT, weight.mT).mT
@@ -280,6 +290,19 @@ def _swapped(small: Tensor, symmetric: bool) -> Tensor:
     return small.roll(small.shape[1] // 2, 1) / 2
 
 
+def _put(out: Tensor, weight: Tensor, X: Tensor) -> Tensor:
+    """W X, into a tensor (B, c, N) of either layout."""
+    weight = weight.expand(len(X), *weight.shape[-2:])
+    if out.is_contiguous():
+        return torch.bmm(weight, X, out=out)
+    torch.bmm(X.mT, weight.mT, out=out.mT)
+    return out
+
+
 def _add(total: Tensor, weight: Tensor, X: Tensor) -> None:
-    """Add W X to a tensor that is nobody else's yet."""
-    total.baddbmm_(weight.expand(len(X), *weight.shape), X)
+    """Add W X to a tensor of either layout that is nobody else's yet."""
+    weight = weight.expand(len(X), *weight.shape[-2:])
+    if total.is_contiguous():
+        total.baddbmm_(weight, X)
+    else:
+        total.mT.baddbmm_(X.mT, weight.mT)
