@@ -74,6 +74,8 @@ class Checkpoint:
     shape : tuple of int
         Channels and spatial sizes of one image.
     classes : int
+    data : str
+        The fingerprint of the data, see :func:`gspnl.train.data.fingerprint`.
     state : State
     scaler : mapping
         Of mixed precision in float16; empty without.
@@ -84,6 +86,7 @@ class Checkpoint:
     recipe: Recipe
     shape: tuple[int, ...]
     classes: int
+    data: str
     state: State
     scaler: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
@@ -113,6 +116,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "recipe": fields(checkpoint.recipe),
         "shape": list(checkpoint.shape),
         "classes": checkpoint.classes,
+        "data": checkpoint.data,
         "state": asdict(checkpoint.state),
         "scaler": dict(checkpoint.scaler),
     }
@@ -181,6 +185,7 @@ def load(path: str | PathLike[str]) -> Checkpoint:
             changed(Recipe(), about["recipe"]),
             tuple(about["shape"]),
             about["classes"],
+            about["data"],
             State(**about["state"]),
             about["scaler"],
             tensors,

@@ -182,6 +182,7 @@ class Epochs:
         session, rows = self.session, self.session.state.rows
         return {
             "recipe": fields(self.recipe),
+            "data": session.fingerprint,
             "test_accuracy": rows[-1]["test_accuracy"],
             "epochs": len(rows),
             "parameters": facts.parameters(session.model),

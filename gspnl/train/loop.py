@@ -8,13 +8,14 @@ from os import PathLike
 from pathlib import Path
 
 from gspnl.errors import InputError
+from gspnl.train.data import fingerprint
 from gspnl.train.determinism import repeatable
 from gspnl.train.epochs import Epochs
 from gspnl.train.processes import answered, processes
 from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.checks import real, whole
-from gspnl.train.runs import Run, alone, begin, finished
-from gspnl.train.session import Session
+from gspnl.train.runs import Run, alone, begin, finished, same_data
+from gspnl.train.session import Session, opened
 from gspnl.train.stopping import listening
 
 
@@ -75,8 +76,8 @@ def train(
     Raises
     ------
     InputError
-        For a folder that holds a run if ``resume`` is False, or a run of another recipe, and for
-        what the recipe names and is not there.
+        For a folder that holds a run if ``resume`` is False, or a run of another recipe or on other
+        data, and for what the recipe names and is not there.
     FileError
         For data or a checkpoint that are damaged or missing, and what cannot be written.
     ConvergenceError
@@ -110,12 +111,12 @@ def train(
         answered(among),
         contextlib.ExitStack() as held,
     ):
-        if resume and (done := among.agree(lambda: finished_as(folder, recipe))) is not None:
+        path = Path(data) if data is not None else None
+        if resume and (done := among.agree(lambda: finished(folder, recipe))) is not None:
+            among.agree(lambda: unchanged(done, recipe, path, skip_bad))
             say(f"{str(folder)!r} is finished")
             return done
-        session = among.agree(
-            lambda: Session(recipe, Path(data) if data is not None else None, skip_bad, among)
-        )
+        session = among.agree(lambda: Session(recipe, path, skip_bad, among))
 
         def prepare() -> None:
             if among.first:
@@ -127,9 +128,7 @@ def train(
         return Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
 
 
-def finished_as(folder: Path, recipe: Recipe) -> Run | None:
-    """A finished run of this recipe."""
-    done = finished(folder, recipe)
-    if done is not None:
-        begin(folder, recipe, resume=True)  # refuses another recipe
-    return done
+def unchanged(done: Run, recipe: Recipe, path: Path | None, skip_bad: bool) -> None:
+    """Raise unless a finished run is of this recipe and these data."""
+    begin(done.out, recipe, resume=True)
+    same_data(done.out, str(done.result.get("data")), fingerprint(opened(recipe, path, skip_bad)))

@@ -126,6 +126,15 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
     write(recipe, kept)
 
 
+def same_data(out: Path, before: str, now: str) -> None:
+    """Raise unless the data of a run are those that it began with, by their fingerprints."""
+    if before != now:
+        raise InputError(
+            f"{str(out)!r} holds a run on other data (fingerprint {before}, of these {now}); give "
+            "the data that it began with, or name another folder"
+        )
+
+
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep other runs out of a folder, for as long as this process lives."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import checkpoints, facts, networks
+from gspnl.train import checkpoints, data, facts, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.processes import Processes
 from gspnl.train.recipes import Recipe
-from gspnl.train.runs import CHECKPOINT, fit
+from gspnl.train.runs import CHECKPOINT, fit, same_data
 
 
 class Session:
@@ -31,10 +31,9 @@ class Session:
     """
 
     def __init__(self, recipe: Recipe, path: Path | None, skip_bad: bool, among: Processes) -> None:
-        from gspnl.train import data
-
         self.recipe, self.skip_bad, self.among = recipe, skip_bad, among
-        self.data = data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
+        self.data = opened(recipe, path, skip_bad)
+        self.fingerprint = data.fingerprint(self.data)
         self.drop_last, self.steps = counted(
             len(self.data.train.labels), recipe.batch_size, among.world
         )
@@ -67,6 +66,7 @@ class Session:
         tensors: dict[str, Tensor] = {}
         if path.exists():
             found = checkpoints.load(path)
+            same_data(out, found.data, self.fingerprint)
             fit(self.model, found, path)
             networks.restore(self.optimiser, self.model, found.part("optimiser"))
             if found.scaler:
@@ -76,10 +76,8 @@ class Session:
 
     def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
         """Batches of an epoch, "train" or "test": this process's share of each, or one by one."""
-        from gspnl.train.data import Batches
-
         training = split == "train"
-        return Batches(
+        return data.Batches(
             getattr(self.data, split),
             batch_size=1 if single else self.recipe.batch_size,
             augmentation=self.recipe.augmentation if training else self.recipe.evaluation,
@@ -124,6 +122,7 @@ class Session:
             self.recipe,
             self.shape,
             len(self.data.classes),
+            self.fingerprint,
             self.state,
             self.scaler.state_dict(),
             tensors,
@@ -142,6 +141,11 @@ class Session:
             + ("the last good checkpoint is kept; " if kept else "")
             + "lower learning_rate, lengthen warmup, or set clip"
         )
+
+
+def opened(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
+    """The data of a recipe."""
+    return data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
 
 
 def counted(samples: int, size: int, world: int) -> tuple[bool, int]:

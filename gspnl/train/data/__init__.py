@@ -6,6 +6,7 @@ from gspnl.train.data.augmentations import AUGMENTATIONS, Augmentation, Chain, c
 from gspnl.train.data.base import DATASETS, Data, DataError, Drawn, Split
 from gspnl.train.data.batches import Batches
 from gspnl.train.data.cub import cub200
+from gspnl.train.data.fingerprint import fingerprint
 from gspnl.train.data.images import decode
 from gspnl.train.data.loading import load
 from gspnl.train.data.memory import MemorySplit
@@ -26,6 +27,7 @@ __all__ = [
     "chain",
     "cub200",
     "decode",
+    "fingerprint",
     "load",
     "normalise",
     "read_clip",

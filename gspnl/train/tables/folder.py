@@ -76,7 +76,6 @@ class Folder:
             raise FileError(f"{str(path)!r} is of another recipe; move that folder away")
         own: dict[str, Any] = {
             "recipe": plain(recipe),
-            "data": self.data,
             "metrics": self.metrics(recipe),
         }
         if isinstance(found.get("skipped"), list):

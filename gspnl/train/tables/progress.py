@@ -17,7 +17,7 @@ class Progress:
     Parameters
     ----------
     states : dict of str to str
-        "done", "failed: …", "7 of 18 epochs" or "to do".
+        "done", "failed: …", "7 of 12 epochs" or "to do".
     seconds_left : float or None
         By the runs that are done; None while none is, or if all have another backbone.
     """
