@@ -1,9 +1,9 @@
 """Training steps of PreResNet-20 with a block in stage 1, against those of the backbone alone.
 
 ``python benchmarks/training_steps.py [--rounds 7] [--dense-rounds 3] [--batch 128]
-[--channels-last]``. Beside each block is the dense formula of the authors' code, with N × N
-matrices, where it has one (``--dense-rounds 0`` leaves it out: a step takes seconds);
-and, for SNL, the same low-rank products written plainly.
+[--channels-last] [--bfloat16]``. Beside each block is the dense formula of the authors' code, with
+N × N matrices, where it has one (``--dense-rounds 0`` leaves it out: a step takes seconds); and,
+for SNL, the same low-rank products written plainly.
 """
 
 from __future__ import annotations
@@ -125,13 +125,15 @@ def network(block: str | nn.Module | None, **options: object) -> nn.Module:
     return net
 
 
-def step(net: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Forward, backward, and an update by the paper's optimiser."""
+def step(net: nn.Module, images: Tensor, labels: Tensor, mixed: bool) -> Callable[[], None]:
+    """Forward, in bfloat16 or not, backward, and an update by the paper's optimiser."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
 
     def run() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(net(images), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            scores = net(images)
+        F.cross_entropy(scores.float(), labels).backward()
         optimizer.step()
 
     return run
@@ -173,6 +175,7 @@ def main() -> None:
     parser.add_argument("--dense-rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
@@ -183,7 +186,8 @@ def main() -> None:
 
     def measured(rounds: int, nets: dict[str, nn.Module]) -> dict[str, float]:
         runs = {
-            name: step(net.to(memory_format=layout), images, labels) for name, net in nets.items()
+            name: step(net.to(memory_format=layout), images, labels, options.bfloat16)
+            for name, net in nets.items()
         }
         for run in runs.values():
             run()
@@ -203,6 +207,7 @@ def main() -> None:
             text += f"   dense {dense[name] / dense['backbone']:5.1f}   {dense[name] * 1e3:6.0f} ms"
         rows.append((name, text))
     kind = "channels_last" if options.channels_last else "default memory format"
+    kind = f"autocast to bfloat16, {kind}" if options.bfloat16 else kind
     threads = f"{THREADS} threads, torch {torch.__version__}"
     report(
         f"PreResNet-20, block in stage 1 (N = {SIZE * SIZE}, C = 16, Cs = 8), batch "
