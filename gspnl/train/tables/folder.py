@@ -24,12 +24,9 @@ class Folder:
     Parameters
     ----------
     path : Path
-    data : str or None
-        The name of the file or folder of data, where the recipe's own name does not say which.
     """
 
     path: Path
-    data: str | None = None
 
     def run(self, recipe: Recipe) -> Path:
         """The run folder of a recipe."""
@@ -45,7 +42,7 @@ class Folder:
         Raises
         ------
         FileError
-            If the file is damaged, of another recipe, or of other data.
+            If the file is damaged, or of another recipe.
         """
         path = self.kept(recipe)
         if not path.is_file():
@@ -55,11 +52,6 @@ class Folder:
         if digest(_known(found["recipe"])) != digest(plain(recipe)):
             raise FileError(
                 f"{str(path)!r} holds the numbers of another recipe; move it away to run this one"
-            )
-        if self.data is not None and found.get("data") not in (None, self.data):
-            raise FileError(
-                f"{str(path)!r} was measured on {found['data']!r}, not on {self.data!r}: "
-                "runs on different data are not compared; name another --out"
             )
         return found
 

@@ -132,9 +132,7 @@ def plan_tables(
         tables = (tables,)
     names = tuple(dict.fromkeys(str(name) for name in tables)) or chosen.tables
     grids = tuple(GRIDS[name](protocol) for name in names)
-    own_name = any(row.recipe.data == "folder" for grid in grids for row in grid.rows)
-    folder = Folder(Path(out), Path(data).name if data is not None and own_name else None)
-    return Plan(protocol, grids, tuple(range(seed, seed + seeds)), folder)
+    return Plan(protocol, grids, tuple(range(seed, seed + seeds)), Folder(Path(out)))
 
 
 def run_tables(
