@@ -91,7 +91,7 @@ def kills(folder, count):
             state(out)  # raises, were it damaged
     run([path, "--out", out, "--resume"], log)
     same(folder / "whole", out)
-    assert not list(out.glob(".checkpoint*"))
+    assert [path.name for path in out.glob(".*")] == [".lock"]
 
 
 def signals(folder):

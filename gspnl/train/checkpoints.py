@@ -101,7 +101,6 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     ----------
     checkpoint : Checkpoint
     path : Path
-        What a killed run left unfinished beside it is removed.
 
     Raises
     ------
@@ -124,12 +123,6 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     }
     note = {KEY: text, SUM: str(_checksum(text, tensors))}
     replace(path, safetensors.torch.save(tensors, note))
-
-
-def clean(path: Path) -> None:
-    """Remove what killed runs left unfinished beside a file."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
 
 
 def load(path: str | PathLike[str]) -> Checkpoint:

@@ -15,7 +15,7 @@ from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.processes import Processes
 from gspnl.train.recipes import Recipe
-from gspnl.train.runs import CHECKPOINT, fit
+from gspnl.train.runs import CHECKPOINT, fit, tidy
 
 
 class Session:
@@ -63,7 +63,7 @@ class Session:
         self.out = out
         path = out / CHECKPOINT
         if self.among.first:
-            checkpoints.clean(path)
+            tidy(out)
         tensors: dict[str, Tensor] = {}
         if path.exists():
             found = checkpoints.load(path)
