@@ -16,6 +16,7 @@ from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.processes import Processes
 from gspnl.train.recipes import Recipe
 from gspnl.train.runs import CHECKPOINT, fit, tidy
+from gspnl.train.shares import counted
 
 
 class Session:
@@ -142,19 +143,3 @@ class Session:
             + ("the last good checkpoint is kept; " if kept else "")
             + "lower learning_rate, lengthen warmup, or set clip"
         )
-
-
-def counted(samples: int, size: int, world: int) -> tuple[bool, int]:
-    """Whether the last batch of an epoch is dropped, and how many there are.
-
-    It is where it would leave a process fewer than two samples: a batch norm needs two.
-    """
-    full, rest = divmod(samples, size)
-    drop = 0 < rest < 2 * world
-    steps = full + (rest > 0 and not drop)
-    if size < 2 * world or steps == 0:
-        raise InputError(
-            f"batch_size={size} of {samples} training samples leaves one of {world} processes "
-            "fewer than two samples; give a larger batch_size, or more samples"
-        )
-    return drop, steps
