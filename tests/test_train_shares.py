@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import torch.distributed as dist
 
 from gspnl.errors import InputError
-from gspnl.train.shares import counted
+from gspnl.train.gathering import lines, rows
+from gspnl.train.processes import Processes
+from gspnl.train.shares import counted, dealt
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,58 @@ def test_every_number_of_processes_trains_on_the_same_batches():
                 else:
                     with pytest.raises(InputError, match="fewer than two samples"):
                         counted(samples, size, world)
+
+
+# --- of several processes -------------------------------------------------------------------------
+
+LINES = [["ü.png", "a\nb", "x"], [], ["x", "\udcff.png"]]  # the last is a name that is no UTF-8
+SOUND = {  # samples of each process → what is dealt to it
+    "all": ((4, 4, 4), (4, 4, 4)),
+    "just enough": ((2, 9, 2), (2, 9, 2)),
+    "one has none": ((5, 0, 4), (3, 3, 3)),
+    "one has one": ((4, 3, 1), (2, 3, 3)),
+    "one has all": ((0, 0, 8), (2, 3, 3)),
+    "too few": ((5, 0, 0), (0, 0, 0)),
+    "none": ((0, 0, 0), (0, 0, 0)),
+}
+
+
+def apart(rank, world, folder):
+    store = dist.FileStore(f"{folder}/store", world)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    among = Processes(torch.device("cpu"), rank, world)
+    found = {"lines": lines(among, LINES[rank]), "no lines": lines(among, [])}
+    for case, (sizes, _) in SOUND.items():
+        images, labels = samples(sizes)
+        part = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        found[case] = dealt(among, images[part], labels[part])
+    try:
+        rows(among, torch.zeros(rank, 2 + rank))
+    except InputError as error:
+        found["shapes"] = str(error)
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def samples(sizes):
+    images = torch.arange(sum(sizes) * 12, dtype=torch.float32).reshape(-1, 3, 2, 2)
+    return images, torch.arange(sum(sizes)) * 7
+
+
+def test_sound_samples_are_dealt_out_again(tmp_path):
+    torch.multiprocessing.spawn(apart, (3, str(tmp_path)), nprocs=3)
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(3)]
+    for case, (sizes, wanted) in SOUND.items():
+        images, labels = samples(sizes)
+        assert tuple(len(part[case][1]) for part in parts) == wanted, case
+        assert all(len(part[case][0]) == len(part[case][1]) for part in parts)
+        together = [torch.cat([part[case][i] for part in parts]) for i in range(2)]
+        if sum(wanted):  # each sample once, in order
+            assert torch.equal(together[0], images), case
+            assert torch.equal(together[1], labels), case
+        else:
+            assert together[0].shape == (0, 3, 2, 2), case
+    for part in parts:
+        assert part["lines"] == ["a\nb", "x", "ü.png", "\udcff.png"]
+        assert part["no lines"] == []
+        assert "shapes (3,) and (4,); bring them to one size" in part["shapes"]

@@ -39,7 +39,8 @@ class State:
     rows : list of dict
         The metrics of each epoch done.
     skipped : list of str
-        Samples that were damaged, and left out on request.
+        Samples that were damaged, and left out on request: sorted, each once, in a checkpoint of
+        all processes.
     peak_bytes : int
     """
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import checkpoints, facts, networks
+from gspnl.train import checkpoints, facts, gathering, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.processes import Processes
@@ -102,10 +102,9 @@ class Session:
         return images.to(device, memory_format=self.layout), labels.to(device)
 
     def note(self, loader: Any) -> None:
-        """Remember what was left out."""
-        self.state.skipped += [
-            each for each in loader.skipped if each not in set(self.state.skipped)
-        ]
+        """Remember what was left out of the batches that a loader has given."""
+        fresh = set(loader.skipped).difference(self.state.skipped)
+        self.state.skipped = sorted(fresh.union(self.state.skipped))
 
     def save(self) -> None:
         """Write a checkpoint, unless what it would hold is not finite."""
@@ -115,6 +114,7 @@ class Session:
         if not all(bool(value.isfinite().all()) for value in kept.values()):
             raise ConvergenceError(self.diverged("the weights are no longer finite"))
         states = generators(self.among)
+        self.state.skipped = gathering.lines(self.among, self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, facts.peak_bytes(self.among.device))
         tensors = {f"model.{name}": value for name, value in kept.items()}
         for name, value in networks.kept(self.optimiser, self.model).items():

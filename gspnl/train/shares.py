@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from gspnl.errors import InputError
+from gspnl.train import gathering
+from gspnl.train.processes import Processes
 
 LEAST = 2  # samples of a process
 
@@ -48,3 +53,38 @@ def counted(samples: int, size: int, world: int) -> tuple[bool, int]:
             f"process{'' if most == 1 else 'es'}, or give another batch_size"
         )
     return drop, full + (rest > 0 and not drop)
+
+
+def dealt(among: Processes, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    r"""A share of the sound samples of a batch, at least two; on every process none, if too few.
+
+    Damaged samples are known when they have been read, by the process that reads them. Where that
+    leaves one fewer than two, the sound samples of all are dealt out again: every process goes
+    through the network, which those wait for that average gradients and batch norms with it, and
+    all samples count alike.
+
+    Parameters
+    ----------
+    among : Processes
+    images : tensor of shape (n, C, \*spatial)
+        On the CPU; n ≥ 0 is each process's own.
+    labels : tensor of shape (n,)
+
+    Returns
+    -------
+    images, labels : tensor
+
+    Examples
+    --------
+    >>> alone = Processes(torch.device("cpu"))
+    >>> [len(dealt(alone, torch.ones(n, 3, 8, 8), torch.ones(n))[0]) for n in (3, 2, 1, 0)]
+    [3, 2, 0, 0]
+    """
+    sizes = [int(each) for each in among.gathered(torch.tensor([len(labels)]))]
+    if sum(sizes) < LEAST * among.world:
+        return images[:0], labels[:0]
+    if min(sizes) >= LEAST:
+        return images, labels
+    images, labels = gathering.rows(among, images), gathering.rows(among, labels)
+    first, last = (len(labels) * part // among.world for part in (among.rank, among.rank + 1))
+    return images[first:last], labels[first:last]
