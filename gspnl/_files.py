@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+from glob import escape
 from pathlib import Path
 
 from gspnl.errors import FileError
+
+TOKEN = 6  # bytes, in hexadecimal, that end the name of a file not yet whole
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -14,7 +17,7 @@ def replace(path: Path, content: bytes) -> None:
     fresh = None
     try:
         target = path.resolve()  # what a link points to is replaced, not the link
-        fresh = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+        fresh = target.with_name(f".{target.name}.{secrets.token_hex(TOKEN)}")
         with fresh.open("xb") as file:
             file.write(content)
             file.flush()
@@ -28,3 +31,10 @@ def replace(path: Path, content: bytes) -> None:
     finally:
         if fresh is not None:
             fresh.unlink(missing_ok=True)
+
+
+def clean(path: Path) -> None:
+    """Remove what :func:`replace` left half written beside a file where it was killed."""
+    target = path.resolve()
+    for left in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * (2 * TOKEN)}"):
+        left.unlink(missing_ok=True)

@@ -202,9 +202,36 @@ def test_a_damaged_sample():
     assert len(some.skipped) == 2  # of this pass
 
 
-def test_a_batch_of_damaged_samples():
-    with pytest.raises(DataError, match=r"no sample of a batch can be read: sample 5 .*4 more"):
-        list(batches(Read(bad=range(5, 10)), shuffle=False, skip_bad=True))
+@pytest.mark.parametrize("first", [0, 5, 20])
+def test_a_batch_of_damaged_samples(first):
+    """It has no images, of the shape of the others, be it the first, between others or the last."""
+    some = batches(Read(bad=range(first, first + 5)), shuffle=False, skip_bad=True)
+    got = list(some)
+    sizes = [0 if number == first // 5 else size for number, size in enumerate([5, 5, 5, 5, 3])]
+    assert [len(labels) for _, labels in got] == sizes
+    assert all(
+        images.shape == (size, 3, 8, 8) for (images, _), size in zip(got, sizes, strict=True)
+    )
+    assert {(images.dtype, labels.dtype) for images, labels in got} == {
+        (torch.float32, torch.int64)
+    }
+    assert some.skipped == [f"sample {i} is damaged" for i in range(first, min(first + 5, 23))]
+
+
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_an_empty_share_has_the_shape_of_the_first_sound_sample(skip_bad):
+    """A process without a share reports nothing: what is damaged is not its own."""
+    some = batches(
+        Read(bad=[0, 1, 22]), shuffle=False, batch_size=22, world=2, skip_bad=skip_bad, start=1
+    )
+    ((images, labels),) = some
+    assert (images.shape, labels.shape) == ((0, 3, 8, 8), (0,))
+    assert some.skipped == []
+
+
+def test_nothing_but_damaged_samples():
+    with pytest.raises(DataError, match=r"none of 23 samples can be read: sample 0 is damaged"):
+        list(batches(Read(bad=range(23)), skip_bad=True))
 
 
 def test_samples_of_several_sizes():

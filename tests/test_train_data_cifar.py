@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 from dataclasses import replace
 
 import data_files
@@ -134,6 +135,23 @@ def test_a_missing_file(root):
             open_cifar(TINY, root, skip_bad=True)
         (root / name).write_bytes(content)
     open_cifar(TINY, root)
+
+
+def test_one_long_name_for_many_classes(tmp_path):
+    """200 KiB of file that would be 400 MB of names: the error comes before they are made."""
+    data_files.write_python10(tmp_path, LABELS, PIXELS)
+    name = data_files.python2_string(b"a" * 200_000)
+    again = b"](" + name + b"q\x63" + b"h\x63" * 2_000 + b"e"
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files["batches.meta"] = data_files.python2_dict({"label_names": again})
+    whole = data_files.write_zip(tmp_path / "a.zip", files)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"'batches.meta' asks again for more than .* bytes"):
+            open_cifar(TINY, whole)
+        assert tracemalloc.get_traced_memory()[1] < 40e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("whole", [True, False])

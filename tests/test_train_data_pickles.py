@@ -157,6 +157,10 @@ HUGE = {
     ),
     "encoded again": b"c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**5) + b"a" * 10**5
     + b"q\x01](" + b"h\x00h\x01X\x06\x00\x00\x00latin1\x86R" * 10_000 + b"e",
+    "bytes asked for again": b"](T" + struct.pack("<i", 10**5) + b"a" * 10**5
+    + b"q\x00" + b"h\x00" * 10_000 + b"e",
+    "text asked for again": b"}(X" + struct.pack("<I", 10**5) + b"a" * 10**5
+    + b"q\x00K\x01" + b"".join(b"K%ch\x00" % i for i in range(100)) + b"u",
     "deep": b"]" * 30_000 + b"a" * 29_999,
     "deep tuple": b")" + b"\x85" * 30_000,
     "marks": b"(" * 30_000 + b"t" * 30_000,
@@ -176,6 +180,17 @@ def test_bombs(kind):
         assert tracemalloc.get_traced_memory()[1] < 40e6
     finally:
         tracemalloc.stop()
+
+
+def test_strings_asked_for_again_are_counted():
+    """Each time as if it stood there again; what a genuine file repeats is far less."""
+    name = b"U\xc8" + b"a" * 200 + b"q\x00"
+    value = unpickle(b"\x80\x02](" + name + b"h\x00" * 5_000 + b"e.", "batch")  # 1 MB
+    assert value == [b"a" * 200] * 5_001
+    with pytest.raises(DataError, match=r"again for more than 1,06\d,\d{3} bytes"):
+        unpickle(b"\x80\x02](" + name + b"h\x00" * 6_000 + b"e.", "batch")
+    value = {"labels": ["cat"] * 200_000}  # one string, by reference
+    assert unpickle(pickle.dumps(value), "batch") == value
 
 
 def test_a_negative_size_does_not_lead_back():

@@ -200,11 +200,33 @@ def test_metrics_and_checkpoint_cannot_disagree(tmp_path):
         train(tiny(epochs=2), out=out)
     HOOKS.clear()
     (out / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 1}\n{"epo')
-    left = out / ".checkpoint.safetensors.0123456789ab"
-    left.write_bytes(b"half")
     train(tiny(epochs=2), out=out, resume=True)
     same(tmp_path / "whole", out)
-    assert not left.exists()
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    """Of every file that it writes, and nothing of anybody else's."""
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        train(tiny(), out=out)
+    HOOKS.clear()
+    elsewhere.mkdir()
+    (out / "metrics.jsonl").replace(elsewhere / "numbers")
+    (out / "metrics.jsonl").symlink_to(elsewhere / "numbers")  # what is linked is replaced there
+    names = ("recipe.toml", "metrics.jsonl", "checkpoint.safetensors", "result.json")
+    left = [out / f".{name}.0123456789ab" for name in names]
+    left[1] = elsewhere / ".numbers.0123456789ab"
+    others = [
+        out / ".recipe.toml.swp",  # of an editor
+        out / ".notes.txt.0123456789ab",
+        elsewhere / ".metrics.jsonl.0123456789ab",
+    ]
+    for path in (*left, *others):
+        path.write_bytes(b"half")
+    train(tiny(), out=out, resume=True)
+    assert [path for path in left if path.exists()] == []
+    assert all(path.read_bytes() == b"half" for path in others)
 
 
 def test_a_result_that_was_not_written_is_written(tmp_path):
@@ -331,7 +353,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(tmp_path):
 
 
 def test_damaged_samples_are_named_or_counted(tmp_path, monkeypatch):
-    monkeypatch.setenv("TINY_BAD", "1")
+    monkeypatch.setenv("TINY_BAD", "3")
     with pytest.raises(data.DataError, match="record 3 is damaged"):
         train(tiny(), out=tmp_path / "run")
     done = train(tiny(), out=tmp_path / "skipped", skip_bad=True)

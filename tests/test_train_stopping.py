@@ -40,6 +40,6 @@ def test_exit(name, tmp_path):
     scenario(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["curves", "one_signalled", "one_fails"])
+@pytest.mark.parametrize("name", ["curves", "one_signalled", "one_fails", "skipping"])
 def test_two_processes(name, tmp_path):
     scenario(name, tmp_path)

@@ -5,6 +5,7 @@ Torch is imported once; every run is a fork of that process, which itself never 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import train_tiny
 
 from gspnl.cli import main
 from gspnl.train import Recipe, checkpoints
+from gspnl.train.data.randomness import order
 from gspnl.train.recipes import write
 
 EPOCHS, SLOW = 6, 0.02  # 18 steps, about half a second
@@ -91,7 +93,7 @@ def kills(folder, count):
             state(out)  # raises, were it damaged
     run([path, "--out", out, "--resume"], log)
     same(folder / "whole", out)
-    assert not list(out.glob(".checkpoint*"))
+    assert [path.name for path in out.glob(".*")] == [".lock"]
 
 
 def signals(folder):
@@ -145,8 +147,8 @@ def team(words, folder, **environment):
     ]
 
 
-def pair(words, folder):
-    for rank, child in enumerate(team(words, folder)):
+def pair(words, folder, **environment):
+    for rank, child in enumerate(team(words, folder, **environment)):
         assert status(child) == 0, (folder / f"log{rank}").read_text()
 
 
@@ -190,7 +192,7 @@ def one_signalled(folder):
 def one_fails(folder):
     """A damaged sample in one share, and a process that is killed: no other waits for ever."""
     path, start_ = recipe(folder, epochs=100), time.perf_counter()
-    children = team([path, "--out", folder / "bad"], folder, TINY_BAD="1")
+    children = team([path, "--out", folder / "bad"], folder, TINY_BAD="3")
     assert [status(child) for child in children] == [2, 2]
     told = [(folder / f"log{rank}").read_text() for rank in range(2)]
     assert sum("record 3 is damaged" in each for each in told) == 1, told
@@ -205,7 +207,60 @@ def one_fails(folder):
     assert time.perf_counter() - start_ < 60
 
 
+def skipping(folder):
+    """Damage takes all of one share, then all of a batch: two processes do what one does.
+
+    In the first epoch the second process has no sound sample of the first batch, and none has any
+    of the last, which is passed over. The first sample is damaged too.
+    """
+    count = train_tiny.SAMPLES
+    for seed in range(1000):  # until two processes find two sound samples in all other batches
+        first = order(seed, 0, count).tolist()
+        bad, tests = first[:1] + first[8:16] + first[32:], (0, 11)
+        orders = [order(seed, epoch, count).tolist() for epoch in range(EPOCHS)]
+        sound = [[i not in bad for i in each[n : n + 16]] for each in orders for n in (0, 16, 32)]
+        if min(map(sum, sound[:2] + sound[3:])) >= 4:
+            break
+    said = [f"record {i} is damaged" for i in bad] + [f"test record {i} is damaged" for i in tests]
+    given = {"TINY_BAD": numbers(bad), "TINY_BAD_TESTS": numbers(tests)}
+    options = {"seed": seed, "backbone_options": {"drop": 0.0}, "sync_batch_norm": True}
+    path, log = recipe(folder, **options), folder / "log"
+    words = ["--skip-bad", "--checkpoint-every", "1"]
+    assert status(start([path, "--out", folder / "one", *words], log, given)) == 0, log.read_text()
+    pair([path, "--out", folder / "two", *words], folder, **given)
+    said_so = [line for line in (folder / "log0").read_text().splitlines() if "passed" in line]
+    assert said_so == ["epoch 1, step 3 is passed over: too few of its samples are sound"]
+    one, two = state(folder / "one"), state(folder / "two")
+    for a, b in zip(one.state.rows, two.state.rows, strict=True):
+        for name in ("train_loss", "test_loss"):  # float32, as in curves
+            assert abs(a[name] - b[name]) < 1e-4, (a, b)
+    a, b = one.part("model"), two.part("model")
+    assert all(torch.allclose(a[name], b[name], atol=1e-3) for name in a)
+    for found in (folder / "one", folder / "two"):
+        result = json.loads((found / "result.json").read_text())
+        assert result["skipped"] == state(found).state.skipped == sorted(said), found
+
+    # Stopped after its first steps, with norms that see their own share only; and gone on with.
+    path = recipe(folder, "own", seed=seed)
+    pair([path, "--out", folder / "whole", *words], folder, **given)
+    since = time.time_ns()
+    children = team([path, "--out", folder / "parts", *words], folder, **given)
+    begun(children[0], folder / "parts", since)
+    time.sleep(2 * SLOW)
+    os.kill(children[1], signal.SIGTERM)
+    assert [status(child) for child in children] == [143, 143]
+    # Of both processes: those of the second are in its share of the first batch.
+    assert {f"record {i} is damaged" for i in bad[:9]} <= set(state(folder / "parts").state.skipped)
+    pair([path, "--out", folder / "parts", *words, "--resume"], folder, **given)
+    same(folder / "whole", folder / "parts")
+    assert state(folder / "parts").state.skipped == sorted(said)
+
+
+def numbers(values):
+    return ",".join(map(str, values))
+
+
 if __name__ == "__main__":
-    scenario, where, *numbers = sys.argv[1:]
+    scenario, where, *more = sys.argv[1:]
     with train_tiny.registered():
-        globals()[scenario](Path(where), *map(int, numbers))
+        globals()[scenario](Path(where), *map(int, more))

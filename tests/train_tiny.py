@@ -24,32 +24,39 @@ class Split:
     images: torch.Tensor
     labels: np.ndarray
     bad: tuple[int, ...] = ()
+    kind: str = "record"
 
     def name(self, index):
-        return f"record {index}"
+        return f"{self.kind} {index}"
 
     def read(self, index):
         if index in self.bad:
-            raise DataError(f"record {index} is damaged")
+            raise DataError(f"{self.name(index)} is damaged")
         return self.images[index]
 
     def take(self, indices):
         return None if self.bad else self.images[torch.as_tensor(np.asarray(indices))]
 
 
-def split(count, seed, bad=()):
+def split(count, seed, bad=(), kind="record"):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, count)
     images = rng.integers(0, 128, (count, 3, SIZE, SIZE))
     images[np.arange(count), labels % 3, :4] += 40 * (labels > 1)[:, None, None] + 60
-    return Split(torch.from_numpy(images.astype(np.uint8)), labels.astype(np.int64), bad)
+    return Split(torch.from_numpy(images.astype(np.uint8)), labels.astype(np.int64), bad, kind)
 
 
 def open_tiny(path, *, skip_bad=False):
-    bad = (3,) if os.environ.get("TINY_BAD") else ()
+    train = split(SAMPLES, 0, damaged("TINY_BAD"))
+    test = split(TESTS, 1, damaged("TINY_BAD_TESTS"), "test record")
     moments = (0.3, 0.3, 0.3), (0.2, 0.2, 0.2)
     names = tuple(f"class {i}" for i in range(CLASSES))
-    return Data("tiny", names, split(SAMPLES, 0, bad), split(TESTS, 1), *moments)
+    return Data("tiny", names, train, test, *moments)
+
+
+def damaged(variable):
+    """Numbers in the environment, as "3,17"."""
+    return tuple(int(number) for number in os.environ.get(variable, "").split(",") if number)
 
 
 class Tiny(Backbone):

@@ -39,7 +39,8 @@ class State:
     rows : list of dict
         The metrics of each epoch done.
     skipped : list of str
-        Samples that were damaged, and left out on request.
+        Samples that were damaged, and left out on request: sorted, each once, in a checkpoint of
+        all processes.
     peak_bytes : int
         The most that training took, see :class:`gspnl.train.memory.Memory`; 0 if it is not known.
     """
@@ -105,7 +106,6 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     ----------
     checkpoint : Checkpoint
     path : Path
-        What a killed run left unfinished beside it is removed.
 
     Raises
     ------
@@ -129,12 +129,6 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     }
     note = {KEY: text, SUM: str(_checksum(text, tensors))}
     replace(path, safetensors.torch.save(tensors, note))
-
-
-def clean(path: Path) -> None:
-    """Remove what killed runs left unfinished beside a file."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
 
 
 def load(path: str | PathLike[str]) -> Checkpoint:

@@ -22,6 +22,7 @@ from gspnl.train.recipes.files import fields
 from gspnl.train.runs import Run, write_metrics, write_result
 from gspnl.train.schedules import factor
 from gspnl.train.session import Session
+from gspnl.train.shares import dealt
 from gspnl.train.stopping import Stopped, Wish
 
 
@@ -80,23 +81,29 @@ class Epochs:
         with closing(iter(loader)) as source:
             while state.step < session.steps:
                 begun = time.perf_counter()
-                loss, correct, count = self._step(network, *self._next(source))
+                loss, correct, count = self._step(network, *self._next(loader, source))
                 state.step += 1
                 state.loss += loss
                 state.correct += correct
                 state.count += count
                 spent = time.perf_counter() - begun
                 state.seconds += spent
-                state.rates.append(count / spent)
+                if count:
+                    state.rates.append(count / spent)
                 self.progress.step(state)
                 due = self.checkpoint_every and state.step % self.checkpoint_every == 0
                 if due and state.step < session.steps:
                     session.save()
-        session.note(loader)
+        if not state.count:
+            raise InputError(
+                f"all steps of epoch {state.epoch + 1} were passed over; repair the data, or give "
+                "a larger batch_size"
+            )
 
-    def _next(self, source: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def _next(self, loader: Any, source: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The next batch; or all processes stop, if one of them has failed or is asked to."""
         batch, signum = self.among.together(lambda: next(source, None), self.wish.signum)
+        self.session.note(loader)
         state = self.session.state
         if signum:
             self.session.save()
@@ -113,6 +120,12 @@ class Epochs:
     ) -> tuple[float, float, float]:
         """Sums over the batch of all processes: losses, right answers, samples."""
         recipe, session = self.recipe, self.session
+        if session.skip_bad:
+            images, labels = dealt(self.among, images, labels)
+            if len(labels) == 0:  # on all processes
+                where = f"epoch {session.state.epoch + 1}, step {session.state.step + 1}"
+                self.say(f"{where} is passed over: too few of its samples are sound")
+                return 0.0, 0.0, 0.0
         optimiser, scaler = session.optimiser, session.scaler
         position = session.state.epoch * session.steps + session.state.step
         for group in optimiser.param_groups:
@@ -148,7 +161,7 @@ class Epochs:
         session.model.eval()
         with closing(iter(loader)) as source:
             for _ in range(-(-len(session.data.test.labels) // self.recipe.batch_size)):
-                images, labels = session.placed(*self._next(source))
+                images, labels = session.placed(*self._next(loader, source))
                 if len(labels) == 0:  # this process's share of a small last batch
                     continue
                 with torch.no_grad(), networks.precise(self.recipe, self.among.device):
@@ -156,7 +169,6 @@ class Epochs:
                 loss += float(F.cross_entropy(scores, labels, reduction="sum"))
                 correct += float((scores.argmax(1) == labels).sum())
                 count += len(labels)
-        session.note(loader)
         loss, correct, count = self.among.sum([loss, correct, count])
         session.state.seconds += time.perf_counter() - begun
         if not math.isfinite(loss):

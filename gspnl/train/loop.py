@@ -57,7 +57,8 @@ def train(
     resume : bool
         Go on with the run in ``out``; a folder without one is begun.
     skip_bad : bool
-        Leave damaged samples out; the result counts and names them.
+        Leave damaged samples out; the result names them. A batch that is left with fewer than two
+        for each process is passed over.
     device : str, optional
         Default: "cuda" if there is one, else "cpu".
     threads : int, optional

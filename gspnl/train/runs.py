@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from gspnl._files import replace
+from gspnl._files import clean, replace
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
@@ -153,6 +153,12 @@ def alone(out: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
+
+
+def tidy(out: Path) -> None:
+    """Remove what killed runs left half written."""
+    for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
+        clean(out / name)
 
 
 def write_metrics(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import checkpoints, data, facts, networks
+from gspnl.train import checkpoints, data, facts, gathering, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.memory import Memory
 from gspnl.train.processes import Processes
 from gspnl.train.recipes import Recipe
-from gspnl.train.runs import CHECKPOINT, fit, same_data
+from gspnl.train.runs import CHECKPOINT, fit, same_data, tidy
+from gspnl.train.shares import counted
 
 
 class Session:
@@ -64,7 +65,7 @@ class Session:
         self.out = out
         path = out / CHECKPOINT
         if self.among.first:
-            checkpoints.clean(path)
+            tidy(out)
         tensors: dict[str, Tensor] = {}
         if path.exists():
             found = checkpoints.load(path)
@@ -101,10 +102,9 @@ class Session:
         return images.to(device, memory_format=self.layout), labels.to(device)
 
     def note(self, loader: Any) -> None:
-        """Remember what was left out."""
-        self.state.skipped += [
-            each for each in loader.skipped if each not in set(self.state.skipped)
-        ]
+        """Remember what was left out of the batches that a loader has given."""
+        fresh = set(loader.skipped).difference(self.state.skipped)
+        self.state.skipped = sorted(fresh.union(self.state.skipped))
 
     def save(self) -> None:
         """Write a checkpoint, unless what it would hold is not finite."""
@@ -114,6 +114,7 @@ class Session:
         if not all(bool(value.isfinite().all()) for value in kept.values()):
             raise ConvergenceError(self.diverged("the weights are no longer finite"))
         states = generators(self.among)
+        self.state.skipped = gathering.lines(self.among, self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         tensors = {f"model.{name}": value for name, value in kept.items()}
         for name, value in networks.kept(self.optimiser, self.model).items():
@@ -148,19 +149,3 @@ class Session:
 def opened(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
     """The data of a recipe."""
     return data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
-
-
-def counted(samples: int, size: int, world: int) -> tuple[bool, int]:
-    """Whether the last batch of an epoch is dropped, and how many there are.
-
-    It is where it would leave a process fewer than two samples: a batch norm needs two.
-    """
-    full, rest = divmod(samples, size)
-    drop = 0 < rest < 2 * world
-    steps = full + (rest > 0 and not drop)
-    if size < 2 * world or steps == 0:
-        raise InputError(
-            f"batch_size={size} of {samples} training samples leaves one of {world} processes "
-            "fewer than two samples; give a larger batch_size, or more samples"
-        )
-    return drop, steps

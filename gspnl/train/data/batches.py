@@ -43,12 +43,12 @@ class Batches:
         How many batches of the epoch are done already.
     rank, world : int
         This process, of how many: it gets its contiguous share of each batch, which can be empty
-        in the last.
+        in the last; its images are of shape (0, C, \*spatial) then.
     drop_last : bool
         Leave out the last batch if it is smaller.
     skip_bad : bool
         Leave out samples that are damaged, and list them in ``skipped``; else the first is an
-        error.
+        error. A batch of damaged samples only is empty.
     ahead : int
         How many batches are kept ready, at least 1.
 
@@ -62,7 +62,8 @@ class Batches:
     InputError
         If an argument is out of range, or there are no batches.
     DataError
-        From the iterator: if a sample is damaged, or samples have several sizes.
+        From the iterator: if a sample is damaged, or with ``skip_bad`` all of them are where a
+        batch is empty, or if samples of a batch have several sizes.
 
     Examples
     --------

@@ -45,6 +45,7 @@ class Maker:
             raise InputError("mean and std go together; give both, or neither")
         self.split, self.skip_bad = split, skip_bad
         self.mean, self.std = mean, std
+        self.shape: tuple[int, ...] | None = None  # of an image, once it was asked for
         self.chain = chain(augmentation)
         # A split whose samples are drawn from something longer, as clips, takes uniforms too.
         self.draws: int = getattr(split, "draws", 0)
@@ -58,10 +59,7 @@ class Maker:
 
     def make(self, whole: np.ndarray, first: int, last: int, pool: Executor) -> Made:
         """The share [first, last) of the samples of a batch."""
-        if first == last:  # only the shape of the images is asked for
-            made = self._made(whole, pool)
-            return Made(made.images[:0], made.labels[:0], ())
-        return self._made(whole[first:last], pool)
+        return self._made(whole[first:last], pool) if first < last else self._empty()
 
     def _made(self, indices: np.ndarray, pool: Executor) -> Made:
         samples = self.split.take(indices)
@@ -73,8 +71,9 @@ class Maker:
         bad = [error for error in found if isinstance(error, DataError)]
         if bad and not self.skip_bad:
             raise bad[0]
+        lines = tuple(str(error) for error in bad)
         if not good:
-            raise DataError(f"no sample of a batch can be read: {bad[0]} (and {len(bad) - 1} more)")
+            return self._empty(lines)
         for index, image in zip(indices.tolist(), found, strict=True):
             if isinstance(image, Tensor) and image.shape != good[0].shape:
                 sizes = tuple(tuple(one.shape[1:]) for one in (good[0], image))
@@ -84,8 +83,29 @@ class Maker:
                     "'random_resized_crop(224)' or 'resize(256)' with 'centre_crop(224)'"
                 )
         kept = indices[[isinstance(image, Tensor) for image in found]]
-        labels = torch.from_numpy(self.split.labels[kept])
-        return Made(torch.cat(good), labels, tuple(str(error) for error in bad))
+        return Made(torch.cat(good), torch.from_numpy(self.split.labels[kept]), lines)
+
+    def _empty(self, skipped: tuple[str, ...] = ()) -> Made:
+        """A batch without samples, of the shape of the first sound one."""
+        if self.shape is None:
+            self.shape = self._first()
+        return Made(torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped)
+
+    def _first(self) -> tuple[int, ...]:
+        """The shape of the first sound sample, as the network sees it."""
+        trouble = []
+        for index in range(len(self.split.labels)):
+            samples = self.split.take(np.array([index]))
+            if samples is not None:
+                return tuple(self._changed(samples, np.array([index])).shape[1:])
+            image = self._read(index)
+            if isinstance(image, Tensor):
+                return tuple(image.shape[1:])
+            trouble.append(image)
+        raise DataError(
+            f"none of {len(trouble):,} samples can be read: {trouble[0]} (and "
+            f"{len(trouble) - 1:,} more); put the data set in place again"
+        )
 
     def _read(self, index: int) -> Tensor | DataError:
         try:

@@ -36,7 +36,9 @@ class Recipe:
         Further options of the block, such as ``kernel``, ``order``, ``match``.
     epochs : int
     batch_size : int
-        Of all processes together.
+        Of all processes together, at least two for each. The last batch of an epoch, if it is
+        smaller than an eighth of this (or one sample), is left out, however many processes there
+        are.
     learning_rate, momentum, weight_decay : float
         Of stochastic gradient descent.
     nesterov : bool

@@ -11,6 +11,7 @@ import numpy as np
 from gspnl.train.data.base import DataError
 
 DEPTH = 8  # of lists in lists; CIFAR has 2
+AGAIN = 2**20  # bytes of strings that a file may repeat by its memo, besides its own size
 ADVICE = "it is damaged, or no file of the published set; download it again, or use the binary form"
 
 
@@ -40,6 +41,7 @@ class Machine:
         self.below: list[list[Any]] = []  # the stack under each mark
         self.memo: dict[int, Any] = {}
         self.encoded = 0  # bytes made of strings so far
+        self.again = 0  # bytes of strings that stand in several places, but for the first
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise a DataError that says what is wrong, and where."""
@@ -65,6 +67,13 @@ class Machine:
         if end < 0:
             self.refuse("has a name without an end")
         return self.bytes(end + 1 - self.at)[:-1].decode("latin-1")
+
+    def repeat(self, value: Any) -> None:
+        """Count a string that the memo gives once more: whoever copies it has it twice."""
+        if type(value) in (str, bytes):
+            self.again += len(value)
+        if self.again > AGAIN + len(self.content):
+            self.refuse(f"asks again for more than {AGAIN + len(self.content):,} bytes of strings")
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""

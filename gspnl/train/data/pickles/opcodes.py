@@ -58,6 +58,7 @@ def _get(layout: str) -> Action:
             machine.refuse("asks for a list, dict or tuple again")
         if isinstance(value, Blank) and value.array is not None:
             value = value.array
+        machine.repeat(value)
         machine.push(value)
 
     return act

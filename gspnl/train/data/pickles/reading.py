@@ -18,7 +18,9 @@ def unpickle(content: bytes, name: str) -> Any:
     The opcodes [1]_ are read by a machine that knows these kinds only. The few names that NumPy
     writes into a pickle of an array are compared as text; nothing is looked up, imported or
     called, so the worst that a file can do is be refused. What is built takes memory in
-    proportion to the file, whatever sizes it declares. Strings of Python 2 come as bytes.
+    proportion to the file, whatever sizes it declares, and so does a copy of it: a string that is
+    in several places counts in each, and all but the first of 1 MiB and the size of the file at
+    most. Strings of Python 2 come as bytes.
 
     Parameters
     ----------
