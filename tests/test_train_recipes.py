@@ -106,9 +106,19 @@ def test_a_refused_option_says_what_to_set_instead():
         edited("mini", ["block=snl", "block_options.units=3"])
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("place", "dp3"), ("reduction", 4), ("units", 2), ("block_options", {"kernel": "dot"})],
+)
+def test_what_is_of_a_block_needs_one(field, value):
+    with pytest.raises(InputError, match=f"no block, and {field} would say nothing; set block"):
+        Recipe(**{field: value})
+    assert getattr(Recipe(block="snl", **{field: value}), field) == value
+
+
 def test_options_are_copied():
     options = {"order": 3}
-    found = Recipe(block_options=options)
+    found = Recipe(block="chebyshev", block_options=options)
     options["order"] = 4
     assert found.block_options == {"order": 3}
 
