@@ -1,6 +1,8 @@
 """The command line: fast help, one-line errors, exit statuses."""
 
+import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from PIL import Image
 
 import gspnl
 from gspnl import cli
+from gspnl.cli.status import show
 from gspnl.report import Settings
 
 
@@ -120,6 +123,13 @@ def test_a_failed_check_is_status_1(photo, tmp_path, capsys, monkeypatch):
     assert told[0].startswith("gspnl report: a check failed: the modes shown satisfy L u = λ u")
     assert (tmp_path / "out" / "report.html").exists()  # which shows what failed
     assert "class=fail>failed" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    show("λ = 1")
+    assert shown.buffer.getvalue() == b"? = 1" + os.linesep.encode()
 
 
 # --- what goes wrong ------------------------------------------------------------------------------

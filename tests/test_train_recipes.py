@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from inspect import Parameter, signature
 
 import numpy as np
 import pytest
 
+from gspnl import nn as gnn
 from gspnl.errors import FileError, InputError
-from gspnl.train import RECIPES, Recipe, recipe
+from gspnl.train import RECIPES, Recipe, backbones, data, recipe
 from gspnl.train.recipes import from_toml, read, to_toml, write
 from gspnl.train.recipes.checks import FIELDS
 from gspnl.train.recipes.edits import edited
@@ -81,9 +83,42 @@ def test_values_become_their_own_types(tmp_path):
     assert found.pretrained == str(tmp_path)
 
 
+TAKEN = [  # the arguments by name of what is called with options
+    ("data_options", data.load, ()),
+    ("backbone_options", backbones.create, ()),
+    ("block_options", backbones.place, ()),
+    ("block_options", gnn.insert, ()),
+    ("block_options", gnn.create, ("match",)),  # the one that a recipe may have
+]
+
+
+@pytest.mark.parametrize(("field", "maker", "free"), TAKEN)
+def test_options_that_something_else_decides_are_refused(field, maker, free):
+    kinds = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    named = [each.name for each in signature(maker).parameters.values() if each.kind not in kinds]
+    for name in set(named) - {*free}:
+        with pytest.raises(InputError, match=f"{field} must not have '{name}'; "):
+            Recipe(**{field: {name: 1}})
+
+
+def test_a_refused_option_says_what_to_set_instead():
+    with pytest.raises(InputError, match="'units'; set the field units"):
+        edited("mini", ["block=snl", "block_options.units=3"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("place", "dp3"), ("reduction", 4), ("units", 2), ("block_options", {"kernel": "dot"})],
+)
+def test_what_is_of_a_block_needs_one(field, value):
+    with pytest.raises(InputError, match=f"no block, and {field} would say nothing; set block"):
+        Recipe(**{field: value})
+    assert getattr(Recipe(block="snl", **{field: value}), field) == value
+
+
 def test_options_are_copied():
     options = {"order": 3}
-    found = Recipe(block_options=options)
+    found = Recipe(block="chebyshev", block_options=options)
     options["order"] = 4
     assert found.block_options == {"order": 3}
 

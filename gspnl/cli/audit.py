@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import sys
 from typing import Any
 
-from gspnl.cli.figures import add_data
-from gspnl.cli.status import DONE, ignore, to_stderr
+from gspnl.cli.options import add_output, add_test_images
+from gspnl.cli.status import DONE, ignore, show, to_stderr
 
 
 def add(commands: Any) -> None:
@@ -30,26 +28,16 @@ def add(commands: Any) -> None:
         help="name or file of the recipe that it must be of; its network is rebuilt from the "
         "recipe that it holds",
     )  # fmt: skip
-    add_data(audit)
-    audit.add_argument(
-        "--image", type=int, metavar="N", default=0,
-        help="number of the first test image (default: %(default)s)",
-    )  # fmt: skip
-    audit.add_argument(
-        "--images", type=int, metavar="K", default=8,
-        help="how many test images (default: %(default)s)",
-    )  # fmt: skip
-    audit.add_argument(
-        "--nodes", type=int, metavar="N", default=1024,
-        help="up to so many positions, matrices of all entries are made (default: %(default)s)",
-    )  # fmt: skip
-    audit.add_argument(
-        "--seed", type=int, metavar="N", default=0,
-        help="of what the evaluation draws at random, if anything (default: %(default)s)",
-    )  # fmt: skip
+    add_test_images(
+        audit,
+        image="number of the first test image",
+        count=8,
+        images="how many test images",
+        nodes="up to so many positions, matrices of all entries are made",
+        seed="of what the evaluation draws at random, if anything",
+    )
     audit.add_argument("--out", metavar="DIR", help="folder for audit.txt, audit.png, audit.json")
-    audit.add_argument("--json", action="store_true", help="print the numbers as JSON to stdout")
-    audit.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_output(audit, "the numbers as JSON")
     audit.set_defaults(run=run)
 
 
@@ -73,7 +61,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(audit_numbers(seen), allow_nan=False), flush=True)
     else:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without λ gets a ? for it
-            sys.stdout.reconfigure(errors="replace")
-        print(seen, flush=True)
+        show(str(seen))
     return DONE

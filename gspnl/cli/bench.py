@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gspnl.cli.options import add_output, add_seed
 from gspnl.cli.scripts import Script, named, runnable, scripts
 from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
 
@@ -27,12 +28,8 @@ def add(commands: Any) -> None:
     )
     bench.add_argument("names", metavar="NAME", nargs="*", help="which (default: all)")
     bench.add_argument("--list", action="store_true", help="only say what there is")
-    bench.add_argument("--json", action="store_true", help="print the figures as JSON to stdout")
-    bench.add_argument(
-        "--seed", type=int, metavar="N", default=0,
-        help="of the random features and signals (default: %(default)s)",
-    )  # fmt: skip
-    bench.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_seed(bench, "of the random features and signals")
+    add_output(bench, "the figures as JSON")
     bench.set_defaults(run=run)
 
 

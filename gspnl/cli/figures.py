@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gspnl.cli.options import add_output, add_test_images
 from gspnl.cli.status import DONE, ignore, to_stderr
 
 
@@ -24,41 +25,23 @@ def add(commands: Any) -> None:
     figures.add_argument(
         "runs", metavar="RUN", nargs="+", help="a run folder or checkpoint of gspnl train"
     )
-    add_data(figures)
-    figures.add_argument(
-        "--out", metavar="DIR", default="gspnl-figures",
-        help="folder to write (default: %(default)s)",
-    )  # fmt: skip
-    figures.add_argument(
-        "--image", type=int, metavar="N", default=0,
-        help="number of the test image of figures 1 and 2 (default: %(default)s)",
-    )  # fmt: skip
-    figures.add_argument(
-        "--images", type=int, metavar="K", default=4,
-        help="how many from N on are in figure 4 and in the statistics (default: %(default)s)",
-    )  # fmt: skip
+    add_test_images(
+        figures,
+        image="number of the test image of figures 1 and 2",
+        count=4,
+        images="how many from N on are in figure 4 and in the statistics",
+        nodes="blocks of more positions have no histograms",
+        seed="of the shuffled matrix beside the histograms",
+    )
     figures.add_argument(
         "--position", metavar="Y,X", help="reference pixel of figure 1 (default: the middle)"
     )
     figures.add_argument(
-        "--nodes", type=int, metavar="N", default=1024,
-        help="blocks of more positions have no histograms (default: %(default)s)",
+        "--out", metavar="DIR", default="gspnl-figures",
+        help="folder to write (default: %(default)s)",
     )  # fmt: skip
-    figures.add_argument(
-        "--seed", type=int, metavar="N", default=0,
-        help="of the shuffled matrix beside the histograms (default: %(default)s)",
-    )  # fmt: skip
-    figures.add_argument("--json", action="store_true", help="print figures.json to stdout")
-    figures.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_output(figures, "figures.json")
     figures.set_defaults(run=run)
-
-
-def add_data(command: Any) -> None:
-    """Where the test images are."""
-    command.add_argument(
-        "--data", metavar="PATH",
-        help="the data set of the run's recipe (default: where its name alone finds it)",
-    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

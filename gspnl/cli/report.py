@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gspnl.cli.options import add_output
 from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
 
 OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
@@ -64,8 +65,7 @@ def add(commands: Any) -> None:
         "--out", metavar="DIR", default="gspnl-report",
         help="folder to write: new, or an earlier report (default: %(default)s)",
     )  # fmt: skip
-    shown.add_argument("--json", action="store_true", help="print report.json to stdout")
-    shown.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_output(shown, "report.json")
     report.set_defaults(run=run)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from typing import Any
 
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.options import add_number, add_output, add_seed
+from gspnl.cli.status import DONE, FAILED, ignore, show, to_stderr
 
 NAMES = "2 to 9, parameters, orders, depth"
 
@@ -42,12 +42,8 @@ def add(commands: Any) -> None:
         "--out", metavar="DIR", default="gspnl-tables",
         help="folder of runs, results and tables (default: %(default)s)",
     )  # fmt: skip
-    tables.add_argument(
-        "--seeds", type=int, metavar="N", default=3, help="runs a network (default: %(default)s)"
-    )
-    tables.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="the first seed (default: %(default)s)"
-    )
+    add_number(tables, "--seeds", "N", 3, "runs a network")
+    add_seed(tables, "the first seed")
     tables.add_argument(
         "--only", metavar="BLOCKS", help="run these blocks alone, and backbones, such as nl,snl"
     )
@@ -62,8 +58,7 @@ def add(commands: Any) -> None:
     tables.add_argument(
         "--no-run", action="store_true", help="print and write what is done, and run nothing"
     )
-    tables.add_argument("--json", action="store_true", help="print tables as JSON to stdout")
-    tables.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_output(tables, "tables as JSON")
     tables.set_defaults(run=run)
 
 
@@ -93,9 +88,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(found), allow_nan=False), flush=True)
     else:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without ± gets a ? for it
-            sys.stdout.reconfigure(errors="replace")
-        print("\n".join(markdown(table) for table in found.tables), flush=True)
+        show("\n".join(markdown(table) for table in found.tables))
     say(f"wrote {options.out}: README.md, tables.json, tables/")
     for name, reason in found.failed.items():
         print(f"gspnl tables: {name} failed: {reason}", file=sys.stderr)

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from gspnl.cli.options import add_output
 from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
 
 # Known here, since a look at the registry imports much for a line of help.
@@ -54,8 +55,7 @@ def add(commands: Any) -> None:
         "--checkpoint-every", type=int, metavar="STEPS", default=0,
         help="write the state within epochs too (default: after each epoch only)",
     )  # fmt: skip
-    train.add_argument("--json", action="store_true", help="print result.json to stdout")
-    train.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_output(train, "result.json")
     train.set_defaults(run=run)
 
 

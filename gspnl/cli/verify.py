@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from typing import Any
 
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.options import add_output, add_seed
+from gspnl.cli.status import DONE, FAILED, ignore, show, to_stderr
 
 
 def add(commands: Any) -> None:
@@ -26,12 +26,8 @@ def add(commands: Any) -> None:
         help="a .npy file of shape (N, C), or a photo; without FILE, the photo matplotlib ships "
         "(default: random features)",
     )  # fmt: skip
-    verify.add_argument(
-        "--seed", type=int, metavar="N", default=0,
-        help="of random features, embeddings, signals and samples (default: %(default)s)",
-    )  # fmt: skip
-    verify.add_argument("--json", action="store_true", help="print the rows as JSON to stdout")
-    verify.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_seed(verify, "of random features, embeddings, signals and samples")
+    add_output(verify, "the rows as JSON")
     verify.set_defaults(run=run)
 
 
@@ -53,8 +49,6 @@ def run(options: argparse.Namespace) -> int:
         numbers = {"claims": table.rows(verdicts), "seconds": seconds, "subject": subject.facts}
         print(json.dumps(numbers, allow_nan=False), flush=True)
     else:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without λ gets a ? for it
-            sys.stdout.reconfigure(errors="replace")
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         lines = [
             table.about(subject),
@@ -62,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             "",
             table.summary(verdicts, seconds),
         ]
-        print("\n".join(lines), flush=True)
+        show("\n".join(lines))
     failed = [verdict for verdict in verdicts if verdict.passed is False]
     for verdict in failed:
         print(f"gspnl verify: a claim failed: {verdict.id}: {verdict.claim}", file=sys.stderr)

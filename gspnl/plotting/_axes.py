@@ -12,6 +12,7 @@ from gspnl.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind tell apart too.
 BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = (
@@ -23,15 +24,20 @@ WIDTH = 10.0  # inches, of a figure as wide as the page
 TITLE, GAP, TALLEST = 0.27, 0.08, 5.5  # inches above a picture, beside one, and of its height
 
 
-def new_axes(width: float, height: float) -> Axes:
-    """Axes alone on a figure of this size in inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, which needs no display."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(
             "plots need matplotlib, which is not installed: pip install 'gspnl[report]'"
         ) from error
-    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def new_axes(width: float, height: float) -> Axes:
+    """Axes alone on a figure of this size in inches."""
+    return new_figure(width, height).add_subplot()
 
 
 def curve_axes(ax: Axes | None) -> Axes:

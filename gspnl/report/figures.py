@@ -6,8 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from gspnl import images, plotting
-from gspnl.errors import MissingExtraError
-from gspnl.plotting._axes import TALLEST, WIDTH, columns_for
+from gspnl.plotting._axes import TALLEST, WIDTH, columns_for, new_figure
 from gspnl.report.analysis import Analysis
 from gspnl.report.segments import false_colour
 
@@ -70,7 +69,7 @@ def _attention(analysis: Analysis) -> Figure:
     columns = columns_for(analysis.shape, len(analysis.nodes), 4)
     rows = -(-len(analysis.nodes) // columns)
     each = WIDTH / max(columns, 2)
-    figure = _figure(each * columns, rows * (min(each * height / width, TALLEST) + 0.95))
+    figure = new_figure(each * columns, rows * (min(each * height / width, TALLEST) + 0.95))
     for i, node in enumerate(analysis.nodes):
         ax = figure.add_subplot(rows, columns, i + 1)
         plotting.attention(analysis.graph, node, analysis.photo, ax=ax)
@@ -100,16 +99,6 @@ def _responses(analysis: Analysis) -> Figure:
 
 def _comparison(analysis: Analysis) -> Figure:
     return _of(plotting.comparison(analysis.table))
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "a report needs matplotlib, which is not installed: pip install 'gspnl[report]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _of(ax: object) -> Figure:

@@ -84,11 +84,6 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     if not blocks:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
     features = captured(model, blocks, batch)
-    if not features:
-        raise InputError(
-            f"this batch reaches none of the blocks {', '.join(map(repr, blocks))}; pass what the "
-            "model is called with"
-        )
     records = []
     for name, block in blocks.items():
         items: tuple[Reading, ...] = ()

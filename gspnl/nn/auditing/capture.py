@@ -30,6 +30,11 @@ def captured(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[
             stack.callback(handle.remove)
         stack.enter_context(evaluating(model))
         _run(model, batch)
+    if not seen:
+        raise InputError(
+            f"this batch reaches none of the blocks {', '.join(map(repr, blocks))}; pass what the "
+            "model is called with"
+        )
     for name, (X, _) in seen.items():
         if not bool(torch.isfinite(X).all()):
             raise InputError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gspnl.nn.auditing.report import BlockAudit
 from gspnl.nn.auditing.units import Unit
 from gspnl.plotting import top_eigenvalues
-from gspnl.plotting._axes import COLOURS, curve_axes, new_axes
+from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +22,7 @@ LEAST = 1e-12  # of the largest eigenvalue
 def draw(blocks: Sequence[BlockAudit]) -> Figure:
     """Spectra, responses and channel weights side by side."""
     named = _named(blocks)
-    first = new_axes(16.0, 4.5 + 0.25 * len(named))
-    figure = cast("Figure", first.figure)
-    first.remove()
+    figure = new_figure(16.0, 4.5 + 0.25 * len(named))
     spectra, responses, weights = figure.subplots(1, 3)
     _spectra(blocks, spectra)
     _responses(blocks, responses)

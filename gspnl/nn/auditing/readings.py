@@ -67,6 +67,11 @@ class Reading:
         return lam[np.argsort(lam.real, kind="stable")]
 
 
+def too_many(n: int, most: int) -> str:
+    """Why nothing that needs N × N entries is known."""
+    return f"N = {n:,} is more than nodes={most:,}, beyond which N × N matrices are not made"
+
+
 def read(affinity: nn.Module, X: Tensor, spatial: tuple[int, ...], most: int) -> Reading:
     """Reading of features X (N, C) in float64; all N² entries only up to ``most`` nodes."""
     try:
@@ -100,7 +105,7 @@ def _of_core(affinity: FeatureAffinity, X: Tensor, most: int) -> Reading:
             graph = _graph(affinity, X.numpy()[live], most)
     symmetric = SYMMETRIZED[affinity.normalization]
     if n > most and graph.storage != "lowrank":
-        why = f"N = {n:,} is more than nodes={most:,}, beyond which N × N matrices are not made"
+        why = too_many(n, most)
         if not symmetric:
             return _nothing(n, why)
         ends = stability.spectral_gap(graph)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 from os import PathLike
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from gspnl._files import replace
 from gspnl.nn import Audit
 from gspnl.nn.auditing import Unit
-from gspnl.train.figures.writing import DPI, folder_for
+from gspnl.train.figures.writing import folder_for, write_numbers, write_picture
 
 
 def audit_numbers(audit: Audit) -> dict[str, Any]:
@@ -106,10 +104,7 @@ def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
         Where the folder cannot be written.
     """
     folder, numbers = folder_for(out), audit_numbers(audit)
-    held = io.BytesIO()
-    audit.plot().savefig(held, format="png", dpi=DPI, metadata={"Software": None})
-    text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
-    replace(folder / "audit.png", held.getvalue())
+    write_picture(folder / "audit.png", audit.plot())
     replace(folder / "audit.txt", f"{audit}\n".encode())
-    replace(folder / "audit.json", text.encode() + b"\n")
+    write_numbers(folder / "audit.json", numbers)
     return numbers

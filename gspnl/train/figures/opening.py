@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from gspnl.stability.modes import whole
 from gspnl.train import data
 from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe
+from gspnl.train.recipes.files import plain
 
 # What of a recipe a network is made of, and what its images are.
 NETWORK = ("backbone", "backbone_options", "block", "place", "reduction", "units", "block_options")
@@ -59,15 +59,6 @@ def check_same(recipes: dict[str, Recipe], names: Sequence[str]) -> None:
             raise InputError(
                 f"{first} and {other} are of different recipes: {told}; take runs that agree"
             )
-
-
-def plain(value: Any) -> Any:
-    """A field of a recipe as TOML would give it back."""
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return value
 
 
 @dataclass(frozen=True, eq=False)

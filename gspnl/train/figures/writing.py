@@ -14,7 +14,7 @@ from torch import nn
 from gspnl._files import replace
 from gspnl.errors import FileError, InputError
 from gspnl.plotting import top_eigenvalues
-from gspnl.plotting._axes import COLOURS, new_axes
+from gspnl.plotting._axes import COLOURS, new_axes, new_figure
 from gspnl.train.figures.added import feature_maps
 from gspnl.train.figures.channels import ChannelWeights, channel_weights
 from gspnl.train.figures.opening import opened
@@ -111,7 +111,7 @@ def write_figures(
     }
     say("drawing")
     for file, draw in drawn.items():
-        replace(folder / file, _png(draw()))
+        write_picture(folder / file, cast("Figure", draw().figure))
     numbers = {
         "files": list(drawn),
         "image": image,
@@ -125,8 +125,7 @@ def write_figures(
             for name in models
         },
     }
-    text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
-    replace(folder / "figures.json", text.encode() + b"\n")
+    write_numbers(folder / "figures.json", numbers)
     return numbers
 
 
@@ -178,13 +177,18 @@ def _places(count: int, width: float, height: float) -> list[Axes]:
     """Axes in two columns on one figure, sizes in inches."""
     columns = min(2, count)
     rows = -(-count // columns)
-    first = new_axes(width * columns, height * rows)
-    figure = cast("Figure", first.figure)
-    first.remove()
+    figure = new_figure(width * columns, height * rows)
     return list(figure.subplots(rows, columns, squeeze=False).reshape(-1))
 
 
-def _png(ax: Axes) -> bytes:
+def write_picture(path: Path, figure: Figure) -> None:
+    """A figure as a PNG file, of the same bytes for the same figure."""
     held = io.BytesIO()
-    cast("Figure", ax.figure).savefig(held, format="png", dpi=DPI, metadata={"Software": None})
-    return held.getvalue()
+    figure.savefig(held, format="png", dpi=DPI, metadata={"Software": None})
+    replace(path, held.getvalue())
+
+
+def write_numbers(path: Path, numbers: dict[str, Any]) -> None:
+    """Numbers as a JSON file; NaN and infinite ones are a ValueError."""
+    text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
+    replace(path, text.encode() + b"\n")

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gspnl.errors import InputError
 from gspnl.registry import Registry
 from gspnl.train.recipes import checks
+
+# Fields that say something of a block alone, with their defaults.
+OF_A_BLOCK: dict[str, Any] = {"place": None, "reduction": 2, "units": None, "block_options": {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,8 @@ class Recipe:
     backbone_options : mapping
         Of the backbone, such as ``stem="imagenet"``.
     block : str or None
-        A name of :data:`gspnl.nn.BLOCKS`; None trains the backbone alone.
+        A name of :data:`gspnl.nn.BLOCKS`; None trains the backbone alone, and then what is of a
+        block (``place``, ``reduction``, ``units``, ``block_options``) must be left out.
     place : str or None
         Where blocks go, a name of the backbone's ``places``; None is its own default.
     reduction : int
@@ -73,8 +78,9 @@ class Recipe:
     Raises
     ------
     InputError
-        If a field has a wrong type or value; all fields are checked here, but for the names of
-        data, backbone, block, place and augmentations, which are looked up when a run begins.
+        If a field has a wrong type or value, or speaks of a block where there is none. All fields
+        are checked here, but for the names of data, backbone, block, place and augmentations, which
+        are looked up when a run begins.
 
     Examples
     --------
@@ -91,7 +97,7 @@ class Recipe:
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     block: str | None = None
     place: str | None = None
-    reduction: int = 2
+    reduction: int = OF_A_BLOCK["reduction"]
     units: int | None = None
     block_options: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 300
@@ -117,6 +123,13 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, check in checks.FIELDS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.block is None:
+            idle = [name for name, unset in OF_A_BLOCK.items() if getattr(self, name) != unset]
+            if idle:
+                raise InputError(
+                    f"there is no block, and {', '.join(idle)} would say nothing; set block too, "
+                    "such as 'snl', or leave them out"
+                )
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")

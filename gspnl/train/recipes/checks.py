@@ -15,11 +15,29 @@ from gspnl.train.schedules import SCHEDULES
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
-# What `data.load` takes besides options, and where it is given.
-OF_A_RUN = {
-    "name": "set the field data",
-    "path": "give it to train as data, or as --data",
-    "skip_bad": "give it to train as skip_bad, or as --skip-bad",
+# What the makers of data, backbone and block take besides options, and what says it.
+GIVEN = {
+    "data_options": {
+        "name": "set the field data",
+        "path": "give it to train as data, or as --data",
+        "skip_bad": "give it to train as skip_bad, or as --skip-bad",
+    },
+    "backbone_options": {
+        "name": "set the field backbone",
+        "classes": "the data decide it",
+        "channels": "the data decide it",
+    },
+    "block_options": {
+        "block": "set the field block",
+        "blocks": "set the field block",
+        "where": "set the field place",
+        "place": "set the field place",
+        "reduction": "set the field reduction",
+        "units": "set the field units",
+        "channels": "the place decides it",
+        "model": "set the field backbone",
+        "example": "leave it out",
+    },
 }
 
 Check = Callable[[str, Any], Any]
@@ -118,7 +136,7 @@ def milestones(name: str, value: Any) -> tuple[int, ...]:
 
 
 def options(name: str, value: Any) -> dict[str, Any]:
-    """Options that a file can hold."""
+    """Options that a file can hold, and that nothing else decides."""
     if not isinstance(value, Mapping):
         raise InputError(
             f"{name}={value!r} must map names to values, as {name}.KEY=VALUE after --set does, not "
@@ -126,19 +144,10 @@ def options(name: str, value: Any) -> dict[str, Any]:
         )
     for key, item in value.items():
         text(f"a key of {name}", key)
+        if key in GIVEN[name]:
+            raise InputError(f"{name} must not have {key!r}; {GIVEN[name][key]}")
         _writable(f"{name}[{key!r}]", item)
     return dict(value)
-
-
-def data_options(name: str, value: Any) -> dict[str, Any]:
-    """Options of a data set, but for those that are of a run."""
-    found = options(name, value)
-    for key, instead in OF_A_RUN.items():
-        if key in found:
-            raise InputError(
-                f"{name} must not have {key!r}, which is of a run and not of a recipe; {instead}"
-            )
-    return found
 
 
 def _writable(name: str, value: Any) -> None:
@@ -154,7 +163,7 @@ def _writable(name: str, value: Any) -> None:
 
 FIELDS: dict[str, Check] = {
     "data": text,
-    "data_options": data_options,
+    "data_options": options,
     "backbone": text,
     "backbone_options": options,
     "block": partial(text, optional=True),

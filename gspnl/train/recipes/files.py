@@ -155,7 +155,7 @@ def write(recipe: Recipe, path: str | PathLike[str]) -> None:
 def fields(recipe: Recipe) -> dict[str, Any]:
     """Fields of a recipe as JSON and TOML hold them: no None, lists for tuples."""
     found = {name: getattr(recipe, name) for name in FIELDS}
-    return {name: _plain(value) for name, value in found.items() if value is not None}
+    return {name: plain(value) for name, value in found.items() if value is not None}
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
@@ -167,10 +167,11 @@ def differences(one: Recipe, other: Recipe) -> list[str]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value of a field as JSON and TOML hold it: lists for tuples."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _near(field: str) -> str:

@@ -1,0 +1,37 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_number(command: Any, flag: str, metavar: str, default: int, text: str) -> None:
+    """A whole number; its help ends in the default."""
+    command.add_argument(
+        flag, type=int, metavar=metavar, default=default, help=f"{text} (default: %(default)s)"
+    )
+
+
+def add_test_images(
+    command: Any, *, image: str, count: int, images: str, nodes: str, seed: str
+) -> None:
+    """Which test images a trained network is looked at on; the texts are the helps."""
+    command.add_argument(
+        "--data", metavar="PATH",
+        help="the data set of the run's recipe (default: where its name alone finds it)",
+    )  # fmt: skip
+    add_number(command, "--image", "N", 0, image)
+    add_number(command, "--images", "K", count, images)
+    add_number(command, "--nodes", "N", 1024, nodes)
+    add_seed(command, seed)
+
+
+def add_seed(command: Any, text: str) -> None:
+    """``--seed``, of what ``text`` says."""
+    add_number(command, "--seed", "N", 0, text)
+
+
+def add_output(command: Any, what: str) -> None:
+    """``--json``, which prints ``what``, and ``--quiet``."""
+    command.add_argument("--json", action="store_true", help=f"print {what} to stdout")
+    command.add_argument("--quiet", action="store_true", help="no progress on stderr")
