@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from data_files import pictures, write_folder
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, train
@@ -60,13 +60,7 @@ def test_equal_data_share_a_fingerprint_and_others_do_not():
 
 def folders(path, seed):
     """Class folders of small pictures."""
-    rng = np.random.default_rng(seed)
-    for split, count in (("train", 8), ("test", 2)):
-        for name in ("cat", "dog"):
-            (path / split / name).mkdir(parents=True)
-            for i in range(count):
-                picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8))
-                picture.save(path / split / name / f"{i}.png")
+    write_folder(path, pictures(each=8, seed=seed)[0])
     return path
 
 

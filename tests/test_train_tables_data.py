@@ -1,0 +1,58 @@
+"""Runs that are compared were on the same data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from data_files import pictures, write_folder
+from tables_runs import Trainer, write
+
+from gspnl.errors import FileError
+from gspnl.train.data import fingerprint, load
+from gspnl.train.tables import plan_tables, run_tables, tables_so_far
+from gspnl.train.tables.sameness import see_same
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return plan_tables([5], "mini", out=tmp_path / "out", seeds=1)
+
+
+def test_tables_of_two_kinds_of_data_are_refused(plan):
+    for i, run in enumerate(plan.runs.values()):
+        write(run, plan.folder.run(run), data="a" * 16 if i < 3 else "b" * 16)
+    with pytest.raises(FileError, match=r"measured on other data \(b{16}\) than .*\(a{16}\)"):
+        tables_so_far(plan)
+
+
+def test_one_kind_is_fine_and_the_fingerprint_is_kept(plan):
+    for run in plan.runs.values():
+        write(run, plan.folder.run(run), data="a" * 16)
+    assert tables_so_far(plan).tables[0].done == 8
+    kept = (plan.folder.path / "results").glob("*.json")
+    assert {json.loads(path.read_text())["data"] for path in kept} == {"a" * 16}
+
+
+def test_other_data_are_refused_before_anything_is_trained(plan, tmp_path):
+    photos = tmp_path / "photos"
+    write_folder(photos, pictures()[0])
+    here = fingerprint(load("folder", photos))
+    first = next(iter(plan.runs.values()))
+    write(first, plan.folder.run(first), data="a" * 16)
+    tables_so_far(plan)
+    with pytest.raises(FileError, match=rf"\(a{{16}}\) than .*photos.*\({here}\).*another --out"):
+        run_tables([5], "mini", data=photos, out=tmp_path / "out", seeds=1)
+    assert not list((tmp_path / "out" / "runs").glob("*/checkpoint*"))[1:]
+
+    write(first, plan.folder.run(first), data=here)
+    plan.folder.kept(first).unlink()
+    tables_so_far(plan)
+    see_same(plan.runs, plan.folder, photos, skip_bad=False)
+
+
+def test_a_trainer_of_ones_own_opens_its_own_data(plan, tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    options = {"data": tmp_path / "photos.zip", "out": tmp_path / "out", "seeds": 1}
+    run_tables([5], "mini", train=Trainer(), **options)
+    assert tables_so_far(plan).tables[0].done == 8
