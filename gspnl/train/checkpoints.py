@@ -41,6 +41,7 @@ class State:
     skipped : list of str
         Samples that were damaged, and left out on request.
     peak_bytes : int
+        The most that training took, see :class:`gspnl.train.memory.Memory`; 0 if it is not known.
     """
 
     epoch: int = 0

@@ -50,7 +50,6 @@ class Epochs:
     def run(self) -> Run:
         """Train to the end."""
         session = self.session
-        facts.forget_peak(self.among.device)
         network = self.among.wrap(session.model)
         board = None
         if self.among.first:
@@ -187,7 +186,7 @@ class Epochs:
             "parameters": facts.parameters(session.model),
             "flops": session.flops,
             "images_per_second": statistics.median(row["images_per_second"] for row in rows),
-            "peak_bytes": session.state.peak_bytes,
+            "peak_bytes": session.state.peak_bytes or None,
             "seconds": sum(row["seconds"] for row in rows),
             "skipped": session.state.skipped,
             "machine": facts.machine(self.among.device),

@@ -1,4 +1,4 @@
-"""What a run costs, and where it ran."""
+"""What a network costs, and where a run was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def parameters(model: nn.Module) -> int:
@@ -83,34 +80,6 @@ def flops(model: nn.Module, image: torch.Tensor) -> int:
         model.eval()(image[None])
     model.train(training)
     return int(counter.get_total_flops())
-
-
-def forget_peak(device: torch.device) -> None:
-    """Begin to measure the peak of memory anew, where the system can."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    try:
-        FORGET.write_text("5")
-    except OSError:
-        return  # not Linux, or not allowed: the peak is that of the whole process
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Largest memory of this process: on a GPU of its tensors, else its resident set."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        lines = STATUS.read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else 1024 * peak)
 
 
 def machine(device: torch.device) -> str:

@@ -13,6 +13,7 @@ from gspnl.errors import ConvergenceError, InputError
 from gspnl.train import checkpoints, facts, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.determinism import generators, restore_generators
+from gspnl.train.memory import Memory
 from gspnl.train.processes import Processes
 from gspnl.train.recipes import Recipe
 from gspnl.train.runs import CHECKPOINT, fit
@@ -41,6 +42,7 @@ class Session:
         self.state, self.out = State(skipped=list(self.data.skipped)), Path()
         image = self._image()
         self.shape = tuple(image.shape)
+        self.memory = Memory(among.device)  # the data are there, and the network is not
         torch.manual_seed(recipe.seed)
         model = networks.network(recipe, self.shape, len(self.data.classes))
         self.flops = facts.flops(model, image)
@@ -114,7 +116,7 @@ class Session:
         if not all(bool(value.isfinite().all()) for value in kept.values()):
             raise ConvergenceError(self.diverged("the weights are no longer finite"))
         states = generators(self.among)
-        self.state.peak_bytes = max(self.state.peak_bytes, facts.peak_bytes(self.among.device))
+        self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         tensors = {f"model.{name}": value for name, value in kept.items()}
         for name, value in networks.kept(self.optimiser, self.model).items():
             tensors[f"optimiser.{name}"] = value
