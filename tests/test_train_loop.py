@@ -114,7 +114,7 @@ def test_what_a_run_leaves(tmp_path):
     assert result["test_accuracy"] == rows[-1]["test_accuracy"]
     assert (result["epochs"], result["threads"], result["skipped"]) == (2, 1, [])
     assert result["images_per_second"] > 0
-    assert result["peak_bytes"] > 10**7
+    assert 0 < result["peak_bytes"] < 10**8  # of training alone: torch itself takes more
     assert "epoch 2/2" in lines[-1]
     recipe, model = load_run(done.out)
     assert recipe == tiny() == done.recipe

@@ -1,4 +1,4 @@
-"""Run: one training in a fresh process, then the same after much else; prints what each took."""
+"""Run: a training in a fresh process, then the same after much else; prints what each took."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from train_tiny import BACKBONES, DATASETS, FIELDS, Tiny, split
 from gspnl.train import Recipe, train
 from gspnl.train.data import Data
 
-SIDE, MIB = 160, 2**20
+SIDE, MIB = 256, 2**20
 
 
 def large(path, *, skip_bad=False):
-    """The samples of the tiny data set, of more pixels: activations outweigh all else."""
+    """Samples of the tiny data set, of more pixels: activations outweigh all else."""
     splits = [split(16, seed) for seed in (0, 1)]
     for each in splits:
         object.__setattr__(each, "images", each.images.repeat(1, 1, SIDE // 8, SIDE // 8))
@@ -22,14 +22,11 @@ def large(path, *, skip_bad=False):
 
 
 def litter():
-    """What a larger run may leave: tensors that are kept, free pages below them, and a cycle."""
-    kept = [torch.ones(64 * MIB)]  # 256 MiB
-    freed = [torch.ones(MIB // 64) for _ in range(4096)]  # 64 KiB each: of the heap
-    kept += [torch.ones(1) for _ in range(64)]  # the heap ends here, and is not cut by itself
-    del freed
+    """What a larger run may leave: tensors that are kept, a peak of others, a cycle of garbage."""
+    torch.ones(128 * MIB)  # 512 MiB
     cycle = [torch.ones(64 * MIB)]
     cycle.append(cycle)
-    return kept
+    return torch.ones(64 * MIB)
 
 
 if __name__ == "__main__":
@@ -39,4 +36,4 @@ if __name__ == "__main__":
     kept = None
     for name in ("fresh", "later"):
         print(train(recipe, out=f"{sys.argv[1]}/{name}", threads=1).result["peak_bytes"])
-        kept = kept or litter()
+        kept = litter()

@@ -87,7 +87,7 @@ class FeatureAffinity(nn.Module):
 
     def _joined(self, nodes: int) -> bool:
         """Whether φ and ψ are made side by side: for low rank, or where the weights are small."""
-        if self.kernel.bilinear and self.pool is None and self.lowrank(nodes):
+        if self.pool is None and self.lowrank(nodes, nodes, self.phi.width):
             return True
         return self.phi.weight.numel() + self.psi.weight.numel() <= SMALL
 
@@ -127,22 +127,18 @@ class FeatureAffinity(nn.Module):
         kernel, symmetric = self.kernel, SYMMETRIZED[self.normalization]
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
             return attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
-        swap = symmetric and phi is not psi
-        if kernel.bilinear and self._lowrank(phi, psi, swap):
-            return self._factored(phi, psi, both, swap)
+        if self.lowrank(phi.shape[-2], psi.shape[-2], phi.shape[-1], same=phi is psi):
+            return self._factored(phi, psi, both, symmetric and phi is not psi)
         return self._scaled(phi, psi, symmetric)
 
-    def _lowrank(self, phi: Tensor, psi: Tensor, swap: bool) -> bool:
+    def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
+        """Whether A of points φ and ψ of one width is held by two tall factors; same: φ is ψ."""
+        if not self.kernel.bilinear:
+            return False
         if self.storage != "auto":
             return self.storage == "lowrank"
-        return lowrank_pays(phi.shape[-2], psi.shape[-2], phi.shape[-1], self.load, swap)
-
-    def lowrank(self, nodes: int) -> bool:
-        """Whether A of so many positions is held by two tall factors."""
-        if self.storage != "auto":
-            return self.storage == "lowrank"
-        swap = SYMMETRIZED[self.normalization]
-        return lowrank_pays(nodes, nodes, self.phi.width, self.load, swap)
+        swap = SYMMETRIZED[self.normalization] and not same
+        return lowrank_pays(rows, columns, width, self.load, swap)
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
         if swap and both is None:

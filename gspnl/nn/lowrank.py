@@ -29,7 +29,9 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
     """
     if not (isinstance(affinity, FeatureAffinity) and isinstance(stage, Stage)):
         return None
-    if not (eager(x) and _divides_rows(affinity) and affinity.lowrank(x.shape[-1])):
+    if not (eager(x) and _divides_rows(affinity)):
+        return None
+    if not affinity.lowrank(x.shape[-1], x.shape[-1], affinity.phi.width):
         return None
     if not (plain(affinity, FeatureAffinity) and plain(stage, Stage, SpectralStage)):
         return None
@@ -46,7 +48,7 @@ def filtered(affinity: nn.Module, stage: nn.Module, x: Tensor) -> Tensor | None:
             return None
         out: Tensor = Step.apply(  # type: ignore[no-untyped-call]  # as torch leaves it
             lift(x), affinity.phi.weight, affinity.psi.weight, None if g is None else g.weight,
-            _joined(inward), sum_of(outward) if (outward := _biases(stage.outputs)) else None,
+            _stacked_bias(inward), sum_of(outward) if (outward := _biases(stage.outputs)) else None,
             small, symmetric, kept, *tensors,
         )  # fmt: skip
     return out
@@ -56,7 +58,7 @@ def _biases(maps: Sequence[Pointwise]) -> list[Tensor]:
     return [each.bias for each in maps if each.bias is not None]
 
 
-def _joined(maps: Sequence[Pointwise]) -> Tensor | None:
+def _stacked_bias(maps: Sequence[Pointwise]) -> Tensor | None:
     """Biases of maps side by side, zero where there is none; None if none has one."""
     if not _biases(maps):
         return None

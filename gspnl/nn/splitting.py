@@ -27,7 +27,7 @@ class SplitFeatureAffinity(FeatureAffinity):
     def total(self, x: Tensor) -> Tensor:
         return self.positions.total(x)
 
-    def _lowrank(self, phi: Tensor, psi: Tensor, swap: bool) -> bool:
+    def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
         return True
 
     def _joined(self, nodes: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a run costs, and where it ran."""
+"""What a network costs, and where a run was."""
 
 from __future__ import annotations
 

@@ -26,9 +26,10 @@ class Memory:
 
     Notes
     -----
-    Where an earlier peak cannot be forgotten (containers that forbid it; not Linux), memory is
-    known once there is a higher one. Where what is held now is not told either (not Linux), the
-    number is by how much that peak grew, which is at most what was taken.
+    Free space between tensors, which an allocator has by chance, is memory of the process: the
+    number repeats to about a tenth. Where an earlier peak cannot be forgotten (containers that
+    forbid it; not Linux), it is known once there is a higher one. Where what is held now is not
+    told either (not Linux), it is by how much that peak grew, which is at most what was taken.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -12,7 +12,7 @@ NOTE = (
     "Accuracy is that of the last epoch, mean ± standard deviation over seeds. The difference to "
     "the backbone is paired by seed, its interval Student's t; inside the noise: it contains 0. "
     "FLOPs are of one image, forward; images/s and memory are of training on the machine of the "
-    "runs."
+    "runs, memory being what training took beyond what the process held before it."
 )
 
 

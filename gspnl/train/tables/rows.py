@@ -34,7 +34,7 @@ class Line:
     images_per_second : float or None
         In training, the mean of the runs.
     peak_bytes : int or None
-        Memory in training, the largest of the runs.
+        Memory that training took beyond what the process held before, the largest of the runs.
     failures : mapping of int to str
         Why runs failed, by seed.
     """
