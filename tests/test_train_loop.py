@@ -13,7 +13,9 @@ from train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
 
 from gspnl.errors import ConvergenceError, FileError, InputError
 from gspnl.train import Recipe, checkpoints, data, load_run, train
+from gspnl.train.epochs import Epochs
 from gspnl.train.networks import network
+from gspnl.train.session import Session
 from gspnl.train.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
@@ -189,6 +191,32 @@ def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
     assert "resumed" in lines[0]
     same(tmp_path / "whole", tmp_path / "parts")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["evaluation", "checkpoint", "result"])
+def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp_path, monkeypatch):
+    """The run is finished and whole, and whoever called it is told to stop."""
+    train(tiny(), out=tmp_path / "whole")
+    inner = {"evaluation": "_row", "checkpoint": "save", "result": "_result"}[moment]
+    owner = Session if moment == "checkpoint" else Epochs
+    act = getattr(owner, inner)
+
+    def hit(self, *given):
+        session = self if moment == "checkpoint" else self.session
+        if len(session.state.rows) == 2 - (moment == "evaluation"):
+            os.kill(os.getpid(), number)
+        return act(self, *given)
+
+    monkeypatch.setattr(owner, inner, hit)
+    with pytest.raises(Stopped, match=f"stopped by {number.name} at its end") as caught:
+        train(tiny(), out=tmp_path / "run")
+    assert caught.value.signum == number
+    assert caught.value.finished
+    same(tmp_path / "whole", tmp_path / "run")
+    assert (tmp_path / "run" / "result.json").exists()
+    monkeypatch.undo()
+    assert train(tiny(), out=tmp_path / "run", resume=True).result["epochs"] == 2
 
 
 def test_metrics_and_checkpoint_cannot_disagree(tmp_path):

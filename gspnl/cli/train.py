@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     except Stopped as stop:
         if first:
-            to_stderr(f"gspnl train: {stop}, and saved; go on with --resume")
+            left = "and finished" if stop.finished else "and saved; go on with --resume"
+            to_stderr(f"gspnl train: {stop}, {left}")
         return 128 + stop.signum
     if first:
         say(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")

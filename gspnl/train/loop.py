@@ -15,7 +15,7 @@ from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.checks import real, whole
 from gspnl.train.runs import Run, alone, begin, finished
 from gspnl.train.session import Session
-from gspnl.train.stopping import listening
+from gspnl.train.stopping import Stopped, listening
 
 
 def ignore(line: str) -> None:
@@ -84,7 +84,8 @@ def train(
     ProcessError
         If another process failed or does not answer.
     Stopped
-        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written.
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written; the result too, if
+        it came after the last batch.
 
     Examples
     --------
@@ -124,7 +125,12 @@ def train(
 
         among.agree(prepare)
         among.agree(lambda: session.open(folder))
-        return Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
+        done = Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
+        # After the last batch no process asks, and one may have heard what others have not.
+        signum = among.together(lambda: None, wish.signum)[1]
+        if signum:
+            raise Stopped(signum)
+        return done
 
 
 def finished_as(folder: Path, recipe: Recipe) -> Run | None:
