@@ -17,7 +17,7 @@ from gspnl.train.tables.rows import Answer, Line, Table
 from gspnl.train.tables.statistics import Difference
 
 if TYPE_CHECKING:
-    from gspnl.train.tables.running import Tables
+    from gspnl.train.tables.planning import Tables
 
 
 def write_tables(found: Tables, out: Path, *, each: bool = True) -> None:
