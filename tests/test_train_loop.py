@@ -8,6 +8,7 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
 
@@ -256,6 +257,33 @@ def test_checkpoints_within_an_epoch(tmp_path):
     HOOKS.clear()
     train(tiny(), out=tmp_path / "plain")
     same(tmp_path / "plain", tmp_path / "run")
+
+
+def test_weights_may_lie_elsewhere_when_a_run_goes_on(tmp_path):
+    """Their place is no part of the recipe; other weights under the same name are other numbers."""
+    recipe = tiny(pretrained="tiny.safetensors")
+    torch.manual_seed(5)
+    model = network(tiny(block=None), (3, 8, 8), 4)
+    places = [tmp_path / "here" / "tiny.safetensors", tmp_path / "there" / "tiny.safetensors"]
+    for place in places:
+        place.parent.mkdir()
+        save_file(model.state_dict(), place)
+    whole = train(recipe, out=tmp_path / "whole", pretrained=places[0])
+    assert numbers(whole.metrics) != numbers(train(tiny(), out=tmp_path / "drawn").metrics)
+    HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        train(recipe, out=tmp_path / "run", pretrained=places[0])
+    HOOKS.clear()
+    places[0].unlink()
+    train(recipe, out=tmp_path / "run", pretrained=places[1], resume=True)
+    same(tmp_path / "whole", tmp_path / "run")
+    assert load_run(tmp_path / "run")[0] == recipe
+    for path in (tmp_path / "run").glob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+    with pytest.raises(InputError, match="the recipe starts from no weights; name them in it too"):
+        train(tiny(), out=tmp_path / "none", pretrained=places[1])
+    with pytest.raises(FileError, match=r"'tiny.safetensors'"):  # at the very path of the recipe
+        train(recipe, out=tmp_path / "missing")
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -34,6 +34,10 @@ def add(commands: Any) -> None:
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the recipe's name)"
     )
     train.add_argument(
+        "--pretrained", metavar="PATH",
+        help="where the weights lie that the recipe names (default: at that path)",
+    )  # fmt: skip
+    train.add_argument(
         "--resume", action="store_true", help="go on with the run in DIR; begin it if there is none"
     )
     train.add_argument(
@@ -77,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
             recipe,
             data=options.data,
             out=out,
+            pretrained=options.pretrained,
             resume=options.resume,
             skip_bad=options.skip_bad,
             device=options.device,

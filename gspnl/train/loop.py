@@ -27,6 +27,7 @@ def train(
     *,
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str],
+    pretrained: str | PathLike[str] | None = None,
     resume: bool = False,
     skip_bad: bool = False,
     device: str | None = None,
@@ -53,6 +54,9 @@ def train(
         Folder or file of the data set; some need none.
     out : path
         Folder of the run, made if it is not there.
+    pretrained : path, optional
+        Where the weights lie that the recipe names; default: at that very path. It is no part of
+        the recipe, so that a run goes on where they lie elsewhere.
     resume : bool
         Go on with the run in ``out``; a folder without one is begun.
     skip_bad : bool
@@ -75,8 +79,8 @@ def train(
     Raises
     ------
     InputError
-        For a folder that holds a run if ``resume`` is False, or a run of another recipe, and for
-        what the recipe names and is not there.
+        For a folder that holds a run if ``resume`` is False, or a run of another recipe, for what
+        the recipe names and is not there, and for weights that it does not name.
     FileError
         For data or a checkpoint that are damaged or missing, and what cannot be written.
     ConvergenceError
@@ -103,6 +107,12 @@ def train(
     whole("threads", threads, least=1, optional=True)
     whole("checkpoint_every", checkpoint_every, least=0)
     real("timeout", timeout, above=0.0)
+    if pretrained is not None and recipe.pretrained is None:
+        raise InputError(
+            f"pretrained={str(pretrained)!r} is given, and the recipe starts from no weights; name "
+            f"them in it too: pretrained = {Path(pretrained).name!r}"
+        )
+    start = recipe.pretrained if pretrained is None else pretrained
     folder = Path(out)
     with (
         listening() as wish,
@@ -115,7 +125,9 @@ def train(
             say(f"{str(folder)!r} is finished")
             return done
         session = among.agree(
-            lambda: Session(recipe, Path(data) if data is not None else None, skip_bad, among)
+            lambda: Session(
+                recipe, Path(data) if data is not None else None, skip_bad, among, start
+            )
         )
 
         def prepare() -> None:

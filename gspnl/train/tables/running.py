@@ -130,11 +130,11 @@ def _one(
     **options: Any,
 ) -> None:  # fmt: skip
     """Do a run, or the rest of it."""
-    opened, start = source(run, data), weights(run, data)
     train(
-        replace(run, pretrained=start),
-        data=opened,
+        run,
+        data=source(run, data),
         out=folder.run(run),
+        pretrained=weights(run, data),
         resume=True,
         say=say,
         **options,
