@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gspnl import _files
+from gspnl.train.tables.answers import Answer
 from gspnl.train.tables.drawing import draw
 from gspnl.train.tables.folder import make
 from gspnl.train.tables.latex import latex
 from gspnl.train.tables.markdown import NOTE, markdown
 from gspnl.train.tables.protocols import PROTOCOLS
-from gspnl.train.tables.rows import Answer, Line, Table
+from gspnl.train.tables.rows import Line, Table
 from gspnl.train.tables.statistics import Difference
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _line(line: Line) -> dict[str, Any]:
         "accuracy": mean,
         "sd": sd,
         "difference": _difference(line.difference),
+        "paired_seeds": sorted(line.differences),
         "parameters": line.parameters,
         "flops": line.flops,
         "images_per_second": line.images_per_second,
@@ -135,4 +137,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "value": answer.statement.value,
         "here": answer.label,
         "difference": _difference(answer.difference),
+        "seeds": list(answer.seeds),
+        "without": list(answer.without),
     }
