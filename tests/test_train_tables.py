@@ -276,6 +276,8 @@ def test_only_some_blocks(tmp_path, data):
     options = {"data": data, "out": tmp_path / "out", "seeds": 1, "train": trainer}
     run_tables([5], "mini", only=["snl"], **options)
     assert [recipe.block for recipe, *_ in trainer.asked] == [None, "snl"]
+    plan = plan_tables([5], "mini", out=tmp_path / "out", seeds=1, only=["snl", "nl"])
+    assert plan.progress().left.startswith("2 of 3 runs done")
     with pytest.raises(InputError, match="only='snll' is no block of these tables; take some of"):
         run_tables([5], "mini", only=["snll"], **options)
 

@@ -86,6 +86,10 @@ class Folder:
         self._failure(recipe).unlink(missing_ok=True)
         return small
 
+    def page(self, protocol: str, name: str) -> Path:
+        """The files of a table, without their suffix."""
+        return self.path / "tables" / f"{protocol}-{name}"
+
     def metrics(self, recipe: Recipe) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``, an epoch each; a last line cut short is left out."""
         path = self.run(recipe) / "metrics.jsonl"

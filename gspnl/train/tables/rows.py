@@ -38,6 +38,8 @@ class Line:
         Memory in training, the largest of the runs.
     failures : mapping of int to str
         Why runs failed, by seed.
+    skipped : int
+        Damaged samples that a run left out on request, at most.
     """
 
     row: Row
@@ -49,6 +51,7 @@ class Line:
     images_per_second: float | None
     peak_bytes: int | None
     failures: Mapping[int, str]
+    skipped: int = 0
 
     @property
     def accuracy(self) -> tuple[float, float | None] | None:
@@ -127,6 +130,7 @@ def _line(
         fmean(speeds) if speeds else None,
         max(_values(runs, "peak_bytes"), default=None),
         {seed: reason for seed, reason in failures.items() if reason is not None},
+        max(_values(runs, "skipped"), default=0),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gspnl.train.tables.answers import Answer
@@ -155,6 +156,24 @@ def scaled(value: float | None) -> str:
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:.3g}"
+
+
+def left(why: Mapping[str, str]) -> str:
+    """How many runs are left, and why.
+
+    Parameters
+    ----------
+    why : mapping of str to str
+        By run.
+
+    Examples
+    --------
+    >>> left({"a": "failed", "b": "not run yet", "c": "failed"})
+    '3 runs are left: 2 failed, 1 not run yet'
+    """
+    parts = [f"{count} {reason}" for reason, count in Counter(why.values()).items()]
+    number = "1 run is" if len(why) == 1 else f"{len(why)} runs are"
+    return f"{number} left: {', '.join(parts)}"
 
 
 def so_far(table: Table) -> str:
