@@ -62,12 +62,13 @@ class Trainer:
 
     def __init__(self, *, fail=(), stop_after=None):
         self.fail, self.stop_after = fail, stop_after
-        self.asked = []
+        self.asked, self.weights = [], []
 
-    def __call__(self, recipe, *, data, out, resume, skip_bad, device, threads, say):
+    def __call__(self, recipe, *, data, out, pretrained, resume, skip_bad, device, threads, say):
         if self.stop_after is not None and len(self.asked) == self.stop_after:
             write(recipe, out, epochs=recipe.epochs - 1)
             raise KeyboardInterrupt
+        self.weights.append(pretrained)
         self.asked.append((replace(recipe), data, out, resume))
         if recipe.block in self.fail:
             raise RuntimeError("the loss\nis not finite")

@@ -8,12 +8,15 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
 
 from gspnl.errors import ConvergenceError, FileError, InputError
 from gspnl.train import Recipe, checkpoints, data, load_run, train
+from gspnl.train.epochs import Epochs
 from gspnl.train.networks import network
+from gspnl.train.session import Session
 from gspnl.train.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
@@ -191,6 +194,32 @@ def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["evaluation", "checkpoint", "result"])
+def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp_path, monkeypatch):
+    """The run is finished and whole, and whoever called it is told to stop."""
+    train(tiny(), out=tmp_path / "whole")
+    inner = {"evaluation": "_row", "checkpoint": "save", "result": "_result"}[moment]
+    owner = Session if moment == "checkpoint" else Epochs
+    act = getattr(owner, inner)
+
+    def hit(self, *given):
+        session = self if moment == "checkpoint" else self.session
+        if len(session.state.rows) == 2 - (moment == "evaluation"):
+            os.kill(os.getpid(), number)
+        return act(self, *given)
+
+    monkeypatch.setattr(owner, inner, hit)
+    with pytest.raises(Stopped, match=f"stopped by {number.name} at its end") as caught:
+        train(tiny(), out=tmp_path / "run")
+    assert caught.value.signum == number
+    assert caught.value.finished
+    same(tmp_path / "whole", tmp_path / "run")
+    assert (tmp_path / "run" / "result.json").exists()
+    monkeypatch.undo()
+    assert train(tiny(), out=tmp_path / "run", resume=True).result["epochs"] == 2
+
+
 def test_metrics_and_checkpoint_cannot_disagree(tmp_path):
     """Killed between the two: the rows are written again, neither twice nor never."""
     out = tmp_path / "run"
@@ -250,6 +279,33 @@ def test_checkpoints_within_an_epoch(tmp_path):
     HOOKS.clear()
     train(tiny(), out=tmp_path / "plain")
     same(tmp_path / "plain", tmp_path / "run")
+
+
+def test_weights_may_lie_elsewhere_when_a_run_goes_on(tmp_path):
+    """Their place is no part of the recipe; other weights under the same name are other numbers."""
+    recipe = tiny(pretrained="tiny.safetensors")
+    torch.manual_seed(5)
+    model = network(tiny(block=None), (3, 8, 8), 4)
+    places = [tmp_path / "here" / "tiny.safetensors", tmp_path / "there" / "tiny.safetensors"]
+    for place in places:
+        place.parent.mkdir()
+        save_file(model.state_dict(), place)
+    whole = train(recipe, out=tmp_path / "whole", pretrained=places[0])
+    assert numbers(whole.metrics) != numbers(train(tiny(), out=tmp_path / "drawn").metrics)
+    HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        train(recipe, out=tmp_path / "run", pretrained=places[0])
+    HOOKS.clear()
+    places[0].unlink()
+    train(recipe, out=tmp_path / "run", pretrained=places[1], resume=True)
+    same(tmp_path / "whole", tmp_path / "run")
+    assert load_run(tmp_path / "run")[0] == recipe
+    for path in (tmp_path / "run").glob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+    with pytest.raises(InputError, match="the recipe starts from no weights; name them in it too"):
+        train(tiny(), out=tmp_path / "none", pretrained=places[1])
+    with pytest.raises(FileError, match=r"'tiny.safetensors'"):  # at the very path of the recipe
+        train(recipe, out=tmp_path / "missing")
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gspnl.train.stopping import Stopped, listening
 
 HERE = Path(__file__).parent
 
@@ -22,6 +26,22 @@ def scenario(name, folder, *words, **environment):
         timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_never_lost(number):
+    """Nobody asked, or an error came between: it is told at the end, or to who listens around."""
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match=f"{number.name} at its end"), listening():
+        signal.raise_signal(number)
+    with contextlib.suppress(Stopped), listening() as around:
+        with contextlib.suppress(ValueError), listening():
+            signal.raise_signal(number)
+            raise ValueError
+        assert around.signum == number
+    with pytest.raises(ValueError, match="its own"), listening():
+        raise ValueError("its own")
+    assert signal.getsignal(number) == before
 
 
 def test_three_kills(tmp_path):

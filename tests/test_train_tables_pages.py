@@ -21,11 +21,16 @@ from tables_runs import Trainer, accuracy  # noqa: E402
 
 from gspnl import cli  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
+from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
+from gspnl.train.tables.answers import answer  # noqa: E402
+from gspnl.train.tables.base import LABELS, Row, Statement  # noqa: E402
 from gspnl.train.tables.latex import escape, latex  # noqa: E402
 from gspnl.train.tables.markdown import markdown  # noqa: E402
 from gspnl.train.tables.progress import duration  # noqa: E402
+from gspnl.train.tables.rows import Line, Table  # noqa: E402
 from gspnl.train.tables.statistics import difference, paired, spread  # noqa: E402
+from gspnl.train.tables.texts import reported  # noqa: E402
 from gspnl.train.tables.writing import as_json, png  # noqa: E402
 
 
@@ -143,6 +148,56 @@ def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
 
     table = tables(tmp_path, data, [3], train=Partly()).tables[0]
     assert len(table.answers[0].difference.pairs) == 2
+
+
+def line(block, group, differences, seeds=(0, 1, 2)):
+    """A row whose backbone has 74 % at every seed that the row has a difference for."""
+    row = Row(group, LABELS[block], Recipe(block=block, place=group or None))
+    ours = {seed: 74 + points for seed, points in differences.items()}
+    return Line(row, seeds, ours, differences, None, None, None, None, {})
+
+
+@pytest.mark.parametrize("pool", ["best", "mean"])
+def test_the_best_is_the_best_of_equal_seeds(pool):
+    """NS has its lucky seed alone; on that seed NL is better, though its mean is lower."""
+    statement = Statement("the best", 0.3, ("nl", "ns", "a2"), pool=pool)
+    lines = [line("nl", "", {0: 1.0, 1: 0.0, 2: -0.1}), line("ns", "", {0: 0.9})]
+    found = answer(statement, lines)
+    assert (found.label, found.difference.pairs, found.seeds) == ("NL", (1.0,), (0,))
+    assert found.without == ()
+    none = answer(statement, [*lines, line("a2", "", {})])
+    assert (none.label, none.seeds, none.without) == ("NL", (0,), ("A2",))
+    (told,) = reported(Table(None, "mini", (*lines, line("a2", "", {})), (none,), 4, 9))
+    assert told == ["the best", "+0.30", "NL (2 of 3 compared)", "+1.00", "–", "one seed", "1 of 3"]
+
+
+def test_what_shares_no_seed_is_not_compared():
+    statement = Statement("the best", 0.3, ("nl", "ns"), pool="best")
+    lines = (line("nl", "", {0: 1.0}), line("ns", "", {1: 0.9}))
+    found = answer(statement, lines)
+    assert (found.label, found.difference, found.without) == (None, None, ())
+    (told,) = reported(Table(None, "mini", lines, (found,), 2, 6))
+    assert told == ["the best", "+0.30", "no seed in common yet", *"––––"]
+
+
+def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
+    class Partly(Trainer):
+        def __call__(self, recipe, **options):
+            if (recipe.block, recipe.seed) in ((None, 1), ("nl", 2)):
+                raise RuntimeError("no")
+            return super().__call__(recipe, **options)
+
+    found = tables(tmp_path, data, train=Partly())
+    rows = {row[0]: row for row in grids_of(markdown(found.tables[0]))[0]}
+    assert rows["backbone"][5] == "2 of 3, 1 failed"
+    assert rows["SNL"][5] == "3 of 3, 2 paired"
+    assert rows["NL"][5] == "2 of 3, 1 paired, 1 failed"
+    assert rows["NL"][4] == "one seed"
+    told = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
+    assert (told["SNL"]["seeds"], told["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
+    assert told["NL"]["paired_seeds"] == [0]
+    assert as_json(found)["tables"][0]["paper"][1]["seeds"] == [0]
+    png(found.tables[0])
 
 
 # --- pages ----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import train_tiny
 from gspnl.cli import main
 from gspnl.train import Recipe, checkpoints
 from gspnl.train.data.randomness import order
+from gspnl.train.epochs import Epochs
 from gspnl.train.recipes import write
 
 EPOCHS, SLOW = 6, 0.02  # 18 steps, about half a second
@@ -43,7 +44,20 @@ def start(words, log, environment=None):
     os.dup2(out, 1)
     os.dup2(out, 2)
     torch.set_num_threads(int(os.environ.get("TINY_THREADS", "1")))
+    if os.environ.get("SIGNALLED_LATE", "none") == os.environ.get("RANK"):
+        signalled_late()
     os._exit(main(["train", *map(str, words)]))
+
+
+def signalled_late():
+    """SIGTERM to this process when all steps and evaluations are done."""
+    result = Epochs._result
+
+    def hit(epochs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result(epochs)
+
+    Epochs._result = hit
 
 
 def status(child):
@@ -184,7 +198,9 @@ def one_signalled(folder):
     assert [status(child) for child in children] == [143, 143]
     assert "stopped by SIGTERM" in (folder / "log0").read_text()
     assert 0 < state(out).state.epoch * 3 + state(out).state.step < 3 * EPOCHS
-    pair([path, "--out", out, "--resume"], folder)
+    late = team([path, "--out", out, "--resume"], folder, SIGNALLED_LATE="1")
+    assert [status(child) for child in late] == [143, 143]
+    assert "stopped by SIGTERM at its end, and finished" in (folder / "log0").read_text()
     assert {"rng.cpu.0", "rng.cpu.1"} <= set(state(out).tensors)
     same(folder / "whole", out)
 

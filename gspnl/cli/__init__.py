@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0; 1 if the work failed a check; 2 for bad usage, bad input or output that
-        cannot be written, with one line on stderr; 130 if interrupted.
+        cannot be written, with one line on stderr; 3 if other processes are at what is left; 130 if
+        interrupted, 143 by SIGTERM where a command saves first.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, LEFT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def ignore(line: str) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from typing import Any
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from gspnl.cli.options import add_number, add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, ignore, show, to_stderr
+from gspnl.cli.status import DONE, FAILED, LEFT, ignore, show, to_stderr
+
+if TYPE_CHECKING:
+    from gspnl.train.tables import Tables
 
 NAMES = "2 to 9, parameters, orders, depth"
 
@@ -21,8 +25,9 @@ def add(commands: Any) -> None:
         description="Run or resume the networks of the paper's tables, and print and write each "
         "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
         "difference to the backbone with a 95%% interval, parameters, FLOPs, images/s and peak "
-        "memory. May be stopped at any time; the same command goes on. Exit status 1 if a run "
-        "failed.",
+        "memory. May be stopped at any time; the same command goes on. The files show all that "
+        "there is in DIR, of every call. Exit status 1 if a run failed, 3 if another process is at "
+        "one still, 130 or 143 if stopped.",
         allow_abbrev=False,
     )
     tables.add_argument(
@@ -64,35 +69,59 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl.train.stopping import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
     from gspnl.train.tables.markdown import markdown
     from gspnl.train.tables.writing import as_json
 
     say = ignore if options.quiet else to_stderr
-    asked = {"out": options.out, "data": options.data, "seeds": options.seeds, "seed": options.seed}
+    asked = {
+        "out": options.out,
+        "seeds": options.seeds,
+        "seed": options.seed,
+        "only": [name.strip() for name in options.only.split(",")] if options.only else (),
+    }
     if options.list:
         return _list(plan_tables(options.tables, options.protocol, **asked), options.json)
-    if options.no_run:
-        found = tables_so_far(plan_tables(options.tables, options.protocol, **asked))
-    else:
-        found = run_tables(
-            options.tables,
-            options.protocol,
-            **asked,
-            only=[name.strip() for name in options.only.split(",")] if options.only else (),
-            skip_bad=options.skip_bad,
-            device=options.device,
-            threads=options.threads,
-            say=say,
-        )
+    try:
+        if options.no_run:
+            found = tables_so_far(plan_tables(options.tables, options.protocol, **asked))
+        else:
+            found = run_tables(
+                options.tables,
+                options.protocol,
+                **asked,
+                data=options.data,
+                skip_bad=options.skip_bad,
+                device=options.device,
+                threads=options.threads,
+                say=say,
+            )
+    except Stopped as stop:
+        name = signal.Signals(stop.signum).name
+        to_stderr(f"gspnl tables: stopped by {name}, and saved; the same command goes on")
+        return 128 + stop.signum
     if options.json:
         print(json.dumps(as_json(found), allow_nan=False), flush=True)
     else:
         show("\n".join(markdown(table) for table in found.tables))
     say(f"wrote {options.out}: README.md, tables.json, tables/")
+    return _end(found, say)
+
+
+def _end(found: Tables, say: Callable[[str], None]) -> int:
+    """Say what is left; the exit status."""
+    from gspnl.train.tables import planning
+    from gspnl.train.tables.texts import left
+
+    why = set(found.left.values())
+    status = FAILED if planning.FAILED in why else LEFT if planning.BUSY in why else DONE
     for name, reason in found.failed.items():
-        print(f"gspnl tables: {name} failed: {reason}", file=sys.stderr)
-    return FAILED if found.failed else DONE
+        if found.left.get(name) == planning.FAILED:
+            to_stderr(f"gspnl tables: {name} failed: {reason}")
+    if found.left:
+        (say if status == DONE else to_stderr)(f"gspnl tables: {left(found.left)}")
+    return status
 
 
 def _list(plan: Any, as_json: bool) -> int:

@@ -35,6 +35,10 @@ def add(commands: Any) -> None:
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the recipe's name)"
     )
     train.add_argument(
+        "--pretrained", metavar="PATH",
+        help="where the weights lie that the recipe names (default: at that path)",
+    )  # fmt: skip
+    train.add_argument(
         "--resume", action="store_true", help="go on with the run in DIR; begin it if there is none"
     )
     train.add_argument(
@@ -77,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
             recipe,
             data=options.data,
             out=out,
+            pretrained=options.pretrained,
             resume=options.resume,
             skip_bad=options.skip_bad,
             device=options.device,
@@ -89,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     except Stopped as stop:
         if first:
-            to_stderr(f"gspnl train: {stop}, and saved; go on with --resume")
+            left = "and finished" if stop.finished else "and saved; go on with --resume"
+            to_stderr(f"gspnl train: {stop}, {left}")
         return 128 + stop.signum
     if first:
         say(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")

@@ -16,7 +16,7 @@ from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.checks import real, whole
 from gspnl.train.runs import Run, alone, begin, finished, same_data
 from gspnl.train.session import Session, opened
-from gspnl.train.stopping import listening
+from gspnl.train.stopping import Stopped, listening
 
 
 def ignore(line: str) -> None:
@@ -28,6 +28,7 @@ def train(
     *,
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str],
+    pretrained: str | PathLike[str] | None = None,
     resume: bool = False,
     skip_bad: bool = False,
     device: str | None = None,
@@ -54,6 +55,9 @@ def train(
         Folder or file of the data set; some need none.
     out : path
         Folder of the run, made if it is not there.
+    pretrained : path, optional
+        Where the weights lie that the recipe names; default: at that very path. It is no part of
+        the recipe, so that a run goes on where they lie elsewhere.
     resume : bool
         Go on with the run in ``out``; a folder without one is begun.
     skip_bad : bool
@@ -78,7 +82,7 @@ def train(
     ------
     InputError
         For a folder that holds a run if ``resume`` is False, or a run of another recipe or on other
-        data, and for what the recipe names and is not there.
+        data, for what the recipe names and is not there, and for weights that it does not name.
     FileError
         For data or a checkpoint that are damaged or missing, and what cannot be written.
     ConvergenceError
@@ -86,7 +90,8 @@ def train(
     ProcessError
         If another process failed or does not answer.
     Stopped
-        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written.
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written; the result too, if
+        it came after the last batch.
 
     Examples
     --------
@@ -104,6 +109,12 @@ def train(
     whole("threads", threads, least=1, optional=True)
     whole("checkpoint_every", checkpoint_every, least=0)
     real("timeout", timeout, above=0.0)
+    if pretrained is not None and recipe.pretrained is None:
+        raise InputError(
+            f"pretrained={str(pretrained)!r} is given, and the recipe starts from no weights; name "
+            f"them in it too: pretrained = {Path(pretrained).name!r}"
+        )
+    start = recipe.pretrained if pretrained is None else pretrained
     folder = Path(out)
     with (
         listening() as wish,
@@ -113,11 +124,11 @@ def train(
         contextlib.ExitStack() as held,
     ):
         path = Path(data) if data is not None else None
-        if resume and (done := among.agree(lambda: finished(folder, recipe))) is not None:
-            among.agree(lambda: unchanged(done, recipe, path, skip_bad))
+        done = among.agree(lambda: finished_as(folder, recipe, path, skip_bad)) if resume else None
+        if done is not None:
             say(f"{str(folder)!r} is finished")
             return done
-        session = among.agree(lambda: Session(recipe, path, skip_bad, among))
+        session = among.agree(lambda: Session(recipe, path, skip_bad, among, start))
 
         def prepare() -> None:
             if among.first:
@@ -126,10 +137,19 @@ def train(
 
         among.agree(prepare)
         among.agree(lambda: session.open(folder))
-        return Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
+        run = Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
+        # After the last batch no process asks, and one may have heard what others have not.
+        signum = among.together(lambda: None, wish.signum)[1]
+        if signum:
+            raise Stopped(signum)
+        return run
 
 
-def unchanged(done: Run, recipe: Recipe, path: Path | None, skip_bad: bool) -> None:
-    """Raise unless a finished run is of this recipe and these data."""
-    begin(done.out, recipe, resume=True)
-    same_data(done.out, str(done.result.get("data")), fingerprint(opened(recipe, path, skip_bad)))
+def finished_as(folder: Path, recipe: Recipe, path: Path | None, skip_bad: bool) -> Run | None:
+    """A finished run of this recipe on these data; another is refused."""
+    done = finished(folder, recipe)
+    if done is not None:
+        begin(folder, recipe, resume=True)
+        now = fingerprint(opened(recipe, path, skip_bad))
+        same_data(folder, str(done.result.get("data")), now)
+    return done

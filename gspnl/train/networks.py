@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,11 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def network(
-    recipe: Recipe, shape: tuple[int, ...], classes: int, *, pretrained: bool = True
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    pretrained: str | PathLike[str] | None = None,
 ) -> nn.Module:
     r"""Make the network of a recipe, on the CPU.
 
@@ -24,8 +29,8 @@ def network(
     shape : tuple of int
         Channels and spatial sizes of one image.
     classes : int
-    pretrained : bool
-        Whether to load the weights that the recipe starts from.
+    pretrained : path, optional
+        Where the weights lie that the backbone starts from; without, all are drawn.
 
     Returns
     -------
@@ -38,8 +43,8 @@ def network(
     model = backbones.create(
         recipe.backbone, classes=classes, channels=shape[0], **recipe.backbone_options
     )
-    if pretrained and recipe.pretrained is not None:
-        backbones.load_pretrained(model, recipe.pretrained)
+    if pretrained is not None:
+        backbones.load_pretrained(model, pretrained)
     if recipe.block is not None:
         backbones.place(
             model,

@@ -70,7 +70,7 @@ def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
     """
     path = Path(path)
     found = checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
-    model = network(found.recipe, found.shape, found.classes, pretrained=False)
+    model = network(found.recipe, found.shape, found.classes)
     fit(model, found, path)
     return found.recipe, model.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,18 @@ class Session:
         Of the data.
     skip_bad : bool
     among : Processes
+    pretrained : path, optional
+        Where the weights lie that the recipe starts from.
     """
 
-    def __init__(self, recipe: Recipe, path: Path | None, skip_bad: bool, among: Processes) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        path: Path | None,
+        skip_bad: bool,
+        among: Processes,
+        pretrained: str | PathLike[str] | None = None,
+    ) -> None:
         self.recipe, self.skip_bad, self.among = recipe, skip_bad, among
         self.data = opened(recipe, path, skip_bad)
         self.fingerprint = data.fingerprint(self.data)
@@ -44,7 +54,8 @@ class Session:
         self.shape = tuple(image.shape)
         self.memory = Memory(among.device)  # the data are there, and the network is not
         torch.manual_seed(recipe.seed)
-        model = networks.network(recipe, self.shape, len(self.data.classes))
+        classes = len(self.data.classes)
+        model = networks.network(recipe, self.shape, classes, pretrained=pretrained)
         self.flops = facts.flops(model, image)
         self.layout = networks.layout(recipe, len(self.shape) - 1)
         self.model = model.to(among.device).to(memory_format=self.layout)  # type: ignore[call-overload]

@@ -71,7 +71,7 @@ class Recipe:
     evaluation : tuple of str
         The same for testing, such as ``("resize(256)", "centre_crop(224)")``.
     pretrained : str or None
-        A state dict in a file, to start the backbone from.
+        A state dict in a file, to start the backbone from; ``train`` takes another place of it.
     seed : int
         Of weights, order and augmentation.
 

@@ -3,8 +3,9 @@
 from gspnl.train.tables import controls as controls
 from gspnl.train.tables import grids as grids
 from gspnl.train.tables.base import GRIDS, Grid, Row, Statement
+from gspnl.train.tables.planning import Plan, Tables, plan_tables
 from gspnl.train.tables.protocols import PROTOCOLS, Protocol
-from gspnl.train.tables.running import Plan, Tables, plan_tables, run_tables, tables_so_far
+from gspnl.train.tables.running import run_tables, tables_so_far
 
 __all__ = [
     "GRIDS",

@@ -62,9 +62,10 @@ def draw(table: Table) -> Figure:
         linespacing=1.3,
     )  # fmt: skip
     notes = []
-    for text, points, here, own, ends, _ in reported(table):
+    for text, points, here, own, ends, _, of in reported(table):
         said = f"The paper: {text}." if points == MISSING else f"The paper: {text}: {points}."
-        notes.append(said if own == MISSING else f"{said}  Here: {here} {own} {_known(ends)}")
+        ours = f"  Here: {here} {own}{_known(ends)} ({of} seeds)"
+        notes.append(said if own == MISSING else said + ours)
     figure.text(
         0.02, (foot - 0.55) / height, "\n".join(notes), fontsize=8.5, color=GREY, va="top",
         linespacing=1.3,
@@ -88,8 +89,10 @@ def _write(table: Table, ax: Axes) -> None:
         shown = accuracy(line)
         if line.accuracies and len(line.accuracies) < len(line.seeds):
             shown += f"  ({seeds(line).split(',')[0]})"
-        texts = (group if group != before else "", line.row.label, shown, change(line),
-                 interval(line))  # fmt: skip
+        over = change(line)
+        if line.differences and len(line.differences) < len(line.accuracies):
+            over += f"  ({len(line.differences)} of {len(line.seeds)})"
+        texts = (group if group != before else "", line.row.label, shown, over, interval(line))
         colour = "black" if line.accuracies else GREY
         for (x, _), text in zip(places, texts, strict=True):
             ax.text(x, i, text, fontsize=9, va="center", color=colour)
@@ -121,4 +124,4 @@ def _plot(lines: tuple[Line, ...], ax: Axes) -> None:
 
 
 def _known(ends: str) -> str:
-    return "" if ends == MISSING else ends
+    return "" if ends == MISSING else f" {ends}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class Folder:
             )
         return found
 
+    def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every finished run that is kept: its file and what it holds."""
+        for path in sorted(self.path.glob("results/*.json")):
+            yield path, _read(path)
+
     def keep(self, recipe: Recipe) -> dict[str, Any] | None:
         """Copy the numbers of a run that has finished to its small file, and return them."""
         path = self.run(recipe) / "result.json"
@@ -62,9 +68,7 @@ class Folder:
             return None
         found = _read(path)
         _check(found, path)
-        if digest(_known({**found["recipe"], "pretrained": None})) != digest(
-            plain(replace(recipe, pretrained=None))  # where the weights lie is the machine's
-        ):
+        if digest(_known(found["recipe"])) != digest(plain(recipe)):
             raise FileError(f"{str(path)!r} is of another recipe; move that folder away")
         own: dict[str, Any] = {
             "recipe": plain(recipe),
@@ -78,6 +82,10 @@ class Folder:
         _files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())
         self._failure(recipe).unlink(missing_ok=True)
         return small
+
+    def page(self, protocol: str, name: str) -> Path:
+        """The files of a table, without their suffix."""
+        return self.path / "tables" / f"{protocol}-{name}"
 
     def metrics(self, recipe: Recipe) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``, an epoch each; a last line cut short is left out."""

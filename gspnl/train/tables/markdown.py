@@ -11,6 +11,9 @@ NUMBERS = {column.heading for column in COLUMNS if column.number} | {"points", "
 NOTE = (
     "Accuracy is that of the last epoch, mean ± standard deviation over seeds. The difference to "
     "the backbone is paired by seed, its interval Student's t; inside the noise: it contains 0. "
+    "Seeds: of how many the accuracy is; paired: of how many the difference is, where it is fewer. "
+    "The best of several is picked on the seeds that all of them have, and those without any are "
+    "left out. "
     "FLOPs are of one image, forward; images/s and memory are of training on the machine of the "
     "runs, memory being what training took beyond what the process held before it."
 )

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from gspnl.train.recipes.base import Recipe
-from gspnl.train.tables.base import Grid, Row, Statement
+from gspnl.train.tables.answers import Answer, answer
+from gspnl.train.tables.base import Grid, Row
 from gspnl.train.tables.folder import Folder
 from gspnl.train.tables.keys import key
 from gspnl.train.tables.statistics import Difference, difference, paired, spread
@@ -37,6 +38,8 @@ class Line:
         Memory that training took beyond what the process held before, the largest of the runs.
     failures : mapping of int to str
         Why runs failed, by seed.
+    skipped : int
+        Damaged samples that a run left out on request, at most.
     """
 
     row: Row
@@ -48,6 +51,7 @@ class Line:
     images_per_second: float | None
     peak_bytes: int | None
     failures: Mapping[int, str]
+    skipped: int = 0
 
     @property
     def accuracy(self) -> tuple[float, float | None] | None:
@@ -58,15 +62,6 @@ class Line:
     def difference(self) -> Difference | None:
         """Over the backbone, in points, paired by seed; None for the backbone itself."""
         return difference(list(self.differences.values())) if self.differences else None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was measured of a statement of the paper; None where nothing was, or can be."""
-
-    statement: Statement
-    label: str | None
-    difference: Difference | None
 
 
 @dataclass(frozen=True)
@@ -135,6 +130,7 @@ def _line(
         fmean(speeds) if speeds else None,
         max(_values(runs, "peak_bytes"), default=None),
         {seed: reason for seed, reason in failures.items() if reason is not None},
+        max(_values(runs, "skipped"), default=0),
     )
 
 
@@ -144,45 +140,6 @@ def _accuracies(runs: Mapping[int, dict[str, Any]]) -> dict[int, float]:
 
 def _values(runs: Mapping[int, dict[str, Any]], name: str) -> list[Any]:
     return [run[name] for run in runs.values() if run.get(name) is not None]
-
-
-def answer(statement: Statement, lines: Sequence[Line]) -> Answer:
-    """The same quantity as a statement is about, from our rows.
-
-    Of several blocks the one with the largest mean is taken, as the paper does; that is biased
-    upwards, which its interval does not know.
-    """
-    best: Answer = Answer(statement, None, None)
-    for label, pairs in _candidates(statement, lines):
-        if not pairs:
-            continue
-        found = difference(pairs)
-        if best.difference is None or found.mean > best.difference.mean:
-            best = Answer(statement, label, found)
-    return best
-
-
-def _candidates(statement: Statement, lines: Sequence[Line]) -> list[tuple[str, list[float]]]:
-    about = [
-        line
-        for line in lines
-        if line.row.block in statement.blocks
-        and (not statement.groups or line.row.group in statement.groups)
-    ]
-    if statement.pool == "best":
-        return [(_name(line), list(line.differences.values())) for line in about]
-    found = []
-    for block in statement.blocks:
-        own = [line for line in about if line.row.block == block]
-        if own:
-            shared = set.intersection(*(set(line.differences) for line in own))
-            means = [fmean(line.differences[seed] for line in own) for seed in sorted(shared)]
-            found.append((own[0].row.label, means))
-    return found
-
-
-def _name(line: Line) -> str:
-    return f"{line.row.label}, {line.row.group}" if line.row.group else line.row.label
 
 
 def unique(grids: Sequence[Grid], seeds: Sequence[int]) -> dict[str, Recipe]:

@@ -3,136 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gspnl.errors import BusyError, InputError
+from gspnl.errors import BusyError, FileError
 from gspnl.train.recipes.base import Recipe
-from gspnl.train.tables.base import BACKBONE, GRIDS, Grid
+from gspnl.train.stopping import Stopped, listening
 from gspnl.train.tables.folder import Folder, make
-from gspnl.train.tables.progress import Progress
-from gspnl.train.tables.protocols import PROTOCOLS
-from gspnl.train.tables.rows import Table, collect, unique
+from gspnl.train.tables.planning import BUSY, Plan, Tables, plan_tables
+from gspnl.train.tables.sameness import see_same
 from gspnl.train.tables.sources import checked, source, weights
-from gspnl.train.tables.writing import write_tables, written
+from gspnl.train.tables.writing import write_tables
 
 Train = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Some tables so far.
-
-    Parameters
-    ----------
-    protocol : str
-    tables : tuple of Table
-    failed : dict of str to str
-        By the key of a run, why its last attempt failed.
-    """
-
-    protocol: str
-    tables: tuple[Table, ...]
-    failed: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Tables that were asked for, and their runs.
-
-    Parameters
-    ----------
-    protocol : str
-    grids : tuple of Grid
-    seeds : tuple of int
-    folder : Folder
-    """
-
-    protocol: str
-    grids: tuple[Grid, ...]
-    seeds: tuple[int, ...]
-    folder: Folder
-
-    @property
-    def runs(self) -> dict[str, Recipe]:
-        """Every run once, in the order they are done."""
-        return unique(self.grids, self.seeds)
-
-    def tables(self) -> Tables:
-        """What there is so far."""
-        tables = tuple(collect(grid, self.protocol, self.folder, self.seeds) for grid in self.grids)
-        failed = {
-            name: reason
-            for name, run in self.runs.items()
-            if self.folder.result(run) is None and (reason := self.folder.failure(run))
-        }
-        return Tables(self.protocol, tables, failed)
-
-    def page(self) -> Tables:
-        """The same with the tables that were written before: all there is to show."""
-        names = [grid.name for grid in self.grids]
-        there = [name for name in GRIDS if written(self.folder.path, self.protocol, name)]
-        others = [GRIDS[name](self.protocol) for name in there if name not in names]
-        return replace(self, grids=(*self.grids, *others)).tables()
-
-    def progress(self) -> Progress:
-        """What is done, and an estimate of the rest."""
-        return Progress.of(self.runs, self.folder)
-
-
-def plan_tables(
-    tables: Iterable[str | int] = (),
-    protocol: str = "paper",
-    *,
-    out: str | PathLike[str],
-    data: str | PathLike[str] | None = None,
-    seeds: int = 3,
-    seed: int = 0,
-) -> Plan:
-    """Say which runs some tables are made of.
-
-    Parameters
-    ----------
-    tables : iterable of str or int
-        Of :data:`GRIDS`: 2 to 9, "parameters", "orders", "depth"; none: those of the protocol.
-    protocol : str
-        "paper" or "mini".
-    out : path
-        The folder of the runs. Finished runs that lie in it are moved into its ``results``.
-    data : path, optional
-        What the runs are on; tells runs on different folders apart.
-    seeds : int
-        How many, at least 1.
-    seed : int
-        The first, at least 0.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    InputError
-        For an unknown table or protocol, or a wrong number of seeds.
-
-    Examples
-    --------
-    >>> plan_tables([5, "orders"], "mino", out="tables")
-    Traceback (most recent call last):
-    ...
-    gspnl.errors.InputError: unknown protocol 'mino'; did you mean 'mini'? Available: mini, paper.
-    """
-    chosen = PROTOCOLS[protocol]
-    for value, name, least in ((seeds, "seeds", 1), (seed, "seed", 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
-    if isinstance(tables, (str, int)):
-        tables = (tables,)
-    names = tuple(dict.fromkeys(str(name) for name in tables)) or chosen.tables
-    grids = tuple(GRIDS[name](protocol) for name in names)
-    return Plan(protocol, grids, tuple(range(seed, seed + seeds)), Folder(Path(out)))
 
 
 def run_tables(
@@ -159,13 +43,11 @@ def run_tables(
 
     Parameters
     ----------
-    tables, protocol, out, seeds, seed
+    tables, protocol, out, seeds, seed, only
         As in :func:`plan_tables`.
     data : path
         For "mini" a folder or zip of class folders; for "paper" the folder that holds the data sets
         under their published names.
-    only : sequence of str
-        Run these blocks alone, and backbones.
     skip_bad : bool
         Leave damaged samples out, counted.
     device : str, optional
@@ -180,58 +62,66 @@ def run_tables(
     Returns
     -------
     Tables
+        Those that were asked for; ``left`` says which runs are not done, and why. The files show
+        all that there is in the folder.
 
     Raises
     ------
     InputError
-        For unknown tables, protocols or blocks; without data, saying which are needed.
+        For unknown tables, protocols or blocks; without data, saying which are needed; for a
+        folder that holds tables of another protocol.
     FileError
-        If data or folders are missing or cannot be written.
-    KeyboardInterrupt
-        If a run was asked to stop, after what is done has been written.
+        If data or folders are missing or cannot be written, or numbers that are kept are damaged,
+        or of other data.
+    Stopped
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, in a run or between two, and what is done has
+        been written.
     """
-    plan = plan_tables(tables, protocol, out=out, data=data, seeds=seeds, seed=seed)
-    _known(only, plan)
-    runs = {
-        name: run
-        for name, run in plan.runs.items()
-        if not only or run.block is None or run.block in only
-    }
+    plan = plan_tables(tables, protocol, out=out, seeds=seeds, seed=seed, only=only)
+    runs = plan.asked
     path = checked(data, runs.values())
+    plan.page()  # what is damaged, or of other data, is refused before anything runs
+    if train is None:
+        see_same(runs, plan.folder, path, skip_bad=skip_bad)
+        train = default_train()
     make(plan.folder.path)
-    train = train or default_train()
-    failed = {}
-    try:
-        for i, (name, run) in enumerate(runs.items(), 1):
-            if plan.folder.result(run) is not None:
-                continue
-            try:
-                if plan.folder.keep(run) is not None:
+    options = {"skip_bad": skip_bad, "device": device, "threads": threads, "say": say}
+    busy: list[str] = []
+    with listening() as wish:
+        try:
+            for i, (name, run) in enumerate(runs.items(), 1):
+                if wish.signum:
+                    raise Stopped(wish.signum, f"run {i} of {len(runs)}")
+                if plan.folder.result(run) is not None:
                     continue
-                say(f"[{i}/{len(runs)}] {name}; {plan.progress().left}")
-                _one(
-                    run,
-                    path,
-                    plan.folder,
-                    train,
-                    skip_bad=skip_bad,
-                    device=device,
-                    threads=threads,
-                    say=say,
-                )
-            except BusyError:
-                say(f"{name} is being done by another process")
-            except Exception as error:  # whatever it is, other runs can do without this one
-                reason = " ".join(f"{error}".split()) or type(error).__name__
-                failed[name] = reason
-                plan.folder.fail(run, reason)
-                say(f"{name} failed: {reason}")
-            else:
-                write_tables(plan.page(), plan.folder.path, each=False)
-    finally:
-        write_tables(plan.page(), plan.folder.path)
-    found = plan.tables()
-    return replace(found, failed={**found.failed, **failed})
+                try:
+                    if plan.folder.keep(run) is not None:
+                        continue
+                    say(f"[{i}/{len(runs)}] {name}; {plan.progress().left}")
+                    _one(run, path, plan.folder, train, **options)
+                except BusyError:
+                    busy.append(name)
+                    say(f"{name} is {BUSY}")
+                except Exception as error:  # whatever it is, other runs can do without this one
+                    reason = " ".join(f"{error}".split()) or type(error).__name__
+                    plan.folder.fail(run, reason)
+                    say(f"{name} failed: {reason}")
+                else:
+                    write_tables(plan.page(busy), plan.folder, pictures=False)
+        finally:
+            write_tables(plan.page(busy), plan.folder)
+    return plan.tables(busy)
+
+
+def tables_so_far(plan: Plan) -> Tables:
+    """Take over what has finished, write the tables, and return them; nothing is run."""
+    with listening():  # a page is whole, and of the same runs as the others
+        make(plan.folder.path)
+        for run in plan.runs.values():
+            if plan.folder.result(run) is None:
+                plan.folder.keep(run)
+        write_tables(plan.page(), plan.folder)
+    return plan.tables()
 
 
 def default_train() -> Train:
@@ -241,39 +131,21 @@ def default_train() -> Train:
     return train
 
 
-def _one(
-    run: Recipe, data: Path, folder: Folder, train: Train, *, say: Callable[[str], None],
-    **options: Any,
-) -> None:  # fmt: skip
-    """Do a run, or the rest of it."""
-    opened, start = source(run, data), weights(run, data)
-    train(
-        replace(run, pretrained=start),
-        data=opened,
-        out=folder.run(run),
-        resume=True,
-        say=say,
-        **options,
-    )
-    if folder.keep(run) is None:  # it was asked to stop
-        raise KeyboardInterrupt
-
-
-def _known(only: Sequence[str], plan: Plan) -> None:
-    blocks = {row.block for grid in plan.grids for row in grid.rows}
-    for name in only:
-        if name not in blocks:
-            raise InputError(
-                f"only={name!r} is no block of these tables; take some of "
-                f"{', '.join(sorted(blocks - {BACKBONE}))}"
-            )
-
-
-def tables_so_far(plan: Plan) -> Tables:
-    """Take over what has finished, write the tables, and return them; nothing is run."""
-    make(plan.folder.path)
-    for run in plan.runs.values():
-        if plan.folder.result(run) is None:
-            plan.folder.keep(run)
-    write_tables(plan.page(), plan.folder.path)
-    return plan.tables()
+def _one(run: Recipe, data: Path, folder: Folder, train: Train, **options: Any) -> None:
+    """Do a run, or the rest of it, and keep its numbers."""
+    out = folder.run(run)
+    try:
+        train(
+            run,
+            data=source(run, data),
+            out=out,
+            pretrained=weights(run, data),
+            resume=True,
+            **options,
+        )
+    except Stopped as stop:
+        if stop.finished:
+            folder.keep(run)
+        raise
+    if folder.keep(run) is None:
+        raise FileError(f"{str(out)!r} has no result after its training; move it to run this again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gspnl.errors import FileError
 from gspnl.train.recipes.base import Recipe
@@ -13,7 +14,7 @@ from gspnl.train.tables.keys import plain
 from gspnl.train.tables.sources import source
 
 
-def fingerprints(runs: Mapping[str, Recipe], folder: Folder) -> dict[str, tuple[Path, str]]:
+def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
     """What finished runs were on, by data set: a file that says so, and the fingerprint.
 
     Raises
@@ -22,16 +23,17 @@ def fingerprints(runs: Mapping[str, Recipe], folder: Folder) -> dict[str, tuple[
         If two runs on one data set have different fingerprints.
     """
     found: dict[str, tuple[Path, str]] = {}
-    for run in runs.values():
-        result = folder.result(run)
-        if result is None or not isinstance(result.get("data"), str):
+    for path, result in folder.results():
+        recipe, now = result["recipe"], result.get("data")
+        if not isinstance(now, str):
             continue
-        path, data = found.setdefault(_set(run), (folder.kept(run), result["data"]))
-        if data != result["data"]:
+        first, data = found.setdefault(
+            _set(recipe.get("data"), recipe.get("data_options")), (path, now)
+        )
+        if data != now:
             raise FileError(
-                f"{str(folder.kept(run))!r} was measured on other data ({result['data']}) than "
-                f"{str(path)!r} ({data}), and runs on different data are not compared; move one of "
-                "them away"
+                f"{str(path)!r} was measured on other data ({now}) than {str(first)!r} ({data}), "
+                "and runs on different data are not compared; move one of them away"
             )
     return found
 
@@ -42,7 +44,7 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
     Parameters
     ----------
     runs : mapping of str to Recipe
-        All, done or not.
+        Done or not.
     folder : Folder
     data : Path
         What ``--data`` names.
@@ -56,13 +58,12 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
     from gspnl.train.data import fingerprint
     from gspnl.train.session import opened
 
-    before = fingerprints(runs, folder)
-    seen: set[str] = set()
+    before = fingerprints(folder)
     for run in runs.values():
-        if folder.result(run) is not None or _set(run) in seen or _set(run) not in before:
+        which = _set(run.data, plain(run)["data_options"])
+        if which not in before or folder.result(run) is not None:
             continue
-        seen.add(_set(run))
-        path, there = before[_set(run)]
+        path, there = before.pop(which)  # once is enough
         here = fingerprint(opened(run, source(run, data), skip_bad))
         if here != there:
             raise FileError(
@@ -71,5 +72,6 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
             )
 
 
-def _set(run: Recipe) -> str:
-    return json.dumps([run.data, plain(run)["data_options"]], sort_keys=True)
+def _set(name: Any, options: Any) -> str:
+    """A data set with its options."""
+    return json.dumps([name, options or {}], sort_keys=True)

@@ -46,7 +46,7 @@ def source(recipe: Recipe, data: Path) -> Path:
     )
 
 
-def weights(recipe: Recipe, data: Path) -> str | None:
+def weights(recipe: Recipe, data: Path) -> Path | None:
     """Where the pretrained weights of a recipe are, None if it starts from none.
 
     Raises
@@ -62,7 +62,7 @@ def weights(recipe: Recipe, data: Path) -> str | None:
             f"{str(path)!r} is missing: {recipe.backbone} starts from pretrained weights; put "
             "their state dict there"
         )
-    return str(path.resolve())
+    return path
 
 
 def checked(data: str | PathLike[str] | None, recipes: Iterable[Recipe]) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gspnl.train.tables.rows import Answer, Line, Table
+from gspnl.train.tables.answers import Answer
+from gspnl.train.tables.rows import Line, Table
 
 MISSING = "–"
 MINUS = "−"
@@ -48,8 +50,10 @@ def reading(line: Line) -> str:
 
 
 def seeds(line: Line) -> str:
-    """How many runs the numbers are of."""
+    """How many runs the accuracy is of, and the difference where it is of fewer."""
     text = f"{len(line.accuracies)} of {len(line.seeds)}"
+    if line.row.recipe.block is not None and len(line.differences) < len(line.accuracies):
+        text += f", {len(line.differences)} paired"
     return f"{text}, {len(line.failures)} failed" if line.failures else text
 
 
@@ -85,26 +89,40 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     return headings, rows
 
 
-REPORTED = ("the paper", "points", "here", "points here", "95 % interval", "reading")
+REPORTED = (
+    "the paper", "points", "here", "points here", "95 % interval", "reading", "seeds",
+)  # fmt: skip
 
 
 def reported(table: Table) -> list[list[str]]:
     """A row a statement of the paper, with ours beside it."""
-    return [_reported(answer) for answer in table.answers]
+    return [_reported(answer, len(table.lines[0].seeds)) for answer in table.answers]
 
 
-def _reported(answer: Answer) -> list[str]:
+def _reported(answer: Answer, asked: int) -> list[str]:
     statement, found = answer.statement, answer.difference
     value = MISSING if statement.value is None else signed(statement.value)
     if found is None or answer.label is None:
-        here = "not run yet" if statement.blocks else "see the rows"
-        return [statement.text, value, here, MISSING, MISSING, MISSING]
+        return [statement.text, value, _none(answer), *[MISSING] * 4]
     ends = (
         MISSING
         if found.low is None or found.high is None
         else f"[{signed(found.low)}, {signed(found.high)}]"
     )
-    return [statement.text, value, answer.label, signed(found.mean), ends, found.reading]
+    here, of = answer.label, f"{len(answer.seeds)} of {asked}"
+    if answer.without:
+        left = len(answer.candidates) - len(answer.without)
+        here += f" ({left} of {len(answer.candidates)} compared)"
+    return [statement.text, value, here, signed(found.mean), ends, found.reading, of]
+
+
+def _none(answer: Answer) -> str:
+    """Why a statement has no answer."""
+    if not answer.statement.blocks:
+        return "see the rows"
+    if answer.without == answer.candidates:
+        return "not run yet"
+    return "no seed in common yet"
 
 
 def signed(value: float) -> str:
@@ -138,6 +156,24 @@ def scaled(value: float | None) -> str:
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:.3g}"
+
+
+def left(why: Mapping[str, str]) -> str:
+    """How many runs are left, and why.
+
+    Parameters
+    ----------
+    why : mapping of str to str
+        By run.
+
+    Examples
+    --------
+    >>> left({"a": "failed", "b": "not run yet", "c": "failed"})
+    '3 runs are left: 2 failed, 1 not run yet'
+    """
+    parts = [f"{count} {reason}" for reason, count in Counter(why.values()).items()]
+    number = "1 run is" if len(why) == 1 else f"{len(why)} runs are"
+    return f"{number} left: {', '.join(parts)}"
 
 
 def so_far(table: Table) -> str:

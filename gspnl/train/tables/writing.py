@@ -4,55 +4,47 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gspnl import _files
+from gspnl.train.tables.answers import Answer
 from gspnl.train.tables.drawing import draw
-from gspnl.train.tables.folder import make
+from gspnl.train.tables.folder import Folder, make
 from gspnl.train.tables.latex import latex
 from gspnl.train.tables.markdown import NOTE, markdown
 from gspnl.train.tables.protocols import PROTOCOLS
-from gspnl.train.tables.rows import Answer, Line, Table
+from gspnl.train.tables.rows import Line, Table
 from gspnl.train.tables.statistics import Difference
 
 if TYPE_CHECKING:
-    from gspnl.train.tables.running import Tables
+    from gspnl.train.tables.planning import Tables
 
 
-def write_tables(found: Tables, out: Path, *, each: bool = True) -> None:
+def write_tables(found: Tables, folder: Folder, *, pictures: bool = True) -> None:
     """Write ``README.md`` with all, ``tables.json``, and ``tables/NAME.md``, ``.tex`` and ``.png``.
 
     Parameters
     ----------
     found : Tables
-    out : Path
-    each : bool
-        Write the files of each table too; drawing one takes a second.
+    folder : Folder
+    pictures : bool
+        Write those too; drawing one takes a second.
 
     Raises
     ------
     FileError
         If a file cannot be written; the others stay whole.
     """
-    make(out / "tables")
-    for table in found.tables if each else ():
-        path = _path(out, found.protocol, table.grid.name)
+    make(folder.path / "tables")
+    for table in found.tables:
+        path = folder.page(found.protocol, table.grid.name)
         _files.replace(path.with_suffix(".md"), f"{markdown(table, 1)}\n{NOTE}\n".encode())
         _files.replace(path.with_suffix(".tex"), latex(table).encode())
-        _files.replace(path.with_suffix(".png"), png(table))
-    _files.replace(out / "README.md", page(found).encode())
+        if pictures:
+            _files.replace(path.with_suffix(".png"), png(table))
+    _files.replace(folder.path / "README.md", page(found).encode())
     content = json.dumps(as_json(found), indent=1, allow_nan=False) + "\n"
-    _files.replace(out / "tables.json", content.encode())
-
-
-def written(out: Path, protocol: str, name: str) -> bool:
-    """Whether a table has been written before."""
-    return _path(out, protocol, name).with_suffix(".md").is_file()
-
-
-def _path(out: Path, protocol: str, name: str) -> Path:
-    return out / "tables" / f"{protocol}-{name}"
+    _files.replace(folder.path / "tables.json", content.encode())
 
 
 def png(table: Table) -> bytes:
@@ -64,14 +56,13 @@ def png(table: Table) -> bytes:
 
 
 def page(found: Tables) -> str:
-    """All tables on a page of Markdown, with the command that makes it."""
-    names = " ".join(table.grid.name for table in found.tables)
-    seeds = len(found.tables[0].lines[0].seeds) if found.tables else 0
-    command = f"gspnl tables {names} --protocol {found.protocol} --seeds {seeds} --data DATA"
+    """All tables on a page of Markdown, with the commands that make it."""
+    made = " and ".join(f"`{command}`" for command in found.commands)
+    goes = "goes" if len(found.commands) == 1 else "go"
     parts = [
         "# Results",
-        f"{PROTOCOLS[found.protocol].about} Written by `{command}`, which goes on where it was "
-        "stopped; the numbers of each run are in `results/`.",
+        f"{PROTOCOLS[found.protocol].about} Written by {made}, which {goes} on from "
+        "what is there; the numbers of each run are in `results/`.",
         NOTE,
     ]
     return "\n\n".join([*parts, *(markdown(table) for table in found.tables)])
@@ -83,6 +74,7 @@ def as_json(found: Tables) -> dict[str, Any]:
         "protocol": found.protocol,
         "tables": [_table(table) for table in found.tables],
         "failed": dict(found.failed),
+        "left": [{"run": name, "why": why} for name, why in found.left.items()],
     }
 
 
@@ -109,6 +101,7 @@ def _line(line: Line) -> dict[str, Any]:
         "accuracy": mean,
         "sd": sd,
         "difference": _difference(line.difference),
+        "paired_seeds": sorted(line.differences),
         "parameters": line.parameters,
         "flops": line.flops,
         "images_per_second": line.images_per_second,
@@ -135,4 +128,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "value": answer.statement.value,
         "here": answer.label,
         "difference": _difference(answer.difference),
+        "seeds": list(answer.seeds),
+        "without": list(answer.without),
     }
