@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gspnl.nn.fused import without_autocast
+from gspnl.nn.layouts import add, features, pieces, put
 from gspnl.nn.operators import Parts
 from gspnl.nn.pointwise import NARROW, pointwise, pointwise_weight
 from gspnl.nn.scales import inverted, marked
@@ -54,7 +55,7 @@ class Step(torch.autograd.Function):
         width = phi.shape[0] + psi.shape[0]
         size = max(1, AT_ONCE // (width * x.shape[-1] * x.element_size()))
         whole, saved = torch.empty_like(x), []  # F, in the layout of x
-        for part, F in zip(_pieces(x, size), _pieces(whole, size), strict=True):
+        for part, F in zip(pieces(x, size), pieces(whole, size), strict=True):
             U = pointwise(part.mT, W, inward).mT
             H, Z = U[:, :width].relu_(), part if g is None else U[:, width:]
             P, Q = _sides(H, symmetric)
@@ -69,11 +70,11 @@ class Step(torch.autograd.Function):
                 flat, tall, extra = _values(small.parts(tensors, heads, gram))
             else:
                 flat, tall, extra = _first_order(tensors, heads)
-            _put(F, tall.mT, left)
+            put(F, tall.mT, left)
             if flat is not None:
-                _add(F, flat, Z)
+                add(F, flat, Z)
             if isolated is not None and kept:
-                _add(F, extra, Z * isolated)
+                add(F, extra, Z * isolated)
             if outward is not None:
                 F.add_(outward[:, None])
             saved += [U, s, e, heads, gram, tall, isolated if kept else None]
@@ -100,8 +101,8 @@ class Step(torch.autograd.Function):
         # In the layout of x; but what convolutions give is not copied again.
         whole = torch.empty_like(x) if narrow and ctx.needs_input_grad[0] else None
         total: list[Tensor | None] = []
-        pieces = zip(_pieces(x, ctx.size), _pieces(grad, ctx.size), strict=True)
-        for k, (part, G) in enumerate(pieces):
+        pairs = zip(pieces(x, ctx.size), pieces(grad, ctx.size), strict=True)
+        for k, (part, G) in enumerate(pairs):
             U, s, e, heads, gram, tall, isolated = saved[7 * k : 7 * k + 7]
             H, Z = U[:, : ctx.width], part if g is None else U[:, ctx.width :]
             P, Q = _sides(H, ctx.symmetric)
@@ -143,9 +144,9 @@ class Step(torch.autograd.Function):
                 dP.mul_(P.sign())
             dZ = torch.bmm(dheads.mT, Q)
             if flat is not None:
-                _add(dZ, flat.mT, G)
+                add(dZ, flat.mT, G)
             if lone is not None:
-                _add(dZ, extra.mT, lone)
+                add(dZ, extra.mT, lone)
             found = [dP] if ctx.symmetric else [dP, dQ]
             if g is not None:
                 found.append(dZ)
@@ -157,7 +158,7 @@ class Step(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 shares = torch.split(W, [each.shape[1] for each in found])
                 piece = None if whole is None else whole[k * ctx.size :][: len(part)]
-                xs.append(_features(found, shares, dZ if g is None else None, piece))
+                xs.append(features(found, shares, dZ if g is None else None, piece))
         if xs and whole is None:
             whole = xs[0] if len(xs) == 1 else torch.cat(xs)
         whole_weight, *others = total
@@ -167,24 +168,6 @@ class Step(torch.autograd.Function):
         return (
             whole, dphi, dpsi, None if g is None else dg, *dbiases, None, None, None, *dtensors
         )  # fmt: skip
-
-
-def _features(
-    grads: Sequence[Tensor], weights: Sequence[Tensor], start: Tensor | None, out: Tensor | None
-) -> Tensor:
-    """Σ Wᵀ dU, the gradient of features; in ``out``, where all maps are narrow."""
-    if out is not None and start is not None:
-        start = out.copy_(start)
-    for grad, weight in zip(grads, weights, strict=True):
-        if out is not None and start is None:
-            start = _put(out, weight.mT, grad)
-        elif start is not None and max(weight.shape) <= NARROW:
-            _add(start, weight.mT, grad)
-        else:
-            share = pointwise(grad.mT, weight.mT).mT
-            start = share if start is None else start.add_(share)
-    assert start is not None
-    return start
 
 
 def _first_order(tensors: Sequence[Tensor], heads: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
@@ -271,10 +254,6 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return None if a is None or b is None else a + b
 
 
-def _pieces(x: Tensor, size: int) -> tuple[Tensor, ...]:
-    return (x,) if size >= x.shape[0] else torch.split(x, size)
-
-
 def _sides(H: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
     """P and Q, views of H."""
     if symmetric:
@@ -288,21 +267,3 @@ def _swapped(small: Tensor, symmetric: bool) -> Tensor:
     if not symmetric:
         return small
     return small.roll(small.shape[1] // 2, 1) / 2
-
-
-def _put(out: Tensor, weight: Tensor, X: Tensor) -> Tensor:
-    """W X, into a tensor (B, c, N) of either layout."""
-    weight = weight.expand(len(X), *weight.shape[-2:])
-    if out.is_contiguous():
-        return torch.bmm(weight, X, out=out)
-    torch.bmm(X.mT, weight.mT, out=out.mT)
-    return out
-
-
-def _add(total: Tensor, weight: Tensor, X: Tensor) -> None:
-    """Add W X to a tensor of either layout that is nobody else's yet."""
-    weight = weight.expand(len(X), *weight.shape[-2:])
-    if total.is_contiguous():
-        total.baddbmm_(weight, X)
-    else:
-        total.mT.baddbmm_(X.mT, weight.mT)
