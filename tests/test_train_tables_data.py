@@ -51,6 +51,19 @@ def test_other_data_are_refused_before_anything_is_trained(plan, tmp_path):
     see_same(plan.runs, plan.folder, photos, skip_bad=False)
 
 
+def test_data_that_are_missing_stop_their_own_runs_only(tmp_path):
+    """Before, table 5 was done on CIFAR-10, which is not there any more; others are still to do."""
+    plan = plan_tables([5], "paper", out=tmp_path / "out", seeds=2)
+    first = next(iter(plan.runs.values()))
+    write(first, plan.folder.run(first), data="a" * 16)
+    tables_so_far(plan)
+    (tmp_path / "data").mkdir()
+    see_same(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
+    found = run_tables([5], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2)
+    assert len(found.failed) == len(plan.runs) - 1
+    assert all("holds no data for 'cifar10'" in reason for reason in found.failed.values())
+
+
 def test_a_trainer_of_ones_own_opens_its_own_data(plan, tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"PK")
     options = {"data": tmp_path / "photos.zip", "out": tmp_path / "out", "seeds": 1}
