@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from data_files import pictures, write_folder
@@ -24,6 +25,19 @@ def test_tables_of_two_kinds_of_data_are_refused(plan):
         write(run, plan.folder.run(run), data="a" * 16 if i < 3 else "b" * 16)
     with pytest.raises(FileError, match=r"on other data \((a{16}|b{16})\) than .*(?!\1)[ab]{16}\)"):
         tables_so_far(plan)
+
+
+def test_a_run_on_other_data_is_moved_away_as_the_error_says(plan):
+    """Its folder too: a finished run that lies there is taken over."""
+    *same, other = plan.runs.values()
+    for run in same:
+        write(run, plan.folder.run(run), data="a" * 16)
+    write(other, plan.folder.run(other), data="b" * 16)
+    with pytest.raises(FileError, match="move one of them away, and its folder in 'runs' with it"):
+        tables_so_far(plan)
+    plan.folder.kept(other).unlink()
+    shutil.rmtree(plan.folder.run(other))
+    assert tables_so_far(plan).tables[0].done == 7
 
 
 def test_one_kind_is_fine_and_the_fingerprint_is_kept(plan):

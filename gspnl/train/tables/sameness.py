@@ -33,7 +33,8 @@ def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
         if data != now:
             raise FileError(
                 f"{str(path)!r} was measured on other data ({now}) than {str(first)!r} ({data}), "
-                "and runs on different data are not compared; move one of them away"
+                "and runs on different data are not compared; move one of them away, and its "
+                "folder in 'runs' with it"
             )
     return found
 
