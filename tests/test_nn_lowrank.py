@@ -6,6 +6,7 @@ import pytest
 import torch
 from nn_cases import close, compare, make, noise
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gspnl import nn as gnn
@@ -285,10 +286,12 @@ def test_a_folded_block_in_channels_last(steps):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_norm_takes_rows_only_where_nobody_looks(training):
+def test_a_norm_takes_rows_only_where_nobody_looks(training, monkeypatch):
     """The statistics are the same; a hook sees (B, C, N) as ever."""
     x = noise(4, 6, 3, 4).contiguous(memory_format=torch.channels_last)
-    found, seen = [], []
+    found, seen, taken = [], [], []
+    normed = F.batch_norm
+    monkeypatch.setattr(F, "batch_norm", lambda x, *a: (taken.append(x.shape), normed(x, *a))[1])
     for watched in (False, True):
         block = make("snl", storage="lowrank").train(training)
         norm = block.stages[0].norm
@@ -296,5 +299,6 @@ def test_a_norm_takes_rows_only_where_nobody_looks(training):
             norm.register_forward_hook(lambda m, args, out: seen.append(args[0].shape))
         found.append((block(x).detach(), norm.running_mean.clone(), norm.running_var.clone()))
     assert seen == [(4, 6, 12)]
+    assert taken == [(4 * 12, 6), (4, 6, 12)]
     for one, other in zip(*found, strict=True):
         close(other, one)

@@ -58,6 +58,13 @@ def test_equal_data_share_a_fingerprint_and_others_do_not():
     assert all(re.fullmatch("[0-9a-f]{16}", each) for each in prints.values())
 
 
+def test_a_split_without_samples_has_none_to_look_at():
+    """What is wrong with it is said where it is trained on."""
+    empty = MemorySplit(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), np.zeros(0, np.int64), str)
+    plain = some()
+    assert fingerprint(replace(plain, train=empty)) != fingerprint(replace(plain, test=empty))
+
+
 def folders(path, seed):
     """Class folders of small pictures."""
     write_folder(path, pictures(each=8, seed=seed)[0])

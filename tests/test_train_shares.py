@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from gspnl.errors import InputError
 from gspnl.train.gathering import lines, rows
+from gspnl.train.loop import see_one
 from gspnl.train.processes import Processes
 from gspnl.train.shares import counted, dealt
 
@@ -89,6 +90,11 @@ def apart(rank, world, folder):
         rows(among, torch.zeros(rank, 2 + rank))
     except InputError as error:
         found["shapes"] = str(error)
+    see_one(among, "the same")
+    try:
+        see_one(among, "ab"[rank == 2])
+    except InputError as error:
+        found["data"] = str(error)
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -114,4 +120,5 @@ def test_sound_samples_are_dealt_out_again(tmp_path):
     for part in parts:
         assert part["lines"] == ["a\nb", "x", "ü.png", "\udcff.png"]
         assert part["no lines"] == []
+        assert "different data (fingerprints a, b); give all" in part["data"]
         assert "shapes (3,) and (4,); bring them to one size" in part["shapes"]

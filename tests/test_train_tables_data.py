@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from data_files import pictures, write_folder
@@ -24,6 +25,19 @@ def test_tables_of_two_kinds_of_data_are_refused(plan):
         write(run, plan.folder.run(run), data="a" * 16 if i < 3 else "b" * 16)
     with pytest.raises(FileError, match=r"on other data \((a{16}|b{16})\) than .*(?!\1)[ab]{16}\)"):
         tables_so_far(plan)
+
+
+def test_a_run_on_other_data_is_moved_away_as_the_error_says(plan):
+    """Its folder too: a finished run that lies there is taken over."""
+    *same, other = plan.runs.values()
+    for run in same:
+        write(run, plan.folder.run(run), data="a" * 16)
+    write(other, plan.folder.run(other), data="b" * 16)
+    with pytest.raises(FileError, match="move one of them away, and its folder in 'runs' with it"):
+        tables_so_far(plan)
+    plan.folder.kept(other).unlink()
+    shutil.rmtree(plan.folder.run(other))
+    assert tables_so_far(plan).tables[0].done == 7
 
 
 def test_one_kind_is_fine_and_the_fingerprint_is_kept(plan):
@@ -49,6 +63,19 @@ def test_other_data_are_refused_before_anything_is_trained(plan, tmp_path):
     plan.folder.kept(first).unlink()
     tables_so_far(plan)
     see_same(plan.runs, plan.folder, photos, skip_bad=False)
+
+
+def test_data_that_are_missing_stop_their_own_runs_only(tmp_path):
+    """Before, table 5 was done on CIFAR-10, which is not there any more; others are still to do."""
+    plan = plan_tables([5], "paper", out=tmp_path / "out", seeds=2)
+    first = next(iter(plan.runs.values()))
+    write(first, plan.folder.run(first), data="a" * 16)
+    tables_so_far(plan)
+    (tmp_path / "data").mkdir()
+    see_same(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
+    found = run_tables([5], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2)
+    assert len(found.failed) == len(plan.runs) - 1
+    assert all("holds no data for 'cifar10'" in reason for reason in found.failed.values())
 
 
 def test_a_trainer_of_ones_own_opens_its_own_data(plan, tmp_path):

@@ -136,6 +136,7 @@ def errors(folder):
         (2, folder / "tinny.toml", (), "cannot read the recipe"),
         (2, path, ("--set", "blok=snl"), "did you mean 'block'"),
         (2, path, ("--threads", "0"), "threads=0"),
+        (2, path, ("--pretrained", "weights.pt"), "the recipe starts from no weights"),
         (1, path, ("--set", "backbone_options.poison=2"), "nan at epoch 1, step 2"),
     ]
     for number, (code, name, words, message) in enumerate(cases):

@@ -8,10 +8,11 @@ from os import PathLike
 from pathlib import Path
 
 from gspnl.errors import InputError
+from gspnl.train import gathering
 from gspnl.train.data import fingerprint
 from gspnl.train.determinism import repeatable
 from gspnl.train.epochs import Epochs
-from gspnl.train.processes import answered, processes
+from gspnl.train.processes import Processes, answered, processes
 from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.checks import real, whole
 from gspnl.train.runs import Run, alone, begin, finished, same_data
@@ -82,7 +83,8 @@ def train(
     ------
     InputError
         For a folder that holds a run if ``resume`` is False, or a run of another recipe or on other
-        data, for what the recipe names and is not there, and for weights that it does not name.
+        data, for what the recipe names and is not there, for weights that it does not name, and
+        for processes with different data.
     FileError
         For data or a checkpoint that are damaged or missing, and what cannot be written.
     ConvergenceError
@@ -129,6 +131,7 @@ def train(
             say(f"{str(folder)!r} is finished")
             return done
         session = among.agree(lambda: Session(recipe, path, skip_bad, among, start))
+        see_one(among, session.fingerprint)
 
         def prepare() -> None:
             if among.first:
@@ -143,6 +146,16 @@ def train(
         if signum:
             raise Stopped(signum)
         return run
+
+
+def see_one(among: Processes, own: str) -> None:
+    """Raise on all processes unless all have the data of one fingerprint."""
+    found = gathering.lines(among, [own])
+    if len(found) > 1:
+        raise InputError(
+            f"the processes have different data (fingerprints {', '.join(found)}); give all of "
+            "them the same"
+        )
 
 
 def finished_as(folder: Path, recipe: Recipe, path: Path | None, skip_bad: bool) -> Run | None:

@@ -41,7 +41,8 @@ def fingerprint(data: Data) -> str:
         labels = np.asarray(split.labels)
         found.update(f"{len(labels)} ".encode())
         found.update(labels.astype("<i8").tobytes())
-        for index in np.unique(np.linspace(0, len(labels) - 1, SAMPLES).round().astype(int)):
+        even = np.linspace(0, len(labels) - 1, SAMPLES if len(labels) else 0)
+        for index in np.unique(even.round().astype(int)):
             found.update(_sample(split, int(index)))
     return found.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from gspnl.train.recipes import files
 from gspnl.train.recipes.base import Recipe
 
 
@@ -46,7 +47,7 @@ def key(recipe: Recipe) -> str:
 
 def plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as what JSON gives back."""
-    return {name: _plain(getattr(recipe, name)) for name in FIELDS}
+    return {name: files.plain(getattr(recipe, name)) for name in FIELDS}
 
 
 def digest(recipe: Mapping[str, Any]) -> str:
@@ -55,12 +56,6 @@ def digest(recipe: Mapping[str, Any]) -> str:
         name: value for name, value in recipe.items() if name in DEFAULT and value != DEFAULT[name]
     }
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 FIELDS = tuple(field.name for field in fields(Recipe))

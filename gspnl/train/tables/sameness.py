@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gspnl.errors import FileError
+from gspnl.errors import FileError, GspnlError
 from gspnl.train.recipes.base import Recipe
 from gspnl.train.tables.folder import Folder
 from gspnl.train.tables.keys import plain
@@ -33,13 +33,16 @@ def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
         if data != now:
             raise FileError(
                 f"{str(path)!r} was measured on other data ({now}) than {str(first)!r} ({data}), "
-                "and runs on different data are not compared; move one of them away"
+                "and runs on different data are not compared; move one of them away, and its "
+                "folder in 'runs' with it"
             )
     return found
 
 
 def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad: bool) -> None:
     """See that runs still to be done would be on the data of those that are.
+
+    Data that are missing or damaged are passed by: their runs fail and say so, and others go on.
 
     Parameters
     ----------
@@ -64,7 +67,10 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
         if which not in before or folder.result(run) is not None:
             continue
         path, there = before.pop(which)  # once is enough
-        here = fingerprint(opened(run, source(run, data), skip_bad))
+        try:
+            here = fingerprint(opened(run, source(run, data), skip_bad))
+        except GspnlError:
+            continue
         if here != there:
             raise FileError(
                 f"{str(path)!r} was measured on other data ({there}) than {str(data)!r} ({here}), "
