@@ -164,6 +164,8 @@ def _device(device: str | None, several: bool) -> torch.device:
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(name)
+        if place.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("torch sees no GPU")  # one built without CUDA says it in other words
         if place.type == "cuda":
             if ":" not in name:
                 local = int(os.environ.get("LOCAL_RANK", "0")) if several else 0
