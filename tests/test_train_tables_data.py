@@ -10,6 +10,7 @@ from data_files import pictures, write_folder
 from tables_runs import Trainer, write
 
 from gspnl.errors import FileError
+from gspnl.train import session
 from gspnl.train.data import fingerprint, load
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far
 from gspnl.train.tables.sameness import see_same
@@ -65,17 +66,31 @@ def test_other_data_are_refused_before_anything_is_trained(plan, tmp_path):
     see_same(plan.runs, plan.folder, photos, skip_bad=False)
 
 
-def test_data_that_are_missing_stop_their_own_runs_only(tmp_path):
+def test_data_that_are_missing_stop_their_own_runs_only(tmp_path, monkeypatch):
     """Before, table 5 was done on CIFAR-10, which is not there any more; others are still to do."""
-    plan = plan_tables([5], "paper", out=tmp_path / "out", seeds=2)
+    plan = plan_tables([5, 6], "paper", out=tmp_path / "out", seeds=2)
     first = next(iter(plan.runs.values()))
     write(first, plan.folder.run(first), data="a" * 16)
     tables_so_far(plan)
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cifar-100-binary").mkdir(parents=True)
+    photos = load("folder", write_folder(tmp_path / "photos", pictures()[0]))
+    monkeypatch.setattr(session, "opened", lambda run, path, skip_bad: photos)  # of CIFAR-100
     see_same(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
-    found = run_tables([5], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2)
-    assert len(found.failed) == len(plan.runs) - 1
+    found = run_tables(
+        [5, 6], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2, train=Trainer()
+    )
+    assert {run.split("-")[0] for run in found.failed} == {"cifar10"}
     assert all("holds no data for 'cifar10'" in reason for reason in found.failed.values())
+    assert found.tables[1].done == found.tables[1].runs
+
+
+@pytest.mark.parametrize("protocol", ["paper", "mini"])
+def test_where_no_data_can_be_opened_nothing_is_begun(protocol, tmp_path):
+    cut = tmp_path / "photos.zip"
+    cut.write_bytes(b"PK\x03\x04")
+    with pytest.raises(FileError, match="--protocol mini" if protocol == "paper" else "cut off"):
+        run_tables([5], protocol, data=cut, out=tmp_path / "out", seeds=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_trainer_of_ones_own_opens_its_own_data(plan, tmp_path):

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         help="the paper's tables 2 to 9 and its reviewers' controls: run, resumed, printed",
         description="Run or resume the networks of the paper's tables, and print and write each "
         "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
-        "difference to the backbone with a 95%% interval, parameters, FLOPs, images/s and peak "
+        "difference to the backbone with a 95 % interval, parameters, FLOPs, images/s and peak "
         "memory. May be stopped at any time; the same command goes on. The files show all that "
         "there is in DIR, of every call. Exit status 1 if a run failed, 3 if another process is at "
         "one still, 130 or 143 if stopped.",
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         "out": options.out,
         "seeds": options.seeds,
         "seed": options.seed,
-        "only": [name.strip() for name in options.only.split(",")] if options.only else (),
+        "only": () if options.only is None else [n.strip() for n in options.only.split(",")],
     }
     if options.list:
         return _list(plan_tables(options.tables, options.protocol, **asked), options.json)
@@ -116,9 +116,13 @@ def _end(found: Tables, say: Callable[[str], None]) -> int:
 
     why = set(found.left.values())
     status = FAILED if planning.FAILED in why else LEFT if planning.BUSY in why else DONE
+    failed: dict[str, list[str]] = {}
     for name, reason in found.failed.items():
         if found.left.get(name) == planning.FAILED:
-            to_stderr(f"gspnl tables: {name} failed: {reason}")
+            failed.setdefault(reason, []).append(name)
+    for reason, (name, *others) in failed.items():
+        more = f" and {len(others)} more" if others else ""
+        to_stderr(f"gspnl tables: {name}{more} failed: {reason}")
     if found.left:
         (say if status == DONE else to_stderr)(f"gspnl tables: {left(found.left)}")
     return status

@@ -42,7 +42,8 @@ def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
 def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad: bool) -> None:
     """See that runs still to be done would be on the data of those that are.
 
-    Data that are missing or damaged are passed by: their runs fail and say so, and others go on.
+    Data that are missing or damaged are passed by where there are others: their runs fail and say
+    so, and the others go on.
 
     Parameters
     ----------
@@ -55,27 +56,32 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
 
     Raises
     ------
-    FileError
-        If the data are others.
+    GspnlError
+        If the data are others, or if no run that is left has data that can be opened.
     """
     from gspnl.train.data import fingerprint
     from gspnl.train.session import opened
 
     before = fingerprints(folder)
+    first: dict[str, Recipe] = {}  # once is enough
     for run in runs.values():
-        which = _set(run.data, plain(run)["data_options"])
-        if which not in before or folder.result(run) is not None:
-            continue
-        path, there = before.pop(which)  # once is enough
+        if folder.result(run) is None:
+            first.setdefault(_set(run.data, plain(run)["data_options"]), run)
+    faults = []
+    for which, run in first.items():
         try:
             here = fingerprint(opened(run, source(run, data), skip_bad))
-        except GspnlError:
+        except GspnlError as fault:
+            faults.append(fault)
             continue
+        path, there = before.get(which, (None, here))
         if here != there:
             raise FileError(
                 f"{str(path)!r} was measured on other data ({there}) than {str(data)!r} ({here}), "
                 "and runs on different data are not compared; name another --out"
             )
+    if faults and len(faults) == len(first):
+        raise faults[0]
 
 
 def _set(name: Any, options: Any) -> str:

@@ -40,9 +40,14 @@ def source(recipe: Recipe, data: Path) -> Path:
     for folder in (data, *(data / name for name in names)):
         if folder.name in names and folder.exists():
             return folder.parent if recipe.data in BESIDE else folder
+    wanted = " or ".join(map(repr, names))
+    if not data.is_dir():
+        raise FileError(
+            f"{str(data)!r} is not the folder that holds {wanted}, which {recipe.data!r} is read "
+            "from; name it, or for class folders of your own pass --protocol mini"
+        )
     raise FileError(
-        f"{str(data)!r} holds no data for {recipe.data!r}; put {' or '.join(map(repr, names))}, as "
-        "published, into it"
+        f"{str(data)!r} holds no data for {recipe.data!r}; put {wanted}, as published, into it"
     )
 
 
