@@ -143,6 +143,7 @@ def test_the_commands_of_a_page_make_it(calls, commands, data, out, tmp_path, mo
     told = re.findall("`(gspnl tables [^`]*)`", (out / "README.md").read_text())
     assert len(told) == commands
     monkeypatch.setattr(running, "default_train", Trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     for command in told:
         words = command.replace("DATA", str(data)).split()[1:]
         assert cli.main([*words, "--out", str(tmp_path / "again"), "--quiet"]) == 0
@@ -152,6 +153,8 @@ def test_the_commands_of_a_page_make_it(calls, commands, data, out, tmp_path, mo
 def test_the_command_leaves_out_what_the_runs_left_out(data, out):
     call(data, out)  # the stand-ins say that a sample was skipped
     assert "--skip-bad --data DATA`" in (out / "README.md").read_text()
+    rows = json.loads((out / "tables.json").read_text())["tables"][0]["rows"]
+    assert {row["skipped"] for row in rows} == {1}
 
 
 # --- what is left -------------------------------------------------------------------------------
@@ -189,6 +192,7 @@ class Held(Trainer):
 )
 def test_what_is_left_is_told(trainer, words, code, told, data, out, capsys, monkeypatch):
     monkeypatch.setattr(running, "default_train", lambda: trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     options = ["tables", "5", "--protocol", "mini", "--seeds", "1", "--out", str(out)]
     options += ["--data", str(data), "--json", *words]
     assert cli.main(options) == code
@@ -233,6 +237,7 @@ def test_a_signal_between_two_runs_stops(number, code, data, out, capsys, monkey
 
     trainer = Hit()
     monkeypatch.setattr(running, "default_train", lambda: trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data) == code
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"gspnl tables: stopped by {number.name}, and saved; the same command goes on"
@@ -257,6 +262,7 @@ def test_a_signal_while_tables_are_written_stops(number, code, at, data, out, mo
     write, trainer = running.write_tables, Trainer()
     monkeypatch.setattr(running, "write_tables", hit)
     monkeypatch.setattr(running, "default_train", lambda: trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data, "--quiet") == code
     assert len(trainer.asked) == min(at, 8)
     whole(out)

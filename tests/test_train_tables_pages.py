@@ -8,9 +8,12 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from scipy import stats
 
@@ -25,6 +28,7 @@ from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
 from gspnl.train.tables.answers import answer  # noqa: E402
 from gspnl.train.tables.base import LABELS, Row, Statement  # noqa: E402
+from gspnl.train.tables.drawing import draw  # noqa: E402
 from gspnl.train.tables.latex import escape, latex  # noqa: E402
 from gspnl.train.tables.markdown import markdown  # noqa: E402
 from gspnl.train.tables.progress import duration  # noqa: E402
@@ -302,6 +306,26 @@ def test_pictures(tmp_path, data, name, seeds):
     assert (picture[:, -8:] == 255).all()
 
 
+def test_the_texts_of_a_picture_do_not_touch(tmp_path, data):
+    tables(tmp_path, data, ["2"], seeds=3)
+    plan = plan_tables(["2"], "mini", out=tmp_path / "out", seeds=4)
+    table = tables_so_far(plan).tables[0]
+    wide = {0: 9.0, 1: 85.5, 2: 49.0}  # digits and spreads are seldom wider
+    lines = tuple(
+        replace(line, accuracies=wide, differences={} if line.row.block == "backbone" else wide)
+        for line in table.lines
+    )
+    figure = draw(replace(table, lines=lines))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    rows = {}
+    for text in figure.axes[0].texts:
+        if text.get_text():
+            rows.setdefault(text.get_position()[1], []).append(text.get_window_extent(renderer))
+    assert len(rows) == 1 + len(lines)
+    for boxes in rows.values():
+        assert all(left.x1 + 12 < right.x0 for left, right in pairwise(boxes))
+
+
 def test_json(tmp_path, data):
     found = tables(tmp_path, data, seeds=2)
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == as_json(found)
@@ -368,6 +392,7 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
 
     trainer = Trainer(fail=("ns",))
     monkeypatch.setattr(running, "default_train", lambda: trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "1"]
     words += ["--data", str(data)]
     assert cli.main([*words, "--only", "snl, ns"]) == 1
@@ -375,6 +400,12 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
     assert "failed: the loss is not finite" in shown.err
     assert "[1/3] folder-preresnet20-alone-s0-" in shown.err
     assert [recipe.block for recipe, *_ in trainer.asked] == [None, "ns", "snl"]
+    assert cli.main([*words, "--only", ""]) == 2
+    assert "only='' is no block of these tables" in capsys.readouterr().err
+    trainer.fail = ("nl", "ns")
+    assert cli.main([*words, "--quiet"]) == 1
+    told = capsys.readouterr().err
+    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", told)) == 1
     trainer.fail = ()
     assert cli.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
@@ -405,6 +436,7 @@ def test_a_stopped_command_has_written_its_tables(tmp_path, data, capsys, monkey
     from gspnl.train.tables import running
 
     monkeypatch.setattr(running, "default_train", lambda: Trainer(stop_after=2))
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out")]
     assert cli.main([*words, "--data", str(data)]) == 130
     assert "2 of 24 runs are done." in (tmp_path / "out" / "README.md").read_text()

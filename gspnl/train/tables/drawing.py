@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY, FAINT = "#0072B2", "#D55E00", "#666666", "#dddddd"
 ROW, HEAD, FOOT, WIDTH = 0.27, 1.15, 0.75, 11.0  # inches
-PLACES = ((0.0, "condition"), (0.17, "block"), (0.38, "top-1 %"), (0.62, "difference"),
+PLACES = ((0.0, "condition"), (0.16, "block"), (0.33, "top-1 %"), (0.6, "difference"),
           (0.79, "95 % interval"))  # fmt: skip
 
 

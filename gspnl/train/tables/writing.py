@@ -107,6 +107,7 @@ def _line(line: Line) -> dict[str, Any]:
         "images_per_second": line.images_per_second,
         "peak_bytes": line.peak_bytes,
         "failures": {str(seed): reason for seed, reason in line.failures.items()},
+        "skipped": line.skipped,
     }
 
 
