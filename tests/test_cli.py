@@ -82,6 +82,12 @@ def test_help_offers_what_exists_and_tells_the_true_defaults(capsys):
             assert f"(default: {default})" in found[0]
 
 
+def test_help_is_text_and_no_template(capsys):
+    for command in ("audit", "bench", "figures", "report", "tables", "train", "verify"):
+        assert cli.main([command, "--help"]) == 0
+        assert "%%" not in capsys.readouterr().out
+
+
 def test_version():
     done = gspnl_command("--version")
     assert (done.returncode, done.stdout) == (0, f"gspnl {gspnl.__version__}\n")
@@ -141,7 +147,7 @@ def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
         ([], "gspnl: the following arguments are required: COMMAND; see gspnl --help"),
         (["reprot"], "gspnl: argument COMMAND: invalid choice: 'reprot'"),
         (["report", "--rank", "many"], "gspnl report: argument --rank: invalid int value: 'many'"),
-        (["report", "--ran", "3"], "gspnl: unrecognized arguments: --ran"),
+        (["report", "--ran", "3"], "gspnl report: unrecognized arguments: --ran; see gspnl report --help"),
         (["report", "nowhere.jpg"], "gspnl report: there is no file 'nowhere.jpg'; check the path"),
         (["report", "--rank", "0"], "gspnl report: rank=0 must be a whole number ≥ 1"),
         (["report", "--kernel", "ancors"], "unknown kernel 'ancors'; did you mean 'anchors'?"),
