@@ -206,3 +206,5 @@ def test_changes_as_text():
     ]:
         with pytest.raises(InputError, match=message):
             edited("mini", [bad])
+    with pytest.raises(InputError, match="epochs is given twice, by --set and by --epochs"):
+        edited("mini", ["epochs=3"], seed=1, epochs=3)

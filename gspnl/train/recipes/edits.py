@@ -33,7 +33,7 @@ def edited(name: str, changes: Sequence[str], **given: Any) -> Recipe:
     Raises
     ------
     InputError
-        For what is no change, and as :func:`gspnl.train.recipe`.
+        For what is no change, a field that is given twice, and as :func:`gspnl.train.recipe`.
 
     Examples
     --------
@@ -53,8 +53,13 @@ def edited(name: str, changes: Sequence[str], **given: Any) -> Recipe:
             found[field] = {**found.get(field, getattr(base, field)), option: value(text)}
         else:
             found[key] = value(text)
-    found |= {field: item for field, item in given.items() if item is not None}
-    return changed(base, found)
+    own = {field: item for field, item in given.items() if item is not None}
+    twice = [field for field in own if field in found]
+    if twice:
+        raise InputError(
+            f"{twice[0]} is given twice, by --set and by --{twice[0]}; leave one of them out"
+        )
+    return changed(base, found | own)
 
 
 def value(text: str) -> Any:
