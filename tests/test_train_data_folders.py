@@ -217,9 +217,9 @@ def test_damage_met_while_reading(write, monkeypatch):
 def test_what_is_never_skipped(write, tmp_path, skip):
     files, _ = data_files.pictures()
     cases = {
-        r"no folder 'test', but train": {n: c for n, c in files.items() if "train/" in n},
-        r"no folder 'train', but test": {n: c for n, c in files.items() if "test/" in n},
-        r"no folder 'test', but none": {"note.txt": b""},
+        r"no folder 'test': it has train;": {n: c for n, c in files.items() if "train/" in n},
+        r"no folder 'train': it has test;": {n: c for n, c in files.items() if "test/" in n},
+        r"no folder 'train' and no 'test': it has no folder at all": {"note.txt": b""},
         r"'ape' is in train only": files | {"train/ape/0.png": files["train/cat/0.png"]},
         r"'ape' is in test only": files | {"test/ape/0.png": files["train/cat/0.png"]},
         r"class folder 'train/ape' .* has no image": files | {

@@ -44,9 +44,10 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     test = next((name for name in TESTS if root + name in folders), None)
     if test is None or f"{root}train" not in folders:
         there = sorted({name.removeprefix(root).split("/")[0] for name in folders})
+        missing = ["train"] * ("train" not in there) + ["test"] * (test is None)
         raise DataError(
-            f"{source.path!r} has no folder {'train' if test else 'test'!r}, but "
-            f"{', '.join(there[:8]) or 'none at all'}; what is read is {LAYOUT}"
+            f"{source.path!r} has no folder {' and no '.join(map(repr, missing))}: it has "
+            f"{', '.join(there[:8]) or 'no folder at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
     splits = []
@@ -55,7 +56,10 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
         classes = _classes(source.path, place, folders)
         pictures, strange = _pictures(source, place, files, classes)
         if strange and not skip_bad:
-            raise DataError(f"{strange[0]}; move or remove it, or leave such files out: skip_bad")
+            raise DataError(
+                f"{strange[0]}; move or remove it, or leave such files out: --skip-bad, or "
+                "skip_bad=True"
+            )
         skipped += strange
         splits.append((classes, pictures))
     (classes, train), (others, tested) = splits

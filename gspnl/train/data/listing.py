@@ -91,7 +91,8 @@ def missing(names: Sequence[str], total: int, where: Path) -> DataError:
     """The error for files that are listed and not there."""
     return DataError(
         f"{len(names)} of {total} listed files are missing in {str(where)!r}, the first "
-        f"{names[0]!r}; unpack the published files whole, or pass skip_bad=True to go on without"
+        f"{names[0]!r}; unpack the published files whole, or go on without: --skip-bad, or "
+        "skip_bad=True"
     )
 
 

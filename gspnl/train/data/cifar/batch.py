@@ -45,7 +45,10 @@ def checked(
     ]
     if bad and not skip:
         more = f" (and {len(bad) - 1:,} more faults)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{more}; download it again, or leave out what is bad: skip_bad")
+        raise DataError(
+            f"{bad[0]}{more}; download it again, or leave out what is bad: --skip-bad, or "
+            "skip_bad=True"
+        )
     good = np.flatnonzero(~wrong)
     if good.size == 0:
         raise DataError(f"{file!r} has no good record; download it again")
