@@ -131,6 +131,12 @@ def test_seed_is_of_the_shuffled_matrix(tmp_path, capsys):
     assert found[0] == found[1] != found[2]
 
 
+def test_of_several_runs_the_one_without_blocks_is_named(tmp_path, capsys):
+    assert cli.main(["figures", "nl", "backbone", "--out", str(tmp_path / "out")]) == 2
+    assert "the network 'backbone' has no nonlocal blocks" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -46,15 +46,15 @@ class Passage:
         return made
 
 
-def blocks_of(model: nn.Module) -> dict[str, Block]:
+def blocks_of(model: nn.Module, called: str = "") -> dict[str, Block]:
     """The blocks of a network by their full names; an InputError where there are none."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     found = {name: m for name, m in outside(model) if isinstance(m, Block)}
     if not found:
         raise InputError(
-            "the network has no nonlocal blocks, and the figures show nothing else; take a run "
-            "whose recipe has a block, or put blocks in with gspnl.nn.insert"
+            f"the network {f'{called!r} ' if called else ''}has no nonlocal blocks, and nothing else can be shown; take a run whose "
+            "recipe has a block, or put blocks in with gspnl.nn.insert"
         )
     return found
 

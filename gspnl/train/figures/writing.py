@@ -19,7 +19,7 @@ from gspnl.train.figures.added import feature_maps
 from gspnl.train.figures.channels import ChannelWeights, channel_weights
 from gspnl.train.figures.opening import opened
 from gspnl.train.figures.overlaid import draw_feature_maps
-from gspnl.train.figures.passing import check_images, check_item
+from gspnl.train.figures.passing import blocks_of, check_images, check_item
 from gspnl.train.figures.powers import PowerHistograms, power_histograms
 from gspnl.train.figures.ranges import attention_ranges
 from gspnl.train.figures.reached import draw_attention_ranges
@@ -92,6 +92,8 @@ def write_figures(
         name: each if isinstance(each, nn.Module) else opened(each)[1]
         for name, each in given.items()
     }
+    for name, model in models.items():
+        blocks_of(model, name)  # before a folder is made
     folder = folder_for(out)
     ranges, powers, maps, weights = {}, {}, {}, {}
     for name, model in models.items():
