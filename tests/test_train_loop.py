@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 from train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
 
+from gspnl import cli
 from gspnl.errors import ConvergenceError, FileError, InputError
 from gspnl.train import Recipe, checkpoints, data, load_run, train
 from gspnl.train.epochs import Epochs
 from gspnl.train.networks import network
+from gspnl.train.recipes import write
 from gspnl.train.session import Session
 from gspnl.train.stopping import Stopped
 
@@ -336,6 +338,8 @@ def test_folders_that_are_refused(tmp_path):
         train(tiny(), out=tmp_path / "other")
     with pytest.raises(FileError, match="cannot make the folder"):
         train(tiny(), out=tmp_path / "other" / "thesis.tex" / "run")
+    with pytest.raises(FileError, match="cannot make the folder"):
+        train(tiny(), out=tmp_path / "other" / "thesis.tex", resume=True)
 
 
 def test_nothing_is_written_for_what_cannot_be_built(tmp_path):
@@ -353,6 +357,9 @@ def test_nothing_is_written_for_what_cannot_be_built(tmp_path):
         train("mini", out=tmp_path / "run")
     with pytest.raises(InputError, match="device='nope' cannot be used here"):
         train(tiny(), out=tmp_path / "run", device="nope")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match=r"device='cuda' cannot .*sees no GPU.*give 'cpu'"):
+            train(tiny(), out=tmp_path / "run", device="cuda")
     assert not (tmp_path / "run").exists()
 
 
@@ -415,6 +422,16 @@ def test_damaged_samples_are_named_or_counted(tmp_path, monkeypatch):
     done = train(tiny(), out=tmp_path / "skipped", skip_bad=True)
     assert len(done.result["skipped"]) == 1
     assert "record 3" in done.result["skipped"][0]
+
+
+def test_the_command_says_what_was_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TINY_BAD", "3")
+    write(tiny(), tmp_path / "tiny.toml")
+    words = ["train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
+    assert cli.main([*words, "--skip-bad"]) == 0
+    assert "damaged samples left out: 1, named in result.json" in capsys.readouterr().err
+    assert cli.main([*words, "--skip-bad", "--resume", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_tensorboard_gets_all_rows(tmp_path):

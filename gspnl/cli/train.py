@@ -98,6 +98,9 @@ def run(options: argparse.Namespace) -> int:
             to_stderr(f"gspnl train: {stop}, {left}")
         return 128 + stop.signum
     if first:
+        left_out = len(done.result["skipped"])
+        if left_out:
+            say(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
         say(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
         if options.json:
             print(json.dumps(done.result, allow_nan=False), flush=True)

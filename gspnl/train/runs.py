@@ -177,7 +177,7 @@ def finished(out: Path, recipe: Recipe) -> Run | None:
     try:
         result = json.loads((out / RESULT).read_text())
         rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise FileError(
