@@ -147,7 +147,10 @@ def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
         ([], "gspnl: the following arguments are required: COMMAND; see gspnl --help"),
         (["reprot"], "gspnl: argument COMMAND: invalid choice: 'reprot'"),
         (["report", "--rank", "many"], "gspnl report: argument --rank: invalid int value: 'many'"),
-        (["report", "--ran", "3"], "gspnl report: unrecognized arguments: --ran; see gspnl report --help"),
+        (
+            ["report", "--ran", "3"],
+            "gspnl report: unrecognized arguments: --ran; see gspnl report --help",
+        ),
         (["report", "nowhere.jpg"], "gspnl report: there is no file 'nowhere.jpg'; check the path"),
         (["report", "--rank", "0"], "gspnl report: rank=0 must be a whole number ≥ 1"),
         (["report", "--kernel", "ancors"], "unknown kernel 'ancors'; did you mean 'anchors'?"),

@@ -9,7 +9,7 @@ import pytest
 from data_files import pictures, write_folder
 from tables_runs import Trainer, write
 
-from gspnl.errors import FileError
+from gspnl.errors import FileError, InputError
 from gspnl.train import session
 from gspnl.train.data import fingerprint, load
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far
@@ -90,6 +90,16 @@ def test_where_no_data_can_be_opened_nothing_is_begun(protocol, tmp_path):
     cut.write_bytes(b"PK\x03\x04")
     with pytest.raises(FileError, match="--protocol mini" if protocol == "paper" else "cut off"):
         run_tables([5], protocol, data=cut, out=tmp_path / "out", seeds=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [({"threads": 0}, "threads=0"), ({"device": "gpu"}, "device='gpu' cannot")]
+)
+def test_a_machine_that_can_do_no_run_is_told_once(options, told, tmp_path):
+    photos = write_folder(tmp_path / "photos", pictures()[0])
+    with pytest.raises(InputError, match=told):
+        run_tables([5], "mini", data=photos, out=tmp_path / "out", seeds=1, **options)
     assert not (tmp_path / "out").exists()
 
 

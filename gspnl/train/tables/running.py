@@ -9,6 +9,7 @@ from typing import Any
 
 from gspnl.errors import BusyError, FileError
 from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes.checks import whole
 from gspnl.train.stopping import Stopped, listening
 from gspnl.train.tables.folder import Folder, make
 from gspnl.train.tables.planning import BUSY, Plan, Tables, plan_tables
@@ -68,8 +69,8 @@ def run_tables(
     Raises
     ------
     InputError
-        For unknown tables, protocols or blocks; without data, saying which are needed; for a
-        folder that holds tables of another protocol.
+        For unknown tables, protocols or blocks, and a device that is not here; without data,
+        saying which are needed; for a folder that holds tables of another protocol.
     FileError
         If data or folders are missing or cannot be written, or numbers that are kept are damaged,
         or of other data.
@@ -82,6 +83,7 @@ def run_tables(
     path = checked(data, runs.values())
     plan.page()  # what is damaged, or of other data, is refused before anything runs
     if train is None:
+        see_machine(device, threads)
         see_same(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
     make(plan.folder.path)
@@ -122,6 +124,15 @@ def tables_so_far(plan: Plan) -> Tables:
                 plan.folder.keep(run)
         write_tables(plan.page(), plan.folder)
     return plan.tables()
+
+
+def see_machine(device: str | None, threads: int | None) -> None:
+    """See that a run could begin here: what is wrong is told once, and not by every run."""
+    from gspnl.train.processes import processes
+
+    whole("threads", threads, least=1, optional=True)
+    with processes(device):
+        pass
 
 
 def default_train() -> Train:
