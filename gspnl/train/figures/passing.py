@@ -52,8 +52,9 @@ def blocks_of(model: nn.Module, called: str = "") -> dict[str, Block]:
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     found = {name: m for name, m in outside(model) if isinstance(m, Block)}
     if not found:
+        network = f"the network {called!r}" if called else "the network"
         raise InputError(
-            f"the network {f'{called!r} ' if called else ''}has no nonlocal blocks, and nothing else can be shown; take a run whose "
+            f"{network} has no nonlocal blocks, and nothing else can be shown; take a run whose "
             "recipe has a block, or put blocks in with gspnl.nn.insert"
         )
     return found
