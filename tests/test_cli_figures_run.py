@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -21,7 +22,9 @@ def test_a_run_is_drawn_and_audited(tmp_path, capsys):
     train(Recipe(**{**FIELDS, "epochs": 1}), out=run)
     words = [str(run), "--images", "3", "--json", "--quiet", "--out", str(out)]
     assert cli.main(["figures", *words, "--image", "2"]) == 0
-    (block,) = json.loads(capsys.readouterr().out)["networks"][""]["maps"]
+    told = capsys.readouterr()
+    (block,) = json.loads(told.out)["networks"][""]["maps"]
+    assert told.err == ""
     assert block["images"] == 3
     assert (out / "figure4.png").stat().st_size > 1000
     assert cli.main(["audit", *words]) == 0
@@ -35,3 +38,16 @@ def test_a_run_is_drawn_and_audited(tmp_path, capsys):
     assert [item["defect"] for item in block["items"]] == pytest.approx(
         [item.defect for item in seen.items], rel=1e-4
     )
+
+
+@pytest.mark.parametrize("command", ["figures", "audit"])
+def test_other_data_than_those_of_the_run_are_told(command, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    train(Recipe(**{**FIELDS, "epochs": 1}), out=run)
+    before = data.fingerprint(data.load("tiny"))
+    others = dataclasses.replace(data.load("tiny"), mean=(0.4, 0.3, 0.3))
+    monkeypatch.setattr(data, "load", lambda *_, **__: others)
+    words = [command, str(run), "--images", "2", "--quiet", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    told = capsys.readouterr().err
+    assert f"trained on other data (fingerprint {before}, of these" in told

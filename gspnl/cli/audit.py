@@ -52,7 +52,10 @@ def run(options: argparse.Namespace) -> int:
     wanted = None if options.recipe is None else recipe_named(options.recipe)
     recipe, model = opened(options.checkpoint, wanted)
     blocks_of(model)  # before the data are read
-    images, _ = evaluated(recipe, options.data, options.image, options.images, options.seed)
+    images, _ = evaluated(
+        recipe, options.data, options.image, options.images, options.seed,
+        runs=[options.checkpoint], say=to_stderr,
+    )  # fmt: skip
     say(f"auditing on {len(images)} test images of {recipe.data}")
     seen = audit(model, images, nodes=options.nodes)
     if options.out is not None:

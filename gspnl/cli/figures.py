@@ -54,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     found = {path: opened(path) for path in dict.fromkeys(options.runs)}
     check_same({path: recipe for path, (recipe, _) in found.items()}, IMAGES)
     recipe = next(iter(found.values()))[0]
-    images, pictures = evaluated(recipe, options.data, options.image, options.images)
+    images, pictures = evaluated(
+        recipe, options.data, options.image, options.images, runs=options.runs, say=to_stderr
+    )
     networks = {name: found[path][1] for name, path in names_of(list(found)).items()}
     numbers = write_figures(
         networks, images, options.out, position=position, pictures=pictures.numpy(),

@@ -68,11 +68,16 @@ def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
     FileError
         If there is no checkpoint, or it is damaged.
     """
-    path = Path(path)
-    found = checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
+    found = checkpoint_of(path)
     model = network(found.recipe, found.shape, found.classes)
-    fit(model, found, path)
+    fit(model, found, Path(path))
     return found.recipe, model.eval()
+
+
+def checkpoint_of(path: str | PathLike[str]) -> checkpoints.Checkpoint:
+    """The checkpoint of a run folder, or in a file."""
+    path = Path(path)
+    return checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
 
 
 def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -16,6 +16,7 @@ from gspnl.train import data
 from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.files import plain
+from gspnl.train.runs import checkpoint_of
 
 # What of a recipe a network is made of, and what its images are.
 NETWORK = ("backbone", "backbone_options", "block", "place", "reduction", "units", "block_options")
@@ -100,6 +101,8 @@ def evaluated(
     first: int = 0,
     count: int = 8,
     seed: int = 0,
+    runs: Sequence[str | PathLike[str]] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Tensor, Tensor]:
     """Test images as a recipe evaluates them, and the same with values in [0, 1].
 
@@ -113,6 +116,10 @@ def evaluated(
     seed : int
         Of what an evaluation draws, such as the place of a crop. A clip is the one in the middle
         of its part of the video.
+    runs : sequence of path
+        Runs or checkpoints that the images are for.
+    say : callable
+        Takes a line for each of them that was trained on other data.
 
     Returns
     -------
@@ -127,6 +134,13 @@ def evaluated(
     """
     whole(count, "images", 1)
     found = data.load(recipe.data, path, **recipe.data_options)
+    now = data.fingerprint(found) if runs else ""
+    for run in runs:
+        if (before := checkpoint_of(run).data) != now:
+            say(
+                f"{str(run)!r} was trained on other data (fingerprint {before}, of these {now}): "
+                "the images, and the means they are normalised by, are not its own"
+            )
     total = len(found.test.labels)
     if not 0 <= first < total:
         raise InputError(
