@@ -85,9 +85,15 @@ def test_one_seed_has_no_interval():
     assert spread([74.0]) == (74.0, None)
 
 
-def test_equal_differences():
-    assert difference([0.0, 0.0]).reading == "inside the noise"
-    assert difference([0.5, 0.5]).reading == "above"
+@pytest.mark.parametrize("base", [(73.05, 71.45), (73.05, 73.05), (73.15, 71.45)])
+def test_differences_that_happen_to_agree_have_no_interval(base):
+    """Of two seeds, 11 images less each: a zero deviation is chance, not precision."""
+    pairs = [(each - 0.55) - each for each in base]  # equal but for rounding
+    found = difference(pairs)
+    assert (found.low, found.high, found.reading) == (None, None, "no spread")
+    assert found.mean == pytest.approx(-0.55)
+    assert difference([0.0, 0.0, 0.0]).reading == "no spread"
+    assert difference([0.5, 0.5, 0.55]).low is not None  # one image of 2,000 tells them apart
 
 
 def test_pairs_are_of_the_same_seed():

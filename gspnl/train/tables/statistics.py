@@ -11,6 +11,7 @@ import numpy as np
 from gspnl.errors import InputError
 
 LEVEL = 0.95
+SAME = 1e-9  # of the largest: differences of equal counts of images agree but for rounding
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Difference:
     ----------
     mean : float
     low, high : float or None
-        Ends of the confidence interval; None for one pair, which has none.
+        Ends of the confidence interval; None for one pair, or for pairs that are all equal: they
+        tell no spread, so that there is no interval.
     pairs : tuple of float
         One a seed.
     """
@@ -33,9 +35,9 @@ class Difference:
 
     @property
     def reading(self) -> str:
-        """What may be said: "above", "below", "inside the noise", or "one seed"."""
+        """What may be said: "above", "below", "inside the noise", "no spread", or "one seed"."""
         if self.low is None or self.high is None:
-            return "one seed"
+            return "one seed" if len(self.pairs) == 1 else "no spread"
         if self.low <= 0 <= self.high:
             return "inside the noise"
         return "above" if self.mean > 0 else "below"
@@ -59,6 +61,9 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     r"""Mean of differences, with a confidence interval.
 
     .. math:: \bar d \pm t_{(1 + \mathrm{level})/2,\, n - 1} \; s_d / \sqrt n
+
+    Accuracies are whole numbers of test images, so a few differences may agree exactly. Then
+    :math:`s_d = 0` says nothing of the noise, and no interval is given.
 
     Parameters
     ----------
@@ -93,7 +98,7 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     if not all(map(math.isfinite, pairs)):
         raise InputError(f"differences {list(pairs)} must be finite; leave diverged runs out")
     mean, sd = spread(pairs)
-    if sd is None:
+    if sd is None or np.ptp(pairs) <= SAME * np.max(np.abs(pairs)):
         return Difference(mean, None, None, tuple(pairs))
     half = float(stdtrit(len(pairs) - 1, (1 + level) / 2)) * sd / math.sqrt(len(pairs))
     return Difference(mean, mean - half, mean + half, tuple(pairs))
