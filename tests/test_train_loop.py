@@ -13,11 +13,12 @@ from torch import nn
 from train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
 
 from gspnl import cli
-from gspnl.errors import ConvergenceError, FileError, InputError
+from gspnl.errors import BusyError, ConvergenceError, FileError, InputError
 from gspnl.train import Recipe, checkpoints, data, load_run, train
 from gspnl.train.epochs import Epochs
 from gspnl.train.networks import network
-from gspnl.train.recipes import write
+from gspnl.train.recipes import read, write
+from gspnl.train.runs import alone
 from gspnl.train.session import Session
 from gspnl.train.stopping import Stopped
 
@@ -340,6 +341,25 @@ def test_folders_that_are_refused(tmp_path):
         train(tiny(), out=tmp_path / "other" / "thesis.tex" / "run")
     with pytest.raises(FileError, match="cannot make the folder"):
         train(tiny(), out=tmp_path / "other" / "thesis.tex", resume=True)
+
+
+def test_a_run_that_failed_before_it_kept_anything_is_begun_again(tmp_path):
+    """Else the corrected command would be refused, for a folder that cannot be resumed."""
+    out = tmp_path / "run"
+
+    def fail():
+        raise RuntimeError("the first step")
+
+    HOOKS[1] = fail
+    with pytest.raises(RuntimeError, match="the first step"):
+        train(tiny(), out=out)
+    HOOKS.clear()
+    assert not (out / "checkpoint.safetensors").exists()
+    with alone(out), pytest.raises(BusyError, match="another process is at work"):
+        train(tiny(seed=1), out=out)  # one that has just begun, as far as can be seen
+    assert read(out / "recipe.toml") == tiny()
+    done = train(tiny(seed=1), out=out)
+    assert done.recipe == read(out / "recipe.toml") == tiny(seed=1)
 
 
 def test_nothing_is_written_for_what_cannot_be_built(tmp_path):

@@ -15,7 +15,7 @@ from gspnl.train.epochs import Epochs
 from gspnl.train.processes import Processes, answered, processes
 from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.checks import real, whole
-from gspnl.train.runs import Run, alone, begin, finished, same_data
+from gspnl.train.runs import Run, alone, begin, finished, make, same_data
 from gspnl.train.session import Session, opened
 from gspnl.train.stopping import Stopped, listening
 
@@ -135,8 +135,9 @@ def train(
 
         def prepare() -> None:
             if among.first:
+                make(folder)
+                held.enter_context(alone(folder))  # first: a run that begins has nothing to show
                 begin(folder, recipe, resume=resume)
-                held.enter_context(alone(folder))
 
         among.agree(prepare)
         among.agree(lambda: session.open(folder))

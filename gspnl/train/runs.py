@@ -91,44 +91,57 @@ def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
         ) from error
 
 
-def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make the folder of a run, or see that it is the one to go on with.
+def make(out: Path) -> None:
+    """Make the folder of a run, or see that it is one.
 
     Raises
     ------
     InputError
-        If it holds a run and ``resume`` is False, or a run of another recipe.
+        If it holds other things.
     FileError
         If it cannot be made.
     """
-    kept = out / RECIPE
-    if kept.exists():
-        if not resume:
-            done = (
-                f"holds a finished run, with its numbers in {RESULT}; name another folder"
-                if (out / RESULT).exists()
-                else "holds a run; go on with it by --resume, or name another folder"
-            )
-            raise InputError(f"{str(out)!r} {done}")
-        other = differences(read(kept), recipe)
-        if other:
-            raise InputError(
-                f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
-                f"its own, {str(kept)!r}, or name another folder"
-            )
-        return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        strangers = [each.name for each in out.iterdir() if not each.name.startswith(".")]
+        held = [each.name for each in out.iterdir() if not each.name.startswith(".")]
     except OSError as error:
         raise FileError(
             f"cannot make the folder {str(out)!r}: {error.strerror or error}; name another"
         ) from error
-    if strangers:
+    if held and RECIPE not in held:
         raise InputError(
-            f"{str(out)!r} holds {strangers[0]!r}, and is no folder of a run; name a new one"
+            f"{str(out)!r} holds {held[0]!r}, and is no folder of a run; name a new one"
         )
-    write(recipe, kept)
+
+
+def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Write the recipe of a run, or see that its folder holds that to go on with.
+
+    A run that stopped before it had anything to keep is begun again, with whatever recipe.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run and ``resume`` is False, or a run of another recipe.
+    """
+    kept = out / RECIPE
+    results = (out / METRICS, out / CHECKPOINT, out / RESULT)
+    if not any(path.exists() and path.stat().st_size for path in results):
+        write(recipe, kept)
+        return
+    if not resume:
+        done = (
+            f"holds a finished run, with its numbers in {RESULT}; name another folder"
+            if (out / RESULT).exists()
+            else "holds a run; go on with it by --resume, or name another folder"
+        )
+        raise InputError(f"{str(out)!r} {done}")
+    other = differences(read(kept), recipe)
+    if other:
+        raise InputError(
+            f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
+            f"its own, {str(kept)!r}, or name another folder"
+        )
 
 
 def same_data(out: Path, before: str, now: str) -> None:
