@@ -270,6 +270,27 @@ def test_the_formula_in_channels_last(name, options, isolated, parts, steps, mon
     assert x.grad.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("name", ["nl", "ns", "snl", "gsnl", "chebyshev", "spectral"])
+@pytest.mark.parametrize("isolated", [False, True])
+def test_units_in_channels_last(name, isolated):
+    """What lies position by position does so from unit to unit: nothing is turned over."""
+    options = {"kernel": "dot", "feature_map": "relu", "storage": "lowrank", "units": 3}
+    block, x = make(name, **options), noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0
+    x = x.contiguous(memory_format=torch.channels_last)
+    compare(name, x, True, block=block, **options)
+    layouts = []
+    for stage in block.stages:
+        plain = stage.filtered
+        stage.filtered = lambda Z, A, plain=plain: layouts.append(Z.is_contiguous()) or plain(Z, A)
+    y = block(x.requires_grad_())
+    assert layouts == [True] * 3  # (B, N, Cs)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(noise(5, 6, 3, 4).contiguous(memory_format=torch.channels_last))
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_folded_block_in_channels_last(steps):
     """Without g the gradient of features begins with that of Z."""
     block = gnn.fold(make("snl", inner=6, storage="lowrank").eval())

@@ -16,7 +16,7 @@ from torch import Tensor
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.layouts import add, features, pieces, put
 from gspnl.nn.operators import Parts
-from gspnl.nn.pointwise import NARROW, pointwise, pointwise_weight
+from gspnl.nn.pointwise import NARROW, channel_first, pointwise_weight
 from gspnl.nn.scales import inverted, marked
 
 AT_ONCE = 4 << 20  # bytes of φ and ψ: above, an allocator takes fresh pages each time; measured
@@ -56,7 +56,7 @@ class Step(torch.autograd.Function):
         size = max(1, AT_ONCE // (width * x.shape[-1] * x.element_size()))
         whole, saved = torch.empty_like(x), []  # F, in the layout of x
         for part, F in zip(pieces(x, size), pieces(whole, size), strict=True):
-            U = pointwise(part.mT, W, inward).mT
+            U = channel_first(part.mT, W, inward).mT
             H, Z = U[:, :width].relu_(), part if g is None else U[:, width:]
             P, Q = _sides(H, symmetric)
             s = _swapped(Q.sum(-1, keepdim=True), symmetric)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gspnl.affinity import Affinity
 from gspnl.chebyshev.recurrence import small_terms, terms
-from gspnl.nn.pointwise import pointwise
+from gspnl.nn.pointwise import pointwise, positional
 
 Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
 
@@ -135,21 +135,25 @@ class Factored(Operator):
         alone: Tensor,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """Z flatᵀ + P tall + b; Z aloneᵀ + b on isolated positions."""
+        """Z flatᵀ + P tall + b; Z aloneᵀ + b on isolated positions, whose rows of P are zero."""
         out = None if flat is None else pointwise(Z, flat, bias)
         if tall is not None:
-            rows = tall.mT
-            start = bias[:, None] if out is None and bias is not None else None
-            start = start if out is None else out.mT
-            out = (
-                (rows @ self.left.mT).mT
-                if start is None
-                else torch.baddbmm(start, rows, self.left.mT).mT
-            )
+            if positional(Z):
+                out = product_sum(bias if out is None else out, self.left, tall)
+            else:
+                column = None if bias is None else bias[:, None]
+                start = column if out is None else out.mT
+                out = product_sum(start, tall.mT, self.left.mT).mT
         assert out is not None
         if self.isolated is None:
             return out
-        return torch.where(self.isolated[..., None], pointwise(Z, alone, bias), out)
+        extra = alone if flat is None else alone - flat
+        return out + pointwise(Z * self.isolated[..., None], extra)
+
+
+def product_sum(start: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Start + left right, where the former may be absent."""
+    return left @ right if start is None else torch.baddbmm(start, left, right)
 
 
 Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone

@@ -27,8 +27,8 @@ class Pointwise(nn.Module):
 
     Notes
     -----
-    Features are (..., N, C) views of channel-first memory, and so is the result: nothing is copied
-    between this layout and that of a feature map.
+    Features are (..., N, C) views of channel-first memory, or of channels-last; the result lies as
+    they do, so that nothing is copied between these layouts and that of a feature map.
     """
 
     def __init__(self, channels: int, width: int, bias: bool = False, groups: int = 1) -> None:
@@ -65,7 +65,14 @@ class Pointwise(nn.Module):
 
 
 def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
-    """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), channel-first in memory.
+    """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), in the layout of the features."""
+    if groups == 1 and positional(X):
+        return F.linear(X, weight, bias)
+    return channel_first(X, weight, bias, groups)
+
+
+def channel_first(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
+    """The same as a view of (B, width, N) in memory.
 
     As a convolution: up to six times as fast on CPUs as the same product over a batch. The product
     is taken where it wins: for narrow maps, and where the features lie row by row, which a
@@ -78,6 +85,11 @@ def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
         out = weight @ rows
         return (out if bias is None else out + bias[:, None]).mT
     return F.conv1d(rows, weight[..., None], bias, groups=groups).mT
+
+
+def positional(X: Tensor) -> bool:
+    """Whether features (B, N, C) lie position by position: channels last in memory."""
+    return X.is_contiguous() and not X.mT.is_contiguous()
 
 
 def pointwise_weight(rows: Tensor, grad: Tensor) -> Tensor:
