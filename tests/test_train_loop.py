@@ -362,6 +362,17 @@ def test_a_run_that_failed_before_it_kept_anything_is_begun_again(tmp_path):
     assert done.recipe == read(out / "recipe.toml") == tiny(seed=1)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_recipe_that_somebody_wrote_is_not_replaced(resume, tmp_path):
+    """No run has begun there: the file is all there is of it."""
+    out, lines = tmp_path / "mine", ["# mine", "seed = 3"]
+    out.mkdir()
+    (out / "recipe.toml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="holds a run"):
+        train(tiny(), out=out, resume=resume)
+    assert (out / "recipe.toml").read_text().splitlines() == lines
+
+
 def test_nothing_is_written_for_what_cannot_be_built(tmp_path):
     for changes in (
         {"backbone": "tini"},

@@ -117,16 +117,17 @@ def make(out: Path) -> None:
 def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
     """Write the recipe of a run, or see that its folder holds that to go on with.
 
-    A run that stopped before it had anything to keep is begun again, with whatever recipe.
+    A run that stopped before it had anything to keep, which left metrics without a row, is begun
+    again, with whatever recipe.
 
     Raises
     ------
     InputError
         If the folder holds a run and ``resume`` is False, or a run of another recipe.
     """
-    kept = out / RECIPE
-    results = (out / METRICS, out / CHECKPOINT, out / RESULT)
-    if not any(path.exists() and path.stat().st_size for path in results):
+    kept, rows = out / RECIPE, out / METRICS
+    saved = (out / CHECKPOINT).exists() or (out / RESULT).exists()
+    if not kept.exists() or (not saved and rows.exists() and rows.stat().st_size == 0):
         write(recipe, kept)
         return
     if not resume:
