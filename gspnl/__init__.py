@@ -9,95 +9,95 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gspnl._base.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from gspnl import banks, chebyshev, errors, images, plotting, responses, stability, theory
+    from gspnl import chebyshev, errors, plotting, responses, theory
     from gspnl import nn as nn
     from gspnl import train as train
-    from gspnl.approximation import Approximation
-    from gspnl.banks import BANKS, FilterBank
-    from gspnl.build import feature_graph
+    from gspnl.affinity.approximation import Approximation
+    from gspnl.affinity.kernels import KERNELS, Kernel
     from gspnl.chebyshev import Series
-    from gspnl.comparison import Comparison, compare
-    from gspnl.density import SpectralDensity, spectral_density
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
-    from gspnl.graph import FeatureGraph
-    from gspnl.interop import (
-        as_linear_operator,
-        from_linear_operator,
-        from_networkx,
-        from_pygsp,
-        graph_from_weights,
-        to_networkx,
-        to_pygsp,
-    )
-    from gspnl.kernels import KERNELS, Kernel
-    from gspnl.operators import (
-        PropagatedLabels,
-        choose_strength,
-        denoise,
-        dirichlet_energy,
-        inpaint,
-        local_variation,
-        localize,
-        propagate_labels,
-        smoothness,
-        spectral_clustering,
-        total_variation,
-    )
-    from gspnl.partial import PartialSpectrum
-    from gspnl.responses import RESPONSES, Response
-    from gspnl.spectrum import Spectrum
-    from gspnl.transforms import analyze, plan_bank, synthesize
-
-__version__ = "0.1.0"
+    from gspnl.filters.partial_spectrum import PartialSpectrum
+    from gspnl.filters.spectrum import Spectrum
+    from gspnl.graph.as_linear_operator import as_linear_operator
+    from gspnl.graph.build import feature_graph
+    from gspnl.graph.from_linear_operator import from_linear_operator
+    from gspnl.graph.from_weights import graph_from_weights
+    from gspnl.graph.graph import FeatureGraph
+    from gspnl.graph.networkx import from_networkx, to_networkx
+    from gspnl.graph.pygsp import from_pygsp, to_pygsp
+    from gspnl.plotting.comparison import Comparison, compare
+    from gspnl.responses import RESPONSES, Response, banks
+    from gspnl.responses.banks import BANKS, FilterBank
+    from gspnl.signals import images, stability
+    from gspnl.signals.clustering import spectral_clustering
+    from gspnl.signals.denoising import denoise
+    from gspnl.signals.density import SpectralDensity, spectral_density
+    from gspnl.signals.energy import dirichlet_energy, local_variation, smoothness
+    from gspnl.signals.inpainting import inpaint
+    from gspnl.signals.labels import PropagatedLabels, propagate_labels
+    from gspnl.signals.localization import localize
+    from gspnl.signals.strength import choose_strength
+    from gspnl.signals.transforms import analyze, plan_bank, synthesize
+    from gspnl.signals.variation import total_variation
 
 _HOME = {
-    "feature_graph": "build",
-    "FeatureGraph": "graph",
-    "Approximation": "approximation",
-    "Spectrum": "spectrum",
-    "PartialSpectrum": "partial",
-    "spectral_density": "density",
-    "SpectralDensity": "density",
+    "feature_graph": "graph.build",
+    "FeatureGraph": "graph.graph",
+    "Approximation": "affinity.approximation",
+    "Spectrum": "filters.spectrum",
+    "PartialSpectrum": "filters.partial_spectrum",
+    "spectral_density": "signals.density",
+    "SpectralDensity": "signals.density",
     "ChebyshevFilter": "filters",
     "ChebyshevBank": "filters",
-    "BANKS": "banks",
-    "FilterBank": "banks",
-    "analyze": "transforms",
-    "synthesize": "transforms",
-    "plan_bank": "transforms",
+    "BANKS": "responses.banks",
+    "FilterBank": "responses.banks",
+    "analyze": "signals.transforms",
+    "synthesize": "signals.transforms",
+    "plan_bank": "signals.transforms",
     "Series": "chebyshev",
-    "compare": "comparison",
-    "Comparison": "comparison",
+    "compare": "plotting.comparison",
+    "Comparison": "plotting.comparison",
     "GspnlError": "errors",
-    "Kernel": "kernels",
-    "KERNELS": "kernels",
+    "Kernel": "affinity.kernels",
+    "KERNELS": "affinity.kernels",
     "Response": "responses",
     "RESPONSES": "responses",
-    "PropagatedLabels": "operators",
-    "choose_strength": "operators",
-    "denoise": "operators",
-    "dirichlet_energy": "operators",
-    "inpaint": "operators",
-    "local_variation": "operators",
-    "localize": "operators",
-    "propagate_labels": "operators",
-    "smoothness": "operators",
-    "spectral_clustering": "operators",
-    "total_variation": "operators",
-    "graph_from_weights": "interop",
-    "from_networkx": "interop",
-    "to_networkx": "interop",
-    "from_pygsp": "interop",
-    "to_pygsp": "interop",
-    "as_linear_operator": "interop",
-    "from_linear_operator": "interop",
+    "PropagatedLabels": "signals.labels",
+    "propagate_labels": "signals.labels",
+    "choose_strength": "signals.strength",
+    "denoise": "signals.denoising",
+    "dirichlet_energy": "signals.energy",
+    "local_variation": "signals.energy",
+    "smoothness": "signals.energy",
+    "inpaint": "signals.inpainting",
+    "localize": "signals.localization",
+    "spectral_clustering": "signals.clustering",
+    "total_variation": "signals.variation",
+    "graph_from_weights": "graph.from_weights",
+    "from_networkx": "graph.networkx",
+    "to_networkx": "graph.networkx",
+    "from_pygsp": "graph.pygsp",
+    "to_pygsp": "graph.pygsp",
+    "as_linear_operator": "graph.as_linear_operator",
+    "from_linear_operator": "graph.from_linear_operator",
 }
-_MODULES = (
-    "banks", "chebyshev", "errors", "images", "nn", "plotting", "responses", "stability", "theory",
-    "train",
-)  # fmt: skip
+_MODULES = {
+    "banks": "responses.banks",
+    "chebyshev": "chebyshev",
+    "errors": "errors",
+    "images": "signals.images",
+    "nn": "nn",
+    "plotting": "plotting",
+    "responses": "responses",
+    "stability": "signals.stability",
+    "theory": "theory",
+    "train": "train",
+}
 
 __all__ = [
     "BANKS",
@@ -153,7 +153,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"gspnl.{name}")
+        return importlib.import_module(f"gspnl.{_MODULES[name]}")
     if name in _HOME:
         return getattr(importlib.import_module(f"gspnl.{_HOME[name]}"), name)
     raise AttributeError(f"module 'gspnl' has no attribute {name!r}")

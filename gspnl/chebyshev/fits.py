@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
+from gspnl._base.registry import Registry
 from gspnl.chebyshev.certificate import certify, resolve, spectral_error
 from gspnl.chebyshev.remez import remez
 from gspnl.chebyshev.series import EPS, Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, check_order, make_target
 from gspnl.errors import InputError
-from gspnl.registry import Registry
 from gspnl.responses import Response
 
 Fit = Callable[[Target, int], np.ndarray]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gspnl._array import Array
+from gspnl._base.array import Array
 
 
 def scaled(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gspnl._array import is_array, to_numpy
 from gspnl.errors import InputError
 from gspnl.responses import Response
+from gspnl.responses.evaluate import evaluate, make_interval, numbers
 
 MAX_ORDER = 100_000  # beyond any resolved response, and already minutes of work
 
@@ -82,56 +81,8 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
     return Target(None, (lo, hi), lam, values, multiplicities)
 
 
-def make_interval(interval: Any) -> tuple[float, float]:
-    """Return (lo, hi) as numbers, or raise."""
-    try:
-        lo, hi = (float(v) for v in interval)
-    except (TypeError, ValueError):
-        lo = hi = math.nan
-    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-        raise InputError(f"interval={interval!r} must be (lo, hi), both finite, with lo < hi")
-    return lo, hi
-
-
 def check_order(order: Any) -> None:
     """Raise unless ``order`` is a whole number from 0 to :data:`MAX_ORDER`."""
     whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
     if not whole or not 0 <= order <= MAX_ORDER:
         raise InputError(f"order={order!r} must be a whole number ≥ 0, and at most {MAX_ORDER:,}")
-
-
-def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
-    """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
-    values = numbers(response(lam))
-    if values.shape != lam.shape:
-        if values.shape != ():
-            raise InputError(
-                f"the response returned shape {values.shape} for λ of shape {lam.shape}; "
-                "it must work elementwise"
-            )
-        values = np.full(lam.shape, float(values))
-    if not np.isfinite(values).all():
-        first = lam[~np.isfinite(values)].flat[0]
-        raise InputError(
-            f"the response {response!r} is not finite on the spectrum: g({first:.6g}) = "
-            f"{values[lam == first].flat[0]}; choose one that is finite on [0, 2]"
-        )
-    return values
-
-
-def numbers(x: Any) -> np.ndarray:
-    """A scalar, a list or an array of any library, as float64 NumPy."""
-    try:
-        values = np.asarray(to_numpy(x) if is_array(x) else x)
-        if values.dtype.kind in "biuf":
-            return values.astype(np.float64)
-    except ValueError:  # a ragged list
-        values = np.asarray(None)
-    if values.dtype.kind == "c":
-        raise InputError(
-            "responses are real, and this one is complex; filter by its real and its imaginary part"
-        )
-    raise InputError(
-        f"{x!r} is no response: pass a callable g(λ), such as gspnl.responses.heat(3.0), that "
-        "returns numbers, or an array of one number per eigenvalue"
-    )

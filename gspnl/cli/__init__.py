@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from gspnl import __version__
+from gspnl._base.version import __version__
 from gspnl.cli import audit, bench, figures, report, tables, train, verify
 from gspnl.cli.status import BAD_INPUT, INTERRUPTED
 from gspnl.errors import GspnlError

@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from gspnl.stability.modes import whole
+    from gspnl.signals.stability.modes import whole
 
     known = scripts()
     if options.list:

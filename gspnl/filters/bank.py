@@ -8,17 +8,17 @@ from typing import Protocol
 
 import numpy as np
 
-from gspnl._array import Array, constant, float64, like, namespace
-from gspnl.affinity import Affinity
-from gspnl.banks import FilterBank
+from gspnl._base.array import Array, constant, float64, like, namespace
+from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.weights import LowRank
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
-from gspnl.chebyshev.target import evaluate, numbers
-from gspnl.decompositions import Decompositions
-from gspnl.deflation import clenshaw, combine
+from gspnl.filters.cache import Decompositions
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.gram import SmallCore, contract, exact_core, expand
-from gspnl.weights import LowRank
+from gspnl.filters.deflation import clenshaw, combine
+from gspnl.filters.lowrank_engine import SmallCore, contract, exact_core, expand
+from gspnl.responses.banks import FilterBank
+from gspnl.responses.evaluate import evaluate, numbers
 
 
 class BankOnGraph(Protocol):

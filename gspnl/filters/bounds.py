@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._array import constant, eps, float64, to_numpy
+from gspnl._base.array import constant, eps, float64, to_numpy
 from gspnl.chebyshev.certificate import Resolved, certify, difference, spectral_error
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, make_target
-from gspnl.decompositions import Decompositions
-from gspnl.deflation import Deflated
+from gspnl.filters.cache import Decompositions
+from gspnl.filters.deflation import Deflated
 
 WHOLE = (0.0, 2.0)
 

@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, eps
-from gspnl.affinity import Affinity
+from gspnl._base.array import Array, eps
+from gspnl._base.signals import on_signals
+from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.kernels.base import positive
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.recurrence import scaled
-from gspnl.chebyshev.target import check_order, evaluate, make_interval, make_target
-from gspnl.decompositions import Decompositions
-from gspnl.deflation import Deflated, recurrence
+from gspnl.chebyshev.target import check_order, make_target
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding
-from gspnl.kernels.base import positive
+from gspnl.filters.cache import Decompositions
+from gspnl.filters.deflation import Deflated, recurrence
 from gspnl.responses import Response
-from gspnl.signals import on_signals
+from gspnl.responses.evaluate import evaluate, make_interval
 
 ROUNDING = 1e-9  # by which an eigenvalue may lie outside a user's interval
 

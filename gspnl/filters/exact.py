@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._array import Array, carries_gradient, float64, to_numpy
+from gspnl._base.array import Array, carries_gradient, float64, to_numpy
+from gspnl.affinity.weights import LowRank
 from gspnl.chebyshev.certificate import resolve
 from gspnl.chebyshev.series import Series
-from gspnl.chebyshev.target import evaluate, make_target
-from gspnl.decompositions import SMALL, Decompositions
+from gspnl.chebyshev.target import make_target
 from gspnl.errors import GspnlError
-from gspnl.gram import exact_core, expand
+from gspnl.filters.cache import SMALL, Decompositions
+from gspnl.filters.lowrank_engine import exact_core, expand
 from gspnl.responses import Response
-from gspnl.weights import LowRank
+from gspnl.responses.evaluate import evaluate
 
 
 def exact(parts: Decompositions, response: Response | Array, Z: Array) -> Array:
     """g(L) Z, to rounding; the way depends on the graph and the response alone.
 
-    Low rank: through the Gram matrix. More than :data:`~gspnl.decompositions.SMALL` nodes and a
+    Low rank: through the Gram matrix. More than :data:`~gspnl.filters.cache.SMALL` nodes and a
     response that resolves on [0, 2] in at most N terms: by that series, without eigenvectors. Else,
     and for values ω: through all eigenpairs.
     """

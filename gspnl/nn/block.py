@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.registry import Registry
+from gspnl.affinity.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
 from gspnl.errors import InputError
-from gspnl.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
 from gspnl.nn import lowrank
 from gspnl.nn.embed import HALVES, FeatureAffinity
 from gspnl.nn.norms import ACTIVATIONS, NORMS
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import Stage, Terms
 from gspnl.nn.storage import Load
-from gspnl.registry import Registry
 
 BLOCKS: Registry[type[Block]] = Registry("block")
 

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gspnl.affinity import Affinity
+from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.kernels import Concatenation, Exponential, Kernel
+from gspnl.affinity.weights import Weights
+from gspnl.affinity.weights.dense import Dense
+from gspnl.affinity.weights.sorted import sort_scalars
 from gspnl.errors import InputError, SizeError
-from gspnl.kernels import Concatenation, Exponential, Kernel
 from gspnl.nn.exponential import LOGARITHMIC, attention
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.scales import SYMMETRIZED, scales
 from gspnl.nn.storage import DENSE_NODES, SORTED_NODES, Load, lowrank_pays
-from gspnl.weights import Weights
-from gspnl.weights.dense import Dense
-from gspnl.weights.sorted import sort_scalars
 
 HALVES = (torch.float16, torch.bfloat16)
 SMALL = 1 << 18  # entries of weights that are put side by side in no time

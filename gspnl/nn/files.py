@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gspnl._files import replace
+from gspnl._base.files import replace
 from gspnl.errors import FileError, InputError, MissingExtraError
 from gspnl.nn.block import Block
 from gspnl.nn.creating import create

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gspnl.kernels import Dot
+from gspnl.affinity.kernels import Dot
 from gspnl.nn.embed import FeatureAffinity, lift
 from gspnl.nn.fused import without_autocast
 from gspnl.nn.onestep import Small, Step

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gspnl.registry import Registry
+from gspnl._base.registry import Registry
 
 NORMS: Registry[Callable[[int, int | None], nn.Module | None]] = Registry("norm")
 

@@ -14,7 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from gspnl.affinity import Affinity
+from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev.recurrence import small_terms, terms
 from gspnl.nn.pointwise import pointwise, positional
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gspnl._base.registry import Registry
+from gspnl.affinity.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
 from gspnl.errors import ConvergenceError
-from gspnl.normalization import NORMALIZATIONS, SINKHORN_STEPS, reciprocal
-from gspnl.registry import Registry
 
 SYMMETRIZED: Registry[bool] = Registry("normalization")  # whether W = ½(M + Mᵀ), rather than M
 for name in ("random_walk", "symmetric", "bistochastic", "softmax"):  # of the core, as torch traces

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
-from gspnl.kernels import Exponential
 from gspnl.nn.embed import FeatureAffinity, lift
 from gspnl.nn.exponential import Attention
 from gspnl.nn.fused import softmax_attention

@@ -5,7 +5,8 @@ the state of pyplot.
 """
 
 from gspnl.plotting.channels import top_eigenvalues
-from gspnl.plotting.curves import comparison, filter_bank, responses, spectrum
+from gspnl.plotting.comparison import comparison
+from gspnl.plotting.curves import filter_bank, responses, spectrum
 from gspnl.plotting.histograms import spectral_density, strengths
 from gspnl.plotting.pictures import attention, filtered, modes
 from gspnl.plotting.reach import attention_range

@@ -13,7 +13,7 @@ from gspnl.plotting._axes import COLOURS, GREY, curve_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.stability import Damping
+    from gspnl.signals.stability import Damping
 
 MARKERS = "osD^vP"
 

@@ -1,4 +1,4 @@
-"""Curves: a spectrum, responses against λ, errors against order."""
+"""Curves: a spectrum, and responses against λ."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gspnl._array import constant
+from gspnl._base.array import constant
 from gspnl.filters import ChebyshevFilter
 from gspnl.plotting._axes import BLUE, COLOURS, GREY, ORANGE, curve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.banks import FilterBank
     from gspnl.chebyshev import Series
-    from gspnl.comparison import Comparison
+    from gspnl.filters.spectrum import Spectrum
     from gspnl.responses import Response
-    from gspnl.spectrum import Spectrum
+    from gspnl.responses.banks import FilterBank
 
 
 def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
@@ -144,48 +143,6 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
         ax.plot(lam, curve, color=COLOURS[f % len(COLOURS)], linewidth=1.8, label=f"filter {f}")
     ax.plot(lam, (values**2).sum(axis=0), "--", color="black", label="sum of squares")
     return _finished(ax, spec)
-
-
-def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Draw the measured error of Chebyshev filters, and their certificates, against order.
-
-    Parameters
-    ----------
-    table : Comparison
-        As :func:`gspnl.compare` returns it.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        With a logarithmic error axis; errors of exactly 0, and certificates that are infinite, are
-        left out.
-
-    Examples
-    --------
-    >>> import numpy as np, gspnl
-    >>> X = np.random.default_rng(0).standard_normal((300, 4))
-    >>> table = gspnl.compare(gspnl.feature_graph(X), X, gspnl.responses.heat(3.0), range(1, 12))
-    >>> ax = table.plot()
-    >>> ax.get_yscale(), [text.get_text() for text in ax.get_legend().get_texts()]
-    ('log', ['certified bound', 'measured error'])
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    ax = curve_axes(ax)
-    bounded = np.isfinite(table.bounds) & (table.bounds > 0)
-    label = "certified bound" if bounded.any() else "certified bound: none"
-    ax.plot(table.orders[bounded], table.bounds[bounded], "--s", color=ORANGE, markersize=3.5,
-            linewidth=1.2, label=label)  # fmt: skip
-    shown = table.errors > 0
-    ax.plot(table.orders[shown], table.errors[shown], "-o", color=BLUE, markersize=4,
-            linewidth=1.2, label="measured error")  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_xlabel("Chebyshev order K")
-    ax.set_ylabel("relative error of the filtered signal")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False)
-    return ax
 
 
 def _finished(ax: Axes, spec: Spectrum | None) -> Axes:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gspnl._array import constant
+from gspnl._base.array import constant
 from gspnl.errors import InputError
 from gspnl.plotting._axes import BLUE, COLOURS, curve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.spectrum import Spectrum
-    from gspnl.stability import Strengths
+    from gspnl.filters.spectrum import Spectrum
+    from gspnl.signals.stability import Strengths
 
 LEAST = 0.6  # where a logarithmic axis of counts begins: one is seen, none is not
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

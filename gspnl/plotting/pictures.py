@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl._array import constant
+from gspnl._base.array import constant
 from gspnl.errors import InputError
-from gspnl.images import to_photo
 from gspnl.plotting._axes import new_axes, tiles
+from gspnl.signals.images import to_photo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
-    from gspnl.graph import FeatureGraph
-    from gspnl.spectrum import Spectrum
+    from gspnl.filters.spectrum import Spectrum
+    from gspnl.graph.graph import FeatureGraph
 
 DIVERGING = "PuOr_r"  # white at 0; told apart by the colour-blind too
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl._array import constant, like
-from gspnl.chebyshev.target import evaluate
+from gspnl._base.array import constant, like
 from gspnl.errors import InputError
-from gspnl.images import to_photo
 from gspnl.plotting._axes import COLOURS, curve_axes, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
+from gspnl.responses.evaluate import evaluate
+from gspnl.signals.images import to_photo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.graph import FeatureGraph
+    from gspnl.graph.graph import FeatureGraph
     from gspnl.responses import Response
 
 SHARE = 0.9  # of the magnitude of a row, that "reach" counts the nodes of

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gspnl import images
-from gspnl.build import feature_graph
-from gspnl.comparison import Comparison, compare
 from gspnl.errors import InputError
-from gspnl.graph import FeatureGraph
+from gspnl.filters.spectrum import Spectrum
+from gspnl.graph.build import feature_graph
+from gspnl.graph.graph import FeatureGraph
+from gspnl.plotting.comparison import Comparison, compare
 from gspnl.report.clock import Clock
 from gspnl.report.segments import Segments, segment
 from gspnl.report.settings import Settings
-from gspnl.spectrum import Spectrum
+from gspnl.signals import images
 
 MODES = 8  # shown, beside the constant one
 VIEWS = 4  # reference pixels, unless they are given

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from gspnl import images, plotting
+from gspnl import plotting
 from gspnl.plotting._axes import TALLEST, WIDTH, columns_for, new_figure
 from gspnl.report.analysis import Analysis
 from gspnl.report.segments import false_colour
+from gspnl.signals import images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

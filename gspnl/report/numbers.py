@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import gspnl
+from gspnl._base.version import __version__
 from gspnl.report.analysis import Analysis
 from gspnl.report.checks import Check
 from gspnl.report.clock import Clock, peak_bytes
@@ -23,7 +23,7 @@ def collect(
     settings, graph, spectrum = analysis.settings, analysis.graph, analysis.spectrum
     n, found = graph.n_nodes, analysis.segments
     numbers = {
-        "gspnl": gspnl.__version__,
+        "gspnl": __version__,
         "command": settings.command(image),
         "seed": settings.seed,
         "photo": {

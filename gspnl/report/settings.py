@@ -7,9 +7,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from gspnl.affinity.kernels import KERNELS
+from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError
-from gspnl.kernels import KERNELS
-from gspnl.normalization import NORMALIZATIONS
 from gspnl.responses import Response, parse
 
 MOST_ORDERS = 1000  # each is a filter of the whole photo

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 import numpy as np
 
-from gspnl._array import Array
+from gspnl._base.array import Array
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.registry import Registry
 
 Response = Callable[[Array], Array]
 R = TypeVar("R")

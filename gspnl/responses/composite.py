@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-from gspnl._array import Array, namespace
+from gspnl._base.array import Array, namespace
 from gspnl.errors import InputError
 from gspnl.responses.base import POSITIVE, Parameters, Response, response, whole
 

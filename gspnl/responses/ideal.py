@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gspnl._array import Array, namespace
+from gspnl._base.array import Array, namespace
 from gspnl.errors import InputError
 from gspnl.responses.base import Parameters, response
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gspnl._array import Array
+from gspnl._base.array import Array
 from gspnl.responses.base import Parameters, response
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._array import Array, constant, is_array, like
+from gspnl._base.array import Array, constant, is_array, like
 from gspnl.errors import InputError
 from gspnl.responses.base import POSITIVE, Parameters, number, response
 

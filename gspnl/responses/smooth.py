@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from gspnl._array import Array, namespace
+from gspnl._base.array import Array, namespace
 from gspnl.errors import InputError
 from gspnl.responses.base import POSITIVE, Parameters, number, response
 

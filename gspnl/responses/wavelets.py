@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import field
 
-from gspnl._array import Array, namespace
+from gspnl._base.array import Array, namespace
 from gspnl.responses.base import POSITIVE, Parameters, response
 from gspnl.responses.windows import where_else_zero
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gspnl.build import feature_graph
-from gspnl.kernels import KERNELS, Kernel, make_kernel
+from gspnl.affinity.kernels import KERNELS, Kernel, make_kernel
+from gspnl.graph.build import feature_graph
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.eigenvalues import expanded
 from gspnl.theory.subject import Subject

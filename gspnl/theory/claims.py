@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gspnl._base.registry import Registry
 from gspnl.errors import GspnlError
-from gspnl.registry import Registry
 from gspnl.theory.subject import Subject
 
 

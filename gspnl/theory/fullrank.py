@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from gspnl.build import feature_graph
+from gspnl.graph.build import feature_graph
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl import stability
+from gspnl.signals import stability
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl.build import feature_graph
+from gspnl.graph.build import feature_graph
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.eigenvalues import expanded

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import integrate
 
-from gspnl.build import feature_graph
 from gspnl.chebyshev import fit
-from gspnl.graph import FeatureGraph
+from gspnl.graph.build import feature_graph
+from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import RESPONSES
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gspnl import images
 from gspnl.errors import FileError, InputError
+from gspnl.signals import images
 from gspnl.theory.subject import Subject
 
 MAGIC = b"\x93NUMPY"

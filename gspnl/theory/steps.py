@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gspnl import stability
-from gspnl.build import feature_graph
+from gspnl.graph.build import feature_graph
 from gspnl.responses import RESPONSES
+from gspnl.signals import stability
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.depth import core

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gspnl._array import as_floats, check_finite, constant
-from gspnl.build import feature_graph
+from gspnl._base.array import as_floats, check_finite, constant
 from gspnl.errors import InputError
-from gspnl.graph import FeatureGraph
+from gspnl.graph.build import feature_graph
+from gspnl.graph.graph import FeatureGraph
 from gspnl.theory import plain
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from gspnl.spectrum import Spectrum
+from gspnl.filters.spectrum import Spectrum
 from gspnl.theory import plain
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject

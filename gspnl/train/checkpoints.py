@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gspnl._files import replace
+from gspnl._base.files import replace
 from gspnl.errors import FileError, GspnlError
 from gspnl.train.recipes import Recipe
 from gspnl.train.recipes.files import changed, fields

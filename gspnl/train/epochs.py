@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gspnl import __version__
+from gspnl._base.version import __version__
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.train import facts, networks
 from gspnl.train import views as several

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from gspnl._files import clean, replace
+from gspnl._base.files import clean, replace
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network

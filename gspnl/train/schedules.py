@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gspnl.registry import Registry
+from gspnl._base.registry import Registry
 
 if TYPE_CHECKING:
     from gspnl.train.recipes import Recipe

@@ -14,7 +14,7 @@ from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import Unit, audit_unit
 from gspnl.nn.block import Block
 from gspnl.nn.places import CHILD, outside
-from gspnl.stability.modes import whole
+from gspnl.signals.stability.modes import whole
 
 __all__ = ["Audit", "BlockAudit", "Reading", "Unit", "audit"]
 

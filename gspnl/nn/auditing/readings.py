@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import gspnl.stability as stability
-from gspnl._array import constant
-from gspnl.build import feature_graph
+import gspnl.signals.stability as stability
+from gspnl._base.array import constant
+from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import ConvergenceError, DegreeError, SizeError
-from gspnl.graph import FeatureGraph
+from gspnl.graph.build import feature_graph
+from gspnl.graph.graph import FeatureGraph
 from gspnl.nn.auditing.tall import Tall
 from gspnl.nn.embed import FeatureAffinity, Pooled
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.structured import Grouped, Unconnected
-from gspnl.normalization import NORMALIZATIONS
 
 COMPLEX = "A is not similar to a symmetric matrix, so λ is complex in general"
 JOINED = "nodes are pairs of a position and a channel, which A joins"

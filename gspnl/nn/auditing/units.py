@@ -15,8 +15,8 @@ from gspnl.nn.operators import Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.stage import Stage
 from gspnl.nn.structured import Generalized
-from gspnl.stability import CFL, Damping, damping
-from gspnl.stability.units import verdict
+from gspnl.signals.stability import CFL, Damping, damping
+from gspnl.signals.stability.units import verdict
 
 TOP = 32  # of the paper's figure 5
 GRID = 33  # values of λ in [0, 2]

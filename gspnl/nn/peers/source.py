@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.nn.peers.layout import Layout
 from gspnl.nn.peers.values import below
-from gspnl.registry import Registry
 
 
 @dataclass(frozen=True)

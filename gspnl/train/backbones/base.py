@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.nn.block import count
-from gspnl.registry import Registry
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry("backbone")
 SPATIAL = {2: "height, width", 3: "time, height, width"}

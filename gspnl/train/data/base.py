@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from gspnl._base.registry import Registry
 from gspnl.errors import FileError
-from gspnl.registry import Registry
 
 
 class DataError(FileError):

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from gspnl.errors import FileError, MissingExtraError
-from gspnl.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
+from gspnl.signals.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
 from gspnl.train.data.base import DataError
 
 _FILTERS = threading.Lock()  # the filters of warnings belong to all threads

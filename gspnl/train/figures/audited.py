@@ -6,7 +6,7 @@ import math
 from os import PathLike
 from typing import Any
 
-from gspnl._files import replace
+from gspnl._base.files import replace
 from gspnl.nn import Audit
 from gspnl.nn.auditing import Unit
 from gspnl.train.figures.writing import folder_for, write_numbers, write_picture

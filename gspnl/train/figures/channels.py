@@ -12,7 +12,7 @@ from torch import nn
 
 from gspnl.errors import InputError
 from gspnl.nn.stage import Stage
-from gspnl.stability import Damping, damping
+from gspnl.signals.stability import Damping, damping
 from gspnl.train.figures.passing import blocks_of, exact, title_of
 from gspnl.train.figures.rows import scale_of
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
-from gspnl.stability.modes import whole
+from gspnl.signals.stability.modes import whole
 from gspnl.train import data
 from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe

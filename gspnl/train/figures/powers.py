@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from gspnl import stability
 from gspnl.errors import InputError
 from gspnl.nn.auditing.readings import JOINED, too_many
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
-from gspnl.stability import Strengths
-from gspnl.stability.modes import whole
+from gspnl.signals import stability
+from gspnl.signals.stability import Strengths
+from gspnl.signals.stability.modes import whole
 from gspnl.train.figures.passing import Passage, check_item, passages
 
 if TYPE_CHECKING:

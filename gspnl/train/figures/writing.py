@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
-from gspnl._files import replace
+from gspnl._base.files import replace
 from gspnl.errors import FileError, InputError
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, new_axes, new_figure

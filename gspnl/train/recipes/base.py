@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.registry import Registry
 from gspnl.train.recipes import checks
 
 # Fields that say something of a block alone, with their defaults.

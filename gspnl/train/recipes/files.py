@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gspnl._files import replace
+from gspnl._base.files import replace
 from gspnl.errors import FileError, InputError, MissingExtraError
 from gspnl.train.recipes.base import RECIPES, Recipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gspnl.registry import Registry
+from gspnl._base.registry import Registry
 from gspnl.train.recipes.base import Recipe
 
 BACKBONE = "backbone"

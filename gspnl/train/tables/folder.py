@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from gspnl import _files
+from gspnl._base import files
 from gspnl.errors import FileError
 from gspnl.train.recipes.base import Recipe
 from gspnl.train.tables.keys import DEFAULT, digest, key, plain
@@ -79,7 +79,7 @@ class Folder:
         small = {**found, **own}
         target = self.kept(recipe)
         make(target.parent)
-        _files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())
+        files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())
         self._failure(recipe).unlink(missing_ok=True)
         return small
 
@@ -110,7 +110,7 @@ class Folder:
         """Note why a run failed."""
         path = self._failure(recipe)
         make(path.parent)
-        _files.replace(path, (reason + "\n").encode())
+        files.replace(path, (reason + "\n").encode())
 
     def failure(self, recipe: Recipe) -> str | None:
         """Why the last attempt failed, None if it did not."""

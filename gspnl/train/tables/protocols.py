@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gspnl.registry import Registry
+from gspnl._base.registry import Registry
 from gspnl.train.recipes import RECIPES, Recipe
 
 

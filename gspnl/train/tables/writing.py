@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from gspnl import _files
+from gspnl._base import files
 from gspnl.train.tables.answers import Answer
 from gspnl.train.tables.drawing import draw
 from gspnl.train.tables.folder import Folder, make
@@ -38,13 +38,13 @@ def write_tables(found: Tables, folder: Folder, *, pictures: bool = True) -> Non
     make(folder.path / "tables")
     for table in found.tables:
         path = folder.page(found.protocol, table.grid.name)
-        _files.replace(path.with_suffix(".md"), f"{markdown(table, 1)}\n{NOTE}\n".encode())
-        _files.replace(path.with_suffix(".tex"), latex(table).encode())
+        files.replace(path.with_suffix(".md"), f"{markdown(table, 1)}\n{NOTE}\n".encode())
+        files.replace(path.with_suffix(".tex"), latex(table).encode())
         if pictures:
-            _files.replace(path.with_suffix(".png"), png(table))
-    _files.replace(folder.path / "README.md", page(found).encode())
+            files.replace(path.with_suffix(".png"), png(table))
+    files.replace(folder.path / "README.md", page(found).encode())
     content = json.dumps(as_json(found), indent=1, allow_nan=False) + "\n"
-    _files.replace(folder.path / "tables.json", content.encode())
+    files.replace(folder.path / "tables.json", content.encode())
 
 
 def png(table: Table) -> bytes:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.registry import Registry
 
 
 class Augmentation(Protocol):

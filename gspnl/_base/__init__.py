@@ -1,0 +1,1 @@
+"""What every room builds on: arrays, threads over rows, validation, files, linear algebra."""

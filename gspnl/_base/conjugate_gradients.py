@@ -1,0 +1,71 @@
+"""Conjugate gradients on signals of several columns: products and sums only, in any library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gspnl._base.array import Array, constant, eps, namespace
+from gspnl.errors import ConvergenceError
+
+
+def conjugate_gradients(
+    operator: Callable[[Array], Array], b: Array, diagonal: Array, *, tol: float, max_steps: int
+) -> Array:
+    """Solve ``operator(x) = b`` for a symmetric, positive definite operator, column by column.
+
+    Parameters
+    ----------
+    operator : callable
+        Maps (..., N, c) to (..., N, c), each column on its own.
+    b : array of shape (..., N, c)
+    diagonal : array of shape (..., N, 1)
+        D > 0, like the operator's own diagonal: the preconditioner, and the scale of residuals,
+        so that rows of very different size are all solved.
+    tol : float
+        Of ‖D⁻¹(b − operator(x))‖ / ‖D⁻¹ b‖ in each column, met within a factor of 2.
+    max_steps : int
+
+    Raises
+    ------
+    ConvergenceError
+        Where the residual does not reach ``tol``.
+    """
+    xp = namespace(b)
+
+    def dot(u: Array, v: Array) -> Array:
+        return xp.sum(u * v, axis=-2, keepdims=True)
+
+    # Columns of size 1: no square leaves the range. A column of zeros is solved by zeros.
+    size = xp.max(xp.abs(b), axis=-2, keepdims=True)
+    size = xp.where(size > 0, size, xp.ones_like(size))
+    b = b / size
+    x, r, z = xp.zeros_like(b), b, b / diagonal
+    p, old = z, dot(r, z)
+    goal = dot(z, z) * tol**2
+    one, zero = xp.ones_like(old), xp.zeros_like(old)
+    for _ in range(max_steps):
+        on = dot(z, z) > goal
+        if not bool(xp.any(on)):
+            r = b - operator(x)  # the recurrence may have drifted from the truth
+            z = r / diagonal
+            on = dot(z, z) > 4 * goal
+            if not bool(xp.any(on)):
+                return x * size
+            p, old = z, dot(r, z)
+        q = operator(p)
+        alpha = xp.where(on, old / xp.where(on, dot(p, q), one), zero)
+        x, r = x + alpha * p, r - alpha * q
+        z = r / diagonal
+        new = dot(r, z)
+        p = z + xp.where(on, new / xp.where(on, old, one), zero) * p
+        old = new
+    z = (b - operator(x)) / diagonal
+    left = constant(dot(z, z)) / constant(xp.where(goal > 0, goal, one))
+    reached = tol * float(left.max()) ** 0.5
+    if reached <= 2 * tol:
+        return x * size
+    raise ConvergenceError(
+        f"conjugate gradients left a residual of {reached:.1e}, above tol={tol:g}, after "
+        f"{max_steps} steps; raise max_steps=, raise tol= (rounding allows {eps(b):.0e} at best), "
+        "or mark more nodes as known"
+    )

@@ -1,0 +1,147 @@
+"""The normalised affinity A = diag(l) W diag(r), and its symmetric core."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from gspnl._base.array import Array, namespace
+from gspnl.affinity.degrees import checked_degrees
+from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import Weights
+
+
+def scale_rows(scale: Array | None, Z: Array) -> Array:
+    """diag(scale) Z; None stands for ones."""
+    return Z if scale is None else scale[..., None] * Z
+
+
+@dataclass(frozen=True, eq=False)
+class Affinity:
+    r"""A = diag(l) W diag(r) + diag(isolated).
+
+    A node of degree 0 is a component of its own: its row of W is 0 and A_ii = 1.
+
+    With :math:`S = diag(√(lr))\,W\,diag(√(lr))` and :math:`T = diag(√(l/r))`,
+    :math:`A = T S T^{-1}`: everything spectral is computed on S and carried over by T.
+
+    Parameters
+    ----------
+    weights : Weights
+    degrees : array of shape (..., N)
+        W 1.
+    left, right : arrays of shape (..., N)
+        l and r; right = None stands for ones.
+    isolated : array of bool of shape (..., N), or None where no node is
+    symmetric_core : bool
+        Whether W is symmetric, so that S exists.
+    nonnegative : bool
+        Whether W ≥ 0, so that λ lies in [0, 2].
+    row_stochastic : bool
+        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as l = r = d^-½ has it.
+    """
+
+    weights: Weights
+    degrees: Array
+    left: Array
+    right: Array | None
+    isolated: Array | None
+    symmetric_core: bool = True
+    nonnegative: bool = True
+    row_stochastic: bool = True
+
+    @property
+    def n_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where every λ lies, whatever rounding says: [0, 2] for non-negative weights."""
+        return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
+
+    def apply(self, Z: Array) -> Array:
+        """A Z."""
+        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        return (
+            out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
+        )
+
+    def apply_core(self, Y: Array) -> Array:
+        """S Y, with rows of isolated nodes 0."""
+        return scale_rows(self.core_scale, self.weights.matmul(scale_rows(self.core_scale, Y)))
+
+    def rows(self, index: Array) -> Array:
+        """Rows of A: k indices → (..., k, N)."""
+        xp = namespace(self.left)
+        part = xp.take(self.left, index, axis=-1)[..., None] * self.weights.rows(index)
+        if self.right is not None:
+            part = part * self.right[..., None, :]
+        if self.isolated is None:
+            return part
+        on = index[:, None] == xp.arange(self.n_nodes)
+        alone = xp.take(self.isolated, index, axis=-1)[..., None]
+        return xp.where(alone & on, xp.ones_like(part), part)
+
+    @cached_property
+    def core_scale(self) -> Array:
+        """√(l r), (..., N)."""
+        right = 1 if self.right is None else self.right
+        return namespace(self.left).sqrt(self.left * right)
+
+    @cached_property
+    def change(self) -> Array:
+        """Diagonal of T = √(l / r), 1 on isolated nodes."""
+        xp = namespace(self.left)
+        if self.right is None:
+            ratio = self.left
+        else:
+            ratio = self.left / xp.where(self.right > 0, self.right, xp.ones_like(self.right))
+        return xp.sqrt(xp.where(self.left > 0, ratio, xp.ones_like(ratio)))
+
+    @cached_property
+    def stationary(self) -> Array:
+        """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
+        xp = namespace(self.left)
+        live = self.core_scale > 0
+        source = self.change if self.row_stochastic else self.core_scale
+        safe = xp.where(live, source, xp.ones_like(source))
+        vector = xp.where(live, 1 / safe, xp.zeros_like(safe))
+        norm = xp.sqrt(xp.sum(vector * vector, axis=-1, keepdims=True))
+        return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
+
+    def item(self, index: tuple[int, ...]) -> Affinity:
+        """One graph of a batch."""
+        isolated = None if self.isolated is None else self.isolated[(*index, ...)]
+        if isolated is not None and not bool(namespace(isolated).any(isolated)):
+            isolated = None
+        return Affinity(
+            self.weights.item(index),
+            self.degrees[(*index, ...)],
+            self.left[(*index, ...)],
+            None if self.right is None else self.right[(*index, ...)],
+            isolated,
+            self.symmetric_core,
+            self.nonnegative,
+            self.row_stochastic,
+        )
+
+
+def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
+    """Degrees and scales of one graph or a batch."""
+    scheme = NORMALIZATIONS[normalization]
+    degrees = checked_degrees(weights, kernel)
+    xp = namespace(degrees)
+    left, right = scheme.scales(weights, degrees)
+    isolated = degrees == 0
+    return Affinity(
+        weights,
+        degrees,
+        left,
+        right,
+        isolated if bool(xp.any(isolated)) else None,
+        symmetric_core=scheme.symmetric_core,
+        nonnegative=kernel.nonnegative and not weights.signed,
+        row_stochastic=scheme.row_stochastic,
+    )

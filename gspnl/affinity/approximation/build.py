@@ -1,0 +1,268 @@
+"""From features to an approximate graph: to a rank that is given, or a bound that is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import Array, check_fits, constant, eps, like, namespace
+from gspnl._base.registry import Registry
+from gspnl.affinity.affinity import normalize
+from gspnl.affinity.approximation.base import Approximation
+from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
+from gspnl.affinity.approximation.cholesky import PivotedFactor
+from gspnl.affinity.approximation.features import orthogonal_directions, positive_features
+from gspnl.affinity.approximation.points import (
+    Points,
+    check_range,
+    points_of,
+    roots,
+    rough_degrees,
+    unfit,
+)
+from gspnl.affinity.approximation.residual import Residual
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.base import positive
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import Hollow, LowRank, Weights
+from gspnl.affinity.weights.lowrank import core_of
+from gspnl.errors import DegreeError, GspnlError, InputError
+
+METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
+EPS = float(np.finfo(np.float64).eps)
+FIRST_RANK = 16  # the first that a tolerance tries
+GROWTH = 1.4
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: one of ``rank`` and ``tol``."""
+
+    method: str
+    rank: int | None
+    tol: float | None
+    seed: int
+
+
+def make_request(
+    rank: Any, tol: Any, method: str | None, seed: Any, n_nodes: int, storage: str
+) -> Request:
+    """Check what a user asked for."""
+    method = "cholesky" if method is None else method
+    METHODS[method]
+    if (rank is None) == (tol is None):
+        raise InputError("an approximation needs one of rank= and tol=")
+    if storage not in ("auto", "lowrank"):
+        raise InputError(f"rank= and tol= make a low-rank graph; leave out storage={storage!r}")
+    if tol is not None:
+        positive(tol, "tol")
+        if method == "random_features":
+            raise InputError("approximation='random_features' has no certificate; pass rank=")
+    for name, value, most in (("rank", rank, n_nodes), ("seed", seed, math.inf)):
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        least = 1 if name == "rank" else 0
+        if value is not None and not (whole and least <= value <= most):
+            until = f" to N = {n_nodes}" if name == "rank" else " up"
+            raise InputError(f"{name}={value!r} must be a whole number from {least}{until}")
+    seed = 0 if seed is None else int(seed)
+    return Request(
+        method, None if rank is None else int(rank), None if tol is None else float(tol), seed
+    )
+
+
+def approximate(
+    kernel: Kernel,
+    X: Array,
+    pair: tuple[Array, Array] | None,
+    request: Request,
+    normalization: str,
+    self_loops: bool,
+) -> tuple[Weights, Approximation]:
+    """W of low rank for features X (..., N, C), graph by graph, and what is known of its error."""
+    if not isinstance(kernel, Exponential):
+        raise InputError(unfit(kernel))
+    paired = pair is not None and pair[0] is not pair[1]
+    if request.tol is not None and not certified(normalization, paired, self_loops):
+        raise InputError(
+            f"normalization={normalization!r} has no certificate"
+            + (" with Φ ≠ Ψ or without self-loops" if normalization in BOUNDS else "")
+            + " to hold tol= against; pass rank=, or use 'random_walk'"
+        )
+    batch = tuple(X.shape[:-2])
+    make = partial(METHODS[request.method], kernel, pair, request, normalization, self_loops)
+    found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
+    approximation = Approximation.stack([report for _, report in found], batch)
+    weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
+    return (weights if self_loops else Hollow(weights, weights.diagonal())), approximation
+
+
+def _stack(items: list[LowRank], batch: tuple[int, ...]) -> LowRank:
+    """One factor for a batch, each padded with columns of zeros to the largest rank."""
+    xp = namespace(items[0].factor)
+    paired = bool(constant(items[0].core)[0, 0] == 0)
+    halves = 2 if paired else 1
+    widest = max(w.factor.shape[-1] for w in items) // halves
+    padded = []
+    for w in items:
+        half = w.factor.shape[-1] // halves
+        zeros = xp.zeros((w.factor.shape[0], widest - half), dtype=w.factor.dtype)
+        parts = [w.factor[:, i * half : (i + 1) * half] for i in range(halves)]
+        padded.append(xp.concat([piece for part in parts for piece in (part, zeros)], axis=-1))
+    factor = xp.reshape(xp.stack(padded), (*batch, *padded[0].shape))
+    symmetric = not paired or bool(constant(items[0].core).T[0].any())
+    core = like(core_of(factor.shape[-1], paired, symmetric), factor)
+    return LowRank(factor, core, items[0].approximate)
+
+
+def _pivoted(
+    kernel: Exponential,
+    pair: tuple[Array, Array] | None,
+    request: Request,
+    normalization: str,
+    self_loops: bool,
+    X: Array,
+) -> tuple[LowRank, Approximation]:
+    """Randomly pivoted Cholesky, or Nyström."""
+    for part in (X, *(pair or ())):
+        if getattr(part, "requires_grad", False):
+            raise GspnlError(
+                f"approximation={request.method!r} picks its pivots in NumPy and carries no "
+                "gradient; detach the features, or take approximation='random_features'"
+            )
+    double = like_double(X)
+    pair = None if pair is None else _doubles(pair)
+    parts = roots(kernel, double, pair)
+    check_range(parts, X)
+    points = points_of(parts, kernel.bounded)
+    n = X.shape[-2]
+    # Pivots go where D^-½ E D^-½ is large, not E: that is the error of the graph.
+    root = np.sqrt(rough_degrees(points, n, request.seed))
+    root = np.concatenate([root] * len(parts))
+    scaled = Points(points.a, points.h + np.log(root), points.bounded and bool(root.min() >= 1))
+    grown = PivotedFactor(scaled, request.seed, randomly=request.method == "cholesky")
+    total = float(points.diagonal().sum())
+    symmetric = NORMALIZATIONS[normalization].symmetric_core
+
+    def at(rank: int) -> tuple[LowRank, Approximation]:
+        F = root[:, None] * grown.factor[:, :rank]
+        halves = [F] if len(F) == n else [F[:n], F[n:]]
+        factor = like(np.ascontiguousarray(np.concatenate(halves, axis=1)), X)
+        core = like(core_of(factor.shape[-1], len(halves) == 2, symmetric), X)
+        weights = LowRank(factor, core, approximate=True)
+        stored = constant(factor)
+        residual = Residual(
+            points, [stored[:, i * rank : (i + 1) * rank] for i in range(len(halves))], self_loops,
+            8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS),
+            request.seed,
+        )  # fmt: skip
+        trace = float(np.maximum(points.diagonal() - (F**2).sum(1), 0).sum()) / total
+        plain = math.sqrt(math.prod(residual.norms(np.ones(n))[0]))
+        bound = _bound(kernel, weights, residual, normalization)
+        return weights, Approximation(request.method, rank, request.seed, trace, plain, bound)
+
+    if request.rank is not None:
+        grown.grow(request.rank)
+        return at(grown.rank)
+    return _least_rank(grown, at, float(request.tol or 0), n)
+
+
+def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: str) -> float:
+    """The certificate of the normalised graph, or inf."""
+    if not certified(normalization, len(residual.factors) == 2, residual.self_loops):
+        return math.inf
+    fn, unit = BOUNDS[normalization]
+    hollow = weights if residual.self_loops else Hollow(weights, weights.diagonal())
+    try:
+        affinity = normalize(hollow, kernel, normalization)
+    except DegreeError:
+        return math.inf  # the graph itself says so, with a remedy
+    scale = constant(affinity.core_scale).astype(np.float64)
+    sums = residual.row_sums(np.ones_like(scale) if unit else scale)
+    return float(fn(affinity, weights, residual, sums))
+
+
+def certified(normalization: str, paired: bool, self_loops: bool) -> bool:
+    """Whether ‖S − Ŝ‖ has a bound; that of a Sinkhorn scaling needs W ≥ 0 in both senses."""
+    found = BOUNDS.get(normalization)
+    return found is not None and (found[1] or (self_loops and not paired))
+
+
+BOUNDS: dict[str, tuple[Callable[..., float], bool]] = {
+    "random_walk": (core_bound, True),
+    "symmetric": (core_bound, True),
+    "bistochastic": (sinkhorn_bound, False),
+}
+
+
+def _least_rank(
+    grown: PivotedFactor,
+    at: Callable[[int], tuple[LowRank, Approximation]],
+    tol: float,
+    n: int,
+) -> tuple[LowRank, Approximation]:
+    """The least rank, to a few percent, whose bound is at most ``tol``."""
+    failed, rank, best = 0, min(FIRST_RANK, n - 1), math.inf
+    while True:
+        more = grown.grow(rank)
+        rank = grown.rank
+        found = at(rank)
+        best = min(best, found[1].bound)
+        if found[1].bound <= tol:
+            break
+        if not more or rank >= n - 1:
+            raise InputError(
+                f"tol={tol:g} is not reached below rank N = {n} (best bound {best:.2g}, at rank "
+                f"{rank}): this graph is not of low rank, or rounding is in the way; raise tol= or "
+                "sigma=, use float64, or storage='tiled'"
+            )
+        failed, rank = rank, min(max(rank + 1, int(GROWTH * rank)), n - 1)
+    while rank - failed > max(1, failed // 32):
+        middle = (failed + rank) // 2
+        trial = at(middle)
+        if trial[1].bound <= tol:
+            rank, found = middle, trial
+        else:
+            failed = middle
+    return found
+
+
+def _random(
+    kernel: Exponential,
+    pair: tuple[Array, Array] | None,
+    request: Request,
+    normalization: str,
+    self_loops: bool,
+    X: Array,
+) -> tuple[LowRank, Approximation]:
+    """Positive random features: they carry gradients."""
+    parts = roots(kernel, X, pair)
+    check_range(parts, X)
+    rank = int(request.rank or 0)
+    check_fits((X.shape[-2], rank * len(parts)), X, "the random features", "lower rank=", copies=3)
+    omega = orthogonal_directions(rank, parts[0][0].shape[-1], request.seed)
+    xp = namespace(X)
+    factor = xp.concat([positive_features(a, h, omega) for a, h in parts], axis=-1)
+    symmetric = NORMALIZATIONS[normalization].symmetric_core
+    weights = LowRank(factor, like(core_of(factor.shape[-1], len(parts) == 2, symmetric), factor))
+    return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
+
+
+def like_double(x: Array) -> np.ndarray:
+    """In NumPy and float64."""
+    return constant(x).astype(np.float64, copy=False)
+
+
+def _doubles(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+    first = like_double(pair[0])
+    return first, (first if pair[1] is pair[0] else like_double(pair[1]))
+
+
+METHODS.register("cholesky")(_pivoted)
+METHODS.register("nystrom")(_pivoted)
+METHODS.register("random_features")(_random)

@@ -1,0 +1,129 @@
+r"""How far the normalised approximate graph may be from the exact one: ‖S − Ŝ‖_F.
+
+With d = d̂ + e, e = (W − Ŵ)1 and T = diag(√(d̂/d)), for random_walk and symmetric
+
+.. math::
+
+    S - \hat S = (T \hat S T - \hat S) + D^{-1/2} (W - \hat W) D^{-1/2} .
+
+The second term is bounded through lower bounds of d. The first is at most
+:math:`2\|(T - I)\hat S\|_F + \|(T - I)\hat S(T - I)\|_F`, both of which the Gram matrices of the
+factor give, once \|t_i − 1\| ≤ \|e_i\| / (d_i + √(d̂_i d_i)) is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gspnl._base.array import constant
+from gspnl._base.rows import map_rows, sum_rows
+from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.approximation.residual import Residual, RowSums
+from gspnl.affinity.weights import LowRank
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """Ŝ = diag(c) B J Bᵀ diag(c), through its Gram matrices; off its diagonal it may be less."""
+
+    B: np.ndarray
+    J: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, affinity: Affinity, weights: LowRank) -> Core:
+        return cls(
+            constant(weights.factor).astype(np.float64, copy=False),
+            constant(weights.core).astype(np.float64),
+            constant(affinity.core_scale).astype(np.float64),
+        )
+
+    def weights_times(self, s: np.ndarray, self_loops: bool) -> np.ndarray:
+        """Ŵ s, in float64 whatever the graph's own dtype."""
+        out: np.ndarray = self.B @ (self.J @ (self.B.T @ s))
+        return out if self_loops else out - ((self.B @ self.J) * self.B).sum(1) * s
+
+    def gram(self, weight: np.ndarray) -> np.ndarray:
+        """J Bᵀ diag(weight) B."""
+        (small,) = sum_rows(lambda b, w: (b.T @ (w * b),), self.B, weight[:, None])
+        out: np.ndarray = self.J @ small
+        return out
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """‖Ŝ_i‖² of every row."""
+        small = self.gram(self.scale**2) @ self.J.T
+        sums = map_rows(lambda b: ((b @ small) * b).sum(1, keepdims=True), self.B)[:, 0]
+        out: np.ndarray = self.scale**2 * np.maximum(sums, 0.0)
+        return out
+
+    def both_sides(self, weight: np.ndarray) -> float:
+        """‖diag(w) Ŝ diag(w)‖_F."""
+        small = self.gram(weight**2 * self.scale**2)
+        return math.sqrt(max(float((small * small.T).sum()), 0.0))
+
+
+def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums) -> float:
+    """At least ‖S − Ŝ‖_F, for l r = 1/d; ``sums`` are those of s = 1."""
+    core = Core.of(affinity, weights)
+    approximate = core.scale**-2  # the degrees, with the rounding of the graph's own dtype
+    degrees = core.weights_times(np.ones_like(approximate), residual.self_loops)
+    low = np.maximum(degrees + sums.own - sums.spread, sums.floor)
+    high = degrees + sums.own + sums.spread
+    if not (low > 0).all():
+        return math.inf
+    # Two bounds of ‖(T − I) Ŝ‖: node by node, and of all of e at once.
+    moved = np.maximum(
+        np.abs(np.sqrt(approximate / low) - 1), np.abs(np.sqrt(approximate / high) - 1)
+    )
+    rate = np.sqrt(core.rows) / (low + np.sqrt(approximate * low))
+    by_node = float(np.linalg.norm(moved * np.sqrt(core.rows)))
+    moving, last = residual.norms(rate, 1 / np.sqrt(low))
+    at_once = _weighted(moving, residual, sums, rate)
+    scaled = min(by_node, at_once + float(np.linalg.norm(rate * (approximate - degrees))))
+    return 2 * scaled + core.both_sides(moved) + math.sqrt(last[0] * last[1])
+
+
+def _weighted(
+    norms: tuple[float, float], residual: Residual, sums: RowSums, weight: np.ndarray
+) -> float:
+    r"""At least ‖diag(w) e‖, from :meth:`Residual.norms` of w.
+
+    ‖diag(w) E_φψ s‖² ≤ λ_max(diag(w) E_φφ diag(w)) · sᵀ E_ψψ s, and a norm is no less than λ_max.
+    """
+    total = (math.sqrt(norms[0]) * sums.roots[1] + math.sqrt(norms[1]) * sums.roots[0]) / 2
+    total += float(np.linalg.norm(weight * sums.noise))
+    if not residual.self_loops:
+        total += float(np.linalg.norm(weight * sums.diagonal))
+    return total
+
+
+def sinkhorn_bound(
+    affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums
+) -> float:
+    r"""At least ‖S − Ŝ‖_F for the bistochastic scaling, W ≥ 0; ``sums`` are those of s = ŝ.
+
+    The exact scaling is ŝ∘u, u the minimum of :math:`½ u^T C u - \sum \log u_i` with
+    C = diag(ŝ) W diag(ŝ). That is self-concordant, its Hessian at 1 is C + I ≥ I and its gradient
+    ŝ∘e, so ‖u − 1‖ ≤ δ/(1 − δ) where δ = ‖ŝ∘e‖ < 1 [1]_.
+
+    References
+    ----------
+    .. [1] Y. Nesterov, Introductory Lectures on Convex Optimization, 2004, section 4.1.
+    """
+    core = Core.of(affinity, weights)
+    by_node = float(np.linalg.norm(core.scale * sums.largest))
+    off = core.scale * core.weights_times(core.scale, residual.self_loops) - 1
+    ((norm, _),) = residual.norms(core.scale)
+    delta = min(by_node, _weighted((norm, norm), residual, sums, core.scale)) + float(
+        np.linalg.norm(off)
+    )
+    if not delta < 1:
+        return math.inf
+    u = delta / (1 - delta)
+    widest = math.sqrt(float(core.rows.max()))
+    return (2 * u + u**2) * widest + (1 + u) ** 2 * norm

@@ -1,0 +1,128 @@
+r"""Partial Cholesky factors of a kernel matrix, K ≈ F Fᵀ, with E = K − F Fᵀ ≥ 0 by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gspnl._base.array import check_fits
+from gspnl.affinity.approximation.points import Points
+
+BLOCK = 128  # pivots proposed at once
+NEGLIGIBLE = 64 * np.finfo(np.float64).eps  # of the trace: rounding
+DEPENDENT = 1e-10  # of its K_ii: a uniform landmark that the others explain already
+PATIENCE = 50  # rounds without a new pivot
+
+Propose = Callable[[np.random.Generator, np.ndarray, int], np.ndarray]
+
+
+class PivotedFactor:
+    r"""F that grows by pivots: :math:`K_{:P} = F F_P^T`, whatever the pivots P.
+
+    Parameters
+    ----------
+    points : Points
+    seed : int
+    randomly : bool
+        Pivots drawn in proportion to what is left of the diagonal (randomly pivoted Cholesky, a
+        block at a time by rejection [2]_); else uniformly (Nyström).
+
+    References
+    ----------
+    .. [1] Y. Chen, E. N. Epperly, J. A. Tropp and R. J. Webber, Randomly pivoted Cholesky:
+       practical approximation of a kernel matrix with few entry evaluations, 2023.
+    .. [2] E. N. Epperly, J. A. Tropp and R. J. Webber, Embrace rejection: kernel matrix
+       approximation by accelerated randomly pivoted Cholesky, 2024.
+    """
+
+    def __init__(self, points: Points, seed: int, *, randomly: bool) -> None:
+        self.points = points
+        self.randomly = randomly
+        self.rng = np.random.default_rng(seed)
+        self.diagonal = points.diagonal()
+        self.residual = self.diagonal.copy()
+        self.rank = 0
+        self._order = np.zeros(0, dtype=int) if randomly else self.rng.permutation(len(points.a))
+        self._buffer = np.empty((len(points.a), 0))
+
+    @property
+    def factor(self) -> np.ndarray:
+        """F, (n, rank); its first k columns are the factor of rank k."""
+        return self._buffer[:, : self.rank]
+
+    def grow(self, rank: int) -> bool:
+        """Add pivots up to ``rank``; False where K is exhausted before."""
+        self._reserve(rank)
+        idle = 0
+        while self.rank < rank:
+            if self.residual.sum() <= NEGLIGIBLE * self.diagonal.sum() or idle > PATIENCE:
+                return False
+            pivots, threshold = self._propose()
+            if not len(pivots):
+                return False
+            F = self.factor
+            square = self.points.block(pivots, pivots) - F[pivots] @ F[pivots].T
+            kept, lower, seen = _select(square, threshold, rank - self.rank)
+            if not self.randomly:  # those that were not looked at come first next time
+                self._order = np.concatenate([pivots[seen:], self._order])
+            idle = 0 if len(kept) else idle + 1
+            if len(kept):
+                self._add(pivots[kept], lower)
+        return True
+
+    def _propose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates, and what is to be left of each one's K_ii for it to be taken."""
+        if self.randomly:
+            edges = np.cumsum(self.residual)
+            drawn = np.searchsorted(edges, self.rng.random(BLOCK) * edges[-1], side="right")
+            pivots = np.minimum(drawn, len(edges) - 1)
+            return pivots, self.rng.random(BLOCK) * self.residual[pivots]
+        pivots, self._order = self._order[:BLOCK], self._order[BLOCK:]
+        return pivots, DEPENDENT * self.diagonal[pivots]
+
+    def _add(self, pivots: np.ndarray, lower: np.ndarray) -> None:
+        F = self.factor
+        rest = self.points.columns(pivots) - F @ F[pivots].T
+        fresh = solve_triangular(lower, rest.T, lower=True, check_finite=False).T
+        self._buffer[:, self.rank : self.rank + len(pivots)] = fresh
+        self.rank += len(pivots)
+        self.residual = np.maximum(self.residual - (fresh**2).sum(1), 0.0)
+        self.residual[pivots] = 0.0
+
+    def _reserve(self, rank: int) -> None:
+        n, held = self._buffer.shape
+        if rank > held:
+            wide = min(max(rank, int(1.5 * held)), n)
+            check_fits(
+                (n, wide), self._buffer, "the factor", "lower rank=, or raise tol=", copies=3
+            )
+            buffer = np.empty((n, wide))
+            buffer[:, : self.rank] = self.factor
+            self._buffer = buffer
+
+
+def _select(
+    square: np.ndarray, threshold: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Take candidates in turn, if their share of the residual is above the threshold.
+
+    Returns which, the lower Cholesky factor of their part of the residual, and how many were seen.
+    """
+    kept: list[int] = []
+    seen = len(square)
+    for i in range(len(square)):
+        if len(kept) == most:
+            seen = i
+            break
+        left = square[i, i]
+        if not left > threshold[i] or not left > 0:
+            square[:, i] = 0.0
+            continue
+        square[:, i] /= np.sqrt(left)
+        column = square[i + 1 :, i]
+        square[i + 1 :, i + 1 :] -= column[:, None] * column
+        kept.append(i)
+    chosen = np.array(kept, dtype=int)
+    return chosen, np.tril(square[np.ix_(chosen, chosen)]), seen

@@ -1,0 +1,139 @@
+"""The points whose kernel matrix is approximated: K_ij = exp(⟨a_i, a_j⟩ − h_i − h_j) ≥ 0."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspnl._base.array import Array, constant, namespace
+from gspnl._base.rows import map_rows
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.errors import DegreeError, InputError
+
+SAMPLE = 256  # nodes from which degrees are guessed
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points in NumPy and float64, each entry of K computed when it is asked for.
+
+    Parameters
+    ----------
+    a : array of shape (n, t)
+    h : array of shape (n,)
+    bounded : bool
+        Whether K ≤ 1.
+    """
+
+    a: np.ndarray
+    h: np.ndarray
+    bounded: bool
+
+    def block(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """K of some rows and columns."""
+        return cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols], self.bounded)
+
+    def columns(self, cols: np.ndarray) -> np.ndarray:
+        """K of all rows and some columns, (n, k)."""
+        right, shift = self.a[cols], self.h[cols]
+        out: np.ndarray = map_rows(
+            lambda a, h: cross(a, h[:, 0], right, shift, self.bounded),
+            self.a,
+            self.h[:, None],
+            columns=len(cols),
+        )
+        return out
+
+    def diagonal(self) -> np.ndarray:
+        """K_ii."""
+        out: np.ndarray = np.exp((self.a**2).sum(-1) - 2 * self.h)
+        return out
+
+
+def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: bool) -> np.ndarray:
+    """exp(⟨a_i, b_j⟩ − h_i − g_j)."""
+    s = a @ b.T
+    s -= h[:, None]
+    s -= g
+    if bounded:
+        np.minimum(s, 0.0, out=s)
+    return np.exp(s, out=s)  # type: ignore[no-any-return]
+
+
+def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
+    """(a, h) of the points of one graph: one pair, or those of Φ and of Ψ; raises InputError."""
+    if not isinstance(kernel, Exponential):
+        raise InputError(unfit(kernel))
+    phi, psi = kernel.embed(X, pair)
+    first = kernel.root(phi)
+    if first is None:
+        raise InputError(unfit(kernel))
+    if psi is phi:
+        return [first]
+    second = kernel.root(psi)
+    assert second is not None
+    return _centred(first, second)
+
+
+def unfit(kernel: Kernel) -> str:
+    """Why a kernel cannot be approximated."""
+    if kernel.bilinear:
+        why = "has low rank by itself: leave rank= and tol= out"
+    else:
+        why = "is not known to be positive semi-definite: use 'rbf', 'gaussian' or "
+        why += "'embedded_gaussian', or leave rank= and tol= out"
+    return f"the {type(kernel).__name__} kernel cannot be approximated; it {why}"
+
+
+def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tuple[Array, Array]]:
+    """The same K between Φ and Ψ, with as little as can be within each.
+
+    ⟨a, b⟩ = ⟨a − ā, b − b̄⟩ + ⟨ā, b⟩ + ⟨a, b̄⟩ − ⟨ā, b̄⟩; and a and b are made equally long.
+    """
+    (a, h), (b, g) = first, second
+    xp = namespace(a)
+    a0, b0 = (xp.mean(part, axis=-2, keepdims=True) for part in (a, b))
+    half = xp.sum(a0 * b0, axis=-1, keepdims=True) / 2
+    h = h - xp.sum(a * b0, axis=-1, keepdims=True) + half
+    g = g - xp.sum(b * a0, axis=-1, keepdims=True) + half
+    a, b = a - a0, b - b0
+    sizes = [float(np.sqrt((constant(part) ** 2).mean())) for part in (a, b)]
+    ratio = math.sqrt(sizes[1] / sizes[0]) if min(sizes) > 0 else 1.0
+    return [(a * ratio, h), (b / ratio, g)]
+
+
+def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
+    """Raise where entries of K, or sums of them, leave the range of the dtype of ``sample``."""
+    largest = 0.4 * math.log(float(namespace(sample).finfo(sample.dtype).max))
+    for a, h in parts:
+        top = float(((constant(a) ** 2).sum(-1) - 2 * constant(h)[..., 0]).max())
+        if not top <= largest:
+            raise DegreeError(
+                f"scores up to {top:.3g} leave the range in which {sample.dtype} can carry an "
+                f"approximation (exp({largest:.0f})); scale the features down, raise temperature=, "
+                "or take storage='tiled' without rank= and tol="
+            )
+
+
+def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
+    """All points of one graph, stacked; where Φ ≠ Ψ, both halves of K with the same trace."""
+    pairs = [tuple(constant(part).astype(np.float64) for part in both) for both in parts]
+    tops, shifts = [a for a, _ in pairs], [h[..., 0] for _, h in pairs]
+    if len(pairs) == 2:
+        first, second = (
+            np.logaddexp.reduce((a**2).sum(-1) - 2 * h) for a, h in zip(tops, shifts, strict=True)
+        )
+        shifts = [shifts[0] + (first - second) / 4, shifts[1] - (first - second) / 4]
+    return Points(np.concatenate(tops), np.concatenate(shifts), bounded)
+
+
+def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
+    """About W 1, (n,), from the columns of some nodes: above zero, and no less than W_ii."""
+    nodes = np.random.default_rng([seed, 2]).choice(n, min(n, SAMPLE), replace=False)
+    first, last = np.arange(n), np.arange(len(points.a) - n, len(points.a))
+    phi, psi = points.columns(nodes)[last], points.columns(last[nodes])[first]
+    diagonal = np.exp((points.a[first] * points.a[last]).sum(-1) - points.h[first] - points.h[last])
+    out: np.ndarray = (phi + psi).mean(1) * (n / 2) + diagonal
+    return out

@@ -1,0 +1,163 @@
+r"""What is known of E = K − F Fᵀ ≥ 0 without looking at all of it: its blocks on the diagonal.
+
+Any partition of the nodes into blocks a, b, ... gives, for E ≥ 0,
+
+.. math::
+
+    \|E\|_F ≤ \sum_a \|E_{aa}\|_F ≤ \operatorname{tr} E, \qquad
+    \sqrt{s^T E s} ≤ \sum_a \sqrt{s_a^T E_{aa} s_a},
+
+since ‖E_ab‖_F² ≤ ‖E_aa‖_F ‖E_bb‖_F and E = RᵀR. Blocks of one node give the trace, one block the
+norm itself. A block of random nodes is a small picture of E, so that a few hundred nodes come close
+to the norm, at a cost of O(N · block · rank).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from gspnl.affinity.approximation.points import Points, cross
+
+BLOCK = 512  # nodes in a block
+KEPT = 1 << 24  # entries of the blocks that are kept from one bound to the next: 128 MiB
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    r"""E of the points of Φ and Ψ, and W − Ŵ = ½(E_φψ + E_ψφ), from the factor as it is stored.
+
+    Parameters
+    ----------
+    points : Points
+        N, or 2N where Φ ≠ Ψ.
+    factors : list of arrays of shape (N, m)
+        F, or F_φ and F_ψ.
+    self_loops : bool
+        Whether W keeps its diagonal.
+    rounding : float
+        ρ: entries of F Fᵀ are off by at most ρ √(K_ii K_jj).
+    seed : int
+        Of the partition.
+    """
+
+    points: Points
+    factors: list[np.ndarray]
+    self_loops: bool
+    rounding: float
+    seed: int
+    _memo: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def n(self) -> int:
+        return len(self.factors[0])
+
+    @cached_property
+    def blocks(self) -> list[np.ndarray]:
+        order = np.random.default_rng([self.seed, 1]).permutation(self.n)
+        return np.array_split(order, -(-self.n // BLOCK))
+
+    @cached_property
+    def roots(self) -> list[np.ndarray]:
+        """√K_ii of Φ and of Ψ."""
+        return list(np.sqrt(self.points.diagonal()).reshape(len(self.factors), self.n))
+
+    def _kernel(self, i: int, j: int, nodes: np.ndarray) -> np.ndarray:
+        rows, cols = nodes + i * self.n, nodes + j * self.n
+        p = self.points
+        return cross(p.a[rows], p.h[rows], p.a[cols], p.h[cols], p.bounded)
+
+    def _parts(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
+        """E_aa of Φ, and of Ψ; kept where all of them are small."""
+        keep = self.n * len(self.blocks[0]) * len(self.factors) <= KEPT
+        for i, F in enumerate(self.factors):
+            key = (int(nodes[0]), i)
+            if key not in self._memo:
+                part = F[nodes].astype(np.float64, copy=False)
+                E = self._kernel(i, i, nodes) - part @ part.T
+                if not keep:
+                    yield E
+                    continue
+                self._memo[key] = E
+            yield self._memo[key]
+
+    def norms(self, *scales: np.ndarray) -> list[tuple[float, float]]:
+        r"""At least ‖diag(s) E diag(s)‖_F, of Φ and of Ψ, for each of several s ≥ 0.
+
+        Their geometric mean is at least ‖diag(s) (W − Ŵ) diag(s)‖_F.
+        """
+        totals = np.zeros((len(scales), len(self.factors)))
+        for nodes in self.blocks:
+            for i, E in enumerate(self._parts(nodes)):
+                squares = E * E
+                for j, scale in enumerate(scales):
+                    s = scale[nodes] ** 2
+                    totals[j, i] += math.sqrt(float(s @ squares @ s))
+        for i, root in enumerate(self.roots):
+            for j, scale in enumerate(scales):
+                totals[j, i] += self.rounding * float((scale**2) @ root**2)
+        return [(float(t[0]), float(t[-1])) for t in totals]
+
+    def row_sums(self, scale: np.ndarray) -> RowSums:
+        """What is known of (W − Ŵ) s and of W s, s > 0."""
+        n, count = self.n, len(self.factors)
+        diagonals, roots = np.zeros((count, n)), np.zeros((count, len(self.blocks)))
+        own, floor, of = np.zeros(n), np.zeros(n), np.zeros(n, dtype=int)
+        for a, nodes in enumerate(self.blocks):
+            s = scale[nodes]
+            for i, E in enumerate(self._parts(nodes)):
+                diagonals[i, nodes] = np.maximum(E.diagonal(), 0.0)
+                roots[i, a] = math.sqrt(max(float(s @ E @ s), 0.0))
+            W = self._kernel(0, count - 1, nodes)
+            tall = [F[nodes].astype(np.float64) for F in self.factors]
+            known = tall[0] @ tall[-1].T
+            W, known = (W + W.T) / 2, (known + known.T) / 2
+            if not self.self_loops:
+                np.fill_diagonal(W, 0.0)
+                np.fill_diagonal(known, 0.0)
+            own[nodes], floor[nodes], of[nodes] = (W - known) @ s, W @ s, a
+        total = roots.sum(1)
+        beyond = total[:, None] - roots[:, of]
+        spread = np.sqrt(diagonals[0]) * beyond[-1] + np.sqrt(diagonals[-1]) * beyond[0]
+        noise = self.roots[0] * (self.roots[-1] @ scale) + self.roots[-1] * (self.roots[0] @ scale)
+        return RowSums(
+            own, floor, spread / 2 + self.rounding * noise / 2, (total[0], total[-1]),
+            np.sqrt(diagonals[0] * diagonals[-1]), self.rounding * noise / 2,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RowSums:
+    """Of e = (W − Ŵ) s: the part from a node's own block, exactly, and bounds of the rest.
+
+    Parameters
+    ----------
+    own : array of shape (N,)
+    floor : array of shape (N,)
+        The part of W s that is known: W s is no less.
+    spread : array of shape (N,)
+        At least ``abs(e − own)``.
+    roots : (float, float)
+        At least √(sᵀ E s), of Φ and of Ψ.
+    diagonal : array of shape (N,)
+        At least the diagonal of W − Ŵ, in magnitude.
+    noise : array of shape (N,)
+        The share of rounding in e.
+    """
+
+    own: np.ndarray
+    floor: np.ndarray
+    spread: np.ndarray
+    roots: tuple[float, float]
+    diagonal: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def largest(self) -> np.ndarray:
+        """At least ``abs(e)``."""
+        out: np.ndarray = np.abs(self.own) + self.spread
+        return out

@@ -1,0 +1,120 @@
+"""The anchors kernel: nodes joined through r anchor points, a graph that is born bistochastic."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gspnl._base.array import Array, check_fits, constant, like, namespace, transpose
+from gspnl._base.rows import sum_rows
+from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
+from gspnl.errors import InputError
+
+SAMPLE = 4096  # nodes on which the anchor points are placed
+ROUNDS = 25  # Lloyd iterations; on photos the quantisation error moves by under 1 % after 15
+
+
+@KERNELS.register("anchors")
+@dataclass(frozen=True)
+class Anchors(Kernel):
+    r"""Affinity through anchor points, :math:`W = Z\,\mathrm{diag}(Z^T 1)^{-1} Z^T`.
+
+    Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has
+    rank at most r, is positive semi-definite, and its rows and columns sum to 1: the one graph here
+    that meets the paper's Theorem 1 word for word, whatever the normalisation. A gradient with
+    respect to the features counts the anchor points, and σ, as constants.
+
+    Parameters
+    ----------
+    anchors : int
+        r ≥ 1, the number of anchor points: k-means centres of a sample of the nodes; at most N.
+    sigma : float, optional
+        σ > 0 in the units of the features; default: the root mean square distance of the sample
+        to its nearest anchor.
+    seed : int
+        Seeds the sample and the k-means.
+
+    References
+    ----------
+    .. [1] W. Liu, J. He and S.-F. Chang, Large graph construction for scalable semi-supervised
+       learning, ICML 2010.
+    """
+
+    anchors: int = 64
+    sigma: float | None = None
+    seed: int = 0
+    _points: Array = field(default=None, repr=False, compare=False)  # (..., r, C)
+    _sigmas: Array = field(default=None, repr=False, compare=False)  # (..., 1, 1)
+    _masses: Array = field(default=None, repr=False, compare=False)  # (..., 1, r)
+
+    def __post_init__(self) -> None:
+        for name, least in (("anchors", 1), ("seed", 0)):
+            value = getattr(self, name)
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not whole or value < least:
+                raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+        if self.sigma is not None:
+            positive(self.sigma, "sigma")
+
+    def fit(self, X: Array) -> Anchors:
+        """Place the anchors on X (..., N, C), graph by graph, and weigh them."""
+        xp = namespace(X)
+        batch = X.shape[:-2]
+        check_fits(
+            (*X.shape[:-1], min(self.anchors, X.shape[-2])),
+            X,
+            "the anchors' factor",
+            "use fewer",
+            copies=2,
+        )
+        values = constant(X)
+        count = min(self.anchors, X.shape[-2])
+        placed = [place(values[i], count, self.seed) for i in np.ndindex(*batch)]
+        points = np.stack([p for p, _ in placed]).reshape(*batch, count, X.shape[-1])
+        sigmas = np.reshape([self.sigma or s for _, s in placed], (*batch, 1, 1))
+        ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))
+        (masses,) = sum_rows(lambda x: (xp.sum(ready.assign(x), axis=-2, keepdims=True),), X)
+        return replace(ready, _masses=like(masses, X))
+
+    def assign(self, X: Array) -> Array:
+        """Z: softmax over the anchors, (..., N, C) → (..., N, r)."""
+        xp = namespace(X)
+        centre = xp.mean(self._points, axis=-2, keepdims=True)
+        c, x = (self._points - centre) / self._sigmas, (X - centre) / self._sigmas
+        score = x @ transpose(c) - xp.sum(c * c, axis=-1)[..., None, :] / 2
+        raised = xp.exp(score - xp.max(score, axis=-1, keepdims=True))
+        return raised / xp.sum(raised, axis=-1, keepdims=True)
+
+    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
+        if self._masses is None:
+            raise InputError("this anchors kernel has no anchor points yet; call fit(X) first")
+        xp = namespace(X)
+        # An anchor that no node is near has no mass and no edges.
+        mass = xp.where(self._masses > 0, self._masses, xp.ones_like(self._masses))
+        points = self.assign(X) / xp.sqrt(mass)
+        return points, points
+
+
+def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
+    """K-means centres of a sample of X (N, C), and the rms distance to the nearest of them."""
+    from scipy.cluster.vq import kmeans2  # not needed by any other kernel
+
+    rng = np.random.default_rng(seed)
+    n = X.shape[0]
+    sample = X[rng.choice(n, SAMPLE, replace=False)] if n > SAMPLE else X
+    sample = sample.astype(np.float64)
+    middle = sample.mean(0)
+    unit = float(np.abs(sample - middle).max()) or 1.0
+    sample = (sample - middle) / unit  # squares of huge or tiny features leave the range
+    distinct = np.unique(sample, axis=0)
+    if count >= len(distinct):
+        points = np.resize(distinct, (count, X.shape[1]))
+        return middle + unit * points, unit * (float(sample.std()) or 1.0)
+    with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        points, nearest = kmeans2(sample, count, iter=ROUNDS, minit="++", rng=rng)
+    spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
+    return middle + unit * points, unit * spread

@@ -1,0 +1,104 @@
+"""Normalisations of W, all of the one form A = diag(l) W diag(r)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspnl._base.array import Array, carries_gradient, constant, eps, namespace
+from gspnl._base.registry import Registry
+from gspnl.affinity.weights import Weights
+from gspnl.errors import ConvergenceError
+
+SINKHORN_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How W becomes A.
+
+    Parameters
+    ----------
+    scales : callable
+        ``scales(weights, degrees) -> (l, r)``, each (..., N); r = None stands for ones.
+        Nodes of degree 0 get l = r = 0. W may come less a common factor, which A must not see.
+    symmetric_core : bool
+        Whether W is symmetrised first, so that A is similar to a symmetric matrix.
+    row_stochastic : bool
+        Whether the rows of A sum to 1, so that its constant mode is the constant vector; else the
+        mode is √d, as l = r = d^-½ has it.
+    averages : bool
+        Whether l = 1/d and r = 1, so that A Z is a weighted mean.
+    """
+
+    scales: Callable[[Weights, Array], tuple[Array, Array | None]]
+    symmetric_core: bool = True
+    row_stochastic: bool = True
+    averages: bool = False
+
+
+NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
+
+
+def inverse(d: Array) -> Array:
+    """1/d, and 0 where d = 0."""
+    xp = namespace(d)
+    safe = xp.where(d > 0, d, xp.ones_like(d))
+    if carries_gradient(d):
+        # The gradient of 1/d squares it: by logarithms where that would leave the range.
+        far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
+        if np.abs(np.log(constant(safe))).max() > far:
+            return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
+    return reciprocal(d)
+
+
+def reciprocal(d: Array) -> Array:
+    """1/d, and 0 where d = 0, plainly."""
+    xp = namespace(d)
+    safe = xp.where(d > 0, d, xp.ones_like(d))
+    return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
+
+
+def _random_walk(weights: Weights, degrees: Array) -> tuple[Array, None]:
+    return inverse(degrees), None
+
+
+def _symmetric(weights: Weights, degrees: Array) -> tuple[Array, Array]:
+    scale = namespace(degrees).sqrt(inverse(degrees))
+    return scale, scale
+
+
+def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
+    """Symmetric Sinkhorn: s ← √(s / (W s)) until s∘(W s) = 1."""
+    xp = namespace(degrees)
+    live = degrees > 0
+    s = xp.sqrt(inverse(degrees))
+    tolerance = 64 * eps(degrees)
+    defect = float("inf")
+    for _ in range(SINKHORN_STEPS):
+        with np.errstate(over="ignore", invalid="ignore"):  # no solution: told below
+            ws = weights.matmul(s[..., None])[..., 0]
+            gap = xp.abs(xp.where(live, s * ws - 1, xp.zeros_like(s)))
+            following = xp.where(live, xp.sqrt(s * inverse(ws)), s)
+        previous, defect = defect, float(constant(gap).max())
+        # Stop at the tolerance, or where rounding lets it go no lower.
+        if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+            return s, s
+        if not math.isfinite(defect):
+            break
+        s = following
+    left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
+    raise ConvergenceError(
+        f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern "
+        "of zero weights may allow no bistochastic scaling; use normalization='random_walk', or a "
+        "kernel without zeros"
+    )
+
+
+NORMALIZATIONS.register("random_walk")(Normalization(_random_walk, averages=True))
+NORMALIZATIONS.register("symmetric")(Normalization(_symmetric, row_stochastic=False))
+NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
+NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False, averages=True))

@@ -1,0 +1,97 @@
+"""W with all its N² entries in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import Array, check_fits, constant, namespace, transpose
+from gspnl._base.rows import map_rows
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.weights.base import STORAGES, Storage, Weights
+from gspnl.affinity.weights.tiled import build_tiled
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Weights):
+    """A stored matrix.
+
+    Parameters
+    ----------
+    matrix : array of shape (..., N, N)
+    symmetric : bool
+        Whether it equals its transpose.
+    log_factor : float or array of shape (...)
+        See :class:`~gspnl.affinity.weights.base.Weights`.
+    """
+
+    matrix: Array
+    symmetric: bool = False
+    log_factor: Any = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.matrix.shape)
+
+    @property
+    def like(self) -> Array:
+        return self.matrix
+
+    def matmul(self, Z: Array) -> Array:
+        if not self.symmetric:
+            return self.matrix @ Z
+        # A few rows times a matrix runs 1.5 times as fast as a matrix times a few columns.
+        return transpose(transpose(Z) @ self.matrix)
+
+    def rows(self, index: Array) -> Array:
+        return namespace(self.matrix).take(self.matrix, index, axis=-2)
+
+    def item(self, index: tuple[int, ...]) -> Dense:
+        factor = np.asarray(self.log_factor)
+        factor = factor[index] if factor.ndim else factor
+        return Dense(self.matrix[(*index, ...)], self.symmetric, float(factor))
+
+
+def build_dense(
+    kernel: Kernel,
+    X: Array,
+    embed: tuple[Array, Array] | None,
+    *,
+    symmetrize: bool,
+    self_loops: bool,
+) -> Dense:
+    """Store the kernel's W of features X (..., N, C); see :class:`~.base.Storage`."""
+    n = X.shape[-2]
+    remedy = f"use storage={'lowrank' if kernel.bilinear else 'tiled'!r}"
+    check_fits((*X.shape[:-1], n), X, "a dense weight matrix", remedy)
+    xp = namespace(X)
+    phi, psi = kernel.embed(X, embed)
+    nodes = xp.arange(n)
+    if isinstance(kernel, Exponential) and (kernel.bounded or _wild(kernel, phi, psi)):
+        tiles = build_tiled(kernel, X, embed, symmetrize=symmetrize, self_loops=self_loops)
+        matrix = map_rows(lambda index: tiles.rows(index[:, 0]), nodes[:, None], columns=n)
+        return Dense(matrix, symmetrize, tiles.log_factor)
+
+    # By blocks of rows: M, Mᵀ and their temporaries never stand beside W.
+    def block(phi_rows: Array, psi_rows: Array, index: Array) -> Array:
+        part = kernel.affinity(phi_rows, psi)
+        if symmetrize and psi is not phi:
+            part = (part + transpose(kernel.affinity(phi, psi_rows))) / 2
+        return part if self_loops else xp.where(index == nodes, xp.zeros_like(part), part)
+
+    matrix = map_rows(block, phi, psi, nodes[:, None], columns=n)
+    return Dense(matrix, symmetric=symmetrize)
+
+
+def _wild(kernel: Exponential, phi: Array, psi: Array) -> bool:
+    """Whether some exp s, or a degree, might leave the range, and logarithms are needed."""
+    pair = [constant(part).astype(np.float64) for part in kernel.scores(phi, psi)]
+    with np.errstate(over="ignore"):
+        bound = math.prod(float(np.sqrt((part**2).sum(-1)).max()) for part in pair)
+    return not bound < 0.4 * math.log(float(namespace(phi).finfo(phi.dtype).max))
+
+
+STORAGES.register("dense")(Storage(build_dense, supports=lambda kernel: True))

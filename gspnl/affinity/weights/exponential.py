@@ -1,0 +1,176 @@
+r"""W = e^S with scores S = q kᵀ, tile by tile and by logarithms: exact, O(N) memory, any range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import Array, eps, like, namespace, ones, transpose
+from gspnl.affinity.weights.base import Weights
+from gspnl.affinity.weights.logsums import averages
+from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.errors import DegreeError
+
+
+@dataclass(frozen=True, eq=False)
+class TiledExponential(Weights):
+    r"""An exponential kernel, never stored.
+
+    Once :math:`ℓ = \log d` is known (one sweep), :math:`W = e^{c}\,diag(p)\,\hat W\,diag(p)` with
+    :math:`p = e^{(ℓ - c)/2}` and :math:`\hat W_{ij} = e^{s_{ij} - (ℓ_i + ℓ_j)/2} ≤ 1`: no score
+    overflows, and the product of a tile needs one exponential a pair. c is 0 unless degrees would
+    leave the range.
+
+    Parameters
+    ----------
+    q, k : arrays of shape (N, t)
+        In float64 where scores need it.
+    sample : array
+        Of the library, device and dtype of the features.
+    pattern : Pattern
+        What W is of :math:`M = e^{q k^T}`.
+    self_loops : bool
+    bounded : bool
+        Whether scores are ≤ 0, with 0 on the diagonal: then p = 1 will do.
+    """
+
+    q: Array
+    k: Array
+    sample: Array
+    pattern: Pattern
+    self_loops: bool = True
+    bounded: bool = False
+    _memo: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.q.shape[0], self.k.shape[0])
+
+    @property
+    def like(self) -> Array:
+        return self.sample
+
+    @property
+    def lazy(self) -> bool:
+        return True
+
+    @property
+    def log_factor(self) -> float:
+        return 0.0 if self._tame else self._balance[2]
+
+    def log_degrees(self) -> Array | None:
+        return None if self._tame else like(self._logs, self.sample)
+
+    def averages(self, Z: Array) -> Array:
+        if self._tame:
+            return super().averages(Z)
+        if Z.ndim > 2:
+            return side_by_side(self.averages, Z)
+        wide = like(Z, self.q)
+        out, logs = averages(self.q, self.k, wide, self.pattern, self.self_loops)
+        self._memo["logs"] = logs
+        return like(out, Z)
+
+    def matmul(self, Z: Array) -> Array:
+        if Z.ndim > 2:
+            return side_by_side(self.matmul, Z)
+        if not threaded(self.q, self.k, Z):
+            return strips(lambda nodes: self.rows(nodes) @ Z, self.shape[0], Z)
+        q, k, left, right = self._scaled
+        wide = np.ascontiguousarray(k.T)
+        coarse = q.dtype == Z.dtype
+
+        def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
+            scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
+            if not self.self_loops:  # first: the degrees that scale W do not bound its diagonal
+                hollow(scores, rows, cols, -np.inf)
+            np.exp(scores, out=scores)
+            if not coarse:
+                tile[...] = scores
+
+        out = tile_products(fill, Z if right is None else right[:, None] * Z, self.pattern)
+        return out if left is None else left[:, None] * out
+
+    def rows(self, index: Array) -> Array:
+        xp = namespace(self.q)
+        q, k, left, right = self._scaled
+        parts = [xp.take(q, index, axis=0) @ transpose(k)]
+        if self.pattern is Pattern.BOTH:
+            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+        if not self.self_loops:
+            on = index[:, None] == xp.arange(self.shape[-1])
+            parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
+        part = like(sum(xp.exp(s) for s in parts) / len(parts), self.sample)
+        if left is None:
+            return part
+        scale = xp.take(left, index, axis=0)[:, None]
+        # Both scales at once: a small p alone would flush what a large one lifts.
+        return part * (scale if right is None else scale * right)
+
+    def item(self, index: tuple[int, ...]) -> TiledExponential:
+        return self
+
+    @property
+    def _tame(self) -> bool:
+        """Whether 1 ≤ d ≤ N, so that W itself will do."""
+        return self.bounded and self.self_loops
+
+    @property
+    def _logs(self) -> np.ndarray:
+        """ℓ = log d, in float64."""
+        if "logs" not in self._memo:
+            self.averages(0 * ones((self.shape[0], 0), self.sample))
+        logs: np.ndarray = self._memo["logs"]
+        return logs
+
+    @property
+    def _balance(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """(ℓ/2 or ℓ, p, c), from ℓ."""
+        if "balance" not in self._memo:
+            logs = self._logs
+            largest = math.log(float(namespace(self.sample).finfo(self.sample.dtype).max))
+            low, high = float(logs.min()), float(logs.max())
+            # Entries that flush must not count, seen from the node of least degree.
+            room = 2 * min(0.9 * largest, largest - math.log(len(logs) / eps(self.sample)))
+            if high - low > room:
+                raise DegreeError(
+                    f"degrees span a factor of exp({high - low:.0f}), and {self.sample.dtype} "
+                    f"carries exp({room:.0f}) through a change of basis; apply() of a tiled graph "
+                    "still works, filters and spectra need smaller features, a larger "
+                    "temperature= or sigma=, self-loops, or float64"
+                )
+            factor = 0.0 if max(-low, high) <= 0.9 * largest else (low + high) / 2
+            share = 1.0 if self.pattern is Pattern.PLAIN else 0.5
+            self._memo["balance"] = (share * logs, np.exp(share * (logs - factor)), factor)
+        found: tuple[np.ndarray, np.ndarray, float] = self._memo["balance"]
+        return found
+
+    @property
+    def _scaled(self) -> tuple[Array, Array, Array | None, Array | None]:
+        """(q', k', left, right) with W = diag(left) exp(q' k'ᵀ) diag(right), its entries ≤ 1."""
+        if self._tame:
+            return self.q, self.k, None, None
+        if "scaled" not in self._memo:
+            xp = namespace(self.q)
+            shift, p, _ = self._balance
+            u, one = like(-shift[:, None], self.q), ones((self.shape[0], 1), self.q)
+            scale = like(p, self.sample)
+            plain = self.pattern is Pattern.PLAIN
+            q = xp.concat([self.q, u, one], axis=-1)
+            k = xp.concat([self.k, one, 0 * u if plain else u], axis=-1)
+            self._memo["scaled"] = (q, k, scale, None if plain else scale)
+        found: tuple[Array, Array, Array | None, Array | None] = self._memo["scaled"]
+        return found
+
+
+def side_by_side(fn: Any, Z: Array) -> Array:
+    """Signals (..., N, c) of one graph, as columns side by side."""
+    xp = namespace(Z)
+    front = Z.shape[:-2]
+    flat = xp.reshape(Z, (math.prod(front), *Z.shape[-2:]))  # not −1: there may be no columns
+    wide = xp.reshape(xp.permute_dims(flat, (1, 0, 2)), (Z.shape[-2], -1))
+    out = xp.reshape(fn(wide), (Z.shape[-2], flat.shape[0], Z.shape[-1]))
+    return xp.reshape(xp.permute_dims(out, (1, 0, 2)), (*front, *Z.shape[-2:]))

@@ -1,0 +1,129 @@
+"""W = B J Bᵀ with B of a few columns: every edge present, none of them stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspnl._base.array import Array, constant, like, namespace, transpose
+from gspnl._base.rows import map_rows, sum_rows
+from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.weights.base import STORAGES, Storage, Weights
+from gspnl.affinity.weights.no_self_loops import Hollow
+
+SAMPLE = 256  # nodes from which the balance of Φ and Ψ is judged
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank(Weights):
+    r"""The symmetrised dot product as one tall factor and one small core.
+
+    With embeddings Φ ≠ Ψ, B = [Φ Ψ] and :math:`J = ½\begin{pmatrix}0&I\\I&0\end{pmatrix}`, so that
+    :math:`B J B^T = ½(ΦΨ^T + ΨΦ^T)`; with Φ = Ψ, B = Φ and J = I; unsymmetrised (softmax), J holds
+    a single I and :math:`B J B^T = ΦΨ^T`.
+
+    Parameters
+    ----------
+    factor : array of shape (..., N, m)
+        B; m = 2r, or r where both embeddings are the same.
+    core : array of shape (m, m)
+        J.
+    approximate : bool
+        Whether it stands for other weights, and may be negative where they are not.
+    """
+
+    factor: Array
+    core: Array
+    approximate: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.factor.shape[:-1], self.factor.shape[-2])
+
+    @property
+    def like(self) -> Array:
+        return self.factor
+
+    @property
+    def signed(self) -> bool:
+        return self.approximate
+
+    def matmul(self, Z: Array) -> Array:
+        small = self.core @ self.heads(Z)
+        return map_rows(lambda b: b @ small, self.factor)
+
+    def heads(self, Z: Array) -> Array:
+        """Bᵀ Z, (..., m, c)."""
+        (total,) = sum_rows(lambda b, z: (transpose(b) @ z,), self.factor, Z)
+        return like(total, Z)
+
+    def rows(self, index: Array) -> Array:
+        chosen = namespace(self.factor).take(self.factor, index, axis=-2)
+        return chosen @ self.core @ transpose(self.factor)
+
+    def item(self, index: tuple[int, ...]) -> LowRank:
+        return LowRank(self.factor[(*index, ...)], self.core, self.approximate)
+
+    def diagonal(self) -> Array:
+        """Diagonal of W, (..., N)."""
+        xp = namespace(self.factor)
+        return map_rows(lambda b: xp.sum((b @ self.core) * b, axis=-1, keepdims=True), self.factor)[
+            ..., 0
+        ]
+
+
+def build_lowrank(
+    kernel: Kernel,
+    X: Array,
+    embed: tuple[Array, Array] | None,
+    *,
+    symmetrize: bool,
+    self_loops: bool,
+) -> Weights:
+    """Factor the kernel's W of features X (..., N, C); see :class:`~.base.Storage`."""
+    xp = namespace(X)
+    paired = embed is not None and embed[0] is not embed[1]
+    balance = (
+        _balance(*kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)) if paired else 1.0
+    )
+
+    # One product for both embeddings, where the kernel maps their entries one by one.
+    stacked = None
+    if paired and embed is not None and type(kernel).embed is Kernel.embed:
+        stacked = xp.concat(list(embed), axis=-1)
+
+    def block(x: Array) -> Array:
+        if stacked is not None:
+            points = kernel.features(x @ stacked)
+        else:
+            points = xp.concat(list(kernel.embed(x, embed)[: 1 + paired]), axis=-1)
+        if balance == 1.0:
+            return points
+        r = points.shape[-1] // 2
+        return xp.concat([points[..., :r] * balance, points[..., r:] / balance], axis=-1)
+
+    factor = map_rows(block, X)
+    weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
+    return weights if self_loops else Hollow(weights, weights.diagonal())
+
+
+def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:
+    """J for a factor of ``width`` columns: [Φ Ψ] if ``paired``, else Φ."""
+    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
+    return np.kron(pattern, np.eye(width // len(pattern)))
+
+
+def _balance(phi: Array, psi: Array) -> float:
+    """A power of 2, c, that makes cΦ and Ψ/c alike in size.
+
+    W does not see it; the rounding of G = BᵀB grows with the larger of the two.
+    """
+    first, second = (float(np.abs(constant(part)).max()) for part in (phi, psi))
+    if not (0 < first < math.inf and 0 < second < math.inf):
+        return 1.0
+    return 2.0 ** round(math.log2(second / first) / 2)
+
+
+STORAGES.register("lowrank")(Storage(build_lowrank, supports=lambda kernel: kernel.bilinear))

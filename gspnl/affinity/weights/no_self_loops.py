@@ -1,0 +1,45 @@
+"""Any weights less their diagonal: self_loops=False without storing W."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gspnl._base.array import Array, namespace
+from gspnl.affinity.weights.base import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Hollow(Weights):
+    """W − diag(W), wrapped around a storage.
+
+    Parameters
+    ----------
+    full : Weights
+    diagonal : array of shape (..., N)
+    """
+
+    full: Weights
+    diagonal: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.full.shape
+
+    @property
+    def like(self) -> Array:
+        return self.full.like
+
+    @property
+    def signed(self) -> bool:
+        return self.full.signed
+
+    def matmul(self, Z: Array) -> Array:
+        return self.full.matmul(Z) - self.diagonal[..., None] * Z
+
+    def rows(self, index: Array) -> Array:
+        xp = namespace(self.diagonal)
+        part = self.full.rows(index)
+        return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
+
+    def item(self, index: tuple[int, ...]) -> Hollow:
+        return Hollow(self.full.item(index), self.diagonal[(*index, ...)])

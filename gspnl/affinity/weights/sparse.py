@@ -1,0 +1,58 @@
+"""W as a user already has it, with most entries 0: only the others are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from gspnl._base.array import Array
+from gspnl.affinity.weights.base import Weights
+from gspnl.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse(Weights):
+    """A sparse matrix by rows, of one graph: products cost O(nnz).
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (N, N)
+        float32 or float64.
+    """
+
+    matrix: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.matrix.shape)
+
+    @property
+    def like(self) -> Array:
+        return self.matrix.data
+
+    def matmul(self, Z: Array) -> Array:
+        if Z.ndim == 2:
+            return np.asarray(self.matrix @ Z)
+        columns = np.moveaxis(Z, -2, 0)
+        out = self.matrix @ columns.reshape(len(columns), -1)
+        return np.moveaxis(np.asarray(out).reshape(columns.shape), 0, -2)
+
+    def rows(self, index: Array) -> Array:
+        return self.matrix[index].toarray()
+
+    def item(self, index: tuple[int, ...]) -> Sparse:
+        return self
+
+
+def sparse_floats(W: Any) -> Any:
+    """Return a scipy.sparse matrix or array as a CSR copy without explicit zeros."""
+    if W.dtype.kind not in "biuf" or (W.dtype.itemsize < 4 and W.dtype.kind == "f"):
+        raise InputError(f"W has dtype {W.dtype}; pass real float32 or float64")
+    dtype = W.dtype if W.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    csr: Any = scipy.sparse.csr_array(W, dtype=dtype, copy=True)
+    csr.sum_duplicates()
+    csr.eliminate_zeros()
+    return csr

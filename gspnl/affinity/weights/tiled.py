@@ -1,0 +1,114 @@
+"""W computed tile by tile and never stored: exact, N² time, O(N) memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspnl._base.array import Array, constant, namespace, transpose
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.weights.base import STORAGES, Storage, Weights
+from gspnl.affinity.weights.exponential import TiledExponential, side_by_side
+from gspnl.affinity.weights.stacked import stacked
+from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.errors import DegreeError
+
+
+@dataclass(frozen=True, eq=False)
+class Tiled(Weights):
+    """Any kernel, evaluated on the tiles of M.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    phi, psi : arrays of shape (N, r)
+        The points that it compares.
+    pattern : Pattern
+        What W is of M.
+    self_loops : bool
+    """
+
+    kernel: Kernel
+    phi: Array
+    psi: Array
+    pattern: Pattern
+    self_loops: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.phi.shape[0], self.psi.shape[0])
+
+    @property
+    def like(self) -> Array:
+        return self.phi
+
+    def matmul(self, Z: Array) -> Array:
+        if Z.ndim > 2:
+            return side_by_side(self.matmul, Z)
+        if not threaded(self.phi, self.psi, Z):
+            return strips(lambda nodes: self.rows(nodes) @ Z, self.shape[0], Z)
+
+        def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
+            tile[...] = self.kernel.affinity(self.phi[rows], self.psi[cols])
+            if not self.self_loops:
+                hollow(tile, rows, cols, 0.0)
+
+        return tile_products(fill, Z, self.pattern)
+
+    def rows(self, index: Array) -> Array:
+        xp = namespace(self.phi)
+        part = self.kernel.affinity(xp.take(self.phi, index, axis=0), self.psi)
+        if self.pattern is Pattern.BOTH:
+            columns = self.kernel.affinity(self.phi, xp.take(self.psi, index, axis=0))
+            part = (part + transpose(columns)) / 2
+        if self.self_loops:
+            return part
+        return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
+
+    def item(self, index: tuple[int, ...]) -> Tiled:
+        return self
+
+
+def build_tiled(
+    kernel: Kernel,
+    X: Array,
+    embed: tuple[Array, Array] | None,
+    *,
+    symmetrize: bool,
+    self_loops: bool,
+) -> Weights:
+    """Points of features X (..., N, C); see :class:`~gspnl.affinity.weights.base.Storage`."""
+    phi, psi = kernel.embed(X, embed)
+    both = Pattern.BOTH if symmetrize else Pattern.PLAIN
+    pattern = Pattern.HALF if psi is phi else both
+    exponential = kernel if isinstance(kernel, Exponential) else None
+    first, second = (phi, psi)
+    if exponential is not None:
+        first, second = _finite(*exponential.fine_scores(phi, psi))
+    # They are read at every product: not from an array that is the user's to change.
+    first, second = (part + 0 if part is X else part for part in (first, second))
+
+    def one(index: tuple[int, ...]) -> Weights:
+        a, b = first[(*index, ...)], second[(*index, ...)]
+        if exponential is None:
+            return Tiled(kernel, a, b, pattern, self_loops)
+        sample = 0 * phi[(*index, ...)][:1, :1]
+        return TiledExponential(a, b, sample, pattern, self_loops, exponential.bounded)
+
+    return stacked(one, tuple(X.shape[:-2]))
+
+
+def _finite(q: Array, k: Array) -> tuple[Array, Array]:
+    """Scores that cannot overflow, or raise."""
+    largest = [float(np.abs(constant(part)).max()) for part in (q, k)]
+    if not math.prod(largest) * q.shape[-1] < float(namespace(q).finfo(q.dtype).max):
+        raise DegreeError(
+            f"the scores of this kernel overflow {q.dtype}; scale the features down, raise "
+            "temperature= or sigma=, or use float64"
+        )
+    return q, k
+
+
+STORAGES.register("tiled")(Storage(build_tiled, supports=lambda kernel: True))

@@ -1,6 +1,0 @@
-"""Graphs of exponential kernels held as low rank, with a bound on what that costs."""
-
-from gspnl.approximation.base import Approximation
-from gspnl.approximation.build import METHODS, Request, approximate, make_request
-
-__all__ = ["METHODS", "Approximation", "Request", "approximate", "make_request"]

@@ -1,0 +1,64 @@
+"""What a graph split into deflated modes and a band can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from gspnl._base.array import Array, eps
+from gspnl.affinity.affinity import Affinity
+from gspnl.chebyshev.series import Family, Series
+
+PAD = 0.01  # the band is widened by this share on either side
+
+
+class Deflated(ABC):
+    """One symmetric graph, split into deflated modes and a band."""
+
+    affinity: Affinity
+    eigenvalues: np.ndarray  # λ of the deflated modes
+
+    @property
+    @abstractmethod
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest λ of the band, as computed."""
+
+    @property
+    @abstractmethod
+    def density(self) -> tuple[np.ndarray, np.ndarray]:
+        """λ of the band and their shares: exact for low rank, else a Gauss quadrature."""
+
+    @property
+    def reached(self) -> tuple[float, float]:
+        """A part of the band that is certainly in use: what an interval must cover."""
+        return self.ends
+
+    @property
+    def amplification(self) -> float:
+        """How much larger than S its summands are, which is by how much rounding grows."""
+        return 1.0
+
+    @abstractmethod
+    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+        """Every p_f(L) Z: (..., N, c) to (..., F, N, c).
+
+        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``alone[f]``.
+        """
+
+    @abstractmethod
+    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+        """The sum of p_f(L) C_f: (..., F, N, c) to (..., N, c)."""
+
+    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
+        """p(L) Z, but gain i on deflated mode i and ``alone`` on isolated nodes."""
+        out = self.analysis(Family.of([series]), gains[None], np.array([alone]), Z)
+        return out[..., 0, :, :]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Safe outer bounds of every λ of the band, within [0, 2] where λ must lie there."""
+        low, high = self.ends
+        pad = PAD * (high - low) + max(1e-6, 64 * eps(self.affinity.left))
+        least, most = self.affinity.limits
+        return max(low - pad, least), min(high + pad, most)

@@ -1,0 +1,277 @@
+r"""Exact eigenpairs of a graph's Laplacian, and the graph Fourier transform.
+
+A = T S T⁻¹ with S symmetric, so U = T V and U⁻¹ = Vᵀ T⁻¹. A low-rank graph has a few explicit
+modes; all others share λ = 1, and that space is carried as a multiplicity and one block reflection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import (
+    Array,
+    check_fits,
+    constant,
+    eps,
+    like,
+    namespace,
+    ones,
+    transpose,
+)
+from gspnl._base.qr import Reflection, TallQR, tall_qr
+from gspnl._base.signals import on_signals
+from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.weights import LowRank
+from gspnl.errors import InputError, NonsymmetricError
+from gspnl.responses.evaluate import numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    r"""The eigendecomposition :math:`L = U Λ U^{-1}` of one graph.
+
+    Attributes
+    ----------
+    eigenvalues : array of shape (m,)
+        λ, ascending, in [0, 2] for non-negative weights: an entry a mode; but one entry λ = 0 for
+        all isolated nodes, and at low rank one entry λ = 1 for the space that A annihilates.
+    multiplicities : array of int of shape (m,)
+        How many modes each entry stands for; they sum to N.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> spec = gspnl.feature_graph(X).spectrum()
+    >>> spec.eigenvalues.shape, spec.multiplicities.tolist()
+    ((6,), [36, 1, 1, 1, 1, 460])
+    >>> bool(np.allclose(spec.igft(spec.gft(X)), X))
+    True
+    """
+
+    eigenvalues: Array
+    multiplicities: np.ndarray
+    _change: Array  # diagonal of T
+    _make_vectors: Callable[[], Array]
+    _split: int  # how many explicit modes have λ < 1
+    _live: np.ndarray | None  # indices of the nodes that are not isolated, where some are
+
+    @property
+    def n_nodes(self) -> int:
+        """N."""
+        return int(self._change.shape[0])
+
+    def gft(self, Z: Array) -> Array:
+        r"""Graph Fourier transform :math:`\hat Z = U^{-1} Z`.
+
+        Row i belongs to ``np.repeat(eigenvalues, multiplicities)[i]``.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c)
+
+        Returns
+        -------
+        array of shape (..., N, c)
+            With ‖Ẑ‖ = ‖T⁻¹ Z‖ (Parseval in the D-weighted norm).
+        """
+        return self._on_signals(self._gft, Z)
+
+    def _gft(self, Z: Array) -> Array:
+        xp = namespace(Z)
+        y = Z / self._change[:, None]
+        alone = None
+        if self._live is not None:
+            alone = xp.take(y, xp.asarray(self._isolated), axis=-2)
+            y = xp.take(y, xp.asarray(self._live), axis=-2)
+        y = self._reflection.apply(y)
+        m, s = self._vectors.shape[1], self._split
+        head = transpose(self._reflection.turn) @ y[..., :m, :]
+        parts = [head[..., :s, :], y[..., m:, :], head[..., s:, :]]
+        return xp.concat(parts if alone is None else [alone, *parts], axis=-2)
+
+    def igft(self, Zhat: Array) -> Array:
+        r"""Inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
+
+        Parameters
+        ----------
+        Zhat : array of shape (..., N, c)
+
+        Returns
+        -------
+        array of shape (..., N, c)
+        """
+        return self._on_signals(self._igft, Zhat)
+
+    def _igft(self, Zhat: Array) -> Array:
+        xp = namespace(Zhat)
+        n, m, s = self.n_nodes, self._vectors.shape[1], self._split
+        skip = 0 if self._live is None else n - len(self._live)
+        low, rest = Zhat[..., skip : skip + s, :], Zhat[..., skip + s : n - (m - s), :]
+        head = xp.concat([low, Zhat[..., n - (m - s) :, :]], axis=-2)
+        y = xp.concat([self._reflection.turn @ head, rest], axis=-2)
+        y = self._reflection.apply(y)
+        if self._live is not None:
+            order = np.argsort(np.concatenate([self._isolated, self._live]))
+            y = xp.take(xp.concat([Zhat[..., :skip, :], y], axis=-2), xp.asarray(order), axis=-2)
+        return self._change[:, None] * y
+
+    def modes(self, k: int | None = None) -> Array:
+        r"""The k right eigenvectors of least λ: columns of U, (N, k), with L u = λ u.
+
+        Normalised to ‖T⁻¹ u‖ = 1, the entry of largest magnitude positive. Vectors of a repeated λ
+        are one orthonormal basis among many.
+
+        Parameters
+        ----------
+        k : int, optional
+            1 ≤ k ≤ N; default: the modes with λ < 1.
+        """
+        xp = namespace(self._change)
+        n = self.n_nodes
+        if k is None:
+            k = self._split + (0 if self._live is None else n - len(self._live))
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
+            raise InputError(f"k={k!r} must be a whole number from 1 to N = {n}")
+        check_fits((n, k), self._change, "a matrix of modes", "ask for fewer modes", copies=4)
+        unit = xp.concat([like(np.eye(k), self._change), like(np.zeros((n - k, k)), self._change)])
+        u = self.igft(unit)
+        peak = np.argmax(np.abs(constant(u)), axis=0)
+        signs = np.sign(constant(u)[peak, np.arange(k)])
+        return u * like(np.where(signs == 0, 1.0, signs), u)
+
+    def filter(self, Z: Array, omega: Any) -> Array:
+        """U diag(ω) U⁻¹ Z, ω given per entry of :attr:`eigenvalues`.
+
+        Parameters
+        ----------
+        Z : array of shape (..., N, c)
+        omega : array of shape (m,)
+        """
+        values = numbers(omega)
+        if values.shape != tuple(self.eigenvalues.shape):
+            raise InputError(
+                f"omega has shape {values.shape}; this spectrum has {self.eigenvalues.shape[0]} "
+                "distinct entries, see spectrum().eigenvalues and .multiplicities"
+            )
+        if not np.isfinite(values).all():
+            raise InputError("omega holds values that are not finite")
+        gains = like(np.repeat(values, self.multiplicities), self._change)
+        return self._on_signals(lambda z: self._igft(gains[:, None] * self._gft(z)), Z)
+
+    def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
+        return on_signals(fn, Z, (self.n_nodes, self.n_nodes), self._change)
+
+    def __repr__(self) -> str:
+        lam = constant(self.eigenvalues)
+        span = f"[{lam[0]:.4g}, {lam[-1]:.4g}]"
+        return f"Spectrum({self.n_nodes} nodes, {len(lam)} entries, λ in {span})"
+
+    @cached_property
+    def _isolated(self) -> np.ndarray:
+        live = np.arange(self.n_nodes) if self._live is None else self._live
+        return np.setdiff1d(np.arange(self.n_nodes), live)
+
+    @cached_property
+    def _vectors(self) -> Array:
+        """V, the explicit modes of S on the nodes that are not isolated."""
+        return self._make_vectors()
+
+    @cached_property
+    def _reflection(self) -> Reflection:
+        return Reflection.onto_first_axes(self._vectors)
+
+
+def exact_spectrum(affinity: Affinity) -> Spectrum:
+    """Every eigenpair of one graph: eigh of S, or of a small matrix where W is low rank.
+
+    Raises
+    ------
+    NonsymmetricError
+        For the softmax normalisation.
+    SizeError
+        Where dense eigenvectors would not fit in memory.
+    """
+    if not affinity.symmetric_core:
+        raise NonsymmetricError(
+            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
+            "has no real spectrum and no exact filter; use normalization='random_walk', or apply() "
+            "and filter(..., order=1)"
+        )
+    if isinstance(affinity.weights, LowRank):
+        return _low_rank(affinity, affinity.weights)
+    return _dense(affinity)
+
+
+def _dense(affinity: Affinity) -> Spectrum:
+    n = affinity.n_nodes
+    sample = affinity.left
+    remedy = "filter with order=, or use a low-rank kernel (dot, cosine, anchors)"
+    check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
+    xp = namespace(sample)
+    scale = affinity.core_scale
+    live, alone = _live_nodes(affinity)
+    nodes = xp.arange(n) if live is None else xp.asarray(live)
+    S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
+    if live is not None:  # λ = 0 is theirs too: eigh would mix them with the constant mode
+        S = xp.take(S, nodes, axis=1)
+    mu, V = xp.linalg.eigh(S)
+    lam = xp.concat([0 * ones((1,), sample)] * bool(alone) + [xp.flip(1 - mu)])
+    counts = [alone] * bool(alone) + [1] * (n - alone)
+    vectors = partial(xp.flip, V, axis=-1)
+    return Spectrum(
+        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - alone, live
+    )
+
+
+def _live_nodes(affinity: Affinity) -> tuple[np.ndarray | None, int]:
+    """Indices of the nodes that are not isolated (None: all), and how many are."""
+    if affinity.isolated is None:
+        return None, 0
+    isolated = constant(affinity.isolated)
+    return np.nonzero(~isolated)[0], int(isolated.sum())
+
+
+def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
+    xp = namespace(affinity.left)
+    scale = affinity.core_scale
+    tall = tall_qr(weights.factor, scale)
+    R = tall.R
+    middle = R @ weights.core @ transpose(R)
+    mu, W = xp.linalg.eigh((middle + transpose(middle)) / 2)
+    mu, W = xp.flip(mu), xp.flip(W, axis=-1)
+    # What rounding leaves of a zero eigenvalue grows with ‖R‖².
+    norm = float(xp.linalg.matrix_norm(R, ord="fro")) ** 2
+    values = constant(mu)
+    kept = np.nonzero(np.abs(values) > 4 * len(values) * eps(mu) * max(norm, 1.0))[0]
+    chosen = xp.asarray(kept)
+    lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
+    split = int((values[kept] > 0).sum())
+    live, alone = _live_nodes(affinity)
+    vectors = partial(_explicit_modes, tall, turned, live)
+    at_one = affinity.n_nodes - alone - len(kept)
+    unit = ones((1,), scale)
+    counts = (
+        [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+    )
+    pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
+    eigenvalues = _clip(xp.concat(pieces), affinity)
+    return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
+
+
+def _explicit_modes(tall: TallQR, turned: Array, live: np.ndarray | None) -> Array:
+    """V on the nodes that are not isolated; on these it is 0."""
+    V = tall.times(turned)
+    xp = namespace(V)
+    return V if live is None else xp.take(V, xp.asarray(live), axis=0)
+
+
+def _clip(lam: Array, affinity: Affinity) -> Array:
+    """Undo the rounding that carries λ out of [0, 2], where non-negative weights keep it."""
+    least, most = affinity.limits
+    return namespace(lam).clip(lam, min=least, max=most)

@@ -1,0 +1,1 @@
+"""The feature graph, and graphs from and to other libraries."""

@@ -1,0 +1,105 @@
+"""A graph as SciPy's LinearOperator, which its iterative solvers take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from gspnl._base.array import Array, constant, like, namespace, to_numpy
+from gspnl._base.registry import Registry
+from gspnl._base.signals import on_signals
+from gspnl.affinity.affinity import Affinity, scale_rows
+from gspnl.affinity.weights.adjoint import rmatmul
+from gspnl.errors import NonsymmetricError
+from gspnl.graph.export import single
+from gspnl.graph.graph import FeatureGraph
+
+Map = Callable[[Affinity, Array], Array]
+OPERATORS: Registry[tuple[Map, Map]] = Registry("operator")  # (forward, adjoint)
+
+
+def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOperator:
+    r"""Return an operator of the graph for SciPy's eigensolvers and linear solvers.
+
+    Nothing is stored: each product is one of the graph's own.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        One graph, not a batch.
+    of : {"affinity", "laplacian", "core"}
+        A; L = I − A; or :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric
+        (1 on the diagonal at isolated nodes) and has the eigenvalues 1 − λ: the one for ``eigsh``.
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        (N, N), of the graph's dtype, on NumPy arrays whatever the graph holds. The adjoint is
+        there: :math:`A^T = diag(r)\,W^T diag(l)`.
+
+    Raises
+    ------
+    NonsymmetricError
+        For of="core" of a softmax graph.
+    GspnlError
+        When it is applied, if the graph carries a gradient, which would be lost.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> from scipy.sparse.linalg import eigsh
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> graph = gspnl.feature_graph(X, "rbf", sigma=3.0)
+    >>> mu = eigsh(gspnl.as_linear_operator(graph, of="core"), k=3, return_eigenvectors=False)
+    >>> bool(np.allclose(1 - mu[::-1], graph.spectrum().eigenvalues[:3]))
+    True
+    """
+    graph = single(graph, "as_linear_operator")
+    forward, adjoint = OPERATORS[of]
+    affinity = graph._affinity
+    if of == "core" and not affinity.symmetric_core:
+        raise NonsymmetricError(
+            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
+            "has no core; use of='affinity', or normalization='random_walk'"
+        )
+    sample = affinity.left
+
+    def through(fn: Map, X: np.ndarray) -> np.ndarray:
+        if np.iscomplexobj(X):  # the operator is real
+            return through(fn, X.real) + 1j * through(fn, X.imag)
+        inner = like(np.ascontiguousarray(X), sample)
+        return to_numpy(on_signals(lambda Z: fn(affinity, Z), inner, graph.shape, sample))
+
+    there, back = partial(through, forward), partial(through, adjoint)
+    return LinearOperator(
+        graph.shape, there, rmatvec=back, matmat=there, rmatmat=back, dtype=constant(sample).dtype
+    )
+
+
+def _adjoint(affinity: Affinity, Y: Array) -> Array:
+    """Aᵀ Y = r∘(Wᵀ (l∘Y)), and Y itself on isolated nodes."""
+    scaled = scale_rows(affinity.left, Y)
+    weights = affinity.weights
+    product = weights.matmul(scaled) if affinity.symmetric_core else rmatmul(weights, scaled)
+    out = scale_rows(affinity.right, product)
+    if affinity.isolated is None:
+        return out
+    # A dead end of a directed graph still has edges that come in.
+    return out + namespace(Y).where(affinity.isolated[:, None], Y, 0 * Y)
+
+
+def _core(affinity: Affinity, Y: Array) -> Array:
+    out = affinity.apply_core(Y)
+    if affinity.isolated is None:
+        return out
+    return namespace(Y).where(affinity.isolated[:, None], Y, out)
+
+
+OPERATORS.register("affinity")((Affinity.apply, _adjoint))
+OPERATORS.register("laplacian")(
+    (lambda affinity, Z: Z - affinity.apply(Z), lambda affinity, Z: Z - _adjoint(affinity, Z))
+)
+OPERATORS.register("core")((_core, _core))

@@ -1,0 +1,63 @@
+"""The weights of a graph as one NumPy or SciPy matrix, for libraries that store their edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import available_memory, check_fits, namespace, to_numpy
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights.sparse import Sparse
+from gspnl.errors import DegreeError, InputError, SizeError
+from gspnl.graph.graph import FeatureGraph
+
+
+def single(graph: Any, verb: str) -> FeatureGraph:
+    """Return the graph, or raise where it is none, or a batch."""
+    if not isinstance(graph, FeatureGraph):
+        raise InputError(f"{verb} takes a gspnl.FeatureGraph, not a {type(graph).__name__}")
+    if graph.shape[:-2]:
+        raise InputError(
+            f"{verb} takes one graph, and this holds {graph.shape[:-2]} of them; pass graph[i]"
+        )
+    return graph
+
+
+def edge_count(graph: FeatureGraph) -> int:
+    """How many weights W may hold that are not 0."""
+    held = graph._weights
+    return int(held.matrix.nnz) if isinstance(held, Sparse) else graph.n_nodes**2
+
+
+def check_edges(graph: FeatureGraph, bytes_each: int, what: str) -> None:
+    """Raise SizeError, before anything is made, where the edges would not fit in memory."""
+    size, free = edge_count(graph) * bytes_each, available_memory()
+    if free is not None and size > 0.9 * free:
+        raise SizeError(
+            f"{what} stores each of the {edge_count(graph):.3g} weights of this graph, which would "
+            f"take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; use fewer nodes, or "
+            "stay with graph.apply(), filter() and spectrum(), which need no stored edges"
+        )
+
+
+def stored_weights(graph: FeatureGraph) -> Any:
+    """W of one graph, csr_array or ndarray, exactly symmetric where the graph is."""
+    held = graph._weights
+    if isinstance(held, Sparse):
+        return held.matrix.copy()
+    check_fits(graph.shape, held.like, "W as a dense array", "use apply() or filter()", copies=3)
+    W = to_numpy(held.rows(namespace(held.like).arange(graph.n_nodes)))
+    if NORMALIZATIONS[graph.normalization].symmetric_core:
+        W = (W + W.T) / 2
+    factor = float(np.asarray(held.log_factor))
+    if not factor:
+        return W
+    with np.errstate(divide="ignore", over="ignore"):
+        W = np.exp(np.log(W) + W.dtype.type(factor))
+    if not np.isfinite(W).all():
+        raise DegreeError(
+            f"weights around exp({factor:.0f}) leave the range of {W.dtype}, so they cannot be "
+            "handed over; scale the features down, raise temperature= or sigma=, or use float64"
+        )
+    return W

@@ -1,0 +1,170 @@
+"""Graphs of weights that a user already has, sparse or dense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from gspnl._base.array import Array, as_floats, check_finite, check_fits, constant
+from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import Dense, Weights
+from gspnl.affinity.weights.sparse import Sparse, sparse_floats
+from gspnl.errors import DegreeError, InputError
+from gspnl.graph.build import graph_of
+from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.symmetry import symmetrized
+
+
+@dataclass(frozen=True)
+class Given(Kernel):
+    """Stands where the weights came without features: no function f(x_i, x_j) is known.
+
+    Parameters
+    ----------
+    signed : bool
+        Whether some weight is, or may be, negative.
+    """
+
+    signed: bool = False
+
+    @property
+    def nonnegative(self) -> bool:
+        return not self.signed
+
+    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
+        raise InputError("Given weights have no features; use gspnl.graph_from_weights(W)")
+
+    def affinity(self, phi: Array, psi: Array) -> Array:
+        raise InputError("Given weights have no features; use gspnl.graph_from_weights(W)")
+
+
+def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGraph:
+    r"""Build a graph of weights W that are there already: a k-nearest-neighbour graph, a road map.
+
+    :math:`A = diag(l)\,W\,diag(r)` as for :func:`gspnl.feature_graph`, with the same filters,
+    spectra and certificates. A sparse W stays sparse: products cost O(nnz), Chebyshev filters of
+    order K cost K of them; exact spectra and filters make a dense matrix of it.
+
+    Parameters
+    ----------
+    W : array of shape (..., N, N), or scipy.sparse array or matrix of shape (N, N)
+        N ≥ 2. Row i holds the weights of the edges from node i. Equal to its transpose, except for
+        "softmax"; a difference of rounding (64 eps of the largest weights of the two nodes) is
+        averaged away. Entries of the diagonal are self-loops and are kept. Integers and booleans
+        become float64. W is copied.
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+        "softmax" takes W as it is, 1/(W 1) times each row: a random walk along directed edges. It
+        has no real spectrum.
+
+    Returns
+    -------
+    FeatureGraph
+        With ``storage`` "sparse" or "dense".
+
+    Raises
+    ------
+    InputError
+        For a W that is not square, finite, real or symmetric, and for negative weights with
+        "bistochastic".
+    DegreeError
+        Where negative weights leave a degree that is not positive, or sums leave the dtype's range.
+    SizeError
+        Where a dense W could not be copied and compared with its transpose.
+
+    Notes
+    -----
+    A node without edges is a component of its own, with A_ii = 1 and λ = 0. Negative weights are
+    allowed where every degree stays positive; λ may then leave [0, 2].
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse, gspnl
+    >>> ring = scipy.sparse.diags_array([1.0, 1.0, 1.0, 1.0], offsets=[-5, -1, 1, 5], shape=(6, 6))
+    >>> graph = gspnl.graph_from_weights(ring)
+    >>> graph
+    FeatureGraph(6 nodes, kernel Given(signed=False), sparse, random_walk)
+    >>> graph.spectrum().eigenvalues.round(12)  # 1 − cos(2πj/6)
+    array([0. , 0.5, 0.5, 1.5, 1.5, 2. ])
+    """
+    scheme = NORMALIZATIONS[normalization]
+    sparse = scipy.sparse.issparse(W)
+    held = _sparse(W) if sparse else _dense(W)
+    if scheme.symmetric_core:
+        held = symmetrized(held, normalization)
+    values = held.data if sparse else constant(held)
+    kernel = Given(signed=bool((values < 0).any()))
+    if kernel.signed and normalization == "bistochastic":
+        raise InputError(
+            f"normalization='bistochastic' needs non-negative weights, and the least is "
+            f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
+        )
+    weights: Weights = Sparse(held) if sparse else Dense(held, scheme.symmetric_core)
+    sizes = abs(held if sparse else values).sum(-1) if kernel.signed else None
+    check_degrees(weights, kernel, sizes)
+    return graph_of(weights, kernel, "sparse" if sparse else "dense", normalization)
+
+
+def check_degrees(weights: Weights, kernel: Given, sizes: Any = None) -> None:
+    """Raise, with a remedy for weights rather than features, where 1/d has no meaning.
+
+    ``sizes`` are Σ_j |w_ij|, against which a degree of signed weights may vanish by cancellation.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        d = constant(weights.degrees())
+    if not np.isfinite(d).all():
+        raise DegreeError(
+            f"the sums of rows of W overflow {d.dtype}; divide W by a constant, which A does not "
+            "see, or use float64"
+        )
+    if kernel.signed:
+        noise = 0 if sizes is None else 64 * np.finfo(d.dtype).eps * np.asarray(sizes)
+        bad = np.argwhere(d <= noise)
+        if len(bad):
+            node = tuple(int(i) for i in bad[0])
+            raise DegreeError(
+                f"W has negative weights, and {len(bad)} of {d.size} degrees are ≤ 0 or vanish to "
+                f"rounding (node {node[-1] if len(node) == 1 else node}: {d[node]:.3g}), so its "
+                "Laplacian is undefined; pass np.maximum(W, 0), abs(W), or W with self-loops"
+            )
+    if ((d > 0) & (d < np.finfo(d.dtype).smallest_normal)).any():
+        raise DegreeError(
+            f"some sums of rows of W are below {np.finfo(d.dtype).smallest_normal:.1e}, where "
+            f"{d.dtype} loses its digits; multiply W by a constant, which A does not see"
+        )
+
+
+def _sparse(W: Any) -> Any:
+    _check_square(W.shape)
+    csr = sparse_floats(W)
+    bad = np.nonzero(~np.isfinite(csr.data))[0]
+    if len(bad):
+        row = int(np.searchsorted(csr.indptr, bad[0], side="right")) - 1
+        raise InputError(
+            f"W has {len(bad)} value(s) that are not finite, the first one {csr.data[bad[0]]} at "
+            f"index ({row}, {int(csr.indices[bad[0]])}); remove or impute them"
+        )
+    return csr
+
+
+def _dense(W: Any) -> Array:
+    if isinstance(W, np.matrix):
+        W = np.asarray(W)
+    if "sparse" in str(getattr(W, "layout", "")):  # torch
+        raise InputError("W is a sparse torch tensor; pass W.to_dense(), or a scipy.sparse array")
+    held = as_floats(W, "W")
+    _check_square(tuple(held.shape))
+    check_finite(held, "W")
+    remedy = "pass it as a scipy.sparse array, or use from_linear_operator(aslinearoperator(W))"
+    check_fits(tuple(held.shape), held, "a copy of W and its transpose", remedy, copies=3)
+    return held + 0  # a copy, in any library, that keeps a gradient
+
+
+def _check_square(shape: tuple[int, ...]) -> None:
+    if len(shape) < 2 or shape[-1] != shape[-2] or shape[-1] < 2 or 0 in shape:
+        raise InputError(
+            f"W has shape {tuple(shape)}; weights have shape (..., N, N) with N ≥ 2 nodes"
+        )

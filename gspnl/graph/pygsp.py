@@ -1,0 +1,108 @@
+"""PyGSP graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import scipy.sparse
+
+from gspnl.errors import InputError, MissingExtraError
+from gspnl.graph.export import check_edges, single, stored_weights
+from gspnl.graph.from_weights import graph_from_weights
+from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.networkx import by_density
+
+EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and what PyGSP makes on the way
+LAPLACIANS = ("normalized", "combinatorial")
+
+
+def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
+    r"""Return the graph as PyGSP holds it: W stored, with a Laplacian of PyGSP's choice.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        One graph, not a batch.
+    lap_type : {"normalized", "combinatorial"}
+        "normalized": :math:`I - D^{-1/2} W D^{-1/2}`, which is L of normalization="symmetric" and
+        has the λ of "random_walk" too. "combinatorial": :math:`D - W`, which no
+        normalisation here has.
+
+    Returns
+    -------
+    pygsp.graphs.Graph
+        With weights W, those before normalisation: of a "bistochastic" graph PyGSP's Laplacian is
+        another one. Of a "softmax" graph it is directed, and PyGSP symmetrises its Laplacian.
+
+    Raises
+    ------
+    SizeError
+        Where the stored weights would not fit in memory: PyGSP keeps all N² of them.
+    MissingExtraError
+        Without pygsp.
+
+    Notes
+    -----
+    Self-loops are kept. PyGSP logs that "the Laplacian will not see them", which is so for the
+    combinatorial one, where they cancel; the normalized one does see them, as L does here. A node
+    of degree 0 has λ = 0 on both sides.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((20, 2))
+    >>> graph = gspnl.feature_graph(X, "rbf", normalization="symmetric", self_loops=False)
+    >>> G = gspnl.to_pygsp(graph)
+    >>> bool(np.allclose(G.L.toarray(), np.eye(20) - graph.dense()))
+    True
+    """
+    graph = single(graph, "to_pygsp")
+    graphs = _pygsp()
+    if lap_type not in LAPLACIANS:
+        raise InputError(f"lap_type={lap_type!r} must be 'normalized' or 'combinatorial'")
+    check_edges(graph, EDGE_BYTES, "pygsp")
+    return graphs.Graph(scipy.sparse.csr_matrix(stored_weights(graph)), lap_type=lap_type)
+
+
+def from_pygsp(G: Any, normalization: str = "random_walk") -> FeatureGraph:
+    r"""Build the graph of a PyGSP graph, from its weights ``G.W``.
+
+    Parameters
+    ----------
+    G : pygsp.graphs.Graph
+        Its ``lap_type`` plays no part; "normalized" corresponds to normalization="symmetric".
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+        See :func:`gspnl.graph_from_weights`; directed graphs need "softmax".
+
+    Returns
+    -------
+    FeatureGraph
+        Sparse, or dense where more than a quarter of all pairs are joined.
+
+    Raises
+    ------
+    InputError
+        For directed edges without "softmax", and what :func:`gspnl.graph_from_weights` refuses.
+    MissingExtraError
+        Without pygsp.
+
+    Examples
+    --------
+    >>> import numpy as np, pygsp, gspnl
+    >>> graph = gspnl.from_pygsp(pygsp.graphs.Ring(6), normalization="symmetric")
+    >>> graph.spectrum().eigenvalues.round(12)
+    array([0. , 0.5, 0.5, 1.5, 1.5, 2. ])
+    """
+    if not isinstance(G, _pygsp().Graph):
+        raise InputError(f"from_pygsp takes a pygsp.graphs.Graph, not a {type(G).__name__}")
+    return graph_from_weights(by_density(G.W), normalization)
+
+
+def _pygsp() -> Any:
+    try:
+        from pygsp import graphs
+    except ImportError:
+        raise MissingExtraError(
+            "PyGSP graphs need pygsp; install it with: pip install 'gspnl[graphs]'"
+        ) from None
+    return graphs

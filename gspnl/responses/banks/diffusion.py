@@ -1,0 +1,125 @@
+"""Heat and waves at several times, and the tight frame of a mother response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gspnl import responses
+from gspnl.errors import InputError
+from gspnl.responses import Response
+from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
+from gspnl.responses.base import positive
+from gspnl.responses.composite import is_response
+from gspnl.responses.evaluate import evaluate
+from gspnl.responses.points import are_numbers
+
+
+@bank("heat")
+def heat(
+    scales: float | Sequence[float] = 10.0, spectrum: Any = None, lmax: float = 2.0
+) -> FilterBank:
+    r"""Heat kernels, :math:`g_f(λ) = e^{-s_f λ/λ_{max}}`, of unit norm where asked.
+
+    Parameters
+    ----------
+    scales : float, or sequence of them
+        s_f.
+    spectrum : Spectrum, or array of λ, optional
+        Divide each by its Euclidean norm over these λ, with their multiplicities: PyGSP's
+        ``normalize=True``.
+    lmax : float
+        > 0; the λ that counts as 1.
+
+    References
+    ----------
+    ``pygsp.filters.Heat``.
+
+    Examples
+    --------
+    >>> heat([1.0, 4.0], lmax=2.0).responses
+    (heat(t=0.5), heat(t=2.0))
+    """
+    wide = positive("lmax", lmax)
+    made = [responses.heat(s / wide) for s in _several("scales", scales)]
+    if spectrum is None:
+        return FilterBank(tuple(made))
+    lam = eigenvalues_of(spectrum)
+    norms = [float(np.linalg.norm(evaluate(g, lam))) for g in made]
+    return FilterBank(tuple(responses.scaled(g, 1 / n) for g, n in zip(made, norms, strict=True)))
+
+
+@bank("wave")
+def wave(
+    times: float | Sequence[float] = 10.0,
+    speeds: float | Sequence[float] = 1.0,
+    lmax: float = 2.0,
+) -> FilterBank:
+    """Waves at several times and speeds.
+
+    Parameters
+    ----------
+    times, speeds : float, or sequence of them
+        As many of the one as of the other, or one; speeds in [0, 2).
+    lmax : float
+        > 0; the λ that counts as 1.
+
+    References
+    ----------
+    ``pygsp.filters.Wave``.
+
+    Examples
+    --------
+    >>> wave([5.0, 15.0])[1]
+    wave(time=15.0, speed=1.0, lmax=2.0)
+    """
+    t, s = _several("times", times), _several("speeds", speeds)
+    count = max(len(t), len(s))
+    if {len(t), len(s)} - {1, count}:
+        raise InputError(f"{len(t)} times and {len(s)} speeds; give as many of each, or one")
+    t, s = t * (count // len(t)), s * (count // len(s))
+    return FilterBank(tuple(responses.wave(a, b, lmax) for a, b in zip(t, s, strict=True)))
+
+
+@bank("tight")
+def tight(
+    mother: Response,
+    scales: float | Sequence[float] = 1.0,
+    bound: float | None = None,
+    interval: tuple[float, float] = (0.0, 2.0),
+) -> FilterBank:
+    r"""A tight frame from a mother response at several scales, and the filter that completes it.
+
+    :math:`g(s_1 λ), …, g(s_n λ)` and :math:`\sqrt{B - \sum_f g(s_f λ)^2}`. To normalise a family
+    instead, :meth:`FilterBank.normalized`.
+
+    Parameters
+    ----------
+    mother : callable
+        g.
+    scales : float, or sequence of them
+        > 0.
+    bound : float, optional
+        B; default: the smallest that will do.
+    interval : (float, float)
+        On which it is tight.
+
+    Examples
+    --------
+    >>> from gspnl.responses import tikhonov
+    >>> tight(tikhonov(5.0), [1.0, 8.0]).is_tight()
+    True
+    """
+    is_response("mother", mother)
+    family = tuple(
+        mother if s == 1 else responses.dilated(mother, s) for s in _several("scales", scales)
+    )
+    return FilterBank(family).completed(bound, interval)
+
+
+def _several(name: str, value: Any) -> tuple[float, ...]:
+    """A number or a sequence of them, as a tuple."""
+    made: tuple[float, ...] = are_numbers(name, [value] if np.ndim(value) == 0 else value)
+    return made

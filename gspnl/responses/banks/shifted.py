@@ -1,0 +1,155 @@
+"""One response moved along the spectrum: evenly, to every eigenvalue, or by modulation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gspnl import responses
+from gspnl.errors import InputError
+from gspnl.responses import Response
+from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
+from gspnl.responses.base import positive, whole
+from gspnl.responses.composite import is_response
+from gspnl.responses.evaluate import evaluate, numbers
+
+
+@bank("half_cosine")
+def half_cosine(count: int = 6, lmax: float = 2.0) -> FilterBank:
+    """Raised cosines a third of their width apart: a tight frame on [0, lmax] with A = B = 9/8.
+
+    Parameters
+    ----------
+    count : int
+        ≥ 3, number of filters.
+    lmax : float
+        > 0; the largest λ.
+
+    References
+    ----------
+    ``pygsp.filters.HalfCosine``.
+
+    Examples
+    --------
+    >>> [round(v, 12) for v in half_cosine(5).frame_bounds()]
+    [1.125, 1.125]
+    """
+    if whole("count", count) < 3:
+        raise InputError(f"count={count!r} must be 3 or more")
+    width = positive("lmax", lmax) * 3 / (count - 2)
+    return FilterBank(
+        tuple(responses.half_cosine(width / 3 * (i - 2), width) for i in range(count))
+    )
+
+
+@bank("itersine")
+def itersine(count: int = 6, overlap: int = 2, lmax: float = 2.0) -> FilterBank:
+    """Iterated sines: a tight frame on [0, lmax] with A = B = 1, if the overlap is 2.
+
+    Parameters
+    ----------
+    count : int
+        Number of filters, at least ``overlap``.
+    overlap : int
+        ≥ 1, how many filters overlap at a λ. Only with 2 (or for even ones, nearly) is the frame
+        tight.
+    lmax : float
+        > 0; the largest λ.
+
+    References
+    ----------
+    ``pygsp.filters.Itersine``.
+
+    Examples
+    --------
+    >>> itersine(5).is_tight()
+    True
+    """
+    if whole("overlap", overlap) < 1 or whole("count", count) < overlap:
+        raise InputError(f"overlap={overlap!r} must be from 1 to count={count!r}")
+    width = positive("lmax", lmax) / (count - overlap + 1) * overlap
+    return FilterBank(
+        tuple(
+            responses.itersine((i - overlap / 2) / overlap * width, width, (2 / overlap) ** 0.5)
+            for i in range(1, count + 1)
+        )
+    )
+
+
+@bank("gabor")
+def gabor(mother: Response, spectrum: Any) -> FilterBank:
+    r"""One response moved to every eigenvalue of a graph, :math:`g_k(λ) = g(λ - λ_k)`.
+
+    Analysis by it tells how much of each frequency a signal has at each node.
+
+    Parameters
+    ----------
+    mother : callable
+        g, of positive and negative arguments. At negative ones some of PyGSP's kernels are not what
+        they are called; elsewhere this is its ``Gabor``.
+    spectrum : Spectrum, or array of λ
+        A repeated λ makes as many filters.
+
+    References
+    ----------
+    ``pygsp.filters.Gabor``.
+
+    Examples
+    --------
+    >>> from gspnl.responses import smooth_band_pass
+    >>> gabor(smooth_band_pass(0.0, 0.1), [0.0, 0.5])[1]
+    shifted(response=smooth_band_pass(centre=0.0, width=0.1), by=0.5)
+    """
+    is_response("mother", mother)
+    return FilterBank(
+        tuple(responses.shifted(mother, float(lam)) for lam in eigenvalues_of(spectrum))
+    )
+
+
+@bank("modulation")
+def modulation(mother: Response, spectrum: Any, modes: Any) -> FilterBank:
+    r"""One response moved to every eigenvalue by modulation, defined at the eigenvalues only.
+
+    .. math:: g_k(λ_l) = \sqrt{N}\, (U^T (u_k \circ U\, g(λ)))_l
+
+    Filter k is known at the eigenvalues, and NaN elsewhere: it filters exactly, on the graph it was
+    made for. Among repeated λ the first counts. The values depend on the signs of the modes, and on
+    their basis where a λ repeats. This is modulation before localisation, which
+    ``pygsp.filters.Modulation`` evaluates; its other order, a windowed Fourier transform, is no
+    filter bank.
+
+    Parameters
+    ----------
+    mother : callable
+        g.
+    spectrum : Spectrum, or array of N λ
+    modes : array of shape (N, N)
+        U, orthonormal columns: those of a symmetric L, as for normalization="symmetric".
+
+    References
+    ----------
+    Shuman, Ricaud and Vandergheynst 2016; ``pygsp.filters.Modulation``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gspnl.responses import heat
+    >>> modulation(heat(1.0), [0.0, 2.0], np.array([[1, 1], [1, -1]]) / 2**0.5)([0.0, 2.0]).round(4)
+    array([[1.    , 0.1353],
+           [0.1353, 1.    ]])
+    """
+    is_response("mother", mother)
+    lam, U = eigenvalues_of(spectrum), numbers(modes)
+    n = len(lam)
+    if U.shape != (n, n):
+        raise InputError(f"modes has shape {U.shape}; {n} eigenvalues need ({n}, {n})")
+    if not np.abs(U.T @ U - np.eye(n)).max() < 1e-6:
+        raise InputError(
+            "the columns of modes are not orthonormal; take those of a graph built with "
+            "normalization='symmetric' or 'bistochastic'"
+        )
+    kernel = U @ evaluate(mother, lam)
+    table = n**0.5 * (U.T @ (U * kernel[:, None]))  # (l, k)
+    points = tuple(lam.tolist())
+    return FilterBank(tuple(responses.tabulated(points, column) for column in table.T))

@@ -1,0 +1,116 @@
+"""Spectral clustering: k-means on the modes of least λ."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.cluster.vq import ClusterError, kmeans2
+
+from gspnl._base.array import Array, constant, namespace
+from gspnl._base.validate import whole_number
+from gspnl.errors import ConvergenceError
+from gspnl.graph.graph import FeatureGraph
+from gspnl.signals.edges import symmetric
+
+ISOLATED = -1  # the label of a node without edges
+
+
+def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts: int = 10) -> Array:
+    r"""Partition the nodes into k clusters by the k modes of least λ.
+
+    k-means on the rows of U, (N, k): for random_walk the relaxed normalised cut (Shi and Malik);
+    for symmetric with rows scaled to length 1 (Ng, Jordan and Weiss), as their length goes with
+    the degree; for bistochastic as they are.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        One graph.
+    k : int
+        1 ≤ k ≤ N, isolated nodes not counted.
+    seed : int
+        Of k-means; the same seed gives the same labels.
+    restarts : int
+        Runs of k-means, of which the tightest is kept.
+
+    Returns
+    -------
+    array of int of shape (N,)
+        Clusters 0 … k − 1 in the order in which they first occur; −1 for isolated nodes, which
+        have no edges to be judged by.
+
+    Raises
+    ------
+    NonsymmetricError
+        For normalization="softmax".
+    InputError
+        For a batch, or a k outside its range.
+    ConvergenceError
+        Where every run of k-means left a cluster empty: fewer than k rows differ.
+
+    References
+    ----------
+    Shi, J. and Malik, J. (2000). Normalized cuts and image segmentation. Ng, A., Jordan, M. and
+    Weiss, Y. (2001). On spectral clustering: analysis and an algorithm. von Luxburg, U. (2007). A
+    tutorial on spectral clustering.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.array([[0.0], [5.0], [0.1], [5.1], [0.2], [5.2]])
+    >>> graph = gspnl.feature_graph(X, kernel="rbf", sigma=1.0)
+    >>> gspnl.spectral_clustering(graph, 2)
+    array([0, 1, 0, 1, 0, 1])
+    """
+    affinity = symmetric(graph, "spectral_clustering")
+    n = graph.n_nodes
+    alone = np.zeros(n, bool) if affinity.isolated is None else constant(affinity.isolated)
+    skip = int(alone.sum())
+    k = whole_number("k", k, 1, n - skip, ", the nodes that have edges")
+    whole_number("seed", seed)
+    whole_number("restarts", restarts, 1)
+    # Modes of isolated nodes come first, each on its node alone.
+    rows = constant(_lowest_modes(graph, skip + k))[~alone, skip:].astype(np.float64)
+    if not affinity.row_stochastic:
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = rows / np.where(length > 0, length, 1.0)
+    labels = np.full(n, ISOLATED)
+    labels[~alone] = _in_order(_k_means(rows, k, seed, restarts))
+    return namespace(graph.degrees).asarray(labels, device=graph.degrees.device)
+
+
+def _lowest_modes(graph: FeatureGraph, k: int) -> Array:
+    """The k modes of least λ, (N, k)."""
+    return graph.spectrum(k).modes()
+
+
+def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
+    """Labels of the tightest of several runs of Lloyd's algorithm, started by k-means++."""
+    best: Any = None
+    least = np.inf
+    rng = np.random.default_rng(seed)
+    rows = rows / (np.abs(rows).max() or 1.0)
+    for _ in range(restarts):
+        try:
+            with np.errstate(invalid="ignore"), warnings.catch_warnings():  # no two rows differ
+                warnings.simplefilter("ignore", RuntimeWarning)
+                centres, labels = kmeans2(rows, k, iter=100, minit="++", missing="raise", rng=rng)
+        except ClusterError:
+            continue
+        spread = float(((rows - centres[labels]) ** 2).sum())
+        if spread < least:
+            best, least = labels, spread
+    if best is None:
+        raise ConvergenceError(
+            f"k-means left a cluster empty in each of {restarts} runs: fewer than k={k} rows of "
+            "the modes differ, as with duplicate nodes; ask for fewer clusters"
+        )
+    return np.asarray(best)
+
+
+def _in_order(labels: np.ndarray) -> np.ndarray:
+    """Renumber clusters in the order in which they first occur."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]

@@ -1,0 +1,233 @@
+"""The density of eigenvalues, for graphs too large or too dense for eigenpairs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspnl._base.array import check_fits, constant, like
+from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph
+
+COLUMNS = 32  # probes in a block: a tiled product with many columns costs what one costs
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralDensity:
+    r"""How the eigenvalues of one graph are spread, estimated by :func:`spectral_density`.
+
+    Attributes
+    ----------
+    lam : array of shape (points,)
+        λ, ascending over the band of all eigenvalues but those known to be 0.
+    density : array of shape (points,)
+        Eigenvalues per unit of λ, as a share of all N.
+    standard_error : array of shape (points,)
+        Of ``density``, over the probes.
+    interval : (float, float)
+        The band.
+    known : int
+        Eigenvalues known to be 0: the constant mode and isolated nodes. They are not in
+        ``density``, but ``count`` counts them.
+    n_nodes : int
+        N.
+    """
+
+    lam: np.ndarray
+    density: np.ndarray
+    standard_error: np.ndarray
+    interval: tuple[float, float]
+    known: int
+    n_nodes: int
+    _moments: np.ndarray  # (probes, moments), damped; the first is N − known
+
+    @property
+    def resolution(self) -> float:
+        r"""Standard deviation in λ by which Jackson's kernel smears an eigenvalue, at most.
+
+        :math:`\frac{π}{K} \frac{b - a}{2}` for K moments on [a, b]: mid-band, less at its ends.
+        """
+        lo, hi = self.interval
+        return math.pi / int(self._moments.shape[1]) * (hi - lo) / 2
+
+    def count(self, low: float, high: float) -> float:
+        """Estimated number of eigenvalues in [low, high], exact for those known to be 0.
+
+        Up to the standard error of :meth:`count_error`, and to the eigenvalues within a
+        :attr:`resolution` or two of the ends.
+        """
+        at_zero = self.known if low <= 0 <= high else 0
+        return at_zero + float(self._counts(low, high).mean())
+
+    def count_error(self, low: float, high: float) -> float:
+        """Standard error of :meth:`count`, over the probes; inf for a single probe."""
+        return _standard_error(self._counts(low, high))
+
+    def _counts(self, low: float, high: float) -> np.ndarray:
+        """One estimate a probe: the integral of its series."""
+        if not low <= high:
+            raise InputError(f"count({low!r}, {high!r}): low must not be above high")
+        lo, hi = self.interval
+        ends = np.clip((2 * np.array([low, high]) - lo - hi) / (hi - lo), -1, 1)
+        first, second = np.arccos(ends)
+        k = np.arange(1, self._moments.shape[1])
+        waves = 2 * (np.sin(k * first) - np.sin(k * second)) / k
+        return (self._moments @ np.concatenate([[first - second], waves])) / math.pi  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        lo, hi = self.interval
+        probes, moments = self._moments.shape
+        return (
+            f"SpectralDensity({self.n_nodes} nodes, λ in [{lo:.4g}, {hi:.4g}] and {self.known} at "
+            f"0, {moments} moments, {probes} probes)"
+        )
+
+
+def spectral_density(
+    graph: FeatureGraph,
+    points: int = 200,
+    moments: int = 100,
+    probes: int = 32,
+    seed: int = 0,
+) -> SpectralDensity:
+    r"""Density of λ by the kernel polynomial method, from products with A alone.
+
+    With :math:`\tilde S` the symmetric core without its constant mode, its band scaled to [−1, 1],
+
+    .. math::
+
+        ρ(x) = \frac{1}{π\sqrt{1 - x^2}} \Big( g_0 m_0 + 2 \sum_{k=1}^{K-1} g_k m_k T_k(x) \Big),
+        \qquad m_k = \operatorname{tr} T_k(\tilde S) ≈ \frac{1}{R} \sum_r z_r^T T_k(\tilde S) z_r ,
+
+    with Jackson's damping g and random signs z. It costs K/2 products with R columns.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+        A single one, not softmax.
+    points : int
+        Of the density, at least 2.
+    moments : int
+        K ≥ 4: an eigenvalue is smeared over about π/K of half the band.
+    probes : int
+        R ≥ 2: the standard error falls as 1/√R.
+    seed : int
+        Of the probes.
+
+    Returns
+    -------
+    SpectralDensity
+
+    Raises
+    ------
+    NonsymmetricError
+        For normalization="softmax".
+    InputError
+        For a batch, and numbers out of range.
+
+    References
+    ----------
+    .. [1] A. Weiße, G. Wellein, A. Alvermann and H. Fehske, The kernel polynomial method,
+       Rev. Mod. Phys. 78, 2006.
+    .. [2] M. F. Hutchinson, A stochastic estimator of the trace of the influence matrix, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.random.default_rng(0).standard_normal((400, 3))
+    >>> graph = gspnl.feature_graph(X, kernel="rbf")
+    >>> found = gspnl.spectral_density(graph)
+    >>> round(found.count(0.0, 2.0), 6)
+    400.0
+    >>> exact = int((graph.spectrum().eigenvalues < 0.9).sum())
+    >>> abs(found.count(0.0, 0.9) - exact) < 3 * found.count_error(0.0, 0.9) + 2
+    True
+    """
+    if not isinstance(graph, FeatureGraph):
+        raise InputError(f"graph must be a FeatureGraph, not {type(graph).__name__}")
+    for name, value, least in (
+        ("points", points, 2), ("moments", moments, 4), ("probes", probes, 2), ("seed", seed, 0)
+    ):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+    lo, hi = graph.spectral_interval()
+    n = graph.n_nodes
+    live = constant(graph._affinity.core_scale) > 0
+    known = n - int(live.sum()) + bool(live.any())  # no edges: no mode but the nodes themselves
+    raw = _moments(graph, (lo, hi), int(moments), int(probes), int(seed), live)
+    raw[:, 0] = n - known  # exactly, where random signs see a little less or more
+    damped = raw * jackson(int(moments))
+    angles = (np.arange(points)[::-1] + 0.5) * math.pi / points
+    waves = np.cos(np.outer(np.arange(moments), angles))
+    waves[1:] *= 2
+    slope = math.pi * np.sin(angles) * (hi - lo) / 2
+    curves = damped @ waves / slope / n
+    return SpectralDensity(
+        (lo + hi) / 2 + (hi - lo) / 2 * np.cos(angles),
+        curves.mean(0),
+        curves.std(0, ddof=1) / math.sqrt(probes),
+        (lo, hi),
+        known,
+        n,
+        damped,
+    )
+
+
+def _moments(
+    graph: FeatureGraph,
+    interval: tuple[float, float],
+    count: int,
+    probes: int,
+    seed: int,
+    live: np.ndarray,
+) -> np.ndarray:
+    """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
+    affinity, n = graph._affinity, graph.n_nodes
+    lo, hi = interval
+    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
+    mode = constant(affinity.stationary).astype(np.float64)[:, None]
+    rng = np.random.default_rng(seed)
+
+    def off(block: np.ndarray) -> np.ndarray:
+        block = np.where(live[:, None], block, 0.0)
+        out: np.ndarray = block - mode @ (mode.T @ block)
+        return out
+
+    def step(block: np.ndarray) -> np.ndarray:  # λ → x = α − βμ, kept off the constant mode
+        image = constant(affinity.apply_core(like(block, affinity.left)))
+        return off(alpha * block - beta * image.astype(np.float64))
+
+    found = []
+    for start in range(0, probes, COLUMNS):
+        width = min(COLUMNS, probes - start)
+        check_fits((n, width), affinity.left, "a block of probes", "use fewer probes", copies=8)
+        old = off(rng.choice([-1.0, 1.0], (n, width)))
+        new = step(old)
+        m = np.empty((width, count + 2))
+        m[:, 0], m[:, 1] = _dots(old, old), _dots(old, new)
+        for k in range(1, count // 2 + 1):
+            # Here old, new are T_(k−1) z, T_k z.
+            m[:, 2 * k] = 2 * _dots(new, new) - m[:, 0]
+            if 2 * k + 1 < count:
+                old, new = new, 2 * step(new) - old
+                m[:, 2 * k + 1] = 2 * _dots(old, new) - m[:, 1]
+        found.append(m[:, :count])
+    return np.concatenate(found)
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->j", a, b)  # type: ignore[no-any-return]
+
+
+def jackson(count: int) -> np.ndarray:
+    """Jackson's damping g_0 … g_(K−1): non-negative densities, without ringing."""
+    k, last = np.arange(count), math.pi / (count + 1)
+    return (  # type: ignore[no-any-return]
+        (count - k + 1) * np.cos(k * last) + np.sin(k * last) / math.tan(last)
+    ) / (count + 1)
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) / math.sqrt(len(values))

@@ -1,0 +1,76 @@
+"""A filter seen from one node."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import Array, like
+from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph
+from gspnl.responses import Response
+from gspnl.signals.edges import symmetric
+
+
+def localize(
+    graph: FeatureGraph,
+    response: Response | Array,
+    node: Any,
+    *,
+    order: int | None = None,
+    tol: float | None = None,
+) -> Array:
+    r"""Localise a filter at a node, :math:`T_i g = \sqrt{N}\, g(L)\, δ_i`.
+
+    For symmetric and bistochastic, g(L) is symmetric and the value at j is that at i of the filter
+    localised at j; symmetric is PyGSP's "normalized" Laplacian and gives its numbers. For
+    random_walk it is a column of g(L): what a unit at node i leaves at each node j; what node i
+    gathers from each is a row, :math:`d_j (T_i g)_j / d_i`.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+    response : callable, or array of shape (m,)
+        g(λ), or ω on the spectrum.
+    node : int, or sequence of k ints
+        Negative ones count from the end.
+    order, tol : optional
+        As for :meth:`FeatureGraph.filter`; default: the exact filter.
+
+    Returns
+    -------
+    array of shape (..., N) for one node, (..., N, k) for several
+
+    Raises
+    ------
+    NonsymmetricError
+        For normalization="softmax".
+    InputError
+        For nodes that the graph does not have, or a response that is not finite on the spectrum.
+
+    References
+    ----------
+    Shuman, D. I., Ricaud, B. and Vandergheynst, P. (2016). Vertex-frequency analysis on graphs.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> X = np.linspace(0, 1, 5)[:, None]
+    >>> graph = gspnl.feature_graph(X, kernel="rbf", sigma=0.2, normalization="symmetric")
+    >>> gspnl.localize(graph, gspnl.responses.heat(1.0), 0).round(2)
+    array([1.66, 0.41, 0.08, 0.01, 0.  ])
+    """
+    symmetric(graph, "localize")
+    n = graph.n_nodes
+    chosen = np.asarray(node)
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1 or not chosen.size:
+        raise InputError(f"node={node!r} must be a node number or a sequence of them")
+    if chosen.min() < -n or chosen.max() >= n:
+        raise InputError(f"node={node!r} is outside the {n} nodes of this graph")
+    index = np.atleast_1d(chosen) % n
+    delta = np.zeros((n, len(index)))
+    delta[index, np.arange(len(index))] = math.sqrt(n)
+    out = graph.filter(like(delta, graph.degrees), response, order, tol=tol)
+    return out[..., 0] if chosen.ndim == 0 else out

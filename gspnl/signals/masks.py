@@ -1,0 +1,76 @@
+"""Nodes whose values are known: the mask, checked, and whether it reaches every other node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import Array, as_floats, constant, eps, is_array, like, namespace
+from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph
+
+
+def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
+    """Return the mask (N,) or (..., N) as NumPy booleans, or raise."""
+    mask = constant(known) if is_array(known) else np.asarray(known)
+    if mask.dtype != np.bool_:
+        raise InputError(
+            f"known has dtype {mask.dtype}; pass a boolean mask, True where the value is known"
+        )
+    if mask.shape not in ((graph.n_nodes,), graph.shape[:-1]):
+        raise InputError(
+            f"known has shape {mask.shape}; a mask of the nodes of this graph has shape "
+            f"{graph.shape[:-1]}"
+        )
+    if not mask.any(-1).all():
+        raise InputError("no node is known; mark at least one in known=")
+    return mask
+
+
+def only_known(graph: FeatureGraph, Z: Any, mask: np.ndarray) -> Array:
+    """Return Z with zeros where it is not known, since there it may hold anything, NaN too."""
+    z = as_floats(Z, "Z")
+    n = graph.n_nodes
+    flat = z.ndim == 1
+    if z.ndim == 0 or z.shape[-1 if flat else -2] != n:
+        return z  # told by the check of signals
+    xp = namespace(z)
+    on = flags(mask, z)
+    on = on[..., 0] if flat else on
+    return xp.where(on, z, xp.zeros_like(z))
+
+
+def flags(mask: np.ndarray, x: Array) -> Array:
+    """Return a mask (..., N) as a column of booleans of the library and device of ``x``."""
+    return like(mask[..., None].astype(np.float64), x) > 0
+
+
+def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
+    """Raise if some node is joined to no known one, by any path: its value would be arbitrary.
+
+    Grows the set of reached nodes by one product with W a step; on a graph with every edge, one
+    step. An edge lighter than rounding in the degree is no edge.
+    """
+    weights = graph._affinity.weights
+    batch = graph.shape[:-2]
+    reached = np.broadcast_to(mask, (*batch, mask.shape[-1]))
+    if reached.all():
+        return
+    floor = 4 * eps(graph.degrees) * constant(graph.degrees)
+    while True:
+        spread = constant(weights.matmul(like(reached[..., None].astype(float), graph.degrees)))[
+            ..., 0
+        ]
+        grown = reached | (spread > floor)
+        if grown.all():
+            return
+        if (grown == reached).all():
+            break
+        reached = grown
+    lost = np.argwhere(~reached)
+    raise InputError(
+        f"{len(lost)} of {reached.size} nodes, the first at index {tuple(lost[0].tolist())}, are "
+        "joined to no known node, so any value fits them: mark one node known in each component, "
+        "leave these nodes out, or widen the kernel (sigma=)"
+    )

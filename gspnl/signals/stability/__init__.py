@@ -1,0 +1,22 @@
+r"""Stability of repeated nonlocal units, read off a graph's spectrum.
+
+With μ = 1 − λ the eigenvalues of A: the stable hypothesis A^p = A asks every μ to be 0 or 1; depth
+forgets as \|μ₂\|^k does; a unit with step h maps mode μ by I + h H(μ).
+"""
+
+from gspnl.signals.stability.channels import Damping, damping
+from gspnl.signals.stability.depth import idempotence_defect, memory, spectral_gap
+from gspnl.signals.stability.histograms import Strengths, strengths
+from gspnl.signals.stability.units import CFL, cfl
+
+__all__ = [
+    "CFL",
+    "Damping",
+    "Strengths",
+    "cfl",
+    "damping",
+    "idempotence_defect",
+    "memory",
+    "spectral_gap",
+    "strengths",
+]

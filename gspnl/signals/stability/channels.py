@@ -1,0 +1,96 @@
+"""Damping by the channel weights of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import as_floats, check_finite, constant
+from gspnl.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Damping:
+    r"""The verdict of :func:`damping`.
+
+    Attributes
+    ----------
+    eigenvalues : array of shape (C,)
+        Of the symmetric part, descending.
+    negative : float
+        The share of eigenvalues below 0 (up to rounding), in [0, 1].
+    rank : int
+        How many differ from 0 (up to rounding).
+    """
+
+    eigenvalues: np.ndarray
+    negative: float
+    rank: int
+
+    def top(self, k: int = 32) -> np.ndarray:
+        """The k eigenvalues of largest magnitude, descending: the paper's figure 5."""
+        chosen = np.argsort(-np.abs(self.eigenvalues), kind="stable")[:k]
+        return np.asarray(self.eigenvalues[np.sort(chosen)])
+
+
+def damping(W_g: Any, W: Any) -> Damping:
+    r"""Eigenvalues of the symmetric part of a block's channel weights.
+
+    .. math:: \tfrac12 \bigl( W_g W + (W_g W)^\top \bigr)
+
+    A signal X that A leaves alone gains :math:`\langle X, X W_g W \rangle`, which sees only the
+    symmetric part: along an eigenvector of a negative eigenvalue the block damps what it is given.
+
+    Parameters
+    ----------
+    W_g : array of shape (C, c)
+        From the block's C channels to its c inner ones.
+    W : array of shape (c, C)
+        And back; for SNL the paper takes W₂.
+
+    Returns
+    -------
+    Damping
+
+    Raises
+    ------
+    InputError
+        For matrices that are not finite or whose product is not square.
+
+    References
+    ----------
+    .. [1] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
+       nonlocal modeling, NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> W_g = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    >>> W = np.array([[2.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    >>> verdict = gspnl.stability.damping(W_g, W)
+    >>> verdict.eigenvalues, round(verdict.negative, 3), verdict.rank
+    (array([ 2.,  0., -1.]), 0.333, 2)
+    """
+    first, second = _matrix(W_g, "W_g"), _matrix(W, "W")
+    if first.shape != second.shape[::-1]:
+        raise InputError(
+            f"W_g has shape {first.shape} and W {second.shape}; pass (C, c) and (c, C), "
+            "for layers that hold (out, in) their transposes"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = first @ second
+    check_finite(product, "W_g W")
+    values = np.linalg.eigvalsh((product + product.T) / 2)[::-1]
+    # Zeros of a product of rank c < C come out as rounding of its norm.
+    noise = len(values) * np.finfo(float).eps * float(np.linalg.norm(product))
+    return Damping(values, float((values < -noise).mean()), int((np.abs(values) > noise).sum()))
+
+
+def _matrix(W: Any, name: str) -> np.ndarray:
+    values = as_floats(W, name)
+    check_finite(values, name)
+    if values.ndim != 2 or 0 in values.shape:
+        raise InputError(f"{name} has shape {tuple(values.shape)}; pass a matrix, (C, c) or (c, C)")
+    return np.asarray(constant(values), dtype=np.float64)

@@ -1,0 +1,114 @@
+"""Histograms of the entries of A, A², …: what the paper's figure 2 shows, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import as_floats, check_finite, check_fits, constant
+from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph
+from gspnl.signals.stability.modes import whole
+
+
+@dataclass(frozen=True, eq=False)
+class Strengths:
+    r"""Histograms of the entries of powers of A, and what decides beside them.
+
+    Attributes
+    ----------
+    powers : tuple of int
+        The k of each A^k.
+    edges : array of shape (bins + 1,)
+        Ends of the bins, the same for every power.
+    counts : array of int of shape (len(powers), bins)
+        Entries of A^k in each bin.
+    distances : array of shape (len(powers),)
+        Total variation between the histogram of A^k and the first one, in [0, 1].
+    defects : array of shape (len(powers),)
+        :math:`\|A^k - A^{k_0}\|_F / \|A^{k_0}\|_F` with k₀ the first power: 0 where A^k = A indeed.
+    """
+
+    powers: tuple[int, ...]
+    edges: np.ndarray
+    counts: np.ndarray
+    distances: np.ndarray
+    defects: np.ndarray
+
+
+def strengths(
+    graph: FeatureGraph | Any, powers: Sequence[int] = (1, 2, 3, 4), bins: int = 50
+) -> Strengths:
+    r"""Histograms of the entries of A, A², A³, A⁴, as figure 2 of the paper has them.
+
+    Alike histograms are not alike matrices: a permutation of order 2 has the histogram of its
+    square, and is far from it. So the distance of the matrices stands beside that of the
+    histograms.
+
+    Parameters
+    ----------
+    graph : FeatureGraph, or array of shape (N, N)
+        One graph, any normalisation; N × N matrices are formed.
+    powers : sequence of int
+        Each k ≥ 1.
+    bins : int
+        ≥ 1, of equal width from the smallest to the largest entry of all powers.
+
+    Returns
+    -------
+    Strengths
+
+    Raises
+    ------
+    SizeError
+        Where the matrices do not fit in memory.
+    InputError
+        For a batch, no powers, or powers below 1.
+
+    Examples
+    --------
+    >>> import numpy as np, gspnl
+    >>> swap = np.kron(np.eye(8), [[0.0, 1.0], [1.0, 0.0]])
+    >>> figure = gspnl.stability.strengths(swap, powers=[1, 2])
+    >>> figure.distances, figure.defects.round(3)
+    (array([0., 0.]), array([0.   , 1.414]))
+    """
+    if np.ndim(powers) != 1:
+        raise InputError(f"powers={powers!r} must be a sequence, for example (1, 2, 3, 4)")
+    chosen = tuple(whole(k, "powers", 1) for k in powers)
+    if not chosen:
+        raise InputError("powers is empty; pass for example (1, 2, 3, 4)")
+    bins = whole(bins, "bins", 1)
+    A = _matrix(graph, copies=len(chosen) + 2)
+    each = [np.linalg.matrix_power(A, k) for k in chosen]
+    low, high = float(min(map(np.min, each))), float(max(map(np.max, each)))
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # equal but for rounding: one bin for all
+        half = max(abs(low), abs(high)) / 2 or 0.5
+        low, high = low - half, high + half
+    edges = np.linspace(low, high, bins + 1)
+    counts = np.array([np.histogram(matrix, edges)[0] for matrix in each])
+    size = float(np.linalg.norm(each[0])) or 1.0
+    return Strengths(
+        chosen,
+        edges,
+        counts,
+        np.abs(counts - counts[0]).sum(1) / (2 * counts[0].sum()),
+        np.array([float(np.linalg.norm(matrix - each[0])) / size for matrix in each]),
+    )
+
+
+def _matrix(graph: FeatureGraph | Any, copies: int) -> np.ndarray:
+    if isinstance(graph, FeatureGraph):
+        shape, sample = graph.shape, graph.degrees
+        check_fits(shape, sample, "powers of A", "take a sample of the nodes", copies=copies)
+        values = graph.dense()
+    else:
+        values = as_floats(graph, "graph")
+        check_finite(values, "graph")
+    A = np.asarray(constant(values), dtype=np.float64)
+    if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.size:
+        raise InputError(f"graph has shape {A.shape}; pass one graph, or one (N, N) matrix")
+    return A

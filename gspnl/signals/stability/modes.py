@@ -1,0 +1,45 @@
+"""The eigenvalues μ of A, with what a softmax graph has in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import constant
+from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph, check_graph
+
+SOFTMAX = "softmax"
+
+
+def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
+    """Return μ of the modes, real and descending, or complex for softmax; and how many of each."""
+    if check_graph(graph).normalization == SOFTMAX:
+        mu = np.linalg.eigvals(dense(graph))
+        mu = mu[np.argsort(-mu.real)]
+        return mu, np.ones(len(mu))
+    spectrum = graph.spectrum()
+    mu = 1 - np.asarray(constant(spectrum.eigenvalues), dtype=np.float64)
+    return mu, np.asarray(spectrum.multiplicities, dtype=np.float64)
+
+
+def others(graph: FeatureGraph) -> np.ndarray:
+    """Return μ of all modes but one constant one; N ≥ 2, so there is another."""
+    mu, counts = modes(graph)
+    left = counts - (np.arange(len(mu)) == np.argmin(np.abs(mu - 1)))
+    return np.asarray(mu[left > 0])
+
+
+def dense(graph: FeatureGraph) -> np.ndarray:
+    """Return A of one graph in NumPy, float64."""
+    if graph.shape[:-2]:
+        raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
+    return np.asarray(constant(graph.dense()), dtype=np.float64)
+
+
+def whole(value: Any, name: str, least: int) -> int:
+    """Return a whole number that is at least ``least``, or raise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+    return int(value)

@@ -1,0 +1,143 @@
+"""gspnl bench: finds the scripts, says what is missing, and collects their figures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from gspnl import cli
+from gspnl.cli import scripts
+from gspnl.errors import FileError
+
+GOOD = '''"""Counts to two.
+
+More about it."""
+import json
+import numpy as np
+from _measure import SEED, report
+
+def main():
+    import a_package_that_is_nowhere_else  # wanted, not needed
+
+if __name__ == "__main__":
+    report("Counting", [("one", "  1.00"), ("seed", str(SEED))])
+'''
+PEERLESS = '"""Needs a peer."""\nimport no_such_peer.sub\nfrom _measure import report\n'
+FAILING = '"""Fails."""\nraise SystemExit(3)\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    place = tmp_path / "scripts"
+    place.mkdir()
+    (place / "_measure.py").write_text((ROOT / "benchmarks" / "_measure.py").read_text())
+    (place / "good.py").write_text(GOOD)
+    monkeypatch.setattr(scripts, "INSTALLED", place)
+    return place
+
+
+def test_every_script_of_the_checkout_is_listed(capsys):
+    assert cli.main(["bench", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["benchmarks"]
+    there = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+    assert [each["name"] for each in listed] == there
+    assert all(each["about"].endswith(".") for each in listed)
+    needs = {each["name"]: each["needs"] for each in listed}
+    assert {"pygsp", "scipy", "numpy"} == set(needs["against_pygsp"])
+    assert "torch" in needs["nonlocal_blocks"]
+    assert "torch" not in needs["tiled_kernels"]  # which does without
+
+
+def test_list_as_text(folder, capsys):
+    (folder / "peerless.py").write_text(PEERLESS)
+    assert cli.main(["bench", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(maxsplit=1) == ["good", "Counts to two."]
+    assert lines[1].endswith("(not installed: no_such_peer)")
+
+
+def test_figures_as_json(folder, capfd):
+    assert cli.main(["bench", "good", "--json", "--seed", "7"]) == 0
+    told = capfd.readouterr()
+    found = json.loads(told.out)
+    (table,) = found["tables"]
+    assert (table["benchmark"], table["title"]) == ("good", "Counting")
+    assert table["rows"] == [{"name": "one", "value": "1.00"}, {"name": "seed", "value": "7"}]
+    assert "cores" in table["machine"]
+    assert found["failed"] == []
+    assert "running good: Counts to two." in told.err
+    assert "Counting" in told.err  # what the script printed
+
+
+def test_figures_as_text(folder, capfd):
+    assert cli.main(["bench", "--quiet"]) == 0
+    told = capfd.readouterr()
+    assert "Counting" in told.out
+    assert "one " in told.out
+    assert told.err == ""
+
+
+def test_a_script_that_fails(folder, capfd):
+    (folder / "bad.py").write_text(FAILING)
+    assert cli.main(["bench", "--json", "--quiet"]) == 1
+    told = capfd.readouterr()
+    found = json.loads(told.out)
+    assert found["failed"] == ["bad"]
+    assert [table["benchmark"] for table in found["tables"]] == ["good"]
+    assert "bad failed with exit status 3" in told.err
+
+
+def test_a_missing_peer_is_said_before_anything_runs(folder, capfd):
+    (folder / "peerless.py").write_text(PEERLESS)
+    assert cli.main(["bench"]) == 2
+    told = capfd.readouterr()
+    assert "peerless needs no_such_peer; pip install no_such_peer" in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert cli.main(["bench", "good", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--list"]])
+def test_an_unknown_name(folder, capfd, more):
+    assert cli.main(["bench", "god", *more]) == 2
+    assert "there is no benchmark 'god'; did you mean 'good'?" in capfd.readouterr().err
+
+
+def test_a_bad_seed(folder, capfd):
+    assert cli.main(["bench", "--seed", "-1"]) == 2
+    assert "seed" in capfd.readouterr().err
+
+
+def test_a_damaged_script(folder, capfd):
+    (folder / "odd.py").write_text("def (:")
+    assert cli.main(["bench", "good"]) == 2
+    assert "odd.py' cannot be read" in capfd.readouterr().err
+
+
+def test_no_scripts_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts, "INSTALLED", tmp_path / "a")
+    monkeypatch.setattr(scripts, "CHECKOUT", tmp_path / "b")
+    with pytest.raises(FileError, match="not here"):
+        scripts.scripts()
+
+
+def test_the_wheel_has_the_scripts():
+    """Where hatch puts them is where the command looks."""
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    forced = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert forced == {"benchmarks": f"gspnl/{scripts.INSTALLED.name}"}
+    assert scripts.INSTALLED.parent == Path(cli.__file__).parent.parent
+
+
+def test_a_script_of_the_checkout_runs_alone():
+    """`python benchmarks/x.py` needs nothing of the command: its helper is beside it."""
+    code = "import runpy, sys; sys.path.insert(0, 'benchmarks'); import chebyshev_orders"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GSPNL")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, check=False)
+    assert done.returncode == 0

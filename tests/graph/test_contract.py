@@ -1,0 +1,367 @@
+"""Every kernel × normalisation × storage against plain dense formulas, through the registries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.spatial
+from support.formulas import FORMULAS, affinity, dense_filter, eigen, normalized, relative, weights
+
+import gspnl
+from gspnl.affinity.kernels import FEATURE_MAPS, KERNELS, Exponential, Kernel
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import STORAGES
+
+N, C, R = 200, 5, 4
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
+
+
+def features(kernel, dtype=np.float64, zeros=False, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((N, C)) * (0.6 if kernel in ("gaussian", "embedded_gaussian") else 1)
+    if zeros:  # nodes whose degree is 0: φ = ψ = 0 after the relu, or a + b below 0 for all
+        X[[3, 77, 150]] = 0.0 if kernel == "dot" else -40.0
+    return X.astype(dtype)
+
+
+def embeddings(kernel, dtype=np.float64, zeros=False, seed=1):
+    rng = np.random.default_rng(seed)
+    if kernel == "concatenation":
+        pair = np.abs(rng.standard_normal((2, C))) if zeros else rng.standard_normal((2, C))
+    else:
+        pair = rng.standard_normal((2, C, R)) / 2
+    return tuple(w.astype(dtype) for w in pair)
+
+
+def variants(names):
+    """(kernel, options, embedded) of these registered kernels."""
+    for name in names:
+        kind = KERNELS[name].embedding
+        if name == "dot":
+            for feature_map in FEATURE_MAPS:
+                if feature_map != "identity":  # raw products: see test_bad_input
+                    yield name, {"feature_map": feature_map}, True
+            yield name, {}, False
+        elif name == "rbf":
+            yield name, {"sigma": 1.7}, False
+        elif name == "embedded_gaussian":
+            yield name, {"temperature": 1.3}, True
+            yield name, {}, False
+        elif name == "anchors":
+            yield name, {"anchors": 12, "seed": 3}, False
+            yield name, {"anchors": 5, "sigma": 0.8}, False
+        else:
+            yield name, {}, kind != "none"
+
+
+def contract(names):
+    """Every case of these kernels: each storage that can hold them, each normalisation."""
+    for kernel, options, embedded in variants(names):
+        for storage in STORAGES:
+            if STORAGES[storage].supports(KERNELS[kernel](**options)):
+                for normalization in NORMALIZATIONS:
+                    yield kernel, options, embedded, storage, normalization
+
+
+CASES = [
+    pytest.param(k, o, e, s, n, id=f"{k}-{'-'.join(map(str, o.values()))}-{e}-{s}-{n}")
+    for k, o, e, s, n in contract(KERNELS)
+]
+
+
+def build(kernel, options, embedded, storage, normalization, dtype=np.float64, **more):
+    """(graph, A, T) of the case, A by the plain formula."""
+    zeros = more.pop("zeros", False)
+    X = features(kernel, dtype, zeros)
+    embed = embeddings(kernel, dtype, zeros) if embedded else None
+    graph = gspnl.feature_graph(
+        X, kernel, embed, normalization=normalization, storage=storage, **options, **more
+    )
+    oracle = dict(options)
+    if kernel == "anchors":
+        oracle = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+    wide = None if embed is None else tuple(w.astype(np.float64) for w in embed)
+    W = weights(affinity(kernel, X, wide, **oracle), normalization, more.get("self_loops", True))
+    return graph, W, *normalized(W, normalization)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
+def test_every_graph_is_its_dense_formula(kernel, options, embedded, storage, normalization, dtype):
+    graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
+    tolerance = TOLERANCE[dtype]
+    Z = np.random.default_rng(2).standard_normal((N, 3)).astype(dtype)
+    for value, truth in [
+        (graph.degrees, W.sum(1)),
+        (graph.apply(Z), A @ Z),
+        (graph @ Z, A @ Z),
+        (graph.laplacian(Z), Z - A @ Z),
+        (graph.dense(), A),
+        (graph.rows([7, -1]), A[[7, -1]]),
+        (graph.rows(5), A[5]),
+    ]:
+        assert np.asarray(value).dtype == dtype
+        assert relative(value, truth) < tolerance
+    if normalization == "softmax":
+        return
+    lam, _, _ = eigen(A, change)
+    spectrum = graph.spectrum()
+    every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
+    assert np.abs(every - lam).max() < tolerance
+    assert relative(spectrum.igft(spectrum.gft(Z)), Z) < tolerance
+    coefficients = spectrum.gft(Z)
+    for k in (1, 2):  # Parseval, and the moments Zᵀ T⁻² Lᵏ Z that only the right basis gives
+        weighted = (every**k)[:, None] * coefficients
+        truth = (Z / change[:, None]).T @ (np.linalg.matrix_power(np.eye(N) - A, k) @ Z
+                                           / change[:, None])  # fmt: skip
+        assert (
+            np.abs(coefficients.T @ weighted - truth).max() < tolerance * np.abs(truth).max() * 10
+        )
+    top = spectrum.modes(4)
+    assert np.abs(top - A @ top - every[:4] * top).max() < tolerance
+    assert relative((top / change[:, None]).T @ (top / change[:, None]), np.eye(4)) < tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
+def test_every_filter_is_its_dense_formula(
+    kernel, options, embedded, storage, normalization, dtype
+):
+    graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
+    tolerance = TOLERANCE[dtype]
+    Z = np.random.default_rng(2).standard_normal((N, 3)).astype(dtype)
+    L = np.eye(N) - A
+    snl = gspnl.responses.snl(0.3, 0.7)
+    assert relative(graph.filter(Z, snl, order=1), 0.3 * Z + 0.7 * A @ Z) < tolerance
+    if normalization == "softmax":
+        return
+    heat = graph.filter(Z, gspnl.responses.heat(3.0))
+    assert heat.dtype == dtype
+    assert relative(heat, scipy.linalg.expm(-3 * L) @ Z) < tolerance
+    smooth = graph.filter(Z, gspnl.responses.tikhonov(50.0))
+    assert relative(smooth, np.linalg.solve(np.eye(N) + 50 * L, Z)) < tolerance
+    lam, U, inverse = eigen(A, change)
+    isolated = int((W.sum(1) == 0).sum())
+    for deflate in (False, True, 2):
+        plan = graph.chebyshev(gspnl.responses.tikhonov(5.0), order=4, deflate=deflate)
+        # The polynomial's values, but the response itself on deflated modes and isolated nodes.
+        gains = plan.series(lam)
+        first = isolated + int(deflate) if deflate else 0
+        gains[:first] = 1 / (1 + 5 * lam[:first])
+        value = graph.filter(Z, gspnl.responses.tikhonov(5.0), order=4, deflate=deflate)
+        assert relative(value, U @ (gains[:, None] * (inverse @ Z))) < tolerance
+        assert np.abs(plan.deflated - lam[first - int(deflate) : first]).max(initial=0) < tolerance
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize(
+    ("kernel", "storage", "embedded"),
+    [
+        ("dot", "dense", True),
+        ("dot", "lowrank", True),
+        ("dot", "lowrank", False),
+        ("concatenation", "dense", True),
+    ],
+)
+def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
+    graph, W, A, change = build(kernel, {}, embedded, storage, normalization, zeros=True)
+    assert (W.sum(1) == 0).sum() >= 3
+    assert (graph.degrees[[3, 77, 150]] == 0).all()
+    Z = np.random.default_rng(2).standard_normal((N, 3))
+    assert relative(graph.apply(Z), A @ Z) < 1e-10
+    assert relative(graph.dense(), A) < 1e-10
+    spectrum = graph.spectrum()
+    every = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)
+    lam, _, _ = eigen(A, change)
+    assert np.abs(every - lam).max() < 1e-10
+    assert relative(spectrum.igft(spectrum.gft(Z)), Z) < 1e-10
+    modes = spectrum.modes(6)
+    assert np.abs(modes - A @ modes - every[:6] * modes).max() < 1e-10
+    truth = scipy.linalg.expm(-2 * (np.eye(N) - A)) @ Z
+    assert relative(graph.filter(Z, gspnl.responses.heat(2.0)), truth) < 1e-10
+    assert relative(graph.filter(Z, gspnl.responses.heat(2.0), order=30), truth) < 1e-10
+    plan = graph.chebyshev(gspnl.responses.heat(2.0), order=3, deflate=False)
+    value = graph.filter(Z, gspnl.responses.heat(2.0), order=3, deflate=False)
+    assert relative(value, dense_filter(A, change, plan.series, Z)) < 1e-10
+
+
+@pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
+@pytest.mark.parametrize(
+    ("kernel", "storage"),
+    [("rbf", "dense"), ("dot", "dense"), ("dot", "lowrank"), ("cosine", "lowrank")],
+)
+def test_without_self_loops(kernel, storage, normalization):
+    graph, W, A, _ = build(kernel, {}, False, storage, normalization, self_loops=False)
+    Z = np.random.default_rng(2).standard_normal((N, 3))
+    assert np.abs(np.diag(W)).max() == 0
+    assert relative(graph.degrees, W.sum(1)) < 1e-10
+    assert relative(graph.apply(Z), A @ Z) < 1e-10
+    assert relative(graph.rows([0, 9]), A[[0, 9]]) < 1e-10
+    if normalization != "softmax":
+        g = gspnl.responses.heat(1.0)
+        truth = scipy.linalg.expm(-(np.eye(N) - A)) @ Z
+        assert relative(graph.filter(Z, g, order=30), truth) < 1e-10
+
+
+@pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_a_batch_is_its_items(kernel, normalization):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((2, 3, 50, C)) * 0.7
+    if kernel == "dot":
+        X[0, 1, [4, 9]] = -1  # isolated nodes in one item only
+    embed = embeddings(kernel) if kernel == "concatenation" else None
+    Z = rng.standard_normal((2, 3, 50, 2))
+    graph = gspnl.feature_graph(X, kernel, embed, normalization=normalization)
+    heat = gspnl.responses.heat(1.5)
+    assert graph.shape == (2, 3, 50, 50)
+    for i, j in np.ndindex(2, 3):
+        one = gspnl.feature_graph(X[i, j], kernel, embed, normalization=normalization,
+                                  storage=graph.storage)  # fmt: skip
+        assert relative(graph.degrees[i, j], one.degrees) < 1e-12
+        assert relative(graph.apply(Z)[i, j], one.apply(Z[i, j])) < 1e-12
+        assert relative(graph.dense()[i, j], one.dense()) < 1e-12
+        assert (
+            relative(graph.filter(Z, heat, order=1)[i, j], one.filter(Z[i, j], heat, order=1))
+            < 1e-12
+        )
+        if normalization != "softmax":
+            assert relative(graph.filter(Z, heat)[i, j], one.filter(Z[i, j], heat)) < 1e-12
+            assert (
+                relative(graph.filter(Z, heat, order=3)[i, j], one.filter(Z[i, j], heat, order=3))
+                < 1e-10
+            )
+            ours, its = graph[i, j].spectrum(), one.spectrum()
+            assert np.abs(ours.eigenvalues - its.eigenvalues).max() < 1e-12
+            assert relative(ours.igft(ours.gft(Z[i, j])), Z[i, j]) < 1e-12
+
+
+def test_one_signal_keeps_its_rank():
+    graph = gspnl.feature_graph(features("dot"))
+    z = np.random.default_rng(0).standard_normal(N)
+    assert graph.apply(z).shape == (N,)
+    assert np.array_equal(graph.apply(z), graph.apply(z[:, None])[:, 0])
+    stack = np.random.default_rng(0).standard_normal((2, 3, N, 4))
+    assert graph.filter(stack, gspnl.responses.heat(1.0)).shape == stack.shape
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "anchors"])
+def test_a_far_origin_costs_no_digits(kernel):
+    """Distances do not see the mean of the features; |x|² + |y|² − 2⟨x, y⟩ would lose them all."""
+    X = np.random.default_rng(0).standard_normal((N, C)) + 1e7
+    graph = gspnl.feature_graph(X, kernel, **({"anchors": 6} if kernel == "anchors" else {}))
+    options = {}
+    if kernel == "anchors":
+        options = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+    M = affinity(kernel, X, **options)
+    assert relative(graph.degrees, M.sum(1)) < 1e-7  # the features themselves are known to 1e-9
+
+
+def test_a_batch_of_signed_weights_keeps_its_bands():
+    """Raw dot products with positive degrees: λ leaves [0, 2], and each item's band must know."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((3, 60, 4)) + np.array([1.2, 1.3, 1.4])[:, None, None]
+    graph = gspnl.feature_graph(X, feature_map=None)
+    Z = rng.standard_normal((3, 60, 2))
+    g = gspnl.responses.heat(1.0)
+    value = graph.filter(Z, g, order=12)
+    plain = graph.filter(Z, g, order=20, deflate=False)
+    for i in range(3):
+        W = X[i] @ X[i].T
+        assert W.min() < 0 < W.sum(1).min()
+        A, _ = normalized(W, "random_walk")
+        truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z[i]
+        assert relative(value[i], truth) < 1e-10
+        assert relative(plain[i], truth) < 1e-10
+
+
+# --- a kernel that a user adds --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Laplacian(Kernel):
+    """exp(−‖x_i − x_j‖₁ / scale): an affinity of its own."""
+
+    scale: float = 2.0
+
+    def affinity(self, phi, psi):
+        return np.exp(-abs(phi[..., :, None, :] - psi[..., None, :, :]).sum(-1) / self.scale)
+
+
+@dataclass(frozen=True)
+class Quadratic(Kernel):
+    """⟨x_i, x_j⟩²: only embeds."""
+
+    def embed(self, X, weights):
+        points = (X[..., :, None] * X[..., None, :]).reshape(*X.shape[:-1], -1)
+        return points, points
+
+
+@dataclass(frozen=True)
+class Spherical(Exponential):
+    """exp(κ cos(x_i, x_j)): its scores are an inner product."""
+
+    kappa: float = 2.0
+
+    def embed(self, X, weights):
+        points = self.kappa**0.5 * X / np.linalg.norm(X, axis=-1, keepdims=True)
+        return points, points
+
+
+def unit(X):
+    return X / np.sqrt((X**2).sum(-1, keepdims=True))
+
+
+ADDED = {
+    "laplacian": (
+        Laplacian,
+        lambda X: np.exp(-scipy.spatial.distance.cdist(X, X, "cityblock") / 2.0),
+        {"dense", "tiled"},
+    ),
+    "quadratic": (Quadratic, lambda X: (X @ X.T) ** 2, {"dense", "lowrank", "tiled"}),
+    "spherical": (Spherical, lambda X: np.exp(2.0 * unit(X) @ unit(X).T), {"dense", "tiled"}),
+}
+
+
+@pytest.fixture
+def added(request, monkeypatch):
+    """A kernel is registered, its plain formula is known, and both are forgotten afterwards."""
+    name = request.param
+    kernel, formula, storages = ADDED[name]
+    monkeypatch.setitem(FORMULAS, name, formula)
+    KERNELS.register(name)(kernel)
+    yield name, storages
+    KERNELS.unregister(name)
+
+
+@pytest.mark.parametrize("added", list(ADDED), indirect=True)
+def test_a_kernel_added_here_is_checked_with_no_other_change(added):
+    name, storages = added
+    cases = list(contract([name]))
+    assert {case[3] for case in cases} == storages
+    assert {case[4] for case in cases} == set(NORMALIZATIONS)
+    for case in cases:
+        for dtype in (np.float64, np.float32):
+            test_every_graph_is_its_dense_formula(*case, dtype)
+            test_every_filter_is_its_dense_formula(*case, dtype)
+        test_without_self_loops(name, case[3], case[4])
+    for normalization in NORMALIZATIONS:
+        test_a_batch_is_its_items(name, normalization)
+
+
+@pytest.mark.parametrize("added", list(ADDED), indirect=True)
+def test_a_wrong_kernel_added_here_is_caught(added, monkeypatch):
+    name, _ = added
+    right = FORMULAS[name]
+    # Off by one part in a hundred, in one entry and its mirror image.
+    factor = np.ones((N, N))
+    factor[3, 7] = factor[7, 3] = 1.01
+    monkeypatch.setitem(FORMULAS, name, lambda X: right(X) * factor)
+    for case in contract([name]):
+        with pytest.raises(AssertionError):
+            test_every_graph_is_its_dense_formula(*case, np.float64)
+        with pytest.raises(AssertionError):
+            test_every_filter_is_its_dense_formula(*case, np.float64)

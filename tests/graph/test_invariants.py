@@ -1,0 +1,169 @@
+"""Thousands of random graphs, most of them awkward: no invariant breaks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from support.formulas import eigen
+
+import gspnl
+from gspnl.affinity.kernels import KERNELS
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import STORAGES
+from gspnl.errors import ConvergenceError, DegreeError
+
+EPS = float(np.finfo(np.float64).eps)
+MANY = settings(
+    max_examples=800,
+    deadline=None,
+    derandomize=True,  # a failure in CI is a failure here
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@st.composite
+def features(draw):
+    """(N, C) with N from 2 to 40: scales, duplicates, zero nodes, parts far from each other."""
+    n, c = draw(st.integers(2, 40)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = rng.standard_normal((n, c))
+    if draw(st.booleans()):  # whole numbers: exact ties
+        X = np.round(X)
+    for _ in range(draw(st.integers(0, 3))):  # duplicates
+        X[rng.integers(n)] = X[rng.integers(n)]
+    if draw(st.booleans()):  # nodes of zeros
+        X[rng.random(n) < 0.3] = 0.0
+    if draw(st.booleans()):  # disjoint supports: a dot product joins no two parts
+        X[: n // 2, : c // 2] = 0.0
+        X[n // 2 :, c // 2 :] = 0.0
+    if draw(st.booleans()):
+        X[rng.random(n) < 0.5] += draw(st.sampled_from([1.0, 10.0, 1000.0]))
+    return X * draw(st.sampled_from([1e-30, 1e-5, 0.1, 1.0, 1.0, 1.0, 30.0, 1e5, 1e30]))
+
+
+@st.composite
+def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
+    """A graph of any kernel, storage and normalisation, or the reason there is none."""
+    X = draw(features())
+    kernel = draw(st.sampled_from(sorted(KERNELS)))
+    options = {}
+    if KERNELS[kernel].embedding == "vectors":
+        options["embed"] = tuple(np.random.default_rng(0).standard_normal((2, X.shape[1])))
+    elif KERNELS[kernel].embedding == "matrices" and draw(st.booleans()):
+        pair = np.random.default_rng(1).standard_normal((2, X.shape[1], draw(st.integers(1, 4))))
+        options["embed"] = tuple(pair)
+    if kernel == "anchors":
+        options["anchors"] = draw(st.integers(1, 6))
+    if kernel == "rbf":
+        options["sigma"] = draw(st.sampled_from([0.1, 1.0, 100.0]))
+    storages = ["auto"] + [s for s in STORAGES if STORAGES[s].supports(KERNELS[kernel]())]
+    options["storage"] = draw(st.sampled_from(storages))
+    options["normalization"] = draw(st.sampled_from(list(normalizations)))
+    try:
+        graph = gspnl.feature_graph(X, kernel, **options)
+        graph.rows(0)  # tiled graphs find out what they are when they are asked
+    except (DegreeError, ConvergenceError) as refused:
+        event(f"refused: {type(refused).__name__}")
+        return None
+    event(f"{kernel}, {graph.storage}")
+    return graph
+
+
+def signal(graph, columns=2):
+    return np.random.default_rng(graph.n_nodes).standard_normal((graph.n_nodes, columns))
+
+
+@MANY
+@given(graphs())
+def test_rows_sum_to_one_and_nothing_is_negative(graph):
+    if graph is None:
+        return
+    A = graph.dense()
+    n = graph.n_nodes
+    assert np.isfinite(A).all()
+    if graph.normalization == "symmetric":
+        assert np.abs(A - A.T).max() < 1e-12
+        live = np.isfinite(graph.log_degrees)
+        root = np.zeros(n)
+        root[live] = np.exp((graph.log_degrees[live] - graph.log_degrees.max()) / 2)
+        alone = (~live).astype(float)
+        assert np.abs(A @ (root + alone) - root - alone).max() < 1e-10
+    else:
+        assert np.abs(A.sum(1) - 1).max() < 1e-10  # Sinkhorn stops at 64 eps
+    assert A.min() > -64 * n * EPS  # what is left of a zero through a low-rank factor
+    Z = signal(graph)
+    assert np.abs(graph.apply(Z) - A @ Z).max() <= 1e-11 * max(1.0, np.abs(A).max())
+    assert np.abs(graph.laplacian(Z) + A @ Z - Z).max() <= 1e-11 * max(1.0, np.abs(A).max())
+
+
+SYMMETRIZED = [name for name in NORMALIZATIONS if name != "softmax"]
+
+
+@MANY
+@given(graphs(SYMMETRIZED))
+def test_the_spectrum_is_real_in_0_2_and_the_transform_is_unitary(graph):
+    if graph is None:
+        return
+    spec = graph.spectrum()
+    lam = np.repeat(spec.eigenvalues, spec.multiplicities)
+    assert len(lam) == graph.n_nodes
+    assert np.all(np.diff(lam) >= 0)
+    assert lam[0] >= 0
+    assert lam[-1] <= 2
+    assert lam[0] < 1e-10  # the constant mode
+    A, change = graph.dense(), graph._affinity.change
+    truth = eigen(A, change)[0]
+    assert np.abs(lam - np.clip(truth, 0, 2)).max() < 1e-9
+    Z = signal(graph)
+    coefficients = spec.gft(Z)
+    size = graph.norm(Z)
+    assert math.isclose(np.linalg.norm(coefficients), size, rel_tol=1e-10)
+    assert graph.norm(spec.igft(coefficients) - Z) <= 1e-10 * size
+    spread = change.max() / change.min()
+    assert np.abs(spec.igft(coefficients) - Z).max() <= 1e-13 * graph.n_nodes * spread + 1e-12
+
+
+@MANY
+@given(
+    graphs(SYMMETRIZED),
+    st.sampled_from([0, 1, 2, 5, 17]),
+    st.sampled_from([None, False]),
+    st.sampled_from(
+        [
+            gspnl.responses.heat(0.5),
+            gspnl.responses.heat(20.0),
+            gspnl.responses.tikhonov(5.0),
+            gspnl.responses.snl(1.0, -2.0),
+            gspnl.responses.smooth_low_pass(0.4, 0.1),
+        ]
+    ),
+)
+def test_chebyshev_is_exact_within_its_certificate(graph, order, deflate, g):
+    if graph is None:
+        return
+    Z = signal(graph)
+    A, change = graph.dense(), graph._affinity.change
+    lam, U, inverse = eigen(A, change)
+    truth = U @ (g(np.clip(lam, 0, 2))[:, None] * (inverse @ Z))
+    # The oracle itself is only as good as eigh: 1e-14 in the weighted norm.
+    floor = 1e-12 * max(1.0, float(np.abs(g(lam)).max()))
+    exact = graph.filter(Z, g)
+    assert graph.norm(exact - truth) <= 10 * floor * graph.norm(Z)
+    plan = graph.chebyshev(g, order=order, deflate=deflate)
+    assert graph.norm(plan(Z) - truth) <= (plan.error_bound * (1 + 1e-9) + floor) * graph.norm(Z)
+
+
+def test_most_graphs_are_not_refused():
+    """The tests above would pass on nothing but refusals."""
+    made = []
+
+    @settings(MANY, max_examples=300)
+    @given(graphs())
+    def count(graph):
+        made.append(graph is not None)
+
+    count()
+    assert np.mean(made) > 0.6

@@ -1,0 +1,247 @@
+"""What a block cannot do is told: what was given, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from support.nn_cases import CHANNELS, NAMES, OWN, PAIRED, signal
+
+from gspnl import nn as gnn
+from gspnl.errors import InputError
+
+
+def told(*words):
+    """The error names what was given."""
+    return pytest.raises(InputError, match=r"(?s)" + "".join(f"(?=.*{word})" for word in words))
+
+
+def create(name, **options):
+    return gnn.create(name, CHANNELS, **{"inner": 4} | OWN.get(name, {}) | options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs(name):
+    block = create(name)
+    with told("5", str(CHANNELS)):
+        block(torch.zeros(2, 5, 3, 3))
+    for shape in ((2, CHANNELS), (CHANNELS,), (2, CHANNELS, 2, 2, 2, 2)):
+        with told(re.escape(str(shape)), "spatial"):
+            block(torch.zeros(shape))
+    for shape in ((2, CHANNELS, 0), (2, CHANNELS, 3, 0)):
+        with told("0", "position|spatial|empty"):
+            block(torch.zeros(shape))
+    for dtype in (torch.int64, torch.uint8, torch.bool):
+        with told(str(dtype).removeprefix("torch."), "float"):
+            block(torch.zeros(2, CHANNELS, 3, 3, dtype=dtype))
+    with told("ndarray|array"):
+        block(signal().numpy())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_none(name):
+    """An empty batch is not an error of shape: it comes back empty, or is refused by name."""
+    x = torch.zeros(0, CHANNELS, 3, 3)
+    try:
+        assert create(name).eval()(x).shape == x.shape
+    except InputError as error:
+        assert "0" in str(error)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_infinities_of_half_precision(name):
+    block = create(name).half().eval()
+    x = torch.ones(1, CHANNELS, 3, 3).half()
+    assert torch.isfinite(block(x)).all()
+    for bad in (float("inf"), float("-inf"), float("nan")):
+        x[0, 1, 2, 0] = bad
+        with told("inf|NaN|nan|finite"):
+            block(x)
+
+
+@pytest.mark.parametrize("inner", [0, -1, 2.5, "4", True])
+@pytest.mark.parametrize("name", NAMES)
+def test_inner_width(name, inner):
+    with told("inner", str(inner)):
+        create(name, inner=inner)
+
+
+@pytest.mark.parametrize("channels", [0, -4, 2.0, "64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_channels(name, channels):
+    with told("channels", str(channels)):
+        gnn.create(name, channels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_channel_has_an_inner_width(name):
+    """C // 2 = 0 of one channel: at least 1 is taken, or the remedy told."""
+    own = {k: v for k, v in OWN.get(name, {}).items() if k != "groups"}
+    try:
+        assert gnn.create(name, 1, **own)(torch.ones(2, 1, 4)).shape == (2, 1, 4)
+    except InputError as error:
+        assert "inner" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [("snll", "snl"), ("gsln", "gsnl"), ("chebychev", "chebyshev"), ("SNL", "snl"), ("a-2", "a2")],
+)
+def test_unknown_blocks(given, nearest):
+    words = ("unknown block", given) + ((f"'{nearest}'",) if given != "SNL" else ())
+    with told(*words):
+        gnn.create(given, 64)
+
+
+@pytest.mark.parametrize("given", [None, 3, ["snl"]])
+def test_a_block_that_is_no_name(given):
+    with told("block"):
+        gnn.create(given, 64)
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_unknown_names_suggest_the_nearest(name):
+    with told("unknown kernel 'dto'", "'dot'"):
+        create(name, kernel="dto")
+    with told("unknown normalization 'random_wlak'", "'random_walk'"):
+        create(name, normalization="random_wlak")
+    with told("unknown feature map 'rleu'", "'relu'"):
+        create(name, kernel="dot", normalization="random_walk", feature_map="rleu")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_norms_and_activations(name):
+    with told("unknown norm 'bacth'", "'batch'"):
+        create(name, norm="bacth")
+    with told("unknown activation 'rleu'", "'relu'"):
+        create(name, activation="rleu")
+    with told("units", "0"):
+        create(name, units=0)
+    with told("units", "1.5"):
+        create(name, units=1.5)
+
+
+NOT_HONOURED = [
+    *((name, "order", 3) for name in ("linear", "nl", "ns", "snl", "gsnl", "a2", "cc")),
+    *((name, "groups", 2) for name in NAMES if name != "cgnl"),
+    *((name, "sub_sample", 2) for name in NAMES if name != "nl"),
+    *((name, "kernel", "dot") for name in ("linear", "a2", "cc")),
+    *((name, "normalization", "softmax") for name in ("linear", "a2", "cc", "cgnl")),
+    *((name, "feature_map", "relu") for name in ("linear", "a2", "cc")),
+    *((name, "temperature", 2.0) for name in ("linear", "a2", "cgnl")),
+    *((name, "sigma", 2.0) for name in ("linear", "a2", "cc")),
+    ("cgnl", "kernel", "embedded_gaussian"),
+    ("cgnl", "kernel", "concatenation"),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), NOT_HONOURED)
+def test_options_that_a_block_cannot_honour(name, option, value):
+    with told(option, name):
+        create(name, **{option: value})
+
+
+def test_the_series_belongs_to_the_taylor_form():
+    with told("order", "rbf"):
+        create("cgnl", order=3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_options(name):
+    with pytest.raises((InputError, TypeError), match="tempo"):
+        create(name, tempo=3)
+
+
+def test_options_that_a_kernel_cannot_honour():
+    for kernel, option in (
+        ("gaussian", {"temperature": 2.0}),
+        ("embedded_gaussian", {"sigma": 2.0}),
+        ("dot", {"sigma": 2.0}),
+        ("rbf", {"feature_map": "relu"}),
+        ("dot", {"temperature": 2.0}),
+    ):
+        with told(next(iter(option)), kernel):
+            create("snl", kernel=kernel, **option)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "1"])
+def test_temperature_and_sigma_are_positive(value):
+    with told("temperature"):
+        create("nl", temperature=value)
+    with told("sigma"):
+        create("nl", kernel="rbf", sigma=value)
+
+
+@pytest.mark.parametrize("order", [-1, 2.5, "2"])
+def test_orders(order):
+    with told("order", str(order)):
+        create("chebyshev", order=order)
+    with told("order", str(order)):
+        create("spectral", order=order)
+    with told("order", str(order)):
+        create("cgnl", kernel="rbf", order=order)
+
+
+def test_orders_that_leave_nothing():
+    with told("order", "0"):
+        create("spectral", order=0)
+
+
+@pytest.mark.parametrize("groups", [0, -1, 3, 1.5])
+def test_groups_divide_the_widths(groups):
+    with told("groups", str(groups)):
+        gnn.create("cgnl", 8, inner=4, groups=groups)
+
+
+@pytest.mark.parametrize("sub_sample", [0, -2, 1.5, "2"])
+def test_sub_sample(sub_sample):
+    with told("sub_sample", str(sub_sample)):
+        create("nl", sub_sample=sub_sample)
+
+
+@pytest.mark.parametrize("shape", [(1,), (4, 1), (2, 1, 2)])
+def test_sub_sampling_leaves_no_key(shape):
+    with told("sub_sample", "1"):
+        create("nl", sub_sample=2)(torch.ones(2, CHANNELS, *shape))
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+def test_sub_sampled_keys_cannot_be_symmetrised(normalization):
+    with told("sub_sample", normalization):
+        create("nl", sub_sample=2, normalization=normalization)
+
+
+def test_training_statistics_of_a_single_value():
+    """Batch norm in training needs more than one value a channel; torch's own words will do."""
+    with pytest.raises(ValueError, match=r"[Ee]xpected more than 1|more than one"):
+        create("snl").train()(torch.ones(1, CHANNELS, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("nl", {"kernel": "gaussian", "embedding": 3}, "embedding"),
+        ("snl", {"kernel": "concatenation", "embedding": 3}, "embedding"),
+        ("nl", {"storage": "dense"}, "storage"),
+        ("snl", {"kernel": "rbf", "storage": "lowrank"}, "storage"),
+        ("nl", {"isolated": "zero"}, "isolated"),
+        ("nl", {"kernel": "dot", "normalization": "mean", "isolated": "zero"}, "isolated"),
+    ],
+)
+def test_choices_without_a_choice(name, options, word):
+    with told(word):
+        gnn.create(name, 8, **options)
+
+
+def test_pooled_keys_are_counted_as_they_are():
+    """130² positions of 13² keys are 2.9 million entries, not 285 million."""
+    options = {"kernel": "concatenation", "normalization": "mean", "sub_sample": 10}
+    x = torch.randn(1, 4, 130, 130)
+    assert torch.equal(gnn.create("nl", 4, **options)(x), x)
+
+
+def test_group_norm_keeps_several_channels_a_group():
+    """With one channel a group the mean over positions, the mode λ = 0, would be taken away."""
+    for channels, groups in ((8, 2), (32, 8), (48, 12), (64, 16), (256, 32), (7, 1)):
+        assert gnn.create("snl", channels, norm="group").stages[0].norm.num_groups == groups

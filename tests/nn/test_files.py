@@ -1,0 +1,246 @@
+"""Blocks in files: everything comes back, and what is wrong with a file is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+
+import pytest
+import torch
+from torch import nn
+
+from gspnl import nn as gnn
+from gspnl.errors import FileError, InputError
+
+safetensors = pytest.importorskip("safetensors.torch")
+
+OPTIONS = [
+    ("linear", {}),
+    ("nl", {"sub_sample": 2, "inner": 3, "bias": True}),
+    ("nl", {"sub_sample": (1, 2), "temperature": 2.5}),
+    ("ns", {"norm": "none", "kernel": "rbf", "sigma": 0.7, "normalization": "random_walk"}),
+    ("snl", {"units": 2, "norm": "group", "normalization": "bistochastic"}),
+    ("snl", {"kernel": "concatenation", "activation": "relu"}),
+    ("gsnl", {"feature_map": "softplus", "zero_init": False}),
+    ("chebyshev", {"order": 4, "norm": "layer"}),
+    ("spectral", {"order": 2}),
+    ("cgnl", {"groups": 2, "kernel": "rbf", "order": 2}),
+    ("a2", {"embedding": 5}),
+    ("cc", {}),
+]
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(0))
+
+
+def names(folder):
+    return [entry.name for entry in folder.iterdir()]
+
+
+def trained(block, x):
+    """Parameters and running statistics of every kind, none as at the start."""
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    block.train()(x)
+    return block.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_round_trip(tmp_path, x, name, options):
+    torch.manual_seed(0)
+    block = trained(gnn.create(name, 8, **options), x)
+    path = tmp_path / "block.safetensors"
+    gnn.save(block, path)
+    random = torch.get_rng_state()
+    other = gnn.load(str(path))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert type(other) is type(block)
+    assert other.config == json.loads(json.dumps(block.config))
+    assert list(other.state_dict()) == list(block.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(
+        other.state_dict().values(), block.state_dict().values(), strict=True))  # fmt: skip
+    assert other.training
+    assert all(parameter.requires_grad for parameter in other.parameters())
+    assert torch.equal(other.eval()(x), block(x))
+    assert not torch.equal(block(x), x)
+    other.train()(x).sum().backward()
+    assert names(tmp_path) == ["block.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_dtypes(tmp_path, dtype):
+    block = gnn.create("snl", 4).to(dtype)
+    gnn.save(block, tmp_path / "b")
+    other = gnn.load(tmp_path / "b")
+    assert other.affinity.phi.weight.dtype == dtype  # norms stay in float32 beside halves
+    assert [p.dtype for p in other.parameters()] == [p.dtype for p in block.parameters()]
+    assert torch.equal(other.affinity.phi.weight, block.affinity.phi.weight)
+
+
+def test_the_file_is_plain_safetensors(tmp_path):
+    block = gnn.create("snl", 4)
+    gnn.save(block, tmp_path / "b")
+    tensors = safetensors.load_file(tmp_path / "b")
+    assert set(tensors) == set(block.state_dict())
+    with pytest.raises(pickle.UnpicklingError):
+        pickle.loads((tmp_path / "b").read_bytes())
+
+
+def test_an_inserted_block(tmp_path, x):
+    net = gnn.insert(nn.Sequential(nn.Conv2d(8, 8, 1)), {"0": ("gsnl", {"units": 2})})
+    trained(net, x)
+    gnn.save(net[0].nonlocal_, tmp_path / "b")
+    again = gnn.insert(gnn.remove(net), {"0": gnn.load(tmp_path / "b")})
+    assert again.eval()(x).shape == x.shape
+    assert not again[0].nonlocal_.training or net[0].training
+
+
+def test_a_killed_run_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "b"
+    gnn.save(gnn.create("snl", 4), path)
+    before = path.read_bytes()
+    for function in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, interrupted)
+            patch.setattr("pathlib.Path.replace", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                gnn.save(gnn.create("nl", 4), path)
+        assert path.read_bytes() == before
+        assert names(tmp_path) == ["b"]
+    gnn.save(gnn.create("nl", 4), path)
+    assert gnn.load(path).config["block"] == "nl"
+
+
+def interrupted(*args):
+    raise KeyboardInterrupt
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    gnn.save(gnn.create("snl", 4), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert gnn.load(tmp_path / "real").channels == 4
+
+
+def test_what_cannot_be_saved(tmp_path):
+    from gspnl.affinity.kernels import Dot
+
+    class Own(Dot):
+        pass
+
+    with pytest.raises(InputError, match="not a Conv2d; of a network, save the state dict"):
+        gnn.save(nn.Conv2d(1, 1, 1), tmp_path / "b")
+    with pytest.raises(InputError, match="must be registered and given by its name"):
+        gnn.save(gnn.create("snl", 4, kernel=Own("relu")), tmp_path / "b")
+    with pytest.raises(InputError, match="must be a path, not a NoneType"):
+        gnn.save(gnn.create("snl", 4), None)
+    with pytest.raises(FileError, match="in a folder that exists"):
+        gnn.save(gnn.create("snl", 4), tmp_path / "missing" / "b")
+    with pytest.raises(FileError, match="cannot write"):
+        gnn.save(gnn.create("snl", 4), tmp_path)
+    assert names(tmp_path) == []
+
+
+def edited(path, **changes):
+    """The file with another configuration, tensors or version."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    tensors = safetensors.load(content)
+    note = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["gspnl.nn.block"])
+    note["version"] = changes.get("version", note["version"])
+    note["config"].update(changes.get("config", {}))
+    for key in changes.get("without", ()):
+        tensors.pop(key, None), note["config"].pop(key, None)
+    tensors.update(changes.get("tensors", {}))
+    text = changes.get("text", json.dumps(note))
+    path.write_bytes(safetensors.save(tensors, {"gspnl.nn.block": text}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "is of version 2, and this gspnl reads 1"),
+        ({"version": None}, "is of version None"),
+        ({"config": {"block": "snx"}}, "unknown block 'snx'; did you mean"),
+        ({"config": {"colour": 3}}, "no option 'colour'"),
+        ({"config": {"channels": 6}}, "size mismatch"),
+        ({"config": {"channels": "4"}}, "channels='4'"),
+        ({"config": {"channels": 10**18}}, "does not hold the block"),
+        ({"config": {"units": 2}}, "Missing key.*stages.1.g.weight"),
+        ({"config": {"block": ["snl"]}}, "unknown block"),
+        ({"without": ["channels"]}, "channels"),
+        ({"without": ["block"]}, "block"),
+        ({"without": ["stages.0.w_1.weight"]}, "Missing key.*stages.0.w_1.weight"),
+        ({"tensors": {"extra": torch.ones(2)}}, "Unexpected key.*extra"),
+        ({"tensors": {"stages.0.w_1.weight": torch.ones(4, 3)}}, "size mismatch"),
+        ({"tensors": {"stages.0.w_1.weight": torch.ones(4, 2, dtype=torch.int64)}}, "floating"),
+        ({"text": "{"}, "damaged: it does not say what it holds"),
+        ({"text": "[1]"}, "damaged: it does not say"),
+        ({"text": "3"}, "damaged: it does not say"),
+        ({"text": '{"version": 1}'}, "damaged: it does not say"),
+        ({"text": '{"version": 1, "config": 7}'}, "damaged: it does not say"),
+        ({"text": "[" * 100_000}, "damaged: it does not say"),
+    ],
+)
+def test_files_that_describe_no_block(tmp_path, changes, message):
+    path = tmp_path / "b"
+    gnn.save(gnn.create("snl", 4), path)
+    edited(path, **changes)
+    with pytest.raises(FileError, match=f"(?s){message}"):
+        gnn.load(path)
+
+
+def test_damage(tmp_path):
+    path = tmp_path / "b"
+    gnn.save(gnn.create("snl", 4), path)
+    content = path.read_bytes()
+    for size in (0, 4, 8, 40, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(FileError, match="damaged, cut off or no safetensors file"):
+            gnn.load(path)
+    for foreign in (
+        pickle.dumps({"a": 1}),
+        b"\xff" * 100,
+        b"PK\x03\x04" + bytes(60),
+        content + b"x",
+    ):
+        path.write_bytes(foreign)
+        with pytest.raises(FileError, match="damaged, cut off or no safetensors file"):
+            gnn.load(path)
+
+
+def test_any_flipped_header_byte_is_told_or_harmless(tmp_path, x):
+    """Only errors that say which file, whatever the damage."""
+    path = tmp_path / "b"
+    gnn.save(gnn.create("linear", 2), path)
+    content = path.read_bytes()
+    size = 8 + struct.unpack("<Q", content[:8])[0]
+    refused = 0
+    for place in range(size):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 5]) + content[place + 1 :])
+        try:
+            gnn.load(path)
+        except FileError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 0.9 * size
+
+
+def test_foreign_files(tmp_path):
+    path = tmp_path / "b"
+    with pytest.raises(FileError, match=r"cannot read .*No such file"):
+        gnn.load(path)
+    with pytest.raises(FileError, match=r"cannot read .*directory"):
+        gnn.load(tmp_path)
+    with pytest.raises(InputError, match="must be a path, not a int"):
+        gnn.load(3)
+    for note in (None, {"format": "pt"}):
+        safetensors.save_file({"weight": torch.ones(2)}, path, note)
+        with pytest.raises(FileError, match="holds tensors but no block of gspnl"):
+            gnn.load(path)

@@ -1,0 +1,325 @@
+"""The step of a unit on a low-rank graph: where it is taken, and that it is the dense formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.nn_cases import close, compare, make, noise
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from gspnl import nn as gnn
+from gspnl.nn import lowrank, onestep
+
+CASES = [
+    ("snl", {}),
+    ("snl", {"isolated": "zero"}),
+    ("snl", {"normalization": "softmax"}),
+    ("gsnl", {}),
+    ("chebyshev", {"order": 1}),
+    ("chebyshev", {"order": 2}),
+    ("chebyshev", {"order": 5}),
+    ("spectral", {"order": 3}),
+    ("snl", {"bias": True, "norm": "none"}),
+    ("nl", {"kernel": "dot", "normalization": "softmax", "bias": True, "norm": "none"}),
+    ("nl", {"kernel": "dot", "normalization": "softmax"}),
+    ("ns", {"kernel": "dot", "normalization": "softmax"}),
+    ("ns", {"kernel": "dot", "normalization": "random_walk"}),
+]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Count the steps taken."""
+    taken = []
+    plain = lowrank.Step.apply
+    monkeypatch.setattr(lowrank.Step, "apply", lambda *a: (taken.append(1), plain(*a))[1])
+    return taken
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_formula(name, options, isolated, parts, steps, monkeypatch):
+    options = {"storage": "lowrank"} | options
+    block = make(name, **options)
+    x = noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
+    width = block.affinity.phi.width + block.affinity.psi.width
+    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    compare(name, x, True, block=block, **options)
+    assert steps
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_it_is_differentiated_twice(name, options, steps):
+    block = make(name, channels=4, inner=2, storage="lowrank", **options).eval()
+    x = noise(2, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(block, (x,))
+    assert torch.autograd.gradgradcheck(block, (x,))
+    assert steps
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_gradients_of_gradients(name, options, tied, steps, monkeypatch):
+    """Of all parameters, some of which are made of each other, against plain operations."""
+    block, x = make(name, storage="lowrank", **options), noise(2, 6, 5).requires_grad_()
+    if tied:
+        block.affinity.psi.weight = block.affinity.phi.weight
+    leaves, found = [x, *block.parameters()], []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+        once = torch.autograd.grad(
+            block(x).square().sum(), leaves, create_graph=True, allow_unused=True
+        )
+        sums = sum(each.square().sum() for each in once if each is not None)
+        found.append([*once, *torch.autograd.grad(sums, leaves, allow_unused=True)])
+    assert len(steps) == 1
+    largest = max(each.abs().max() for each in found[1] if each is not None)
+    for step, wanted in zip(*found, strict=True):
+        assert (step is None) == (wanted is None)
+        if wanted is not None:
+            close(step.detach(), wanted.detach(), 1e-12 * largest)
+
+
+@pytest.mark.parametrize("share", [(1.0,), (1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_terms_of_any_degree(share, monkeypatch):
+    class Own(gnn.KernelBlock):
+        block = "own"
+
+        def terms(self):
+            return {"w": share}
+
+    torch.manual_seed(0)
+    block = Own(6, inner=4, storage="lowrank", zero_init=False).double()
+    x = noise(3, 6, 3, 4).requires_grad_()
+    leaves = [x, *block.parameters()]
+    found = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+        y = block(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)])
+    for step, wanted in zip(*found, strict=True):
+        if wanted is None or step is None:
+            assert wanted is None or wanted.abs().max() < 1e-12
+            assert step is None or step.abs().max() < 1e-12
+        else:
+            assert (step - wanted).abs().max() < 1e-10 * found[1][1].abs().max()
+
+
+def test_hooks_on_all_modules_are_called(steps):
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda m, *_: seen.append(type(m)))
+    try:
+        make("snl", storage="lowrank")(noise(2, 6, 3, 4))
+    finally:
+        handle.remove()
+    assert not steps
+    assert len(seen) >= 4  # affinity, g, norm, unit, block
+
+
+def test_what_is_overridden_is_called(steps):
+    class Seven(gnn.SNL):
+        def filtered(self, y, spatial):
+            return super().filtered(y, spatial) * 0 + 7
+
+    assert (Seven(6, storage="lowrank")(torch.randn(2, 6, 3, 4)) == 7).all()
+    block = gnn.SNL(6, storage="lowrank")
+    block.stages[0] = nn.Sequential()  # another module in the place of a unit
+    with pytest.raises(TypeError):
+        block(torch.randn(2, 6, 3, 4))
+    assert len(steps) == 1
+
+
+def test_large_features_stay_in_range(steps):
+    block = gnn.create("snl", 64, norm="layer", storage="lowrank", zero_init=False)
+    x = 1e12 * torch.randn(1, 64, 16, 16)
+    assert block(x).isfinite().all()
+    assert len(steps) == 1
+
+
+def test_gradients_that_nobody_asked_for(steps):
+    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
+    block(x).square().sum().backward()  # x needs none
+    wanted = block.affinity.phi.weight.grad.clone()
+    block.zero_grad()
+    block.stages[0].requires_grad_(False)
+    block(x.requires_grad_()).square().sum().backward()
+    assert len(steps) == 2
+    close(block.affinity.phi.weight.grad, wanted)  # sums in another order
+    assert block.stages[0].g.weight.grad is None
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("inner", [2, 8])  # of 8, W_g is merged into the maps
+@pytest.mark.parametrize("name", ["snl", "gsnl", "chebyshev", "spectral", "nl"])
+def test_folded_blocks_take_it(name, inner, steps):
+    kernel = {"kernel": "dot", "normalization": "random_walk"}
+    block = make(name, inner=inner, storage="lowrank", **kernel).eval()
+    x = noise(3, 6, 3, 4)
+    x[1, :, 2] = 0  # isolated
+    y, folded = block(x), gnn.fold(block)
+    x.requires_grad_()
+    z = folded(x)
+    assert len(steps) == 2
+    assert (z - y).abs().max() < 1e-10 * y.abs().max()
+    slope = torch.autograd.grad(z.square().sum(), x)[0]
+    close(slope, torch.autograd.grad(block(x).square().sum(), x)[0], 1e-10 * slope.abs().max())
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+@pytest.mark.parametrize("place", ["affinity", "affinity.phi", "stages.0", "stages.0.g"])
+def test_hooks_are_called(place, steps):
+    block, x, seen = make("snl", storage="lowrank"), noise(2, 6, 3, 4), []
+    y = block(x)
+    module = block.get_submodule(place)
+    module.register_forward_hook(lambda *_: seen.append(place))
+    assert (block(x) - y).abs().max() < 1e-13
+    assert len(steps) == 1
+    assert seen or place == "affinity.phi"  # φ is never called as a module
+
+
+@pytest.mark.parametrize("place", ["affinity.phi", "affinity.psi", "stages.0.g", "stages.0.w_2"])
+def test_parametrisations_count(place, steps):
+    block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
+    other = make("snl", storage="lowrank")
+    parametrize.register_parametrization(block.get_submodule(place), "weight", Halved())
+    with torch.no_grad():
+        other.get_submodule(place).weight.div_(2)
+    assert (block(x) - other(x)).abs().max() < 1e-13
+    assert len(steps) == 1  # of the other
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feature_map": "softplus"},
+        {"normalization": "symmetric"},
+        {"normalization": "mean"},
+        {"kernel": "cosine"},
+        {"storage": "dense"},
+        {"units": 2},
+    ],
+)
+def test_where_it_does_not_stand(options, steps):
+    make("snl", **{"storage": "lowrank"} | options)(noise(2, 6, 3, 4))
+    assert not steps
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's
+def test_transforms_take_plain_operations(steps):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    wanted = torch.func.grad(lambda v: block(v).square().sum())(x)
+    _, slope = torch.func.jvp(lambda v: block(v).square().sum(), (x,), (x,))
+    assert not steps
+    leaf = x.clone().requires_grad_()
+    block(leaf).square().sum().backward()
+    assert len(steps) == 1
+    assert (leaf.grad - wanted).abs().max() < 1e-12 * wanted.abs().max()
+    assert abs(slope - (wanted * x).sum()) < 1e-12 * abs(slope)
+
+
+def test_autocast_takes_it_in_float32(steps):
+    block, x = make("snl", storage="lowrank").float(), noise(2, 6, 3, 4).float().requires_grad_()
+    leaves = [x, *block.parameters()]
+    wanted = [block(x), *torch.autograd.grad(block(x).square().sum(), leaves)]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+        # Backward too, where products would be rounded.
+        found = [y, *torch.autograd.grad(y.square().sum(), leaves)]
+    assert len(steps) == 3
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.equal(a, b)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(x.detach().bfloat16()).dtype == torch.bfloat16
+    assert len(steps) == 4
+
+
+def test_half_precision_is_left_alone(steps):
+    gnn.create("snl", 6, storage="lowrank").bfloat16()(torch.randn(2, 6, 3, 4).bfloat16())
+    assert not steps
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_formula_in_channels_last(name, options, isolated, parts, steps, monkeypatch):
+    """Positions lie row by row, in the input and in its gradient, and so they do in what comes."""
+    options = {"storage": "lowrank"} | options
+    block = make(name, **options)
+    x = noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0
+    x = x.contiguous(memory_format=torch.channels_last)
+    width = block.affinity.phi.width + block.affinity.psi.width
+    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    compare(name, x, True, block=block, **options)
+    assert steps
+    y = block(x.requires_grad_())
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(noise(5, 6, 3, 4).contiguous(memory_format=torch.channels_last))
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["nl", "ns", "snl", "gsnl", "chebyshev", "spectral"])
+@pytest.mark.parametrize("isolated", [False, True])
+def test_units_in_channels_last(name, isolated):
+    """What lies position by position does so from unit to unit: nothing is turned over."""
+    options = {"kernel": "dot", "feature_map": "relu", "storage": "lowrank", "units": 3}
+    block, x = make(name, **options), noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0
+    x = x.contiguous(memory_format=torch.channels_last)
+    compare(name, x, True, block=block, **options)
+    layouts = []
+    for stage in block.stages:
+        plain = stage.filtered
+        stage.filtered = lambda Z, A, plain=plain: layouts.append(Z.is_contiguous()) or plain(Z, A)
+    y = block(x.requires_grad_())
+    assert layouts == [True] * 3  # (B, N, Cs)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(noise(5, 6, 3, 4).contiguous(memory_format=torch.channels_last))
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_folded_block_in_channels_last(steps):
+    """Without g the gradient of features begins with that of Z."""
+    block = gnn.fold(make("snl", inner=6, storage="lowrank").eval())
+    assert block.stages[0].g is None
+    x, found = noise(3, 6, 3, 4), []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = x.clone(memory_format=layout).requires_grad_()
+        y = block(leaf)
+        y.square().sum().backward()
+        found.append((y.detach(), leaf.grad))
+    assert len(steps) == 2
+    for one, other in zip(*found, strict=True):
+        close(other, one)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_norm_takes_rows_only_where_nobody_looks(training, monkeypatch):
+    """The statistics are the same; a hook sees (B, C, N) as ever."""
+    x = noise(4, 6, 3, 4).contiguous(memory_format=torch.channels_last)
+    found, seen, taken = [], [], []
+    normed = F.batch_norm
+    monkeypatch.setattr(F, "batch_norm", lambda x, *a: (taken.append(x.shape), normed(x, *a))[1])
+    for watched in (False, True):
+        block = make("snl", storage="lowrank").train(training)
+        norm = block.stages[0].norm
+        if watched:
+            norm.register_forward_hook(lambda m, args, out: seen.append(args[0].shape))
+        found.append((block(x).detach(), norm.running_mean.clone(), norm.running_var.clone()))
+    assert seen == [(4, 6, 12)]
+    assert taken == [(4 * 12, 6), (4, 6, 12)]
+    for one, other in zip(*found, strict=True):
+        close(other, one)

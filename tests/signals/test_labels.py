@@ -1,0 +1,314 @@
+"""Clusters and labels against dense formulas, and against what is there to be found."""
+
+from __future__ import annotations
+
+import array_api_strict
+import numpy as np
+import pytest
+import scipy.linalg
+from support.formulas import eigen, relative
+from support.operator_graphs import X, build
+
+import gspnl
+from gspnl.errors import ConvergenceError, InputError, NonsymmetricError
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+N = len(X)
+
+
+def blobs(seed=0, size=25):
+    """Three clouds in turn, so that the canonical order is 0, 1, 2, 0, 1, 2, …"""
+    rng = np.random.default_rng(seed)
+    truth = np.tile([0, 1, 2], size)
+    centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    return centres[truth] + rng.standard_normal((3 * size, 2)), truth
+
+
+def rings(n=150):
+    """Two rings, which no k-means on the features parts."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(n) % 2
+    angle = rng.random(n) * 2 * np.pi
+    radius = 1.0 + 2.0 * truth + 0.05 * rng.standard_normal(n)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), truth
+
+
+def normalised_cut(W, labels):
+    d = W.sum(1)
+    return sum(W[labels == c][:, labels != c].sum() / d[labels == c].sum() for c in set(labels))
+
+
+# --- clusters ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize(
+    ("points", "k", "sigma"), [(blobs, 3, 1.0), (rings, 2, 0.2)], ids=["blobs", "rings"]
+)
+def test_clusters_are_found(points, k, sigma, normalization):
+    features, truth = points()
+    graph = gspnl.feature_graph(features, "rbf", sigma=sigma, normalization=normalization)
+    labels = gspnl.spectral_clustering(graph, k)
+    assert labels.dtype.kind == "i"
+    assert (labels == truth).mean() > 0.98  # clouds overlap by a node or so
+    assert (labels == gspnl.spectral_clustering(graph, k)).all()
+    other = gspnl.spectral_clustering(graph, k, seed=11, restarts=20)
+    assert (labels == other).all()  # the tightest partition, from wherever k-means starts
+
+
+def test_the_cut_is_the_least_of_all_partitions():
+    """The relaxation is exact on well separated clusters: against every bipartition."""
+    features = np.r_[np.zeros(4), np.full(5, 3.0)][:, None] + 0.3 * X[:9, :1]
+    graph = gspnl.feature_graph(features, "rbf")
+    W = np.exp(-(np.subtract.outer(features[:, 0], features[:, 0]) ** 2) / 2)
+    every = [np.array([int(bit) for bit in f"{i:09b}"]) for i in range(1, 2**8)]
+    best = min(every, key=lambda labels: normalised_cut(W, labels))
+    assert (gspnl.spectral_clustering(graph, 2) == (best != best[0])).all()
+
+
+def test_low_rank_graphs_are_clustered():
+    rng = np.random.default_rng(2)
+    truth = np.tile([0, 1], 1000)
+    features = np.eye(2)[truth] + 0.1 * rng.random((2000, 2))
+    graph = gspnl.feature_graph(features, normalization="symmetric")
+    assert graph.storage == "lowrank"
+    assert (gspnl.spectral_clustering(graph, 2) == truth).all()
+
+
+def test_isolated_nodes_belong_to_no_cluster():
+    features = np.eye(3)[np.tile([0, 1, 2], 6)]
+    features[:, 2] = 0.0  # every third node is zero
+    for storage in ("dense", "lowrank"):
+        graph = gspnl.feature_graph(features, storage=storage)
+        assert gspnl.spectral_clustering(graph, 2).tolist() == [0, 1, -1] * 6
+        with pytest.raises(InputError, match="at most 12, the nodes that have edges"):
+            gspnl.spectral_clustering(graph, 13)
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
+def test_what_k_means_is_given(case, normalization, monkeypatch):
+    """The rows of U, of unit length for symmetric, up to a turn: their inner products."""
+    if case.startswith("isolated") and normalization == "bistochastic":
+        pytest.skip("this pattern of zeros allows no bistochastic scaling")
+    graph, W, A, change = build(case, normalization)
+    given = []
+
+    def spy(rows, k, seed, restarts):
+        given.append(rows)
+        return np.arange(len(rows)) % k
+
+    monkeypatch.setattr("gspnl.signals.clustering._k_means", spy)
+    labels = gspnl.spectral_clustering(graph, 3)
+    live = W.sum(1) > 0
+    assert ((labels >= 0) == live).all()
+    _, U, _ = eigen(A[np.ix_(live, live)], change[live])
+    rows = U[:, :3]
+    if normalization == "symmetric":
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert relative(given[0] @ given[0].T, rows @ rows.T) < 1e-8
+
+
+def test_the_seed_decides():
+    """No clusters to find, and one run: labels that depend on where k-means starts."""
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
+    runs = [gspnl.spectral_clustering(graph, 7, seed=5, restarts=1) for _ in range(3)]
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] == runs[2]).all()
+    assert (runs[0] != gspnl.spectral_clustering(graph, 7, seed=6, restarts=1)).any()
+
+
+def test_the_tightest_of_several_runs_is_kept():
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
+    rows = graph.spectrum().modes(7)
+
+    def spread(labels):
+        return sum(((rows[labels == j] - rows[labels == j].mean(0)) ** 2).sum() for j in range(7))
+
+    one = spread(gspnl.spectral_clustering(graph, 7, restarts=1))  # the first of the twenty, too
+    assert spread(gspnl.spectral_clustering(graph, 7, restarts=20)) < 0.999 * one
+
+
+def test_one_cluster_and_two_nodes():
+    graph, *_ = build("rbf")
+    assert (gspnl.spectral_clustering(graph, 1) == 0).all()
+    two, *_ = build("two")
+    assert gspnl.spectral_clustering(two, 2).tolist() == [0, 1]
+
+
+def test_duplicates_stay_together():
+    graph, *_ = build("twins")
+    labels = gspnl.spectral_clustering(graph, 3)
+    assert (labels[:20] == labels[20:]).all()
+
+
+def test_fewer_different_nodes_than_clusters():
+    graph = gspnl.feature_graph(np.ones((6, 1)), storage="lowrank")
+    try:  # the modes of λ = 1 are one basis among many: any partition, or none
+        labels = gspnl.spectral_clustering(graph, 3)
+    except ConvergenceError as error:
+        assert "fewer than k=3" in str(error)
+    else:
+        assert set(labels.tolist()) == {0, 1, 2}
+
+
+def test_an_empty_cluster_is_told(monkeypatch):
+    graph, *_ = build("rbf")
+    same = np.ones((N, 3))
+    monkeypatch.setattr("gspnl.signals.clustering._lowest_modes", lambda graph, k: same)
+    with pytest.raises(ConvergenceError, match=r"fewer than k=3 rows of the modes differ"):
+        gspnl.spectral_clustering(graph, 3)
+
+
+@pytest.mark.parametrize("k", [0, -1, 41, 2.0, True, None])
+def test_a_number_of_clusters(k):
+    with pytest.raises(InputError, match=r"k=.* must be a whole number from 1 to 40, the nodes"):
+        gspnl.spectral_clustering(build("rbf")[0], k)
+
+
+def test_what_clustering_refuses():
+    with pytest.raises(NonsymmetricError, match="softmax"):
+        gspnl.spectral_clustering(gspnl.feature_graph(X, normalization="softmax"), 2)
+    with pytest.raises(InputError, match="seed=-1"):
+        gspnl.spectral_clustering(build("rbf")[0], 2, seed=-1)
+    with pytest.raises(InputError, match=r"holds \(2,\) graphs"):
+        gspnl.spectral_clustering(gspnl.feature_graph(np.stack([X, X])), 2)
+
+
+# --- labels -----------------------------------------------------------------------------------
+
+
+def some(truth, share=5):
+    labels = np.full(len(truth), -1)
+    labels[::share] = truth[::share]
+    return labels
+
+
+def indicators(labels, classes):
+    return (labels[:, None] == classes).astype(float)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 2e-3)])
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize("case", ["rbf", "softplus", "cosine", "anchors", "hollow_rbf", "twins"])
+def test_scores_are_their_equations(case, normalization, dtype, tolerance):
+    graph, _, A, _ = build(case, normalization, dtype)
+    labels = np.full(N, -1)
+    labels[[0, 3, 9, 11, 20]] = [4, 9, 4, 2, 9]
+    classes = np.array([2, 4, 9])
+    Y = indicators(labels, classes)
+    found = gspnl.propagate_labels(graph, labels, alpha=0.95)
+    truth = 0.05 * scipy.linalg.inv(np.eye(N) - 0.95 * A) @ Y
+    assert found.scores.dtype == dtype
+    assert relative(found.scores, truth) < tolerance
+    assert found.classes.tolist() == [2, 4, 9]
+    top = np.sort(truth, axis=1)
+    sure = top[:, -1] - top[:, -2] > 2 * tolerance * truth.max()
+    assert sure.any()
+    assert (found.labels == classes[truth.argmax(1)])[sure].all()
+    found = gspnl.propagate_labels(graph, labels, "harmonic")
+    known = labels >= 0
+    truth = Y.copy()
+    truth[~known] = scipy.linalg.solve(
+        np.eye(N - 5) - A[np.ix_(~known, ~known)], A[np.ix_(~known, known)] @ Y[known]
+    )
+    assert relative(found.scores, truth) < tolerance
+    assert (found.labels[known] == labels[known]).all()
+
+
+@pytest.mark.parametrize("method", ["local_global", "harmonic"])
+def test_labels_are_carried_along_rings(method):
+    features, truth = rings()
+    graph = gspnl.feature_graph(features, "rbf", sigma=0.2, normalization="symmetric")
+    assert (gspnl.propagate_labels(graph, some(truth, 15), method).labels == truth).all()
+
+
+def test_pygsp_agrees():
+    learning = pytest.importorskip("pygsp.learning")
+    graphs = pytest.importorskip("pygsp.graphs")
+    graph, W, _, _ = build("hollow_rbf", "symmetric")
+    truth = (X[:, 0] > 0).astype(int)
+    labels = some(truth, 4)
+    theirs = learning.classification_tikhonov(
+        graphs.Graph(W, lap_type="normalized"), truth, labels >= 0, tau=0
+    )
+    assert relative(gspnl.propagate_labels(graph, labels, "harmonic").scores, theirs) < 1e-8
+
+
+def test_zhou_by_the_spectrum():
+    """The response (1 − α)/(1 − α(1 − λ)), on eigenvectors computed apart."""
+    graph, _, A, change = build("cosine", "symmetric")
+    labels = some((X[:, 0] > 0).astype(int))
+    lam, U, inverse = eigen(A, change)
+    gains = 0.1 / (1 - 0.9 * (1 - lam))
+    truth = U @ (gains[:, None] * (inverse @ indicators(labels, np.array([0, 1]))))
+    assert relative(gspnl.propagate_labels(graph, labels).scores, truth) < 1e-10
+    close = gspnl.propagate_labels(graph, labels, tol=1e-9).scores
+    assert relative(close, truth) < 1e-6
+
+
+def test_all_labels_known_and_one_class():
+    graph, *_ = build("rbf")
+    truth = np.arange(N) % 3
+    assert (gspnl.propagate_labels(graph, truth, "harmonic").labels == truth).all()
+    lonely = np.full(N, -1)
+    lonely[2] = 6
+    for method in ("local_global", "harmonic"):
+        found = gspnl.propagate_labels(graph, lonely, method)
+        assert (np.asarray(found.labels) == 6).all()
+        assert found.scores.shape == (N, 1)
+
+
+@pytest.mark.parametrize("convert", [torch.from_numpy, array_api_strict.asarray])
+def test_other_libraries(convert):
+    features, truth = blobs()
+    ours = gspnl.feature_graph(features, "rbf")
+    theirs = gspnl.feature_graph(convert(features.copy()), "rbf")
+    for method in ("local_global", "harmonic"):
+        found = gspnl.propagate_labels(theirs, convert(some(truth)), method)
+        assert type(found.labels) is type(found.scores) is type(theirs.degrees)
+        expected = gspnl.propagate_labels(ours, some(truth), method)
+        got = [v.numpy() if hasattr(v, "numpy") else np.from_dlpack(v) for v in found[:2]]
+        assert (got[0] == expected.labels).all()
+        assert relative(got[1], expected.scores) < 1e-9
+    labels = gspnl.spectral_clustering(theirs, 3)
+    assert type(labels) is type(theirs.degrees)
+    got = labels.numpy() if hasattr(labels, "numpy") else np.from_dlpack(labels)
+    assert (got == gspnl.spectral_clustering(ours, 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full(N, -1), "no label is known"),
+        (np.zeros(N), "labels have dtype float64; pass whole numbers"),
+        (np.zeros(N, bool), "labels have dtype bool"),
+        (["a"] * N, "labels have dtype <U1"),
+        (np.zeros(N - 1, int), r"labels have shape \(39,\); this graph has 40 nodes"),
+        (np.zeros((N, 1), int), r"labels have shape \(40, 1\)"),
+        (np.full(N, -2), "labels hold -2"),
+    ],
+)
+def test_labels_that_are_none(labels, message):
+    with pytest.raises(InputError, match=message):
+        gspnl.propagate_labels(build("rbf")[0], labels)
+
+
+def test_what_propagation_refuses():
+    graph, *_ = build("rbf")
+    labels = some(np.zeros(N, int))
+    for alpha in (0, 1.0, 1.5, -0.5, np.nan, "much"):
+        with pytest.raises(InputError, match="alpha="):
+            gspnl.propagate_labels(graph, labels, alpha=alpha)
+    with pytest.raises(InputError, match=r"belong to method='local_global'"):
+        gspnl.propagate_labels(graph, labels, "harmonic", alpha=0.5)
+    with pytest.raises(InputError, match="did you mean 'harmonic'"):
+        gspnl.propagate_labels(graph, labels, "harmonics")
+    with pytest.raises(NonsymmetricError, match="softmax"):
+        gspnl.propagate_labels(gspnl.feature_graph(X, normalization="softmax"), labels)
+    with pytest.raises(InputError, match=r"holds \(2,\) graphs"):
+        gspnl.propagate_labels(gspnl.feature_graph(np.stack([X, X])), labels)
+    islands = gspnl.feature_graph(np.repeat(np.eye(2), 5, axis=0))
+    for method in ("local_global", "harmonic"):
+        with pytest.raises(InputError, match=r"5 of 10 nodes.*joined to no known node"):
+            gspnl.propagate_labels(islands, [0, 1, -1, -1, -1, -1, -1, -1, -1, -1], method)

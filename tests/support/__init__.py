@@ -1,0 +1,1 @@
+"""Oracles, data makers and small runs that several tests share."""

@@ -1,0 +1,457 @@
+"""Statistics, pages and the command of the tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from scipy import stats
+
+torch = pytest.importorskip("torch")
+
+from support import tables_runs  # noqa: E402
+from support.tables_runs import Trainer, accuracy  # noqa: E402
+
+from gspnl import cli  # noqa: E402
+from gspnl.errors import FileError, InputError  # noqa: E402
+from gspnl.train.recipes import Recipe  # noqa: E402
+from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
+from gspnl.train.tables.answers import answer  # noqa: E402
+from gspnl.train.tables.base import LABELS, Row, Statement  # noqa: E402
+from gspnl.train.tables.drawing import draw  # noqa: E402
+from gspnl.train.tables.latex import escape, latex  # noqa: E402
+from gspnl.train.tables.markdown import markdown  # noqa: E402
+from gspnl.train.tables.progress import duration  # noqa: E402
+from gspnl.train.tables.rows import Line, Table  # noqa: E402
+from gspnl.train.tables.statistics import difference, paired, spread  # noqa: E402
+from gspnl.train.tables.texts import reported  # noqa: E402
+from gspnl.train.tables.writing import as_json, png  # noqa: E402
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "photos.zip"
+    path.write_bytes(b"PK")
+    return path
+
+
+def tables(tmp_path, data, names=(5,), seeds=3, **options):
+    options = {"train": Trainer(), **options}
+    return run_tables(names, "mini", data=data, out=tmp_path / "out", seeds=seeds, **options)
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_intervals_are_those_of_a_paired_t_test(n):
+    rng = np.random.default_rng(n)
+    base, ours = rng.normal(74, 1, n), rng.normal(74.5, 1, n)
+    found = difference(list(ours - base))
+    test = stats.ttest_rel(ours, base)
+    wanted = test.confidence_interval(0.95)
+    assert found.mean == pytest.approx(np.mean(ours - base), rel=1e-12)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    # The interval leaves out 0 exactly where the test rejects at 5 %.
+    assert (found.reading == "inside the noise") == (test.pvalue >= 0.05)
+
+
+def test_an_interval_by_hand():
+    # t for 2 degrees of freedom at 97.5 % is 4.302653; sd of (1, 2, 3) is 1.
+    found = difference([1.0, 2.0, 3.0])
+    half = 4.302653 / math.sqrt(3)
+    # The table's t has seven digits.
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+    assert found.reading == "inside the noise"  # 2 ± 2.48
+    assert difference([1.9, 2.0, 2.1]).reading == "above"
+    assert difference([-1.9, -2.0, -2.1]).reading == "below"
+    assert difference([1.0, 2.0, 3.0], level=0.5).reading == "above"
+
+
+def test_one_seed_has_no_interval():
+    found = difference([0.7])
+    assert (found.mean, found.low, found.high) == (0.7, None, None)
+    assert found.reading == "one seed"
+    assert spread([74.0]) == (74.0, None)
+
+
+@pytest.mark.parametrize("base", [(73.05, 71.45), (73.05, 73.05), (73.15, 71.45)])
+def test_differences_that_happen_to_agree_have_no_interval(base):
+    """Of two seeds, 11 images less each: a zero deviation is chance, not precision."""
+    pairs = [(each - 0.55) - each for each in base]  # equal but for rounding
+    found = difference(pairs)
+    assert (found.low, found.high, found.reading) == (None, None, "no spread")
+    assert found.mean == pytest.approx(-0.55)
+    assert difference([0.0, 0.0, 0.0]).reading == "no spread"
+    assert difference([0.5, 0.5, 0.55]).low is not None  # one image of 2,000 tells them apart
+
+
+def test_pairs_are_of_the_same_seed():
+    assert paired({0: 5.0, 2: 7.0, 3: 1.0}, {0: 4.0, 1: 9.0, 2: 7.5}) == {0: 1.0, 2: -0.5}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "level", "message"),
+    [
+        ([], 0.95, "there are no values"),
+        ([1.0, math.nan], 0.95, "must be finite"),
+        ([1.0, math.inf], 0.95, "must be finite"),
+        ([1.0], 1.0, "level=1.0 must lie between 0 and 1"),
+        ([1.0], 95, "level=95"),
+    ],
+)
+def test_wrong_numbers(pairs, level, message):
+    with pytest.raises(InputError, match=message):
+        difference(pairs, level)
+
+
+def test_a_table_holds_what_the_runs_say(tmp_path, data):
+    (table,) = tables(tmp_path, data).tables
+    backbone = np.array([100 * accuracy(table.lines[0].row.run(seed)) for seed in range(3)])
+    for line in table.lines:
+        own = np.array([100 * accuracy(line.row.run(seed)) for seed in range(3)])
+        mean, sd = line.accuracy
+        # Percentages of four-digit shares: rounding only.
+        assert (mean, sd) == pytest.approx((own.mean(), own.std(ddof=1)), rel=1e-9)
+        if line.row.recipe.block is None:
+            assert line.difference is None
+            continue
+        wanted = stats.ttest_rel(own, backbone).confidence_interval(0.95)
+        found = line.difference
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+        assert line.parameters == 272_474 + 672
+        assert line.images_per_second == pytest.approx(701.0)
+
+
+def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
+    table = tables(tmp_path, data, [3]).tables[0]
+    lines = {(line.row.block, line.row.group): line for line in table.lines}
+    stages = ("stage 1", "stage 2", "stage 3")
+
+    def mean_over_stages(block):
+        return [np.mean([lines[block, s].differences[seed] for s in stages]) for seed in range(3)]
+
+    snl, other, first = table.answers
+    assert (snl.label, snl.statement.value) == ("SNL", 0.81)
+    assert snl.difference.pairs == pytest.approx(mean_over_stages("snl"))
+    means = {f"{b.upper()}, {s}": lines[b, s].difference.mean for b in ("nl", "ns") for s in stages}
+    assert other.difference.mean == max(means.values()) == means[other.label]
+    assert first.difference.mean == lines["nl", "stage 1"].difference.mean
+
+
+def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
+    class Partly(Trainer):
+        def __call__(self, recipe, **options):
+            if recipe.seed == 1 and recipe.place == "stage3":
+                raise RuntimeError("no")
+            return super().__call__(recipe, **options)
+
+    table = tables(tmp_path, data, [3], train=Partly()).tables[0]
+    assert len(table.answers[0].difference.pairs) == 2
+
+
+def line(block, group, differences, seeds=(0, 1, 2)):
+    """A row whose backbone has 74 % at every seed that the row has a difference for."""
+    row = Row(group, LABELS[block], Recipe(block=block, place=group or None))
+    ours = {seed: 74 + points for seed, points in differences.items()}
+    return Line(row, seeds, ours, differences, None, None, None, None, {})
+
+
+@pytest.mark.parametrize("pool", ["best", "mean"])
+def test_the_best_is_the_best_of_equal_seeds(pool):
+    """NS has its lucky seed alone; on that seed NL is better, though its mean is lower."""
+    statement = Statement("the best", 0.3, ("nl", "ns", "a2"), pool=pool)
+    lines = [line("nl", "", {0: 1.0, 1: 0.0, 2: -0.1}), line("ns", "", {0: 0.9})]
+    found = answer(statement, lines)
+    assert (found.label, found.difference.pairs, found.seeds) == ("NL", (1.0,), (0,))
+    assert found.without == ()
+    none = answer(statement, [*lines, line("a2", "", {})])
+    assert (none.label, none.seeds, none.without) == ("NL", (0,), ("A2",))
+    (told,) = reported(Table(None, "mini", (*lines, line("a2", "", {})), (none,), 4, 9))
+    assert told == ["the best", "+0.30", "NL (2 of 3 compared)", "+1.00", "–", "one seed", "1 of 3"]
+
+
+def test_what_shares_no_seed_is_not_compared():
+    statement = Statement("the best", 0.3, ("nl", "ns"), pool="best")
+    lines = (line("nl", "", {0: 1.0}), line("ns", "", {1: 0.9}))
+    found = answer(statement, lines)
+    assert (found.label, found.difference, found.without) == (None, None, ())
+    (told,) = reported(Table(None, "mini", lines, (found,), 2, 6))
+    assert told == ["the best", "+0.30", "no seed in common yet", *"––––"]
+
+
+def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
+    class Partly(Trainer):
+        def __call__(self, recipe, **options):
+            if (recipe.block, recipe.seed) in ((None, 1), ("nl", 2)):
+                raise RuntimeError("no")
+            return super().__call__(recipe, **options)
+
+    found = tables(tmp_path, data, train=Partly())
+    rows = {row[0]: row for row in grids_of(markdown(found.tables[0]))[0]}
+    assert rows["backbone"][5] == "2 of 3, 1 failed"
+    assert rows["SNL"][5] == "3 of 3, 2 paired"
+    assert rows["NL"][5] == "2 of 3, 1 paired, 1 failed"
+    assert rows["NL"][4] == "one seed"
+    told = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
+    assert (told["SNL"]["seeds"], told["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
+    assert told["NL"]["paired_seeds"] == [0]
+    assert as_json(found)["tables"][0]["paper"][1]["seeds"] == [0]
+    png(found.tables[0])
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def grids_of(page):
+    """Tables of a page of Markdown, as lists of cells."""
+    return [
+        [re.split(r"(?<!\\) \| ", line[2:-2]) for line in part.splitlines()]
+        for part in page.split("\n\n")
+        if part.startswith("|")
+    ]
+
+
+def test_markdown(tmp_path, data):
+    table = tables(tmp_path, data).tables[0]
+    page = markdown(table)
+    rows, said = grids_of(page)
+    assert len(rows) == 2 + 8
+    assert {len(row) for row in rows} == {10}
+    mean, sd = table.lines[0].accuracy
+    assert rows[2][:5] == ["backbone", f"{mean:.2f} ± {sd:.2f}", "–", "–", "–"]
+    assert rows[2][5:] == ["3 of 3", "272,474", "81.2 M", "701", "512"]
+    assert said[2][:2] == ["SNL or gSNL", "+0.65"]
+    assert "All 24 runs are done." in page
+
+
+def test_missing_cells_say_so(tmp_path, data):
+    found = tables_so_far(plan_tables([5], "mini", out=tmp_path / "out"))
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert page.count("not run yet") == 8 + 2
+    assert "0 of 24 runs are done." in page
+    one = tables(tmp_path, data, seeds=1).tables[0]
+    page = markdown(one)
+    assert page.count("one seed") == 7 + 2
+    assert "95 % interval" in page
+    assert found.tables[0].done == 0
+    failing = tables(tmp_path, data, seeds=2, train=Trainer(fail=(None,)))
+    assert failing.tables[0].lines[0].differences == {}
+    fresh = run_tables(
+        [5], "mini", data=data, out=tmp_path / "other", seeds=1, train=Trainer(fail=(None,))
+    )
+    assert markdown(fresh.tables[0]).count("no backbone yet") == 7
+
+
+def test_the_page_keeps_tables_of_earlier_calls(tmp_path, data):
+    tables(tmp_path, data, [5], seeds=1)
+    found = tables(tmp_path, data, [3], seeds=1)
+    assert [table.grid.name for table in found.tables] == ["3"]
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "## Table 3" in page
+    assert "## Table 5" in page
+    assert "gspnl tables 3 5 --protocol mini --seeds 1" in page
+
+
+def test_latex(tmp_path, data):
+    table = tables(tmp_path, data, [2], train=Trainer(fail=("nl",))).tables[0]
+    text = latex(table)
+    assert text.isascii()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    for part in text.split(r"\begin")[1:]:
+        columns = re.match(r"\{tabular\}\{([lr]+)\}", part)[1]
+        lines = [line for line in part.splitlines() if line.endswith(r"\\")]
+        assert lines
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
+            assert line.startswith("{}")  # a [ after \\ would be a length
+            assert not re.search(r"(?<!\\)[%#_~^]", line.replace("$_1$", ""))
+    assert r"$\pm$" in text
+    assert r"95 \% interval" in text
+
+
+def test_latex_escapes():
+    assert escape("a_b & 5 % {x} #1 $ ^~\\") == (
+        r"a\_b \& 5 \% \{x\} \#1 \$ \textasciicircum{}\textasciitilde{}\textbackslash{}"
+    )
+
+
+def test_reasons_do_not_break_a_table(tmp_path, data):
+    class Rude(Trainer):
+        def __call__(self, recipe, **options):
+            if recipe.block == "nl":
+                raise RuntimeError("a | b\n| c <i> *x* _y_ `z`")
+            return super().__call__(recipe, **options)
+
+    page = markdown(tables(tmp_path, data, seeds=1, train=Rude()).tables[0])
+    assert r"failed: a \| b \| c \<i\> \*x\* \_y\_ \`z\`" in page
+    assert {len(row) for row in grids_of(page)[0]} == {10}
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("2", 3), ("5", 1)])
+def test_pictures(tmp_path, data, name, seeds):
+    table = tables(tmp_path, data, [name], seeds=seeds).tables[0]
+    picture = np.asarray(Image.open(io.BytesIO(png(table))).convert("RGB")).astype(int)
+    blue = (np.abs(picture - [0, 0x72, 0xB2]).sum(-1) < 20).sum()
+    orange = (np.abs(picture - [0xD5, 0x5E, 0]).sum(-1) < 20).sum()
+    assert blue + orange > 200  # dots and intervals
+    if seeds == 1:
+        assert orange == 0  # nothing is claimed of one seed
+    # No text runs into the margin.
+    assert (picture[:, :8] == 255).all()
+    assert (picture[:, -8:] == 255).all()
+
+
+def test_the_texts_of_a_picture_do_not_touch(tmp_path, data):
+    tables(tmp_path, data, ["2"], seeds=3)
+    plan = plan_tables(["2"], "mini", out=tmp_path / "out", seeds=4)
+    table = tables_so_far(plan).tables[0]
+    wide = {0: 9.0, 1: 85.5, 2: 49.0}  # digits and spreads are seldom wider
+    lines = tuple(
+        replace(line, accuracies=wide, differences={} if line.row.block == "backbone" else wide)
+        for line in table.lines
+    )
+    figure = draw(replace(table, lines=lines))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    rows = {}
+    for text in figure.axes[0].texts:
+        if text.get_text():
+            rows.setdefault(text.get_position()[1], []).append(text.get_window_extent(renderer))
+    assert len(rows) == 1 + len(lines)
+    for boxes in rows.values():
+        assert all(left.x1 + 12 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_json(tmp_path, data):
+    found = tables(tmp_path, data, seeds=2)
+    assert json.loads((tmp_path / "out" / "tables.json").read_text()) == as_json(found)
+    rows = as_json(found)["tables"][0]["rows"]
+    assert [row["block"] for row in rows][:2] == ["backbone", "linear"]
+    assert rows[1]["difference"]["pairs"] == pytest.approx(
+        np.subtract(rows[1]["accuracies"], rows[0]["accuracies"])
+    )
+
+
+def test_what_cannot_be_written(tmp_path, data):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(FileError, match="cannot make the folder"):
+        tables(tmp_path, data)
+
+
+# --- time left ------------------------------------------------------------------------------------
+
+
+def test_time_left_is_that_of_like_runs(tmp_path, data):
+    plan = plan_tables([5], "mini", out=tmp_path / "out", seeds=1)
+    assert plan.progress().seconds_left is None
+    assert plan.progress().left == "0 of 8 runs done, time left unknown yet"
+    first, second, *_ = plan.runs.values()
+    tables_runs.write(first, plan.folder.run(first), seconds=60.0 * first.epochs)
+    plan.folder.keep(first)
+    tables_runs.write(second, plan.folder.run(second), epochs=1)
+    # 60 s an epoch; seven runs are left, one of them less an epoch.
+    assert plan.progress().seconds_left == pytest.approx(60 * (7 * first.epochs - 1))
+    assert plan.progress().left.startswith("1 of 8 runs done, about ")
+
+
+def test_durations():
+    assert [duration(t) for t in (0, 59, 61, 3600, 200_000)] == [
+        "0 s", "59 s", "1 min", "1 h 0 min", "2 d 7 h",
+    ]  # fmt: skip
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_lists_and_prints(tmp_path, data, capsys):
+    tables(tmp_path, data, seeds=1)
+    words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "2"]
+    assert cli.main([*words, "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 17
+    assert sum(line.endswith("  done") for line in listed) == 8
+    assert listed[-1].startswith("8 of 16 runs done, about ")
+    assert cli.main([*words, "--list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 16
+    assert cli.main([*words, "--no-run"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("## Table 5")
+    assert "wrote" in shown.err
+    assert cli.main([*words, "--no-run", "--json", "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["tables"][0]["done"] == 8
+    assert shown.err == ""
+
+
+def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
+    from gspnl.train.tables import running
+
+    trainer = Trainer(fail=("ns",))
+    monkeypatch.setattr(running, "default_train", lambda: trainer)
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "1"]
+    words += ["--data", str(data)]
+    assert cli.main([*words, "--only", "snl, ns"]) == 1
+    shown = capsys.readouterr()
+    assert "failed: the loss is not finite" in shown.err
+    assert "[1/3] folder-preresnet20-alone-s0-" in shown.err
+    assert [recipe.block for recipe, *_ in trainer.asked] == [None, "ns", "snl"]
+    assert cli.main([*words, "--only", ""]) == 2
+    assert "only='' is no block of these tables" in capsys.readouterr().err
+    trainer.fail = ("nl", "ns")
+    assert cli.main([*words, "--quiet"]) == 1
+    told = capsys.readouterr().err
+    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", told)) == 1
+    trainer.fail = ()
+    assert cli.main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], r"no data given; pass --data, a folder that holds cifar-10-batches-bin \(cifar10\)"),
+        (["--protocol", "mini"], "no data given; pass --data, a folder or zip with train/CLASS/"),
+        (["5", "--data", "nowhere"], "'nowhere' does not exist; name a folder that holds"),
+        (["11"], "unknown table '11'"),
+        (["5", "--seeds", "0"], "seeds=0 must be"),
+        (["5", "--seeds", "x"], "invalid int value"),
+        (["5", "--no-run", "--protocol", "min"], "did you mean 'mini'"),
+    ],
+)
+def test_errors_are_one_line(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["tables", *words]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert re.search(message, shown.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stopped_command_has_written_its_tables(tmp_path, data, capsys, monkeypatch):
+    from gspnl.train.tables import running
+
+    monkeypatch.setattr(running, "default_train", lambda: Trainer(stop_after=2))
+    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--data", str(data)]) == 130
+    assert "2 of 24 runs are done." in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from gspnl.cli import main; assert main(['tables', '--help']) == 0; "
+        "print(sorted({'numpy', 'torch', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
