@@ -1,28 +1,147 @@
-"""Checks of the numbers that verbs on a graph take."""
+"""Check arguments: whole numbers, numbers, names, and signals on a graph."""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from gspnl._base.array import Array, as_floats, check_finite, like, namespace
 from gspnl.errors import InputError
 
 
-def amount(value: Any, name: str, *, positive: bool = False) -> float:
-    """Return a finite number ≥ 0 (or > 0), or raise."""
-    right = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    if not right or not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise InputError(f"{name}={value!r} must be a finite number {'> 0' if positive else '≥ 0'}")
+def whole_number(
+    name: str, value: Any, least: int = 0, most: int | None = None, about_most: str = ""
+) -> int:
+    """Return ``value`` as an int in [least, most], or raise.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : int, numpy.integer
+        Booleans and floats are refused, whole ones too.
+    least, most : int
+        The range; ``most=None`` leaves it open.
+    about_most : str
+        What ``most`` is, put behind it in the error: ", the nodes that have edges".
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> whole_number("order", 2.5)
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: order=2.5 must be a whole number ≥ 0
+    >>> whole_number("k", 9, 1, 4)
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: k=9 must be a whole number from 1 to 4
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    if not whole or value < least or (most is not None and value > most):
+        reach = f"≥ {least}" if most is None else f"from {least} to {most}{about_most}"
+        raise InputError(f"{name}={value!r} must be a whole number {reach}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return ``value`` as a finite float within the bounds given, or raise.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> number("sigma", -1.0, above=0)
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: sigma=-1.0 must be a finite number > 0
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    inside = (
+        real
+        and math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+    if not inside:
+        signs = ((">", above), ("≥", least), ("<", below), ("≤", most))
+        bounds = " and ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
+        raise InputError(f"{name}={value!r} must be a finite number {bounds}".rstrip())
     return float(value)
 
 
-def whole(value: Any, name: str, least: int, most: float = math.inf, why: str = "") -> int:
-    """Return a whole number in a range, or raise."""
-    right = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not right or not least <= value <= most:
-        upper = "" if most == math.inf else f" and at most {most:g}{why}"
-        raise InputError(f"{name}={value!r} must be a whole number, at least {least}{upper}")
-    return int(value)
+def one_of(name: str, value: Any, names: Iterable[str]) -> str:
+    """Return ``value``, one of ``names``, or raise and list them.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> one_of("which", "top", ("low", "high"))
+    Traceback (most recent call last):
+    ...
+    gspnl.errors.InputError: which='top' must be one of 'low', 'high'
+    """
+    names = tuple(names)
+    if not isinstance(value, str) or value not in names:
+        raise InputError(f"{name}={value!r} must be one of {', '.join(map(repr, names))}")
+    return value
+
+
+def on_signals(
+    fn: Callable[[Array], Array], Z: Any, shape: tuple[int, ...], sample: Array
+) -> Array:
+    """Check signals against a graph, apply ``fn``, and give back the rank they came with.
+
+    Parameters
+    ----------
+    fn : callable
+        Maps (..., N, c) to (..., N, c).
+    Z : array of shape (..., N, c), or (N,) on a single graph
+    shape : tuple
+        (..., N, N), of the graph.
+    sample : array
+        Of the library and dtype that the graph holds.
+    """
+    z = as_floats(Z, "Z")
+    n, batch = shape[-1], shape[:-2]
+    if namespace(z) is not namespace(sample):
+        raise InputError(
+            f"Z is a {type(Z).__name__} and the graph holds {type(sample).__name__}; "
+            "convert one of them"
+        )
+    if z.ndim == 1 and not batch and z.shape[0] == n:
+        return on_signals(fn, z[:, None], shape, sample)[:, 0]
+    if z.ndim < 2 or z.shape[-2] != n:
+        raise InputError(
+            f"Z has shape {tuple(z.shape)}; signals on this graph have shape (..., {n}, c)"
+        )
+    if batch and z.ndim > 2 and tuple(z.shape[:-2]) != batch:
+        raise InputError(
+            f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; they must agree"
+        )
+    with np.errstate(over="ignore"):  # a cast to float32 may overflow: told next
+        z = like(z, sample)
+    check_finite(z, "Z")
+    return fn(z)

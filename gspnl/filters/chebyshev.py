@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, eps
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.kernels.base import positive
 from gspnl.chebyshev import FITS, Series

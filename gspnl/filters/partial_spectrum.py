@@ -11,7 +11,7 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, eps, like, to_numpy, transpose
 from gspnl._base.krylov import BLOCK, Pairs, largest
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import LowRank
 from gspnl.errors import ConvergenceError, InputError, NonsymmetricError

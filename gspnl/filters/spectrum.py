@@ -24,7 +24,7 @@ from gspnl._base.array import (
     transpose,
 )
 from gspnl._base.qr import Reflection, TallQR, tall_qr
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import LowRank
 from gspnl.errors import InputError, NonsymmetricError

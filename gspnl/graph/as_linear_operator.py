@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from gspnl._base.array import Array, constant, like, namespace, to_numpy
 from gspnl._base.registry import Registry
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights.adjoint import rmatmul
 from gspnl.errors import NonsymmetricError

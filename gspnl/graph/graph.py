@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, like, namespace
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
 from gspnl.affinity.kernels import Kernel

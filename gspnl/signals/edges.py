@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gspnl._base.array import Array, namespace
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph, check_graph

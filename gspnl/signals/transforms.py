@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, namespace
-from gspnl._base.signals import on_signals
+from gspnl._base.validate import on_signals
 from gspnl.errors import InputError
 from gspnl.filters import ChebyshevBank, bank_on_graph, chebyshev_bank
 from gspnl.graph.graph import FeatureGraph, check_graph

@@ -81,7 +81,7 @@ def test_isolated_nodes_belong_to_no_cluster():
     for storage in ("dense", "lowrank"):
         graph = gspnl.feature_graph(features, storage=storage)
         assert gspnl.spectral_clustering(graph, 2).tolist() == [0, 1, -1] * 6
-        with pytest.raises(InputError, match="at most 12, the nodes that have edges"):
+        with pytest.raises(InputError, match="from 1 to 12, the nodes that have edges"):
             gspnl.spectral_clustering(graph, 13)
 
 
