@@ -1,8 +1,9 @@
-"""Exit statuses, and what a command says."""
+"""Exit statuses, and the lines that commands print."""
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 DONE, FAILED, BAD_INPUT, LEFT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -15,6 +16,27 @@ def ignore(line: str) -> None:
 def to_stderr(line: str) -> None:
     """Say a line where it does not mix with results."""
     print(line, file=sys.stderr, flush=True)
+
+
+class _Lines(logging.Handler):
+    """Print each record as a plain line on stderr, where it does not mix with results."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def log_to_stderr(*, quiet: bool) -> None:
+    """Print the log of gspnl on stderr: progress and warnings, or warnings only.
+
+    Parameters
+    ----------
+    quiet : bool
+        Leave out progress.
+    """
+    logger = logging.getLogger("gspnl")
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
 
 
 def show(text: str) -> None:
