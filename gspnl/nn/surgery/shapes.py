@@ -1,4 +1,4 @@
-"""What comes out of the modules of a network, by running it once or by reading it."""
+"""Determine the channels of a module's output: by running the network, or from its layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.places import outside
+from gspnl.nn.surgery.targets import outer_modules
 
-FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
-LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
+CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
 RESHAPES = (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle)
 WIDTHS = (
     "out_channels", "num_features", "num_channels", "channels", "out_features", "embed_dim",
@@ -22,11 +22,11 @@ WIDTHS = (
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
-def observe(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> dict[str, Any]:
-    """Run the network once, and return what each of the modules gave.
+def record_outputs(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> dict[str, Any]:
+    """Run the network once, and return the outputs of some of its modules.
 
-    The run is in evaluation mode, without gradients, on copies of the buffers and with the random
-    state put back: it leaves no trace in the network.
+    The run is in evaluation mode, without gradients, on copies of the buffers, and the random state
+    is restored: nothing in the network changes.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def observe(model: nn.Module, modules: Mapping[str, nn.Module], example: Example
     return {name: outputs[0] for name, outputs in seen.items()}
 
 
-def channels_of(name: str, module: nn.Module, output: Any) -> int:
-    """The channels C of an output (B, C, *spatial); an InputError if it has another form."""
+def channels_of_output(name: str, module: nn.Module, output: Any) -> int:
+    """Return the channels C of an output (B, C, *spatial); raise InputError for other shapes."""
     if not isinstance(output, Tensor):
         raise InputError(
             f"{name!r} gives a {type(output).__name__}, and a block follows one tensor "
@@ -86,20 +86,20 @@ def channels_of(name: str, module: nn.Module, output: Any) -> int:
             f"{name!r} gives {output.dtype} of shape {shape}, and a block follows floating-point "
             "tensors (B, C, *spatial) with one to three spatial dimensions, none empty"
         )
-    width = _width(_last(module), LAST)
+    width = _width(_last_layer(module), CHANNELS_LAST)
     if width == shape[-1] != shape[1]:
         raise InputError(
-            f"{name!r} ends in a {type(_last(module)).__name__} and gives {shape}: the last axis "
+            f"{name!r} ends in a {type(_last_layer(module)).__name__} and gives {shape}: the last axis "
             "holds its channels, and a block needs them on the second; name a module whose output "
             "is (B, C, *spatial)"
         )
     return shape[1]
 
 
-def channels_from(name: str, modules: Iterable[nn.Module]) -> int:
-    """The channels C by the last layer of the first module that has any: a convolution or norm."""
-    last = next(filter(None, map(_last, modules)), None)
-    width = _width(last, FIRST)
+def channels_of_layers(name: str, modules: Iterable[nn.Module]) -> int:
+    """Return the channels of the last convolution or norm in the first module that has layers."""
+    last = next(filter(None, map(_last_layer, modules)), None)
+    width = _width(last, CHANNELS_FIRST)
     if width is None:
         why = f"they end in a {type(last).__name__}" if last else "no convolution or norm is there"
         raise InputError(
@@ -135,18 +135,14 @@ def _check_once(name: str, times: int) -> None:
         )
 
 
-def _last(module: nn.Module) -> nn.Module | None:
-    """The last layer, in the order of registration, that says something about the output."""
+def _last_layer(module: nn.Module) -> nn.Module | None:
+    """Return the last layer, in the order of registration, that can change the channels."""
     last = None
-    for _, layer in outside(module):
+    for _, layer in outer_modules(module):
         own = next(layer.parameters(recurse=False), None) is not None
-        if isinstance(layer, (*FIRST, *LAST, *RESHAPES)) or (own and not _pointwise(layer)):
+        if isinstance(layer, (*CHANNELS_FIRST, *CHANNELS_LAST, *RESHAPES)) or (own and not isinstance(layer, nn.PReLU)):
             last = layer
     return last
-
-
-def _pointwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.PReLU)
 
 
 def _width(layer: nn.Module | None, kinds: tuple[type[nn.Module], ...]) -> int | None:
