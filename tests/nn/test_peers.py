@@ -14,7 +14,7 @@ from support import nn_peers as peers  # noqa: E402
 from support import nn_peers_nonlocal as libraries  # noqa: E402
 
 from gspnl import nn as gnn  # noqa: E402
-from gspnl.nn.peers import SOURCES  # noqa: E402
+from gspnl.nn.checkpoints.peers import SOURCES  # noqa: E402
 
 SPATIAL = {1: (6,), 2: (4, 6), 3: (2, 5, 4)}
 C, S = 12, 4

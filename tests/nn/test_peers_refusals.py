@@ -14,7 +14,7 @@ from support import nn_peers_nonlocal as libraries  # noqa: E402
 
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.errors import InputError  # noqa: E402
-from gspnl.nn.peers import SOURCES  # noqa: E402
+from gspnl.nn.checkpoints.peers import SOURCES  # noqa: E402
 
 C, S = 12, 4
 GOOD = {
@@ -126,15 +126,15 @@ def test_options_of_other_sources_are_refused(source, option):
 @pytest.mark.parametrize(
     ("source", "options", "words"),
     [
-        ("snl-2019", {"activation": "gelu"}, "activation must be one of 'relu'"),
-        ("snl-2021", {"block": "gsnl"}, "block must be one of 'snl', 'nl', 'ns'"),
+        ("snl-2019", {"activation": "gelu"}, "activation='gelu' must be one of 'relu'"),
+        ("snl-2021", {"block": "gsnl"}, "block='gsnl' must be one of 'snl', 'nl', 'ns'"),
         ("cgnl-2018", {"groups": 2}, "groups=2, but the shape of 'z.weight' says 1"),
-        ("cgnl-2018", {"groups": 0}, "groups must be a whole number of at least 1"),
-        ("cgnl-2018", {"groups": True}, "groups must be a whole number"),
-        ("cgnl-2018", {"order": -1}, "order must be a whole number of at least 1"),
-        ("cgnl-2018", {"order": 2.0}, "order must be a whole number"),
+        ("cgnl-2018", {"groups": 0}, "groups=0 must be a whole number ≥ 1"),
+        ("cgnl-2018", {"groups": True}, "groups=True must be a whole number"),
+        ("cgnl-2018", {"order": -1}, "order=-1 must be a whole number ≥ 1"),
+        ("cgnl-2018", {"order": 2.0}, "order=2.0 must be a whole number"),
         ("cgnl-2018", {"scale": True}, "scale= has no meaning for a CGNL block"),
-        ("nonlocal-pytorch", {"mode": "dot"}, "mode must be one of 'embedded_gaussian'"),
+        ("nonlocal-pytorch", {"mode": "dot"}, "mode='dot' must be one of 'embedded_gaussian'"),
         ("nonlocal-pytorch", {"mode": "gaussian"}, "unexpected 'phi.0.bias', 'phi.0.weight'"),
         ("nonlocal-pytorch", {"mode": "concatenation"}, "missing 'concat_project.0.weight'"),
         ("mmcv", {"mode": "dot_product", "scale": True}, "scale=True has no meaning"),

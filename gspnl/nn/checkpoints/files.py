@@ -1,4 +1,4 @@
-"""Save and load a block: a safetensors file of its weights, with its configuration as metadata."""
+"""Save and load a block: safetensors of its weights, its configuration as metadata."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ def check_targets(
         if hasattr(target.module, CHILD):
             raise InputError(f"{target.name!r} has an attribute {CHILD!r} of its own; rename that")
         if target.name in seen:
-            raise InputError(
-                f"{seen[target.name]!r} and {name!r} are the same place; name it once"
-            )
+            raise InputError(f"{seen[target.name]!r} and {name!r} are the same place; name it once")
         seen[target.name] = name
     used = list(model.modules())
     for name, spec in blocks.items():

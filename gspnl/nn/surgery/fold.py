@@ -12,11 +12,11 @@ from torch.nn.utils import parametrize
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
 from gspnl.nn.embed import FeatureAffinity
-from gspnl.nn.surgery.targets import check_model
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.stage import SpectralStage, Stage, combined
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
+from gspnl.nn.surgery.targets import check_model
 
 DENSE = 1 << 30  # more multiplications per position and channel than any rank
 

@@ -102,7 +102,9 @@ def insert(
     check_targets(model, targets, blocks)
     outputs: dict[str, Any] = {}
     if example is not None:
-        outputs = record_outputs(model, {name: each.module for name, each in targets.items()}, example)
+        outputs = record_outputs(
+            model, {name: each.module for name, each in targets.items()}, example
+        )
     new = {
         name: block_from(name, spec, _channels(targets[name], spec, outputs.get(name)), options)
         for name, spec in blocks.items()
@@ -114,7 +116,9 @@ def insert(
             match_module(targets[name], model, block, outputs.get(name))
             targets[name].attach(block)
         if example is not None:  # a forward that loops over its children would call it again
-            record_outputs(model, {f"{name}.{CHILD}": block for name, block in new.items()}, example)
+            record_outputs(
+                model, {f"{name}.{CHILD}": block for name, block in new.items()}, example
+            )
     except BaseException:
         for target in targets.values():
             target.detach()

@@ -22,7 +22,9 @@ WIDTHS = (
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
-def record_outputs(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> dict[str, Any]:
+def record_outputs(
+    model: nn.Module, modules: Mapping[str, nn.Module], example: Example
+) -> dict[str, Any]:
     """Run the network once, and return the outputs of some of its modules.
 
     The run is in evaluation mode, without gradients, on copies of the buffers, and the random state
@@ -86,12 +88,13 @@ def channels_of_output(name: str, module: nn.Module, output: Any) -> int:
             f"{name!r} gives {output.dtype} of shape {shape}, and a block follows floating-point "
             "tensors (B, C, *spatial) with one to three spatial dimensions, none empty"
         )
-    width = _width(_last_layer(module), CHANNELS_LAST)
+    last = _last_layer(module)
+    width = _width(last, CHANNELS_LAST)
     if width == shape[-1] != shape[1]:
         raise InputError(
-            f"{name!r} ends in a {type(_last_layer(module)).__name__} and gives {shape}: the last axis "
-            "holds its channels, and a block needs them on the second; name a module whose output "
-            "is (B, C, *spatial)"
+            f"{name!r} ends in a {type(last).__name__} and gives {shape}: the last axis holds its "
+            "channels, and a block needs them on the second; name a module whose output is "
+            "(B, C, *spatial)"
         )
     return shape[1]
 
@@ -140,7 +143,9 @@ def _last_layer(module: nn.Module) -> nn.Module | None:
     last = None
     for _, layer in outer_modules(module):
         own = next(layer.parameters(recurse=False), None) is not None
-        if isinstance(layer, (*CHANNELS_FIRST, *CHANNELS_LAST, *RESHAPES)) or (own and not isinstance(layer, nn.PReLU)):
+        if isinstance(layer, (*CHANNELS_FIRST, *CHANNELS_LAST, *RESHAPES)) or (
+            own and not isinstance(layer, nn.PReLU)
+        ):
             last = layer
     return last
 

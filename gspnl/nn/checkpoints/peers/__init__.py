@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.creating import create
 from gspnl.nn.checkpoints.peers import cgnl_ccnet, pairwise, spectral
 from gspnl.nn.checkpoints.peers.source import SOURCES, Rebuilt, Source
 from gspnl.nn.checkpoints.peers.state_dict import (
@@ -22,6 +21,7 @@ from gspnl.nn.checkpoints.peers.state_dict import (
     shared_prefix,
     under_prefix,
 )
+from gspnl.nn.creating import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 
@@ -136,10 +136,10 @@ def from_peer(
     values = read_values(entries)
     sizes = read_sizes(layout, values)
     matrices = {key: values[key].flatten(1) for key, terms in layout.items() if len(terms) == 2}
-    return _built(reader.rebuild(values | matrices, sizes, options), values)
+    return _create_block(reader.rebuild(values | matrices, sizes, options), values)
 
 
-def _built(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
+def _create_block(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
     device = next(iter(values.values())).device
     block = create(rebuilt.name, rebuilt.channels, **rebuilt.options)
     block = block.to(device=device, dtype=common_dtype(values))
@@ -165,7 +165,7 @@ def _selected(entries: dict[str, Any], prefix: str | None, source: str) -> dict[
 
 
 def _hint(entries: Mapping[str, Any], source: str) -> str:
-    """Suggest another source that the keys fit, or the place of the block in a network or file."""
+    """Suggest another source that the keys fit, or where in a network the block is."""
     nested = [key for key, value in entries.items() if isinstance(value, Mapping)]
     if nested:
         return f". {nested[0]!r} is itself a mapping: pass state_dict[{nested[0]!r}]"
@@ -176,7 +176,9 @@ def _hint(entries: Mapping[str, Any], source: str) -> str:
 
 
 def _where(entries: Mapping[str, Any], source: str) -> str:
-    found = [at for at in prefixes(list(entries)) if SOURCES[source].looks(under_prefix(entries, at))]
+    found = [
+        at for at in prefixes(list(entries)) if SOURCES[source].looks(under_prefix(entries, at))
+    ]
     if not found:
         return ""
     return f". Blocks of this kind stand at prefix={' and prefix='.join(map(repr, found[:4]))}"
