@@ -391,9 +391,11 @@ class Net(torch.nn.Module):
         self.nonlocal_block = gnn.create("snl", C)
         self.unused = gnn.create("nl", C)
         self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(()))
 
     def forward(self, x, scale=1.0):
         self.calls += 1
+        self.last = x.mean() + torch.rand(())  # assigned, not changed in place
         assert not self.training
         assert not self.first.training
         assert not torch.is_grad_enabled()
@@ -407,7 +409,9 @@ def test_networks_are_restored_and_every_block_is_listed():
     before = {k: v.clone() for k, v in net.state_dict().items()}
     modes = [m.training for m in net.modules()]
     x = torch.randn(3, 3, SIDE, SIDE)
+    random = torch.get_rng_state()
     seen = gnn.audit(net, x)
+    assert torch.equal(torch.get_rng_state(), random)
     assert [b.module for b in seen] == ["first.1", "nonlocal_block", "unused"]
     assert [b.block for b in seen] == ["ns", "snl", "nl"]
     assert [len(b.units) for b in seen] == [2, 1, 1]

@@ -30,7 +30,7 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     ----------
     model : Module
         A network with blocks, or a block. It is run once, in evaluation mode, without gradients;
-        modes and buffers are restored.
+        modes, buffers and the random state are restored.
     batch : tensor, tuple or mapping
         Input of the model: one argument, all positional arguments, or keyword arguments.
     nodes : int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gspnl.errors import GspnlError, InputError
 from gspnl.nn.block import Block
+from gspnl.nn.surgery.shapes import evaluation
 
 Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimensions
 
@@ -28,7 +29,7 @@ def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[s
 
             handle = block.affinity.register_forward_pre_hook(keep)
             stack.callback(handle.remove)
-        stack.enter_context(evaluating(model))
+        stack.enter_context(evaluation(model))
         _run(model, batch)
     if not features:
         raise InputError(
@@ -62,21 +63,3 @@ def _run(model: nn.Module, batch: Any) -> None:
             f"the model cannot run this batch ({shapes}): {error}; pass what it is called with, a "
             "tensor, a tuple of positional or a mapping of keyword arguments"
         ) from error
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; modes and buffers are restored at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)

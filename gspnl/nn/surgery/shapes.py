@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -27,8 +28,7 @@ def record_outputs(
 ) -> dict[str, Any]:
     """Run the network once, and return the outputs of some of its modules.
 
-    The run is in evaluation mode, without gradients, on copies of the buffers, and the random state
-    is restored: nothing in the network changes.
+    The run is in evaluation mode and changes nothing in the network, see :func:`evaluation`.
 
     Parameters
     ----------
@@ -50,29 +50,50 @@ def record_outputs(
     """
     args, kwargs = _arguments(example)
     seen: dict[str, list[Any]] = {name: [] for name in modules}
-    handles = [
-        module.register_forward_hook(lambda _, args, output, name=name: seen[name].append(output))
-        for name, module in modules.items()
-    ]
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    cuda = {value.device for value in model.parameters() if value.is_cuda}
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=sorted(d.index for d in cuda)):
-            torch.func.functional_call(model, buffers, args, kwargs)
-    except Exception as error:
-        raise InputError(
-            f"the example does not pass through the network: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes:
-            module.training = mode
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            handle = module.register_forward_hook(
+                lambda _, args, output, name=name: seen[name].append(output)
+            )
+            stack.callback(handle.remove)
+        stack.enter_context(evaluation(model))
+        try:
+            model(*args, **kwargs)
+        except Exception as error:
+            raise InputError(
+                f"the example does not pass through the network: {type(error).__name__}: {error}"
+            ) from error
     for name, outputs in seen.items():
         _check_once(name, len(outputs))
     return {name: outputs[0] for name, outputs in seen.items()}
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; modes, buffers and random state are restored at the end.
+
+    Buffers are restored whether the forward changes them in place or assigns new ones.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    cuda = {each.device.index for each in model.parameters() if each.is_cuda}
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=sorted(cuda)):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for module, name, buffer, before in buffers:
+                if getattr(module, name) is not buffer:
+                    setattr(module, name, buffer)
+                if not (buffer.is_meta or torch.equal(buffer, before)):
+                    buffer.copy_(before)
 
 
 def channels_of_output(name: str, module: nn.Module, output: Any) -> int:
