@@ -1,21 +1,21 @@
-"""Numbers that depend on nothing but a seed, an epoch and a place: a counter, not a state."""
+"""Counter-based random numbers, keyed by seed, epoch and sample."""
 
 from __future__ import annotations
 
 import numpy as np
 
-ORDER, DRAWS = 0, 1  # what a stream is for; the streams of one key do not meet
+ORDER, DRAWS = 0, 1  # purposes; streams of one key and several purposes do not overlap
 
 
 def _raw(seed: int, epoch: int, count: int, purpose: int) -> np.ndarray:
-    """The first numbers of a stream, 64 bits each; NumPy keeps its bit streams as they are."""
+    """The first numbers of a stream, 64 bits each; NumPy guarantees its bit streams."""
     key = np.array([seed, epoch], np.uint64)
     counter = np.array([0, 0, 0, purpose], np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
 def uniforms(seed: int, epoch: int, samples: int, draws: int) -> np.ndarray:
-    """Uniforms in [0, 1) for an epoch: row i is sample i's, however many samples there are.
+    """Draw uniforms in [0, 1) for an epoch: row i is sample i's, whatever ``samples`` is.
 
     Philox [1]_ encrypts a counter with (seed, epoch) as the key, so that row i is the same in
     every batch, process and resumed run. The numbers are multiples of 2⁻²⁴, exact as float32.
@@ -38,7 +38,7 @@ def uniforms(seed: int, epoch: int, samples: int, draws: int) -> np.ndarray:
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
-    """An order of the samples, (samples,), by sorting numbers drawn for them.
+    """Draw an order of the samples, (samples,), by sorting random numbers.
 
     Examples
     --------

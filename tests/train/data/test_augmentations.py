@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gspnl.errors import InputError
 from gspnl.train.data import AUGMENTATIONS, chain, normalise
-from gspnl.train.data.augmentations.resizing import RandomResizedCrop
+from gspnl.train.data.transforms import RandomResizedCrop
 
 SHAPES = [(5, 3, 8, 8), (4, 1, 7, 10), (3, 2, 4, 6, 9)]  # square, oblong, video
 NONE = torch.empty
@@ -201,13 +201,13 @@ def test_each_sample_is_on_its_own(text, b):
         ("pad_crop(4", "is no augmentation; write"),
         ("pad_crop(__import__('os'))", "is no augmentation; write"),
         ("", "is no augmentation; write"),
-        ("pad_crop(-1)", "got -1; it must be a whole number ≥ 0"),
-        ("pad_crop(1.5)", "got 1.5; it must be a whole number"),
-        ("pad_crop(nan)", "got nan; it must be a whole number"),
-        ("resize(0)", "got 0; it must be a whole number ≥ 1"),
+        ("pad_crop(-1)", "pixels=-1 must be a whole number ≥ 0"),
+        ("pad_crop(1.5)", "pixels=1.5 must be a whole number"),
+        ("pad_crop(nan)", "pixels=nan must be a whole number"),
+        ("resize(0)", "size=0 must be a whole number ≥ 1"),
         ("centre_crop(0)", "whole number ≥ 1"),
         ("random_resized_crop(0)", "whole number ≥ 1"),
-        ("random_resized_crop(8, 0)", "smallest=0; it is a part"),
+        ("random_resized_crop(8, 0)", "smallest=0 must be a finite number > 0 and ≤ 1"),
         ("random_resized_crop(8, 1.5)", "smallest=1.5"),
         ("random_resized_crop(8, nan)", "smallest=nan"),
         (4, "4 is no augmentation"),

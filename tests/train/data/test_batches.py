@@ -16,6 +16,7 @@ import torch
 from gspnl.errors import InputError
 from gspnl.train.data import Batches, DataError, MemorySplit, load
 from gspnl.train.data.randomness import order, uniforms
+from gspnl.train.data.splits import moments
 
 RECIPE = ("pad_crop(2)", "flip")
 PIXELS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (23, 3, 8, 8), dtype=np.uint8))
@@ -311,17 +312,17 @@ def test_a_program_that_leaves_its_iterator_ends():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number ≥ 1"),
         ({"batch_size": 2.0}, "batch_size=2.0 must be a whole number"),
         ({"batch_size": True}, "batch_size=True must be a whole number"),
-        ({"batch_size": 3, "world": 4}, "batch_size=3 must be at least 4"),
-        ({"rank": 1}, "rank=1 must be at least 0 and below 1"),
+        ({"batch_size": 3, "world": 4}, "batch_size=3 must be a whole number ≥ 4"),
+        ({"rank": 1}, "rank=1 must be a whole number from 0 to 0"),
         ({"rank": -1, "world": 2}, "rank=-1"),
-        ({"world": 0}, "world=0 must be at least 1"),
+        ({"world": 0}, "world=0 must be a whole number ≥ 1"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 2**64}, "seed="),
         ({"epoch": -1}, "epoch=-1"),
-        ({"start": 6}, "start=6 must be at least 0 and below 6"),
+        ({"start": 6}, "start=6 must be a whole number from 0 to 5"),
         ({"start": -1}, "start=-1"),
         ({"ahead": 0}, "ahead=0"),
         ({"mean": [0.5] * 3}, "mean and std go together"),
@@ -385,9 +386,6 @@ def test_digits():
 
 
 def test_a_constant_channel():
-    from gspnl.train.data.statistics import Moments
-
-    moments = Moments()
-    moments.add(torch.full((300, 2, 2, 2), 51, dtype=torch.uint8))
-    assert moments.mean == (0.2, 0.2)
-    assert moments.std == (1.0, 1.0)
+    mean, std = moments([torch.full((300, 2, 2, 2), 51, dtype=torch.uint8)])
+    assert mean == (0.2, 0.2)
+    assert std == (1.0, 1.0)

@@ -17,7 +17,7 @@ from support.paths import ROOT
 
 from gspnl.errors import InputError
 from gspnl.train import data
-from gspnl.train.data import Batches, DataError, opening
+from gspnl.train.data import Batches, DataError, folders
 from gspnl.train.data.images import decode
 
 MINI = ROOT.parent / "shared" / "data" / "cifar10-jpeg-subset.zip"
@@ -92,7 +92,7 @@ def test_jpeg_and_grey(write):
 def test_read_when_asked(write, case, monkeypatch):
     files, truth = data_files.pictures()
     if case == "large":
-        monkeypatch.setattr(opening, "MEMORY", 100)
+        monkeypatch.setattr(folders, "MEMORY", 100)
     else:
         extra, pixels = data_files.pictures(each=1, size=(9, 7), seed=1)
         files |= {name.replace("0.", "9."): content for name, content in extra.items()}
@@ -109,7 +109,7 @@ def test_read_when_asked(write, case, monkeypatch):
 
 
 def test_damage_met_by_the_mean(write, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, truth = data_files.pictures()
     files["train/cat/1.png"] = b""
     path = write(files)
@@ -123,8 +123,8 @@ def test_damage_met_by_the_mean(write, monkeypatch):
 
 
 def test_an_even_sample_for_the_mean(write, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
-    monkeypatch.setattr(opening, "SAMPLE", 3)
+    monkeypatch.setattr(folders, "MEMORY", 100)
+    monkeypatch.setattr(folders, "SAMPLE", 3)
     files, truth = data_files.pictures(each=4)
     found = data.load("folder", write(files))
     names = sorted(name for name in truth if name.startswith("train/"))
@@ -137,7 +137,7 @@ def test_the_memory_is_of_both_splits(write, monkeypatch):
     files, truth = data_files.pictures()
     path = write(files)
     for room, held in ((2 * 1152, True), (2 * 1152 - 1, False)):
-        monkeypatch.setattr(opening, "MEMORY", room)
+        monkeypatch.setattr(folders, "MEMORY", room)
         found = data.load("folder", path)
         assert found.train.take(np.arange(2)) is not None
         assert (found.test.take(np.arange(2)) is not None) == held
@@ -193,7 +193,7 @@ def test_several_damages_are_all_listed(write):
 
 def test_damage_met_while_reading(write, monkeypatch):
     """The test split is not looked at before it is read, where images are large."""
-    monkeypatch.setattr(opening, "MEMORY", 100)
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, truth = data_files.pictures()
     files["test/cat/1.png"] = cut(files["test/cat/1.png"])
     found = data.load("folder", write(files))
@@ -274,7 +274,7 @@ def test_links_are_followed_once(tmp_path):
 
 
 def test_a_file_that_went(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, _ = data_files.pictures()
     root = data_files.write_folder(tmp_path / "d", files)
     found = data.load("folder", root)

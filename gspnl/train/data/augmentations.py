@@ -1,42 +1,56 @@
-"""Augmentations one after another, from text."""
+"""Chains of augmentations, made from text such as ``"pad_crop(4)"``."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from torch import Tensor
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.train.data.augmentations.base import AUGMENTATIONS, Augmentation
 
 CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
-class Chain:
-    """Augmentations in order, each with uniforms of its own.
+class Augmentation(Protocol):
+    """A function of images and uniforms; it has no state, so equal ones give equal images."""
 
-    Parameters
-    ----------
-    parts : sequence of Augmentation
-    """
+    @property
+    def draws(self) -> int:
+        """Number of uniforms for a sample."""
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
+        r"""Change images (b, C, \*spatial) by uniforms u (b, draws) in [0, 1)."""
+
+
+AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation")
+
+
+class Chain:
+    """Augmentations in order, each with uniforms of its own."""
 
     def __init__(self, parts: Sequence[Augmentation]) -> None:
         self.parts = tuple(parts)
         self.draws = sum(part.draws for part in self.parts)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        if u.shape != (len(images), self.draws):
-            raise InputError(
-                f"u has shape {tuple(u.shape)}; {len(images)} images need ({len(images)}, "
-                f"{self.draws})"
-            )
+        check_uniforms(images, u, self.draws)
         used = 0
         for part in self.parts:
             images = part(images, u[:, used : used + part.draws])
             used += part.draws
         return images
+
+
+def check_uniforms(images: Tensor, u: Tensor, draws: int) -> None:
+    """Raise unless there are ``draws`` uniforms for each image."""
+    if u.shape != (len(images), draws):
+        raise InputError(
+            f"u has shape {tuple(u.shape)}; {len(images)} images need ({len(images)}, {draws})"
+        )
 
 
 def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
@@ -69,7 +83,7 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     """
     if isinstance(parts, str) or not isinstance(parts, Sequence):
         parts = [parts]
-    return Chain([_made(part) if isinstance(part, str) else _checked(part) for part in parts])
+    return Chain([_from_text(part) if isinstance(part, str) else _checked(part) for part in parts])
 
 
 def _checked(part: Augmentation) -> Augmentation:
@@ -81,7 +95,7 @@ def _checked(part: Augmentation) -> Augmentation:
     )
 
 
-def _made(text: str) -> Augmentation:
+def _from_text(text: str) -> Augmentation:
     match = CALL.fullmatch(text)
     if match is None:
         raise InputError(f"{text!r} is no augmentation; write a name, or as 'pad_crop(4)'")
@@ -97,10 +111,10 @@ def _made(text: str) -> Augmentation:
     return make(*values)
 
 
-def _number(text: str, whole: str) -> int | float:
+def _number(text: str, call: str) -> int | float:
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    raise InputError(f"{text.strip()!r} in {whole!r} is no number; write as 'pad_crop(4)'")
+    raise InputError(f"{text.strip()!r} in {call!r} is no number; write as 'pad_crop(4)'")
