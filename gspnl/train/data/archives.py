@@ -20,17 +20,15 @@ BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, Runtim
 
 
 class Source(Protocol):
-    """Files by name, parts divided by ``/``; those that systems hide are not listed."""
+    """Files by name, parts divided by ``/``; ``files`` and ``folders`` list what is not hidden."""
 
     path: str
 
     @property
-    def files(self) -> Collection[str]:
-        """Names of all files, sorted."""
+    def files(self) -> Collection[str]: ...
 
     @property
-    def folders(self) -> Collection[str]:
-        """Names of all folders, the empty ones too, sorted."""
+    def folders(self) -> Collection[str]: ...
 
     def has(self, name: str) -> bool:
         """Return True if there is a file of this name."""
@@ -40,15 +38,7 @@ class Source(Protocol):
 
 
 def open_source(path: Path | None, content: str) -> Source:
-    """Open a folder, a zip or a tar; ``content`` is what it should hold, for errors.
-
-    Raises
-    ------
-    InputError
-        If there is no path.
-    DataError
-        If it leads nowhere, or to another kind of file.
-    """
+    """Open a folder, a zip or a tar; ``content`` is what it should hold, for errors."""
     if path is None:
         raise InputError(f"a path is needed: --data PATH, or path=, with {content}")
     try:

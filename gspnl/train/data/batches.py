@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import Full, Queue
 from typing import Any
 
@@ -24,11 +23,7 @@ from gspnl.train.data.transforms import normalise
 READERS = 8  # threads at most that read files
 
 
-@dataclass(frozen=True)
-class _Batch:
-    images: Tensor
-    labels: Tensor
-    skipped: tuple[str, ...] = ()
+Batch = tuple[Tensor, Tensor, list[str]]  # images, labels, lines on the samples left out
 
 
 class Batches:
@@ -149,9 +144,10 @@ class Batches:
         self.skipped.clear()
         thread.start()
         try:
-            while isinstance(item := ready.get(), _Batch):
-                self.skipped += item.skipped
-                yield item.images, item.labels
+            while isinstance(item := ready.get(), tuple):
+                images, labels, skipped = item
+                self.skipped += skipped
+                yield images, labels
             if item is not None:
                 raise item
         finally:  # at the end, at an error, or where the iterator is dropped
@@ -173,20 +169,20 @@ class Batches:
         except BaseException as error:  # any error belongs to whoever waits for a batch
             _offer(ready, stop, error)
 
-    def _batch(self, indices: np.ndarray, pool: Executor) -> _Batch:
+    def _batch(self, indices: np.ndarray, pool: Executor) -> Batch:
         """Read, augment and normalise samples."""
         if not len(indices):
-            return self._empty()
+            return self._empty([])
         samples = self.split.take(indices)
         if samples is not None:
-            images = self._augmented(samples, indices)
-            return _Batch(images, torch.from_numpy(self.split.labels[indices]))
+            labels = torch.from_numpy(self.split.labels[indices])
+            return self._augmented(samples, indices), labels, []
         found = list(pool.map(self._read, indices.tolist()))
         good = {i: image for i, image in enumerate(found) if isinstance(image, Tensor)}
         bad = [error for error in found if isinstance(error, DataError)]
         if bad and not self.skip_bad:
             raise bad[0]
-        skipped = tuple(str(error) for error in bad)
+        skipped = [str(error) for error in bad]
         if not good:
             return self._empty(skipped)
         first = next(iter(good.values()))
@@ -199,9 +195,9 @@ class Batches:
                     "'centre_crop(224)'"
                 )
         labels = torch.from_numpy(self.split.labels[indices[list(good)]])
-        return _Batch(torch.cat(list(good.values())), labels, skipped)
+        return torch.cat(list(good.values())), labels, skipped
 
-    def _empty(self, skipped: tuple[str, ...] = ()) -> _Batch:
+    def _empty(self, skipped: list[str]) -> Batch:
         """A batch without samples, its images of the shape of the first sound sample."""
         errors: list[DataError] = []
         while self.shape is None:
@@ -215,7 +211,7 @@ class Batches:
                 self.shape = tuple(image.shape[1:])
             else:
                 errors.append(image)
-        return _Batch(torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped)
+        return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped
 
     def _read(self, index: int) -> Tensor | DataError:
         """One sample, augmented and normalised, (1, C, *spatial), or the error that it gives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,40 +76,12 @@ CIFAR100 = _cifar100("cifar100", 100, 1, "fine")
 CIFAR100_COARSE = _cifar100("cifar100_coarse", 20, 0, "coarse")
 
 
-@DATASETS.register("cifar10")
-def cifar10(path: Path | None, *, skip_bad: bool = False) -> Data:
-    """CIFAR-10; see :func:`open_cifar`."""
-    return open_cifar(CIFAR10, path, skip_bad=skip_bad)
-
-
-@DATASETS.register("cifar100")
-def cifar100(path: Path | None, *, skip_bad: bool = False) -> Data:
-    """CIFAR-100 with its 100 fine classes; see :func:`open_cifar`."""
-    return open_cifar(CIFAR100, path, skip_bad=skip_bad)
-
-
-@DATASETS.register("cifar100_coarse")
-def cifar100_coarse(path: Path | None, *, skip_bad: bool = False) -> Data:
-    """CIFAR-100 with its 20 coarse classes; see :func:`open_cifar`."""
-    return open_cifar(CIFAR100_COARSE, path, skip_bad=skip_bad)
-
-
 def open_cifar(published: Published, path: Path | None, *, skip_bad: bool = False) -> Data:
     """Open a CIFAR set in its binary or its python form.
 
-    Parameters
-    ----------
-    published : Published
-    path : path
-        The folder with the files, the folder that holds that folder, or the published archive.
-    skip_bad : bool
-        Leave out records with invalid labels and records missing at the end of a binary file, and
-        list them in ``skipped``. A pickle that is cut off holds nothing, and stays an error.
-
-    Raises
-    ------
-    DataError
-        If a file is missing, cut off or damaged.
+    ``path`` is the folder with the files, the folder that holds that folder, or the published
+    archive. ``skip_bad`` leaves out records with invalid labels and those missing at the end of a
+    binary file, and lists them in ``skipped``; a pickle that is cut off stays an error.
     """
     folders = " or ".join(f"{form.folder}/" for form in published.forms)
     source = open_source(path, f"the files of {folders}, or the archive of one")
@@ -162,3 +135,7 @@ def _opened(source: Source, published: Published, form: Form, place: str, skip_b
     )
     mean, std = published.mean, published.std
     return Data(published.name, tuple(classes), train, test, mean, std, tuple(skipped))
+
+
+for each in (CIFAR10, CIFAR100, CIFAR100_COARSE):
+    DATASETS.register(each.name)(partial(open_cifar, each))

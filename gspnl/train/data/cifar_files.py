@@ -35,15 +35,8 @@ class Form:
 class Published:
     """A set of 3 × 32 × 32 images [1]_.
 
-    Parameters
-    ----------
-    name : str
-    classes : int
-    forms : tuple of Form
-    records : pair of int
-        In a file of the training split, and in one of the test split.
-    mean, std : tuple of float
-        Of each channel over all pixels of the training images, of values in [0, 1].
+    ``records`` are those of a file of the training split and of one of the test split; ``mean``
+    and ``std`` are of each channel over the training images, of values in [0, 1].
 
     References
     ----------
@@ -134,13 +127,7 @@ def _entries(content: bytes, file: str, *keys: str) -> list[Any]:
 def good_records(
     file: str, labels: np.ndarray, expected: int, classes: int, skip_bad: bool
 ) -> tuple[np.ndarray, list[str]]:
-    """Numbers of the records with valid labels, and lines on the others and on missing ones.
-
-    Raises
-    ------
-    DataError
-        If there are such lines and ``skip_bad`` is False, or no good record.
-    """
+    """Numbers of the valid records, and lines on the others and on missing ones, or an error."""
     bad = []
     if len(labels) != expected:
         bad.append(f"{file!r} has {len(labels):,} whole records of {expected:,}; it is cut off")

@@ -116,10 +116,6 @@ def load(
     **options
         Of the data set, such as ``split=2`` of :func:`ucf101`.
 
-    Returns
-    -------
-    Data
-
     Raises
     ------
     InputError

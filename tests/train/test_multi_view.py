@@ -15,9 +15,9 @@ from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.opening import evaluated
+from gspnl.train.multi_view import scores
 from gspnl.train.recipes.edits import edited
 from gspnl.train.tables.keys import key
-from gspnl.train.views import scores
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 
