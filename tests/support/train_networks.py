@@ -123,7 +123,7 @@ def published(classes=1000, kernels=(7, 7), width=64, dimensions=2, channels=3):
 
 
 def drawn(shapes, seed=0):
-    """Draw a state dict of layers shapes, near He's scale."""
+    """Draw a state dict of given shapes, near He's scale."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in shapes.items():

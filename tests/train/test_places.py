@@ -181,7 +181,7 @@ def test_the_backbone_weights_do_not_depend_on_the_block():
         (("snl", "sp3", {"units": 5}), "use where='stage1' with units=5"),
         (("snl", "stage1", {"order": 3}), "no option 'order'"),
         (("nl", "stage1", {"match": "snl", "reduction": 4}), "reduction=4 cannot be kept"),
-        (("nl", "stage1", {"match": "snl", "inner": 4}), "inner=4 was layers too"),
+        (("nl", "stage1", {"match": "snl", "inner": 4}), "inner=4 was given too"),
         (("cgnl", "dp3", {"groups": 3}), "groups=3 does not divide"),
     ],
 )
