@@ -7,10 +7,10 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from gspnl.errors import InputError
 from gspnl.train.data.registry import DataError
@@ -47,9 +47,9 @@ def open_source(path: Path | None, content: str) -> Source:
         with path.open("rb") as file:
             start = file.read(2)
         if zipfile.is_zipfile(path) or start == b"PK":
-            return Zip(path)
+            return open_zip(path)
         if start == b"\x1f\x8b" or tarfile.is_tarfile(path):
-            return Tar(path)
+            return open_tar(path)
     except DataError:
         raise
     except OSError as error:
@@ -114,24 +114,12 @@ def read_file(file: Path, limit: int) -> bytes | None:
     return content
 
 
-class Zip:
-    """A zip, whose list of members is not trusted on sizes."""
+class Archive:
+    """An archive: size and reader of each member by name."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        try:
-            self.archive = zipfile.ZipFile(path)
-            entries = self.archive.infolist()
-        except BAD_ZIP as error:
-            raise DataError(
-                f"{self.path!r} is no whole zip ({error}); it may be cut off: download it again"
-            ) from error
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        for entry in entries:
-            if entry.filename in self.members:
-                raise DataError(f"{self.path!r} has two members {entry.filename!r}; zip it again")
-            self.members[entry.filename] = entry
-        names = _shown(self.members)
+    def __init__(self, path: Path, members: Mapping[str, tuple[int, Callable[[], bytes]]]) -> None:
+        self.path, self.members = str(path), members
+        names = _shown(members)
         self.files = [name for name in names if not name.endswith("/")]
         self.folders = _parents(names)
 
@@ -139,69 +127,66 @@ class Zip:
         return name in self.members
 
     def read(self, name: str, limit: int) -> bytes | None:
-        entry = self.members.get(name)
-        if entry is None:
+        if name not in self.members:
             return None
+        size, read = self.members[name]
         where = f"{name!r} of {self.path!r}"
-        if entry.file_size > limit:
+        if size > limit:
             raise DataError(
-                f"{where} unpacks to {entry.file_size:,} bytes, more than {limit:,}; no sample "
-                "needs so many"
+                f"{where} unpacks to {size:,} bytes, more than {limit:,}; no sample needs so many"
             )
         try:
-            with self.archive.open(entry) as stream:
-                return stream.read()  # at most file_size bytes, then the checksum
+            return read()
         except BAD_ZIP as error:
             raise DataError(f"{where} is damaged ({error}); zip or download it again") from error
 
 
-class Tar:
-    """A tar, whose files are all read into memory at once; links and devices are left alone."""
+def open_zip(path: Path) -> Archive:
+    """Open a zip, of whose members no more is read than they declare; checksums find the rest."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except BAD_ZIP as error:
+        raise DataError(
+            f"{str(path)!r} is no whole zip ({error}); it may be cut off: download it again"
+        ) from error
+    members: dict[str, tuple[int, Callable[[], bytes]]] = {}
+    for entry in archive.infolist():
+        if entry.filename in members:
+            raise DataError(f"{str(path)!r} has two members {entry.filename!r}; zip it again")
+        members[entry.filename] = entry.file_size, partial(archive.read, entry)
+    return Archive(path, members)
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self.content: dict[str, bytes] = {}
-        try:
-            with path.open("rb") as raw:
-                packed = raw.read(2) == b"\x1f\x8b"
-                raw.seek(0)
-                stream = _Bounded(gzip.GzipFile(fileobj=raw) if packed else raw, self.path)
-                with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # read() is all it calls
-                    for member in archive:
-                        if member.isreg():
-                            self._keep(archive, member)
-        except DataError:
-            raise
-        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-            raise DataError(
-                f"{self.path!r} is no whole tar.gz ({error}); it may be cut off: download it again"
-            ) from error
-        self.files = _shown(self.content)
-        self.folders = _parents(self.files)
 
-    def _keep(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        stream = archive.extractfile(member)
-        content = stream.read() if stream else b""
-        if len(content) != member.size:
-            raise EOFError(f"{member.name} has {len(content):,} of {member.size:,} bytes")
-        self.content[member.name.removeprefix("./")] = content
-
-    def has(self, name: str) -> bool:
-        return name in self.content
-
-    def read(self, name: str, limit: int) -> bytes | None:
-        content = self.content.get(name)
-        if content is not None and len(content) > limit:
-            raise DataError(
-                f"{name!r} of {self.path!r} has more than {limit:,} bytes, which no sample needs"
-            )
-        return content
+def open_tar(path: Path) -> Archive:
+    """Open a tar, whose files are all read into memory; links and devices are left alone."""
+    members: dict[str, tuple[int, Callable[[], bytes]]] = {}
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream: Any = _Bounded(gzip.GzipFile(fileobj=raw) if packed else raw, path)
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    file = archive.extractfile(member) if member.isreg() else None
+                    if file is not None:
+                        content = file.read()
+                        if len(content) != member.size:
+                            raise EOFError(f"{member.name} has {len(content):,} bytes")
+                        name = member.name.removeprefix("./")
+                        members[name] = len(content), partial(bytes, content)
+    except DataError:
+        raise
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+        raise DataError(
+            f"{str(path)!r} is no whole tar.gz ({error}); it may be cut off: download it again"
+        ) from error
+    return Archive(path, members)
 
 
 class _Bounded:
     """A stream that raises after TOTAL bytes: a bomb, or no data set."""
 
-    def __init__(self, stream: BinaryIO | gzip.GzipFile, path: str) -> None:
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, path: Path) -> None:
         self.stream, self.path, self.left = stream, path, TOTAL
 
     def read(self, size: int) -> bytes:
@@ -209,8 +194,8 @@ class _Bounded:
         self.left -= len(content)
         if self.left < 0:
             raise DataError(
-                f"{self.path!r} unpacks to more than {TOTAL:,} bytes, which no published set does; "
-                "unpack it yourself if you trust it, and give the folder"
+                f"{str(self.path)!r} unpacks to more than {TOTAL:,} bytes, which no published set "
+                "does; unpack it yourself if you trust it, and give the folder"
             )
         return content
 

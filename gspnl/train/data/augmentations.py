@@ -16,14 +16,12 @@ CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
 class Augmentation(Protocol):
-    """A function of images and uniforms; it has no state, so equal ones give equal images."""
+    r"""A function of images (b, C, \*spatial) and uniforms u (b, draws) in [0, 1), without state."""
 
     @property
-    def draws(self) -> int:
-        """Number of uniforms for a sample."""
+    def draws(self) -> int: ...
 
-    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        r"""Change images (b, C, \*spatial) by uniforms u (b, draws) in [0, 1)."""
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor: ...
 
 
 AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation")
@@ -66,11 +64,6 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     Chain
         Called with images ``(b, C, *spatial)``, float32 in [0, 1], and uniforms (b, draws) in
         [0, 1).
-
-    Raises
-    ------
-    InputError
-        For a text that is no call, an unknown name, or arguments that it does not take.
 
     Examples
     --------

@@ -35,23 +35,14 @@ def cub200(path: Path | str | None, *, skip_bad: bool = False) -> Data:
     Raises
     ------
     DataError
-        If a file is missing, or the lists contradict themselves or each other; the message says
-        where. On reading, if a photo does not decode.
-    InputError
-        Without ``path``.
+        If a file is missing, or the lists contradict themselves or each other, with the place; on
+        reading, if a photo does not decode.
 
     References
     ----------
     .. [1] C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie, The Caltech-UCSD Birds-200-2011
        dataset, CNS-TR-2011-001, California Institute of Technology, 2011.
     .. [2] J. Deng et al., ImageNet: a large-scale hierarchical image database, CVPR 2009.
-
-    Examples
-    --------
-    >>> cub200(None)
-    Traceback (most recent call last):
-    ...
-    gspnl.errors.InputError: 'cub200' needs path=, the folder 'CUB_200_2011' of the published files
     """
     root = folder(path, "cub200", "CUB_200_2011", "images.txt")
     classes = class_names(root / "classes.txt")

@@ -21,16 +21,8 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
 
     A fifth of each class, the same one always, is for testing.
 
-    References
-    ----------
     .. [1] E. Alpaydin and C. Kaynak, Optical recognition of handwritten digits, UCI machine
        learning repository, 1998.
-
-    Examples
-    --------
-    >>> data = digits()
-    >>> len(data.train.labels), len(data.test.labels), data.train.read(0).shape
-    (1438, 359, torch.Size([1, 8, 8]))
     """
     if path is not None:
         raise InputError(

@@ -9,11 +9,11 @@ import numpy as np
 
 from gspnl.train.data.registry import Data, DataError, Split
 
-SAMPLES = 8  # of a split that are looked at, evenly spread
+SAMPLES = 8  # of a split that are hashed, evenly spread
 
 
 def fingerprint(data: Data) -> str:
-    """Hash the classes, labels, means and deviations and a few samples to 16 hexadecimal digits.
+    """Hash classes, labels, means, deviations and a few samples to 16 hexadecimal digits.
 
     Labels are hashed in their order, with up to eight evenly spread samples of each split. The
     path has no part in it: data that are moved keep their fingerprint.

@@ -33,7 +33,6 @@ def decode(content: bytes, name: str) -> np.ndarray:
     Parameters
     ----------
     content : bytes
-        The whole file.
     name : str
         For errors.
 

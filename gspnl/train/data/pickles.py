@@ -16,14 +16,13 @@ STEPS = 4_000_000  # opcodes; CIFAR-100 has 300,000, and each makes at most some
 TUPLES = 1_000  # the hash of a deeply nested tuple would overflow the stack
 DEPTH = 8  # of lists in lists; CIFAR has 2
 REPEATED = 2**20  # bytes of strings in several places, besides the size of the file
-ADVICE = "it is damaged, or no file of the published set; download it again, or use the binary form"
-STORES, LOADS = ("BINPUT", "LONG_BINPUT", "MEMOIZE"), ("BINGET", "LONG_BINGET")
-TUPLE = ("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
-MUTABLE = ("BYTEARRAY8", "EMPTY_LIST", "EMPTY_DICT", "APPEND", "APPENDS", "SETITEM", "SETITEMS")
+STORES, LOADS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}, {"BINGET", "LONG_BINGET"}
+TUPLE = {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+MUTABLE = {"BYTEARRAY8", "EMPTY_LIST", "EMPTY_DICT", "APPEND", "APPENDS", "SETITEM", "SETITEMS"}
 OTHERS = """PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 BINSTRING
     SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BINUNICODE SHORT_BINUNICODE BINUNICODE8
     GLOBAL STACK_GLOBAL REDUCE BUILD"""
-OPCODES = {*STORES, *LOADS, *TUPLE, *MUTABLE, *OTHERS.split()}
+OPCODES = STORES | LOADS | TUPLE | MUTABLE | set(OTHERS.split())
 
 
 def unpickle(content: bytes, name: str) -> Any:
@@ -46,11 +45,13 @@ def unpickle(content: bytes, name: str) -> Any:
         reader = _Reader(io.BytesIO(_checked(content)), encoding="bytes")
         reader.encoded, reader.limit = len(content), REPEATED + 2 * len(content)
         return reader.plain(reader.load(), DEPTH)
-    except _Refused as error:
-        raise DataError(f"{name!r} {error}; {ADVICE}") from None
     except Exception as error:  # a damaged file can make the reader raise anything
         problem = str(error).partition("\n")[0][:200]
-        raise DataError(f"{name!r} is cut off or damaged ({problem}); {ADVICE}") from None
+        verb = "" if isinstance(error, _Refused) else "cannot be read: "
+        raise DataError(
+            f"{name!r} {verb}{problem}; it is cut off or damaged, or no file of the published set; "
+            "download it again, or use the binary form"
+        ) from None
 
 
 class _Refused(Exception):
@@ -74,7 +75,7 @@ def _checked(content: bytes) -> bytes:
             if number > step + 255:  # the reader takes memory for all numbers below
                 raise _Refused(f"has the number {number:,} in its memo")
             maker[number] = last
-        elif name in LOADS and maker.get(argument, "") in TUPLE + MUTABLE:  # perhaps in itself
+        elif name in LOADS and maker.get(argument, "") in TUPLE | MUTABLE:  # perhaps in itself
             raise _Refused("has a list, dict or tuple in two places")
         elif name == "FRAME":
             pieces.append(content[start : end - 1])
@@ -87,12 +88,11 @@ def _checked(content: bytes) -> bytes:
 
 
 class _UInt8:
-    """The stand-in for the dtype."""
+    """The stand-in for the dtype, whose byte order and alignment do not matter."""
 
     __slots__ = ()
 
-    def __setstate__(self, state: Any) -> None:
-        """Ignore byte order and alignment."""
+    def __setstate__(self, state: Any) -> None: ...
 
 
 class _Array:
@@ -121,12 +121,6 @@ def _pixels(content: Any, kind: Any, shape: Any, order: Any = "C") -> np.ndarray
     return np.frombuffer(bytes(content), np.uint8).reshape(sizes)
 
 
-def _dtype(kind: Any) -> _UInt8:
-    if kind not in ("u1", b"u1"):
-        raise _Refused("makes something else than an array of uint8")
-    return _UInt8()
-
-
 class _Reader(pickle.Unpickler):
     encoded = strings = limit = 0  # bytes left to encode, of strings, and at most of strings
 
@@ -138,7 +132,7 @@ class _Reader(pickle.Unpickler):
             case "numpy.core.numeric" | "numpy._core.numeric", "_frombuffer":  # at protocol 5
                 return lambda *arguments: _Array(_pixels(*arguments))
             case "numpy", "dtype":
-                return lambda kind, *_: _dtype(kind)
+                return lambda kind, *_: _UInt8() if kind in ("u1", b"u1") else None
             case "numpy", "ndarray":
                 return object()
             case "_codecs", "encode":  # how Python 3 writes bytes at protocol 2

@@ -15,34 +15,16 @@ def _raw(seed: int, epoch: int, count: int, purpose: int) -> np.ndarray:
 
 
 def uniforms(seed: int, epoch: int, samples: int, draws: int) -> np.ndarray:
-    """Draw uniforms in [0, 1) for an epoch: row i is sample i's, whatever ``samples`` is.
+    """Draw uniforms in [0, 1), float32 of shape (samples, draws), for an epoch.
 
-    Philox [1]_ encrypts a counter with (seed, epoch) as the key, so that row i is the same in
-    every batch, process and resumed run. The numbers are multiples of 2⁻²⁴, exact as float32.
-
-    Returns
-    -------
-    array of shape (samples, draws), float32
-
-    References
-    ----------
-    .. [1] J. K. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-
-    Examples
-    --------
-    >>> bool((uniforms(0, 3, 5, 2) == uniforms(0, 3, 9, 2)[:5]).all())
-    True
+    Row i is sample i's in every batch, process and resumed run, whatever ``samples`` is: Philox
+    (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) encrypts a counter with
+    the key (seed, epoch). The numbers are multiples of 2⁻²⁴, exact as float32.
     """
     raw = _raw(seed, epoch, samples * draws, DRAWS) >> np.uint64(40)
     return (raw.astype(np.float32) * np.float32(2.0**-24)).reshape(samples, draws)
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
-    """Draw an order of the samples, (samples,), by sorting random numbers.
-
-    Examples
-    --------
-    >>> sorted(order(0, 0, 5).tolist())
-    [0, 1, 2, 3, 4]
-    """
+    """Draw an order of the samples, (samples,), by sorting random numbers."""
     return np.argsort(_raw(seed, epoch, samples, ORDER), kind="stable")

@@ -21,52 +21,40 @@ class DataError(FileError):
 
 
 class Split(Protocol):
-    """Samples and their labels; a sample is read when it is asked for."""
+    r"""Samples and their labels.
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Classes, int64 of shape (n,)."""
-
-    def name(self, index: int) -> str:
-        """Name a sample in errors: its file, or its record of a file."""
-
-    def read(self, index: int) -> Tensor:
-        r"""Read one sample, uint8 of shape (C, \*spatial).
-
-        Raises
-        ------
-        DataError
-            If it is damaged; the message has its name.
-        """
-
-    def take(self, indices: np.ndarray) -> Tensor | None:
-        r"""Read samples of one size at once, uint8 of shape (b, C, \*spatial).
-
-        None where samples must be read one by one, being files or of several sizes.
-        """
-
-
-class Drawn(Split, Protocol):
-    """A split whose samples are drawn from something longer, as clips are of videos.
-
-    A split without these attributes has ``draws`` 0 and ``views`` 1.
+    ``labels`` are classes, int64 of shape (n,). ``name`` gives the name of a sample for errors.
+    ``read`` gives one sample, uint8 of shape (C, \*spatial), or raises a :class:`DataError` with
+    its name. ``take`` gives many of one size at once, (b, C, \*spatial), or None where samples must
+    be read one by one.
     """
 
     @property
-    def draws(self) -> int:
-        """Number of uniforms of [0, 1) that ``read`` takes; 0 if samples are not random."""
+    def labels(self) -> np.ndarray: ...
+
+    def name(self, index: int) -> str: ...
+
+    def read(self, index: int) -> Tensor: ...
+
+    def take(self, indices: np.ndarray) -> Tensor | None: ...
+
+
+class Drawn(Split, Protocol):
+    r"""A split whose samples are drawn from something longer, as clips are of videos.
+
+    ``read`` takes ``draws`` uniforms of [0, 1) that choose the sample; without them it gives the
+    middle one. A sample holds ``views`` views, one after the other along its first spatial axis, of
+    shape (C, views · T, \*rest); in evaluation a network takes them one by one, and its
+    probabilities are averaged. A split without these attributes has ``draws`` 0 and ``views`` 1.
+    """
 
     @property
-    def views(self) -> int:
-        r"""Number of views in a sample, ≥ 1.
+    def draws(self) -> int: ...
 
-        They lie one after the other along its first spatial axis: a sample has the shape
-        (C, views · T, \*rest). In evaluation a network takes them one by one, and its
-        probabilities are averaged.
-        """
+    @property
+    def views(self) -> int: ...
 
-    def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
-        """Read the sample that ``u``, of shape (draws,), chooses; without it, the middle one."""
+    def read(self, index: int, u: np.ndarray | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True)

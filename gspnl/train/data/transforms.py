@@ -15,7 +15,7 @@ from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.train.data.augmentations import AUGMENTATIONS, check_uniforms
 
-TRIES = 10  # random boxes, as in other implementations [1]
+TRIES = 10  # random boxes, as in torchvision
 RATIO = (3 / 4, 4 / 3)
 
 
@@ -102,13 +102,9 @@ class RandomResizedCrop:
     """Cut a random box out and bring it to a square of ``size`` pixels. All frames alike.
 
     The box has a part of the area between ``smallest`` and 1, and a ratio of width to height
-    between 3/4 and 4/3, uniform in its logarithm [1]_. Ten boxes are tried; if none fits, it is
-    the largest in the middle that has such a ratio.
-
-    References
-    ----------
-    .. [1] C. Szegedy et al., Going deeper with convolutions, CVPR 2015; the tries are those of
-       torchvision's RandomResizedCrop.
+    between 3/4 and 4/3, uniform in its logarithm (C. Szegedy et al., "Going deeper with
+    convolutions", CVPR 2015). Ten boxes are tried, as in torchvision; if none fits, it is the
+    largest in the middle that has such a ratio.
     """
 
     size: int
@@ -156,11 +152,6 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     images : tensor of shape (b, C, \*spatial)
     mean, std : sequence of float
         Of each channel over the training images; deviations > 0.
-
-    Raises
-    ------
-    InputError
-        If there are not C of each, or one is not finite or a deviation not > 0.
 
     Examples
     --------

@@ -43,10 +43,8 @@ def ucf101(
         are found when they are read. Faults of the lists are always errors.
     split : 1, 2 or 3
         Number of the lists, ``trainlist0{split}.txt`` and ``testlist0{split}.txt``.
-    frames : int
-        T of a clip, ≥ 1.
-    stride : int
-        ≥ 1; 2 takes every second frame of the video.
+    frames, stride : int
+        T of a clip and the step between its frames, ≥ 1.
     clips : int
         ≥ 1, for testing: clips of each video, evenly spread. A test sample holds them one after
         the other; ``test.views`` says how many, and the probabilities of a network are averaged.
@@ -60,22 +58,13 @@ def ucf101(
     Raises
     ------
     DataError
-        If a file is missing, or the lists contradict themselves or each other; the message says
-        where. On reading, if a video does not decode.
-    InputError
-        Without ``path``, or for options out of range.
+        If a file is missing, or the lists contradict themselves or each other, with the place; on
+        reading, if a video does not decode.
 
     References
     ----------
     .. [1] K. Soomro, A. R. Zamir, M. Shah, UCF101: a dataset of 101 human actions classes from
        videos in the wild, CRCV-TR-12-01, University of Central Florida, 2012.
-
-    Examples
-    --------
-    >>> ucf101(None, split=4)
-    Traceback (most recent call last):
-    ...
-    gspnl.errors.InputError: split=4 must be 1, 2 or 3
     """
     if type(split) is not int or split not in (1, 2, 3):
         raise InputError(f"split={split!r} must be 1, 2 or 3")

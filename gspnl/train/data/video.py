@@ -17,7 +17,7 @@ from gspnl.train.data.registry import DataError
 
 # Offset and magic bytes of a container, and its demuxer. FFmpeg must not guess: it would also open
 # play lists, which name other files and addresses.
-BEGINNINGS = ((0, b"RIFF", "avi"), (4, b"ftyp", "mp4"), (0, b"\x1a\x45\xdf\xa3", "matroska"))
+FORMATS = ((0, b"RIFF", "avi"), (4, b"ftyp", "mp4"), (0, b"\x1a\x45\xdf\xa3", "matroska"))
 LARGEST = 2**30  # bytes of a file, and of one clip
 REORDERED = 5  # frames that the last may be stored ahead of its time
 ALLOWANCE = 20  # of so many frames, one may be a placeholder that gives no picture
@@ -39,10 +39,8 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
         The whole file: AVI, MP4 or Matroska.
     name : str
         For errors.
-    frames : int
-        T, ≥ 1.
-    stride : int
-        ≥ 1; 2 takes every second frame.
+    frames, stride : int
+        T and the step between frames, ≥ 1.
     place : float
         In [0, 1): 0 begins with the first frame; 0.5 lies in the middle.
 
@@ -72,20 +70,19 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
         raise MissingExtraError(
             "decoding a video needs PyAV, which is not installed: pip install 'gspnl[video]'"
         ) from error
-    kind = next(
-        (kind for start, mark, kind in BEGINNINGS if content[start:].startswith(mark)), None
-    )
+    kind = next((kind for at, mark, kind in FORMATS if content.startswith(mark, at)), None)
     if kind is None:
         raise DataError(f"{name!r} is no AVI, MP4 or Matroska video")
-    if kind == "avi" and len(content) < int.from_bytes(content[4:8], "little"):
+    size = int.from_bytes(content[4:8], "little")
+    if kind == "avi" and len(content) < size:
         raise DataError(
-            f"{name!r} has {len(content)} bytes of {int.from_bytes(content[4:8], 'little') + 8}; "
-            "it was cut short: unpack or copy it again"
+            f"{name!r} has {len(content)} bytes of {size + 8}; it was cut short: unpack or copy it "
+            "again"
         )
     try:
         promised = total = _promised(av, content, kind, name)
         for _ in range(2):  # the second time, of those that decode: few files have placeholders
-            wanted = clip_indices(total, frames=frames, stride=stride, place=place)
+            wanted = _indices(total, frames=frames, stride=stride, place=place)
             total, clip = _decode(av, content, kind, name, wanted)
             if clip is not None:
                 return clip
@@ -96,16 +93,8 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
     raise DataError(f"{name!r} does not decode the same twice")
 
 
-def clip_indices(total: int, *, frames: int, stride: int, place: float) -> np.ndarray:
-    """Indices of a clip's frames among ``total``, (frames,); see :func:`read_clip`.
-
-    Examples
-    --------
-    >>> clip_indices(10, frames=4, stride=2, place=0.5)
-    array([2, 4, 6, 8])
-    >>> clip_indices(3, frames=4, stride=2, place=0.5)
-    array([0, 2, 1, 0])
-    """
+def _indices(total: int, *, frames: int, stride: int, place: float) -> np.ndarray:
+    """Indices of a clip's frames among ``total``, (frames,)."""
     span = (frames - 1) * stride + 1
     start = int(place * max(1, total - span + 1))
     return (start + stride * np.arange(frames)) % total
@@ -174,17 +163,8 @@ def _decode(
 class Clips:
     """A split of clips of video files, decoded when they are read.
 
-    Parameters
-    ----------
-    files : tuple of Path
-    labels : array of shape (n,), int64
-    frames, stride : int
-        T, and the step between frames.
-    draws : int
-        1: the uniform that ``read`` is given places the clip. 0: clips are not random.
-    views : int
-        Clips of each video, in as many equal parts of it, one after the other along T. With
-        ``draws`` 0 each is in the middle of its part; else all are as far into theirs.
+    A sample has ``views`` clips in as many equal parts of the video, one after the other along T.
+    With ``draws`` 1 a uniform places them in their parts; with 0 they are in the middle.
     """
 
     files: tuple[Path, ...] = field(repr=False)
