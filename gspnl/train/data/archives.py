@@ -10,31 +10,13 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from gspnl.errors import InputError
 from gspnl.train.data.registry import DataError
 
 TOTAL = 512 * 2**20  # bytes of a tar; the CIFAR archives hold 180 MB
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
-
-
-class Source(Protocol):
-    """Files by name, parts divided by ``/``; ``files`` and ``folders`` list what is not hidden."""
-
-    path: str
-
-    @property
-    def files(self) -> Collection[str]: ...
-
-    @property
-    def folders(self) -> Collection[str]: ...
-
-    def has(self, name: str) -> bool:
-        """Return True if there is a file of this name."""
-
-    def read(self, name: str, limit: int) -> bytes | None:
-        """Read a file; None if there is none, a DataError if it is damaged or above the limit."""
 
 
 def open_source(path: Path | None, content: str) -> Source:
@@ -60,7 +42,11 @@ def open_source(path: Path | None, content: str) -> Source:
 
 
 class Folder:
-    """A folder and those in it; links to folders are followed once."""
+    """Files by name, parts divided by ``/``, in a folder; links to folders are followed once.
+
+    ``files`` and ``folders`` list those that are not hidden. ``read`` gives None where there is no
+    such file, and raises a :class:`DataError` for one above a limit or damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.root, self.path = path, str(path)
@@ -115,7 +101,7 @@ def read_file(file: Path, limit: int) -> bytes | None:
 
 
 class Archive:
-    """An archive: size and reader of each member by name."""
+    """Files by name in an archive, as those of a :class:`Folder`, from their sizes and readers."""
 
     def __init__(self, path: Path, members: Mapping[str, tuple[int, Callable[[], bytes]]]) -> None:
         self.path, self.members = str(path), members
@@ -181,6 +167,9 @@ def open_tar(path: Path) -> Archive:
             f"{str(path)!r} is no whole tar.gz ({error}); it may be cut off: download it again"
         ) from error
     return Archive(path, members)
+
+
+Source = Folder | Archive
 
 
 class _Bounded:

@@ -16,7 +16,7 @@ CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
 class Augmentation(Protocol):
-    r"""A function of images (b, C, \*spatial) and uniforms u (b, draws) in [0, 1), without state."""
+    r"""A function without state of images (b, C, \*spatial) and uniforms (b, draws) in [0, 1)."""
 
     @property
     def draws(self) -> int: ...

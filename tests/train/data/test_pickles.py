@@ -216,9 +216,7 @@ def test_repeated_strings_are_limited():
 
 def test_a_negative_size_is_refused():
     """A reader that takes it could read its own opcode again, for ever."""
-    with pytest.raises(
-        DataError, match=r"cannot be read: string4 byte count < 0: -5; it is cut off"
-    ):
+    with pytest.raises(DataError, match=r"string4 byte count < 0: -5; it is cut off"):
         unpickle(b"\x80\x02T" + struct.pack("<i", -5) + b".", "batch")
 
 
