@@ -21,19 +21,16 @@ from gspnl.train.data.registry import DataError, Split
 from gspnl.train.data.transforms import normalise
 
 READERS = 8  # threads at most that read files
-
-
 Batch = tuple[Tensor, Tensor, list[str]]  # images, labels, lines on the samples left out
 
 
 class Batches:
     r"""The batches of one epoch.
 
-    Iterating gives pairs: images (b, C, \*spatial), float32, and labels (b,), int64.
-
-    The samples of a batch and their augmentations depend on ``seed``, ``epoch`` and the sample
-    alone: not on the number of processes, threads or resumes. A thread prepares batches ahead; it
-    ends with the iterator.
+    Iterating gives pairs: images (b, C, \*spatial), float32, and labels (b,), int64. The samples
+    of a batch and their augmentations depend on ``seed``, ``epoch`` and the sample alone: not on
+    the number of processes, threads or resumes. A thread prepares batches ahead; it ends with the
+    iterator.
 
     Parameters
     ----------
@@ -56,35 +53,27 @@ class Batches:
     drop_last : bool
         Leave out the last batch if it is smaller.
     skip_bad : bool
-        Leave damaged samples out of their batches and list them in ``skipped``; else the first is
-        an error. A batch of damaged samples only is empty.
+        Leave damaged samples out of their batches, with a line for each in the list ``skipped``;
+        else the first is an error. A batch of damaged samples only is empty.
     ahead : int
         Number of batches that are kept ready, at least 1.
-
-    Attributes
-    ----------
-    skipped : list of str
-        A line for each sample left out so far.
 
     Raises
     ------
     InputError
         If an argument is out of range, or there are no batches.
     DataError
-        From the iterator: if a sample is damaged, or with ``skip_bad`` all of them are where a
-        batch is empty, or if samples of a batch have several sizes.
+        From the iterator: if a sample is damaged, or all of them, or samples of a batch have
+        several sizes.
 
     Examples
     --------
     >>> from gspnl.train import data
     >>> digits = data.load("digits")
-    >>> batches = Batches(
-    ...     digits.train, batch_size=128, shuffle=True, drop_last=True,
-    ...     augmentation=("pad_crop(1)",), mean=digits.mean, std=digits.std,
-    ... )
+    >>> batches = Batches(digits.train, batch_size=128, shuffle=True, augmentation=["pad_crop(1)"])
     >>> images, labels = next(iter(batches))
     >>> len(batches), images.shape, labels.shape
-    (11, torch.Size([128, 1, 8, 8]), torch.Size([128]))
+    (12, torch.Size([128, 1, 8, 8]), torch.Size([128]))
     """
 
     def __init__(
@@ -105,13 +94,13 @@ class Batches:
         skip_bad: bool = False,
         ahead: int = 2,
     ) -> None:
-        samples = len(split.labels)
         whole_number("world", world, 1)
         whole_number("rank", rank, 0, world - 1)
         whole_number("batch_size", batch_size, world)
         whole_number("seed", seed, 0, 2**64 - 1)
         whole_number("epoch", epoch, 0, 2**64 - 1)
         whole_number("ahead", ahead, 1)
+        samples = len(split.labels)
         count = samples // batch_size if drop_last else -(-samples // batch_size)
         if count == 0:
             raise InputError(

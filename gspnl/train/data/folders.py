@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,27 +28,18 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     """Open images in folders that have the names of their classes; a zip of them is as good.
 
     Classes and files are in the order of their names. Images of one size that fit in 2 GiB are
-    decoded now, and a damaged one is found now; others are read when they are asked for, and mean
+    decoded now, and a damaged one is found now; others are decoded when they are read, and mean
     and deviation are then of at most 4,096 training images, evenly spaced.
 
-    Parameters
-    ----------
-    path : path
-        Of a folder, zip or tar.gz with ``train`` and ``test`` (or ``val``) in it, perhaps one
-        folder further down.
-    skip_bad : bool
-        Leave out images that cannot be decoded and files that are no images, and list them in
-        ``skipped``.
-
-    Raises
-    ------
-    DataError
-        If a split is missing, a class has no image, the splits have other classes, or an image is
-        damaged; with ``skip_bad`` still for all but the last.
+    ``path`` is a folder, zip or tar.gz with ``train`` and ``test`` (or ``val``) in it, perhaps one
+    folder further down. ``skip_bad`` leaves out images that cannot be decoded and files that are
+    no images, and lists them in ``skipped``; missing splits and classes are always errors.
     """
     source = open_source(path, LAYOUT)
     folders = set(source.folders)
-    root = _root(folders)
+    tops = [name for name in folders if "/" not in name]
+    inner = len(tops) == 1 and tops[0] not in ("train", *TESTS)  # as zips often have
+    root = f"{tops[0]}/" if inner else ""
     test = next((name for name in TESTS if root + name in folders), None)
     if test is None or f"{root}train" not in folders:
         there = sorted({name.removeprefix(root).split("/")[0] for name in folders})
@@ -58,25 +49,15 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
             f"{', '.join(there[:8]) or 'no folder at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
-    found = []
-    for split in ("train", test):
-        place = f"{root}{split}/"
-        classes = _classes(source.path, place, folders)
-        images, strange = _images(source, place, classes)
-        if strange and not skip_bad:
-            raise DataError(
-                f"{strange[0]}; move or remove it, or leave such files out: --skip-bad, or "
-                "skip_bad=True"
-            )
-        skipped += strange
-        found.append((classes, images))
-    (classes, train), (others, tested) = found
-    only = [
-        f"{name!r} is in {here} only"
-        for here, names, rest in (("train", classes, others), (test, others, classes))
-        for name in names
-        if name not in rest
-    ]
+    classes, train = _images(source, f"{root}train/", skipped)
+    others, tested = _images(source, f"{root}{test}/", skipped)
+    if skipped and not skip_bad:
+        raise DataError(
+            f"{skipped[0]}; move or remove it, or leave such files out: --skip-bad, or "
+            "skip_bad=True"
+        )
+    only = [f"{name!r} is in train only" for name in classes if name not in others]
+    only += [f"{name!r} is in {test} only" for name in others if name not in classes]
     if only:
         raise DataError(
             f"the splits of {source.path!r} have other classes: {', '.join(only[:6])}; give each "
@@ -85,30 +66,20 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     return _decoded(classes, train, tested, skipped, skip_bad)
 
 
-def _root(folders: Collection[str]) -> str:
-    """The one folder that holds everything, as zips often have."""
-    tops = [name for name in folders if "/" not in name]
-    inner = len(tops) == 1 and tops[0] not in ("train", *TESTS)
-    return f"{tops[0]}/" if inner else ""
-
-
-def _classes(path: str, place: str, folders: Collection[str]) -> tuple[str, ...]:
-    """The folders right below a split."""
-    inside = (name.removeprefix(place) for name in folders if name.startswith(place))
-    classes = tuple(sorted(name for name in inside if "/" not in name))
+def _images(source: Source, place: str, strange: list[str]) -> tuple[tuple[str, ...], FileSplit]:
+    """Classes and images of a split; lines on files that are no images go to ``strange``."""
+    inside = [name.removeprefix(place) for name in source.folders if name.startswith(place)]
+    classes = tuple(name for name in inside if "/" not in name)
     if not classes:
-        raise DataError(f"{place!r} of {path!r} has no class folders; what is read is {LAYOUT}")
-    return classes
-
-
-def _images(source: Source, place: str, classes: tuple[str, ...]) -> tuple[FileSplit, list[str]]:
-    """Images below a split, and lines on files that are none."""
-    numbers = {name: index for index, name in enumerate(classes)}
-    names, labels, strange = [], [], []
+        raise DataError(
+            f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
+        )
+    numbers = {name: number for number, name in enumerate(classes)}
+    names, labels = [], []
     for name in source.files:
+        kind, _, rest = name.removeprefix(place).partition("/")
         if not name.startswith(place):
             continue
-        kind, _, rest = name.removeprefix(place).partition("/")
         if not rest:
             strange.append(f"{name!r} of {source.path!r} is in no class folder")
         elif not name.lower().endswith(SUFFIXES):
@@ -119,10 +90,10 @@ def _images(source: Source, place: str, classes: tuple[str, ...]) -> tuple[FileS
     empty = sorted({*numbers.values()} - {*labels})
     if empty:
         raise DataError(
-            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
-            "some, or remove the folder from every split"
+            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add some, or "
+            "remove the folder from every split"
         )
-    return FileSplit(source, names, labels), strange
+    return classes, FileSplit(source, names, labels)
 
 
 def _decoded(
