@@ -90,8 +90,8 @@ def _images(source: Source, place: str, strange: list[str]) -> tuple[tuple[str, 
     empty = sorted({*numbers.values()} - {*labels})
     if empty:
         raise DataError(
-            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add some, or "
-            "remove the folder from every split"
+            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
+            "some, or remove the folder from every split"
         )
     return classes, FileSplit(source, names, labels)
 
