@@ -101,6 +101,7 @@ def moments(parts: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ..
             count += values.shape[1]
             sums, squares = sums + values.sum(1), squares + (values * values).sum(1)
     pairs = list(zip(sums.tolist(), squares.tolist(), strict=True))  # Python's integers: n Σx²
+    count = max(count, 1)
     mean = tuple(total / (255 * count) for total, _ in pairs)
     inside = [count * square - total * total for total, square in pairs]
     return mean, tuple(math.sqrt(value) / (255 * count) if value else 1.0 for value in inside)

@@ -237,6 +237,13 @@ def test_missing_splits_and_classes_are_never_skipped(write, tmp_path, skip):
         data.load("folder", write(bad), skip_bad=skip)
 
 
+def test_a_split_of_damaged_images_is_an_error(write):
+    files, _ = data_files.pictures()
+    path = write({name: b"" if name.startswith("train") else files[name] for name in files})
+    with pytest.raises(DataError, match=r"no image of the class 'cat' can be decoded"):
+        data.load("folder", path, skip_bad=True)
+
+
 def test_an_empty_class_folder_is_an_error(tmp_path):
     files, _ = data_files.pictures()
     root = data_files.write_folder(tmp_path / "d", files)
