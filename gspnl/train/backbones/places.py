@@ -24,10 +24,10 @@ def place(
     units: int | None = None,
     **block_options: Any,
 ) -> Backbone:
-    """Put blocks into a backbone, where the paper puts them.
+    """Put blocks into a backbone at the paper's places.
 
-    The inner width is Cs = C₁ / ``reduction``, C₁ being the channels at each place. New blocks are
-    the identity: the network's outputs stay what they are, to the last bit.
+    The inner width is Cs = C₁ / ``reduction``, where C₁ are the channels at each place. New blocks
+    are the identity: the network's outputs stay bit-identical.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def place(
     reduction : int
         C₁ / Cs, at least 1; Cs is rounded down, and at least 1.
     units : int, optional
-        Consecutive units that share one affinity, at least 1; default: as ``where`` says, else 1.
+        Consecutive units that share one affinity, at least 1; default: those of ``where``, else 1.
     **block_options
-        Of the block, see :func:`gspnl.nn.create`. ``inner`` goes before ``reduction``; ``match``
+        Of the block, see :func:`gspnl.nn.create`. ``inner`` overrides ``reduction``; ``match``
         chooses the inner width itself, against the other block at C₁/2.
 
     Returns

@@ -112,13 +112,8 @@ def create(name: str, *, classes: int, channels: int = 3, **options: Any) -> Bac
     Returns
     -------
     Backbone
-        A module (B, channels, ``*spatial``) to scores (B, classes), of images of any size. It is
-        drawn by He's rule from torch's global generator: ``torch.manual_seed`` decides it.
-
-    Raises
-    ------
-    InputError
-        For unknown names and options, and for sizes below 1.
+        A module (B, channels, ``*spatial``) to scores (B, classes), of images of any size, drawn
+        by He's rule from torch's global generator.
 
     References
     ----------

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from queue import Full, Queue
-from typing import Any
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -127,36 +125,34 @@ class Batches:
         return len(self.range)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        ready: Queue[Any] = Queue(self.ahead)
-        stop = threading.Event()
-        thread = threading.Thread(target=self._prepare, args=(ready, stop), name="batches")
         self.skipped.clear()
-        thread.start()
-        try:
-            while isinstance(item := ready.get(), tuple):
-                images, labels, skipped = item
-                self.skipped += skipped
-                yield images, labels
-            if item is not None:
-                raise item
-        finally:  # at the end, at an error, or where the iterator is dropped
-            stop.set()
-            thread.join()
-
-    def _prepare(self, ready: Queue[Any], stop: threading.Event) -> None:
-        readers = min(READERS, os.cpu_count() or 1)  # none starts where samples are in memory
-        try:
-            with ThreadPoolExecutor(readers, "reading") as pool:
+        waiting: deque[Future[Batch]] = deque()
+        threads = min(READERS, os.cpu_count() or 1)  # none starts where samples are in memory
+        with (
+            ThreadPoolExecutor(threads, "reading") as readers,
+            ThreadPoolExecutor(1, "batches") as maker,
+        ):
+            try:
                 for number in self.range:
-                    batch = self.order[number * self.batch_size :][: self.batch_size]
-                    first, last = (
-                        len(batch) * part // self.world for part in (self.rank, self.rank + 1)
-                    )
-                    if not _offer(ready, stop, self._batch(batch[first:last], pool)):
-                        return
-            _offer(ready, stop, None)
-        except BaseException as error:  # any error belongs to whoever waits for a batch
-            _offer(ready, stop, error)
+                    waiting.append(maker.submit(self._batch, self._share(number), readers))
+                    if len(waiting) > self.ahead + 1:
+                        yield self._taken(waiting.popleft())
+                while waiting:
+                    yield self._taken(waiting.popleft())
+            finally:  # at the end, at an error, or where the iterator is dropped
+                for future in waiting:
+                    future.cancel()
+
+    def _taken(self, future: Future[Batch]) -> tuple[Tensor, Tensor]:
+        images, labels, skipped = future.result()
+        self.skipped += skipped
+        return images, labels
+
+    def _share(self, number: int) -> np.ndarray:
+        """The part of a batch for this process."""
+        batch = self.order[number * self.batch_size :][: self.batch_size]
+        first, last = (len(batch) * part // self.world for part in (self.rank, self.rank + 1))
+        return batch[first:last]
 
     def _batch(self, indices: np.ndarray, pool: Executor) -> Batch:
         """Read, augment and normalise samples."""
@@ -216,14 +212,3 @@ class Batches:
         if self.mean is None or self.std is None:
             return images.contiguous()
         return normalise(images, self.mean, self.std)
-
-
-def _offer(ready: Queue[Any], stop: threading.Event, item: object) -> bool:
-    """Wait for a place in the queue; False if nobody waits for the item any more."""
-    while not stop.is_set() and threading.main_thread().is_alive():
-        try:
-            ready.put(item, timeout=0.1)
-            return True
-        except Full:
-            continue
-    return False
