@@ -96,7 +96,7 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     unexpected = [name for name in file if name not in wanted]
     if missing or unexpected:
         lists = (("missing", missing), ("unexpected", unexpected))
-        text = "; ".join(f"{what} {_listed(names)}" for what, names in lists if names)
+        text = "; ".join(f"{what} {_first(names)}" for what, names in lists if names)
         raise FileError(f"{str(path)!r} holds another network: {text}")
     file |= {name: torch.zeros(()) for name in wanted if name not in file}  # counters
     other = [name for name in wanted if _shape(file[name]) != wanted[name].shape]
@@ -108,7 +108,7 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         if _end(name) not in ends
     ]
     if wrong:
-        raise FileError(f"{str(path)!r} holds another network: {_listed(wrong)}")
+        raise FileError(f"{str(path)!r} holds another network: {_first(wrong)}")
     try:
         values = read_values({name: file[name] for name in wanted if _end(name) not in ends})
     except InputError as error:
@@ -125,7 +125,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def _listed(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

@@ -76,10 +76,10 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     """
     if isinstance(parts, str) or not isinstance(parts, Sequence):
         parts = [parts]
-    return Chain([_from_text(part) if isinstance(part, str) else _checked(part) for part in parts])
+    return Chain([_from_text(part) if isinstance(part, str) else _check(part) for part in parts])
 
 
-def _checked(part: Augmentation) -> Augmentation:
+def _check(part: Augmentation) -> Augmentation:
     if callable(part) and isinstance(getattr(part, "draws", None), int):
         return part
     raise InputError(

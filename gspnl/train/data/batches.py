@@ -136,14 +136,14 @@ class Batches:
                 for number in self.range:
                     waiting.append(maker.submit(self._batch, self._share(number), readers))
                     if len(waiting) > self.ahead + 1:
-                        yield self._taken(waiting.popleft())
+                        yield self._result(waiting.popleft())
                 while waiting:
-                    yield self._taken(waiting.popleft())
+                    yield self._result(waiting.popleft())
             finally:  # at the end, at an error, or where the iterator is dropped
                 for future in waiting:
                     future.cancel()
 
-    def _taken(self, future: Future[Batch]) -> tuple[Tensor, Tensor]:
+    def _result(self, future: Future[Batch]) -> tuple[Tensor, Tensor]:
         images, labels, skipped = future.result()
         self.skipped += skipped
         return images, labels
@@ -161,7 +161,7 @@ class Batches:
         samples = self.split.take(indices)
         if samples is not None:
             labels = torch.from_numpy(self.split.labels[indices])
-            return self._augmented(samples, indices), labels, []
+            return self._augment(samples, indices), labels, []
         found = list(pool.map(self._read, indices.tolist()))
         good = {i: image for i, image in enumerate(found) if isinstance(image, Tensor)}
         bad = [error for error in found if isinstance(error, DataError)]
@@ -205,9 +205,9 @@ class Batches:
             sample = read(index, self.for_reading[index]) if self.draws else read(index)
         except DataError as error:
             return error
-        return self._augmented(sample[None], np.array([index]))
+        return self._augment(sample[None], np.array([index]))
 
-    def _augmented(self, samples: Tensor, indices: np.ndarray) -> Tensor:
+    def _augment(self, samples: Tensor, indices: np.ndarray) -> Tensor:
         images = self.chain(samples.to(torch.float32).div_(255), self.for_chain[indices])
         if self.mean is None or self.std is None:
             return images.contiguous()

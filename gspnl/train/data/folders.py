@@ -49,8 +49,8 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
             f"{', '.join(there[:8]) or 'no folder at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
-    classes, train = _images(source, f"{root}train/", skipped)
-    others, tested = _images(source, f"{root}{test}/", skipped)
+    classes, train = _list_images(source, f"{root}train/", skipped)
+    others, tested = _list_images(source, f"{root}{test}/", skipped)
     if skipped and not skip_bad:
         raise DataError(
             f"{skipped[0]}; move or remove it, or leave such files out: --skip-bad, or "
@@ -63,10 +63,12 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
             f"the splits of {source.path!r} have other classes: {', '.join(only[:6])}; give each "
             "class a folder in both"
         )
-    return _decoded(classes, train, tested, skipped, skip_bad)
+    return _load_splits(classes, train, tested, skipped, skip_bad)
 
 
-def _images(source: Source, place: str, strange: list[str]) -> tuple[tuple[str, ...], FileSplit]:
+def _list_images(
+    source: Source, place: str, strange: list[str]
+) -> tuple[tuple[str, ...], FileSplit]:
     """Classes and images of a split; lines on files that are no images go to ``strange``."""
     inside = [name.removeprefix(place) for name in source.folders if name.startswith(place)]
     classes = tuple(name for name in inside if "/" not in name)
@@ -96,7 +98,7 @@ def _images(source: Source, place: str, strange: list[str]) -> tuple[tuple[str, 
     return classes, FileSplit(source, names, labels)
 
 
-def _decoded(
+def _load_splits(
     classes: tuple[str, ...], train: FileSplit, test: FileSplit, skipped: list[str], skip_bad: bool
 ) -> Data:
     """Make the data set, its splits in memory where they are of one size and there is room."""
@@ -104,7 +106,7 @@ def _decoded(
     for files in (train, test):
         bad: dict[int, str] = {}
         images: Iterable[Tensor]
-        split: MemorySplit | FileSplit | None = _in_memory(files, room, bad, skip_bad)
+        split: MemorySplit | FileSplit | None = _load(files, room, bad, skip_bad)
         if isinstance(split, MemorySplit):
             images = [split.take(np.arange(len(split.labels)))]
             room -= images[0].numel()
@@ -127,9 +129,7 @@ def _decoded(
     return Data("folder", classes, splits[0], splits[1], mean, std, tuple(skipped))
 
 
-def _in_memory(
-    files: FileSplit, room: int, bad: dict[int, str], skip_bad: bool
-) -> MemorySplit | None:
+def _load(files: FileSplit, room: int, bad: dict[int, str], skip_bad: bool) -> MemorySplit | None:
     """All images of a split, or None if they have several sizes or are too many."""
     samples: Tensor | None = None
     good: list[int] = []

@@ -42,7 +42,7 @@ def unpickle(content: bytes, name: str) -> Any:
     gspnl.train.data.registry.DataError: 'batch' names os.system, ...
     """
     try:
-        reader = _Reader(io.BytesIO(_checked(content)), encoding="bytes")
+        reader = _Reader(io.BytesIO(_check_opcodes(content)), encoding="bytes")
         reader.encoded, reader.limit = len(content), REPEATED + 2 * len(content)
         return reader.plain(reader.load(), DEPTH)
     except Exception as error:  # a damaged file can make the reader raise anything
@@ -58,7 +58,7 @@ class _Refused(Exception):
     """Raised for what no image set holds."""
 
 
-def _checked(content: bytes) -> bytes:
+def _check_opcodes(content: bytes) -> bytes:
     """A pickle of allowed opcodes, without its frames: a false one would hide opcodes."""
     maker: dict[int, str] = {}  # the opcode that made each value of the memo
     last, tuples, start, end, pieces = "", 0, 0, 0, []

@@ -34,7 +34,7 @@ class PadCrop:
         whole_number("pad_crop's pixels", self.pixels)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        height, width = _checked_sizes(images, u, self.draws)
+        height, width = _image_size(images, u, self.draws)
         padded = functional.pad(images, (self.pixels,) * 4)
         # A view of every place to cut at, of which one is copied for each image.
         windows = padded.unfold(-2, height, 1).unfold(-2, width, 1).movedim((-4, -3), (1, 2))
@@ -54,7 +54,7 @@ class CentreCrop:
         whole_number("centre_crop's size", self.size, 1)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        height, width = _checked_sizes(images, u, self.draws)
+        height, width = _image_size(images, u, self.draws)
         if self.size > min(height, width):
             raise InputError(
                 f"centre_crop({self.size}) of images of {height} × {width} pixels; put "
@@ -72,7 +72,7 @@ class Flip:
     draws: ClassVar[int] = 1
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        _checked_sizes(images, u, self.draws)
+        _image_size(images, u, self.draws)
         turned = (u[:, 0] < 0.5).view(-1, *[1] * (images.ndim - 1))
         return torch.where(turned, images.flip(-1), images)
 
@@ -89,11 +89,11 @@ class Resize:
         whole_number("resize's size", self.size, 1)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        height, width = _checked_sizes(images, u, self.draws)
+        height, width = _image_size(images, u, self.draws)
         short = min(height, width)
         if short == self.size:
             return images
-        return _resized(images, height * self.size // short, width * self.size // short)
+        return _resize(images, height * self.size // short, width * self.size // short)
 
 
 @AUGMENTATIONS.register("random_resized_crop")
@@ -133,10 +133,10 @@ class RandomResizedCrop:
         return torch.stack([top, left, tall, wide], 1)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        height, width = _checked_sizes(images, u, self.draws)
+        height, width = _image_size(images, u, self.draws)
         boxes = self.boxes(height, width, u).tolist()
         crops = [
-            _resized(image[None, ..., top : top + tall, left : left + wide], self.size, self.size)
+            _resize(image[None, ..., top : top + tall, left : left + wide], self.size, self.size)
             for image, (top, left, tall, wide) in zip(images, boxes, strict=True)
         ]
         if not crops:
@@ -171,7 +171,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images - centre.to(images).view(shape)) / width.to(images).view(shape)
 
 
-def _checked_sizes(images: Tensor, u: Tensor, draws: int) -> tuple[int, int]:
+def _image_size(images: Tensor, u: Tensor, draws: int) -> tuple[int, int]:
     """Height and width of images that go with their uniforms."""
     if images.ndim < 4 or not images.is_floating_point():
         raise InputError(
@@ -189,7 +189,7 @@ def _choice(u: Tensor, choices: Tensor | int) -> Tensor:
     return found.clamp(max=last) if isinstance(last, int) else found.minimum(last)
 
 
-def _resized(images: Tensor, height: int, width: int) -> Tensor:
+def _resize(images: Tensor, height: int, width: int) -> Tensor:
     """Images at another size, bilinear; pixels that shrink are averaged."""
     flat = images.flatten(1, -3)  # the frames of a video are as channels
     sized = functional.interpolate(

@@ -72,8 +72,8 @@ def ucf101(
         whole_number(option, value, 1)
     lists = folder(path, "ucf101", "ucfTrainTestlist", "classInd.txt")
     classes = class_names(lists / "classInd.txt")
-    train = _listed(lists / f"trainlist0{split}.txt", classes)
-    test = _listed(lists / f"testlist0{split}.txt", classes)
+    train = _labels_by_video(lists / f"trainlist0{split}.txt", classes)
+    test = _labels_by_video(lists / f"testlist0{split}.txt", classes)
     both = sorted(train.keys() & test.keys())
     if both:
         raise DataError(f"{both[0]!r} is in trainlist0{split}.txt and in testlist0{split}.txt")
@@ -92,7 +92,7 @@ def ucf101(
     return Data("ucf101", classes, *splits, MEAN, STD, skipped)
 
 
-def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
+def _labels_by_video(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
     """Videos and their classes, counted from 0, of a list with or without the classes' numbers."""
     # The published files write HandstandPushups and HandStandPushups of one class.
     numbers = {name.casefold(): number for number, name in enumerate(classes)}
@@ -105,11 +105,11 @@ def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
             raise DataError(f"{place} has the class {kind!r}, which classInd.txt has not")
         label = numbers[kind.casefold()]
         if number:
-            given = whole(number.strip(), place)
-            if given > len(classes):
-                raise DataError(f"{place} has the class {given}; there are 1 to {len(classes)}")
-            if given != label + 1:
-                raise DataError(f"{place} has the class {given}, but {kind!r} is {label + 1}")
+            stated = whole(number.strip(), place)
+            if stated > len(classes):
+                raise DataError(f"{place} has the class {stated}; there are 1 to {len(classes)}")
+            if stated != label + 1:
+                raise DataError(f"{place} has the class {stated}, but {kind!r} is {label + 1}")
         if name in found:
             raise DataError(f"{place} has {name!r} for the second time")
         found[name] = label
