@@ -100,7 +100,7 @@ def open_cifar(cifar: Cifar, path: Path | None, *, skip_bad: bool = False) -> Da
         for place in ("", f"{folder}/"):
             # Any of the files shows the form, so that a missing one is reported as such.
             if any(source.has(place + file + end) for file in (*cifar.train, *cifar.test)):
-                return _read_files(cifar, source, place, place + meta, end, skip_bad)
+                return _read_all(cifar, source, place, place + meta, end, skip_bad)
     raise DataError(
         f"{source.path!r} has neither '{cifar.train[0]}.bin' nor {cifar.train[0]!r} in it; give "
         f"the folder {folders}, the one above it or the published archive, or for folders of "
@@ -108,7 +108,7 @@ def open_cifar(cifar: Cifar, path: Path | None, *, skip_bad: bool = False) -> Da
     )
 
 
-def _read_files(
+def _read_all(
     cifar: Cifar, source: Source, place: str, meta: str, end: str, skip_bad: bool
 ) -> Data:
     """Read all files of one form."""

@@ -66,10 +66,8 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     return _load_splits(classes, train, tested, skipped, skip_bad)
 
 
-def _list_images(
-    source: Source, place: str, strange: list[str]
-) -> tuple[tuple[str, ...], FileSplit]:
-    """Classes and images of a split; lines on files that are no images go to ``strange``."""
+def _list_images(source: Source, place: str, bad: list[str]) -> tuple[tuple[str, ...], FileSplit]:
+    """Classes and images of a split; lines on files that are no images go to ``bad``."""
     inside = [name.removeprefix(place) for name in source.folders if name.startswith(place)]
     classes = tuple(name for name in inside if "/" not in name)
     if not classes:
@@ -83,9 +81,9 @@ def _list_images(
         if not name.startswith(place):
             continue
         if not rest:
-            strange.append(f"{name!r} of {source.path!r} is in no class folder")
+            bad.append(f"{name!r} of {source.path!r} is in no class folder")
         elif not name.lower().endswith(SUFFIXES):
-            strange.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
+            bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
         else:
             names.append(name)
             labels.append(numbers[kind])
