@@ -44,8 +44,8 @@ def open_source(path: Path | None, content: str) -> Source:
 class Folder:
     """Files by name, parts divided by ``/``, in a folder; links to folders are followed once.
 
-    ``files`` and ``folders`` list those that are not hidden. ``read`` gives None if there is no such
-    file, and raises a :class:`DataError` if it is damaged or larger than a limit.
+    ``files`` and ``folders`` list those that are not hidden. ``read`` gives None where there is no
+    such file, and raises a :class:`DataError` if it is damaged or larger than a limit.
     """
 
     def __init__(self, path: Path) -> None:
