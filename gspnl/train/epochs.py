@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from gspnl._base.version import __version__
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import facts, networks
-from gspnl.train import views as several
+from gspnl.train import facts, multi_view, networks
 from gspnl.train.progress import Board, Progress
 from gspnl.train.recipes.files import fields
 from gspnl.train.runs import Run, write_metrics, write_result
@@ -165,7 +164,7 @@ class Epochs:
                 if len(labels) == 0:  # this process's share of a small last batch
                     continue
                 with torch.no_grad(), networks.precise(self.recipe, self.among.device):
-                    scores = several.scores(session.model, images, views)
+                    scores = multi_view.scores(session.model, images, views)
                 loss += float(F.cross_entropy(scores, labels, reduction="sum"))
                 correct += float((scores.argmax(1) == labels).sum())
                 count += len(labels)

@@ -82,7 +82,7 @@ class Session:
             found = checkpoints.load(path)
             same_data(out, found.data, self.fingerprint)
             fit(self.model, found, path)
-            networks.restore(self.optimiser, self.model, found.part("optimiser"))
+            networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
             if found.scaler:
                 self.scaler.load_state_dict(dict(found.scaler))
             self.state, tensors = found.state, found.part("rng")
@@ -128,7 +128,7 @@ class Session:
         self.state.skipped = gathering.lines(self.among, self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         tensors = {f"model.{name}": value for name, value in kept.items()}
-        for name, value in networks.kept(self.optimiser, self.model).items():
+        for name, value in networks.optimiser_state(self.optimiser, self.model).items():
             tensors[f"optimiser.{name}"] = value
         for name, value in states.items():
             tensors[f"rng.{name}"] = value

@@ -1,4 +1,4 @@
-"""Damaged samples that a run leaves out: it goes on, and the list of them is whole."""
+"""Training with ``skip_bad``: damaged samples are left out and all of them listed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def state(out):
 
 
 def by_hand(recipe, bad):
-    """Losses of the epochs and the weights, from the definition: a batch is its sound samples."""
+    """Losses and weights of training on the sound samples of each batch, in a plain loop."""
     torch.manual_seed(recipe.seed)
     model = network(recipe, (3, 8, 8), 4)
     optimiser = torch.optim.SGD(model.parameters(), 0.05, 0.9, weight_decay=recipe.weight_decay)
@@ -80,12 +80,12 @@ def by_hand(recipe, bad):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_goes_on_with_the_samples_that_are_sound(case, damage, tmp_path):
+def test_training_uses_the_sound_samples_of_each_batch(case, damage, tmp_path):
     damage(CASES[case])
     recipe, said = Recipe(**FIELDS, **PLAIN), []
     done = train(recipe, out=tmp_path / "run", skip_bad=True, say=said.append)
     losses, weights = by_hand(recipe, CASES[case])
-    # float32: a mean, and a sum that is divided, round differently.
+    # float32: a mean and a divided sum round differently.
     assert [row["train_loss"] for row in done.metrics] == pytest.approx(losses, rel=1e-5)
     found = state(tmp_path / "run").part("model")
     assert all(torch.allclose(found[name], weights[name], atol=1e-5) for name in weights)
@@ -94,7 +94,7 @@ def test_training_goes_on_with_the_samples_that_are_sound(case, damage, tmp_path
     assert len(passed) == (len(CASES[case]) > 1), said
 
 
-def test_nothing_is_left_to_train_on(damage, tmp_path):
+def test_runs_without_sound_samples_are_refused(damage, tmp_path):
     damage(range(SAMPLES))
     with pytest.raises(data.DataError, match="none of 40 samples can be read: record 0 is damaged"):
         train(Recipe(**FIELDS), out=tmp_path / "run", skip_bad=True)
@@ -108,7 +108,7 @@ def test_nothing_is_left_to_train_on(damage, tmp_path):
         train(Recipe(**FIELDS), out=tmp_path / "test", skip_bad=True)
 
 
-def test_whatever_checkpoint_is_written_has_the_lines_so_far(damage, tmp_path):
+def test_checkpoints_list_the_samples_skipped_so_far(damage, tmp_path):
     bad, tests = FIRST[:3] + FIRST[SIZE : 2 * SIZE], [5, 7]
     damage(bad, tests)
     recipe, options = Recipe(**FIELDS), {"skip_bad": True, "checkpoint_every": 1}
