@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_output
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr
+
+log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
     "graph": (
@@ -53,7 +56,7 @@ def add(commands: Any) -> None:
     for title, options in OPTIONS.items():
         group = report.add_argument_group(title)
         for flag, kind, metavar, text in options:
-            # What is not given is left to Settings, which holds the defaults.
+            # SUPPRESS: an option that is left out takes its default from Settings.
             group.add_argument(
                 flag, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
             )
@@ -77,9 +80,9 @@ def run(options: argparse.Namespace) -> int:
     own = {"command", "run", "image", "pixel", "out", "json", "quiet"}
     given = {name: value for name, value in vars(options).items() if name not in own}
     pixels = tuple(parse_pixel(text) for text in options.pixel or ())
-    say = ignore if options.quiet else to_stderr
-    numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given), say=say)
-    say(f"wrote {Path(options.out) / 'report.html'}")
+    log_to_stderr(quiet=options.quiet)
+    numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given))
+    log.info("wrote %s", Path(options.out) / "report.html")
     if options.json:
         print(json.dumps(numbers, allow_nan=False), flush=True)
     failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, ignore, show, to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: Any) -> None:
@@ -41,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     subject = read_subject(options.features, options.seed)
-    say = ignore if options.quiet else to_stderr
-    say(f"checking claims on {table.about(subject)}")
-    verdicts = verify(subject, say=say)
+    log_to_stderr(quiet=options.quiet)
+    log.info("checking claims on %s", table.about(subject))
+    verdicts = verify(subject)
     seconds = time.perf_counter() - start
     if options.json:
         numbers = {"claims": table.rows(verdicts), "seconds": seconds, "subject": subject.facts}

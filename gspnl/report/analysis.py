@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from os import PathLike
@@ -18,6 +19,8 @@ from gspnl.report.clock import Clock
 from gspnl.report.segments import Segments, segment
 from gspnl.report.settings import Settings
 from gspnl.signals import images
+
+log = logging.getLogger(__name__)
 
 MODES = 8  # shown, beside the constant one
 VIEWS = 4  # reference pixels, unless they are given
@@ -102,10 +105,10 @@ def analyse(image: str | PathLike[str] | None, settings: Settings, clock: Clock)
         photo, full_size = images.read_photo(path, max_pixels=settings.max_nodes)
     height, width = photo.shape[:2]
     if (height, width) != full_size:
-        clock.say(
-            f"note: {full_size[1]} × {full_size[0]} pixels were scaled down to {width} × {height}; "
-            "raise --max-nodes to keep more"
-        )
+        log.info(
+            "note: %d × %d pixels were scaled down to %d × %d; raise --max-nodes to keep more",
+            full_size[1], full_size[0], width, height,
+        )  # fmt: skip
     if height * width < 2:
         raise InputError(
             f"{str(path)!r} has 1 pixel, and a graph needs 2 nodes; pass a larger photo"

@@ -1,12 +1,12 @@
-"""What a report is asked for, checked before any work is done."""
+"""Settings of a report, validated before any work is done."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from gspnl._base.validate import number, whole_number
 from gspnl.affinity.kernels import KERNELS
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError
@@ -89,13 +89,12 @@ class Settings:
                 f"sigma={self.sigma} belongs to kernel='anchors' or 'rbf'; leave it out with "
                 f"kernel={self.kernel!r}"
             )
-        if self.sigma is not None and not 0 < self.sigma < math.inf:
-            raise InputError(f"sigma={self.sigma} must be a finite number > 0")
-        for name, value, least in (
-            ("rank", self.rank, 1), ("max_nodes", self.max_nodes, 2), ("seed", self.seed, 0)
-        ):  # fmt: skip
-            if value is not None and (isinstance(value, bool) or value < least):
-                raise InputError(f"{name}={value} must be a whole number ≥ {least}")
+        if self.sigma is not None:
+            number("sigma", self.sigma, above=0)
+        if self.rank is not None:
+            whole_number("rank", self.rank, 1)
+        whole_number("max_nodes", self.max_nodes, 2)
+        whole_number("seed", self.seed)
         for x, y in self.pixels:
             if x < 0 or y < 0:
                 raise InputError(f"pixel={x},{y} must be X,Y with X ≥ 0 and Y ≥ 0")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterable
 
 from threadpoolctl import threadpool_limits
 
@@ -10,7 +11,9 @@ from gspnl.errors import InputError
 from gspnl.theory.claims import CLAIMS, Claim, Verdict
 from gspnl.theory.subject import Subject
 
-SLOW = 0.2  # seconds from which a claim is worth a line of progress
+log = logging.getLogger(__name__)
+
+SLOW = 0.2  # seconds from which a claim is logged
 
 
 def ordered() -> list[Claim]:
@@ -25,21 +28,16 @@ def ordered() -> list[Claim]:
     return sorted((CLAIMS[name] for name in CLAIMS), key=lambda each: each.number)
 
 
-def verify(
-    subject: Subject,
-    ids: Iterable[str] | None = None,
-    *,
-    say: Callable[[str], None] | None = None,
-) -> list[Verdict]:
+def verify(subject: Subject, ids: Iterable[str] | None = None) -> list[Verdict]:
     """Decide claims on a subject.
+
+    Each claim that takes more than 0.2 s is logged as it is decided.
 
     Parameters
     ----------
     subject : Subject
     ids : iterable of str, optional
         Names of claims, or one name; default: all, in the order of the paper.
-    say : callable, optional
-        Called with a line of text as each claim that takes a while is decided.
 
     Returns
     -------
@@ -69,6 +67,6 @@ def verify(
         # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
         with threadpool_limits(1, "blas"):
             verdicts.append(each(subject))
-        if say is not None and verdicts[-1].seconds > SLOW:
-            say(f"{number:>3}/{len(chosen)}  {verdicts[-1].seconds:6.2f} s  {each.id}")
+        if verdicts[-1].seconds > SLOW:
+            log.info("%3d/%d  %6.2f s  %s", number, len(chosen), verdicts[-1].seconds, each.id)
     return verdicts

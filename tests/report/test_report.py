@@ -3,8 +3,11 @@
 import errno
 import io
 import json
+import logging
 import math
 import re
+import sys
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from gspnl.report import folder as folders
 from gspnl.report.analysis import _node, _pixel, analyse
 from gspnl.report.clock import Clock
 from gspnl.report.numbers import strict
+from gspnl.report.page import render
 from gspnl.report.segments import false_colour, segment
 from gspnl.report.settings import parse_orders, parse_pixel
 
@@ -40,12 +44,28 @@ def picture(path, height=30, width=40):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A report of a small photo: its folder, what was returned, what was said."""
+    """A report of a small photo: its folder, its numbers, the lines it logged, the photo."""
     root = tmp_path_factory.mktemp("report")
-    said = []
     path = picture(root / "four <areas>.png")
-    numbers = write_report(path, root / "out", SMALL, say=said.append)
-    return root / "out", numbers, said, path
+    with logged() as lines:
+        numbers = write_report(path, root / "out", SMALL)
+    return root / "out", numbers, lines, path
+
+
+@contextmanager
+def logged():
+    """Collect the lines that gspnl logs."""
+    lines, logger = [], logging.getLogger("gspnl")
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def no_constant(name):
@@ -142,10 +162,10 @@ def test_numbers_that_json_cannot_hold():
 
 
 def test_progress_is_a_line_a_step(made):
-    _, numbers, said, _ = made
-    steps = [line.split()[0] for line in said]
+    _, numbers, lines, _ = made
+    steps = [line.split()[0] for line in lines]
     assert [*steps, "total"] == list(numbers["seconds"])
-    assert all(re.search(r"\d\.\d\d s", line) for line in said)
+    assert all(re.search(r"\d\.\d\d s", line) for line in lines)
 
 
 # --- page -----------------------------------------------------------------------------------------
@@ -185,6 +205,26 @@ def test_the_page_needs_no_other_file(page):
 
 def test_nothing_of_a_file_name_is_taken_for_markup(page):
     assert any("four <areas>.png as a graph of 1,200 nodes" in text for text in page.text)
+
+
+HOSTILE = "<script>alert('{{ 7 * 7 }}')</script>\" onload=\"x&amp;.png"
+
+
+def test_a_hostile_file_name_is_escaped_everywhere(made):
+    out, numbers, _, _ = made
+    numbers = numbers | {
+        "photo": numbers["photo"] | {"name": HOSTILE},
+        "command": f"gspnl report {HOSTILE}",
+        "machine": HOSTILE,
+    }
+    html = render(numbers, {path.name: path.read_bytes() for path in out.glob("*.png")})
+    assert "<script>alert" not in html
+    hostile, harmless = Page(html), Page((out / "report.html").read_text(encoding="utf-8"))
+    assert hostile.addresses == harmless.addresses
+    assert (
+        sum(text.count(HOSTILE) for text in hostile.text) == 4
+    )  # title, heading, command, machine
+    assert html.count("&lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)") == 4
 
 
 def test_every_number_shown_is_in_the_json(page, made):
@@ -279,12 +319,12 @@ def test_too_few_pixels(tmp_path):
 
 def test_scaling_down_is_said_and_pixels_follow(tmp_path):
     path = picture(tmp_path / "photo.png", 60, 80)
-    said = []
     settings = Settings(rank=8, orders="1", max_nodes=300, pixels=((79, 59),))
-    analysis = analyse(path, settings, Clock(said.append))
+    with logged() as lines:
+        analysis = analyse(path, settings, Clock())
     assert analysis.shape == (15, 20)
     assert analysis.nodes == [15 * 20 - 1]
-    assert any("80 × 60 pixels were scaled down to 20 × 15" in line for line in said)
+    assert any("80 × 60 pixels were scaled down to 20 × 15" in line for line in lines)
 
 
 def test_a_pixel_and_its_node():
@@ -515,8 +555,10 @@ def test_the_target_may_change_during_the_analysis(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "mine.txt"]
 
 
-def test_without_plotly(tmp_path, monkeypatch, quick):
-    monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[report\]'"):
+@pytest.mark.parametrize(("module", "library"), [("plotly.offline", "plotly"), ("jinja2", "Jinja")])
+def test_a_missing_library_is_one_line_with_the_fix(tmp_path, monkeypatch, quick, module, library):
+    monkeypatch.setitem(sys.modules, module, None)
+    message = rf"^a report needs {library}, which is not installed: pip install 'gspnl\[report\]'$"
+    with pytest.raises(MissingExtraError, match=message):
         run(tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
