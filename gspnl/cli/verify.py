@@ -1,4 +1,4 @@
-"""``gspnl verify``: every claim, measured."""
+"""``gspnl verify``: check every claim and print its number."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     verify = commands.add_parser(
         "verify",
-        help="every theorem and erratum, a row each: claim, source, number, tolerance, verdict",
-        description="Check every claim: measure its number and compare it with a tolerance. Of an "
-        "erratum both readings are measured. Exit status 1 if any claim fails; a claim that the "
-        "features cannot decide, such as two readings that agree on them, is said to be n/a.",
+        help="check every theorem and erratum: claim, source, number, tolerance, verdict",
+        description="Check every claim: measure its number and compare it with a tolerance. For an "
+        "erratum, both the printed and the corrected reading are measured. A claim that these "
+        "features cannot decide (both readings agree on them, say) is reported as n/a. Exit "
+        "status 1 if any claim fails.",
         allow_abbrev=False,
     )
     verify.add_argument(
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
         help="a .npy file of shape (N, C), or a photo; without FILE, the photo matplotlib ships "
         "(default: random features)",
     )  # fmt: skip
-    add_seed(verify, "of random features, embeddings, signals and samples")
+    add_seed(verify, "seed of random features, embeddings, signals and samples")
     add_output(verify, "the rows as JSON")
     verify.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""Putting a report into its folder: whole or not at all, and never over files of others."""
+"""Write the files of a report to a folder: all or none, and only over an earlier report."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from gspnl.errors import FileError
 
 NUMBERS = "report.json"
-LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left in any folder by file managers
+LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers write these anywhere
 
 
 def check_target(out: Path) -> None:
-    """Raise FileError unless a report may be written to ``out``: new, empty, or a report's.
+    """Raise FileError unless ``out`` is writable and new, empty, or an earlier report.
 
-    Nothing is left on the disk by asking.
+    The disk is left as it was.
     """
     try:
         if out == Path.cwd() or not out.name:
@@ -40,14 +40,14 @@ def check_target(out: Path) -> None:
 
 
 def publish(out: Path, files: dict[str, bytes]) -> None:
-    """Write the files to a new folder beside ``out``, and put it in its place at the end.
+    """Write the files to a temporary folder beside ``out``, then rename it to ``out``.
 
-    Whatever interrupts this, the former folder is kept, and nothing half-written is left.
+    If this is interrupted, the earlier report stays and the temporary folder is removed.
 
     Raises
     ------
     FileError
-        If the folder cannot be written, or holds what no report wrote.
+        If the folder cannot be written, or holds files that no report wrote.
     """
     fresh, former = _beside(out), _beside(out)
     made: list[Path] = []
@@ -59,7 +59,7 @@ def publish(out: Path, files: dict[str, bytes]) -> None:
         fresh.mkdir()
         for name, content in files.items():
             (fresh / name).write_bytes(content)
-        check_target(out)  # it may have changed during the analysis
+        check_target(out)  # the folder may have changed during the analysis
         if out.exists():
             out.rename(former)
         fresh.rename(out)
@@ -68,7 +68,7 @@ def publish(out: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         raise _cannot_write(out, error) from error
     finally:
-        if not out.exists():  # this did not succeed
+        if not out.exists():  # an error or an interrupt: restore
             if former.exists():
                 former.rename(out)
             shutil.rmtree(fresh, ignore_errors=True)
@@ -80,12 +80,12 @@ def publish(out: Path, files: dict[str, bytes]) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A name that is not taken, in the same folder, so that renaming never copies."""
+    """An unused path in the same folder, so that a rename does not copy."""
     return path.parent / f".{path.name}.{secrets.token_hex(6)}"
 
 
 def _check_ours(out: Path) -> None:
-    """Raise unless all that the folder holds was written by a report."""
+    """Raise FileError unless an earlier report wrote every file of the folder."""
     held = {entry.name for entry in out.iterdir()} - LITTER
     if not held:
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PICKED = 10  # orders in the table that is always open
 FEATURES = {
     "colour": "its colour in OKLab",
-    "position": "its position, as a share of the longer side",
+    "position": "its position, as a fraction of the longer side",
     "patch": "the colours around it",
 }
 
