@@ -40,25 +40,24 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     import time
 
-    from gspnl.theory import table, verify
-    from gspnl.theory.reading import read_subject
+    from gspnl.theory import read_subject, tables, verify
 
     start = time.perf_counter()
     subject = read_subject(options.features, options.seed)
     log_to_stderr(quiet=options.quiet)
-    log.info("checking claims on %s", table.about(subject))
+    log.info("checking claims on %s", tables.about(subject))
     verdicts = verify(subject)
     seconds = time.perf_counter() - start
     if options.json:
-        numbers = {"claims": table.rows(verdicts), "seconds": seconds, "subject": subject.facts}
+        numbers = {"claims": tables.rows(verdicts), "seconds": seconds, "subject": subject.facts}
         print(json.dumps(numbers, allow_nan=False), flush=True)
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         lines = [
-            table.about(subject),
-            table.text(verdicts, width),
+            tables.about(subject),
+            tables.text(verdicts, width),
             "",
-            table.summary(verdicts, seconds),
+            tables.summary(verdicts, seconds),
         ]
         show("\n".join(lines))
     failed = [verdict for verdict in verdicts if verdict.passed is False]

@@ -1,4 +1,4 @@
-"""The report: complete, self-contained, strict JSON, and never half-written."""
+"""The report is complete and self-contained, its JSON strict, its folder written atomically."""
 
 import errno
 import io
@@ -43,7 +43,7 @@ def picture(path, height=30, width=40):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def report(tmp_path_factory):
     """A report of a small photo: its folder, its numbers, the lines it logged, the photo."""
     root = tmp_path_factory.mktemp("report")
     path = picture(root / "four <areas>.png")
@@ -75,8 +75,8 @@ def no_constant(name):
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def test_the_json_is_strict_and_what_was_returned(made):
-    out, numbers, _, _ = made
+def test_report_json_is_strict_and_equals_the_returned_numbers(report):
+    out, numbers, _, _ = report
     read = json.loads((out / "report.json").read_text(), parse_constant=no_constant)
     assert read == json.loads(json.dumps(numbers))
     promised = {"nodes", "rank", "normalization", "kernel", "eigenvalues", "seconds",
@@ -89,15 +89,15 @@ def test_the_json_is_strict_and_what_was_returned(made):
     assert sorted(path.name for path in out.iterdir()) == read["files"]
 
 
-def test_the_numbers_against_dense_formulas(made):
-    _, numbers, _, path = made
+def test_numbers_agree_with_dense_formulas(report):
+    _, numbers, _, path = report
     photo = images.load_photo(path)
     X = images.photo_features(photo)
     A = gspnl.feature_graph(X, kernel="anchors", anchors=12, seed=0).dense()
     np.testing.assert_allclose(A, A.T, atol=1e-14)  # anchors: born bistochastic
     lam = np.sort(1 - np.linalg.eigvalsh(A))
-    told = np.repeat(numbers["eigenvalues"], numbers["multiplicities"])
-    np.testing.assert_allclose(told, lam, atol=1e-10)
+    raised = np.repeat(numbers["eigenvalues"], numbers["multiplicities"])
+    np.testing.assert_allclose(raised, lam, atol=1e-10)
     # The error of order 4, written out: the exact filter by all eigenvectors, the norm weighted by
     # the degrees, which are all 1 here.
     Z = photo.reshape(-1, 3)
@@ -116,16 +116,16 @@ def test_the_numbers_against_dense_formulas(made):
     assert math.isclose(view["largest"], 1200 * row[0], rel_tol=1e-9)
 
 
-def test_every_check_applies_and_passes(made):
-    _, numbers, _, _ = made
+def test_every_check_applies_and_passes(report):
+    _, numbers, _, _ = report
     assert {check["id"] for check in numbers["checks"]} == {
         "eigenpairs", "two-routes", "rows", "certificate"
     }  # fmt: skip
     assert all(check["passed"] for check in numbers["checks"])
 
 
-def test_the_four_areas_are_segments(made):
-    _, numbers, _, path = made
+def test_areas_of_one_colour_are_segments(report):
+    _, numbers, _, path = report
     analysis = analyse(path, SMALL, Clock())
     y, x = np.indices((30, 40))
     areas = np.ravel(2 * (y > 15) + (x > 20))
@@ -141,8 +141,8 @@ def test_the_four_areas_are_segments(made):
     )
 
 
-def test_the_command_makes_the_same_numbers(made, tmp_path):
-    _, numbers, _, path = made
+def test_the_same_settings_give_the_same_numbers(report, tmp_path):
+    _, numbers, _, path = report
     assert numbers["command"] == (
         f"gspnl report '{path}' --rank 12 --response 'tikhonov(10)' --orders 1:6 --seed 0 "
         "--pixel 3,2 --pixel 30,25"
@@ -155,14 +155,14 @@ def test_the_command_makes_the_same_numbers(made, tmp_path):
     assert [row["error"] for row in again["orders"]] == [row["error"] for row in numbers["orders"]]
 
 
-def test_numbers_that_json_cannot_hold():
+def test_nan_and_infinity_become_none():
     assert strict({"a": [np.float64("nan"), math.inf, np.int64(3), np.array([1.5, -np.inf])]}) == {
         "a": [None, None, 3, [1.5, None]]
     }
 
 
-def test_progress_is_a_line_a_step(made):
-    _, numbers, lines, _ = made
+def test_each_step_logs_a_line(report):
+    _, numbers, lines, _ = report
     steps = [line.split()[0] for line in lines]
     assert [*steps, "total"] == list(numbers["seconds"])
     assert all(re.search(r"\d\.\d\d s", line) for line in lines)
@@ -193,25 +193,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(made):
-    return Page((made[0] / "report.html").read_text(encoding="utf-8"))
+def page(report):
+    return Page((report[0] / "report.html").read_text(encoding="utf-8"))
 
 
-def test_the_page_needs_no_other_file(page):
+def test_the_page_loads_no_other_file(page):
     assert not page.open
     assert len(page.addresses) == 8  # plotly.js, five pictures, two in place of charts
     assert all(address.startswith("data:") for address in page.addresses)
 
 
-def test_nothing_of_a_file_name_is_taken_for_markup(page):
+def test_angle_brackets_of_a_file_name_are_text(page):
     assert any("four <areas>.png as a graph of 1,200 nodes" in text for text in page.text)
 
 
 HOSTILE = "<script>alert('{{ 7 * 7 }}')</script>\" onload=\"x&amp;.png"
 
 
-def test_a_hostile_file_name_is_escaped_everywhere(made):
-    out, numbers, _, _ = made
+def test_a_hostile_file_name_is_escaped_everywhere(report):
+    out, numbers, _, _ = report
     numbers = numbers | {
         "photo": numbers["photo"] | {"name": HOSTILE},
         "command": f"gspnl report {HOSTILE}",
@@ -227,8 +227,8 @@ def test_a_hostile_file_name_is_escaped_everywhere(made):
     assert html.count("&lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)") == 4
 
 
-def test_every_number_shown_is_in_the_json(page, made):
-    _, numbers, _, _ = made
+def test_every_number_shown_is_in_the_json(page, report):
+    _, numbers, _, _ = report
     leaves = []
 
     def walk(value):
@@ -242,7 +242,7 @@ def test_every_number_shown_is_in_the_json(page, made):
     texts = " ".join(str(leaf) for leaf in leaves)
     values = [float(leaf) for leaf in leaves if isinstance(leaf, (int, float))]
     values += [float(word) for word in re.findall(r"\d+(?:\.\d+)?", texts)]
-    # What the page says itself: the share of the whole, GiB, counts of rows, the response 2 − g.
+    # Numbers of the page that are derived: percentages, GiB, counts of rows, the response 2 − g.
     values += [100 * s["share"] for s in numbers["segments"]]
     values += [numbers["peak_bytes"] / 2**30, len(numbers["eigenvalues"]), len(numbers["orders"])]
     values += [0, 1, 2]
@@ -256,8 +256,8 @@ def test_every_number_shown_is_in_the_json(page, made):
         assert any(abs(float(word) - value) <= slack for value in values), word
 
 
-def test_charts_hold_the_numbers(made):
-    out, numbers, _, _ = made
+def test_charts_hold_the_numbers(report):
+    out, numbers, _, _ = report
     html = (out / "report.html").read_text(encoding="utf-8")
     found = re.search(r'\["spectrum", (\[.*\])\], \["comparison", (\[.*\])\]\]\) \{', html)
     spectrum, comparison = (json.loads(text) for text in found.groups())
@@ -268,8 +268,8 @@ def test_charts_hold_the_numbers(made):
     assert error["y"] == [row["error"] for row in numbers["orders"]]
 
 
-def test_figures_show_something(made):
-    out, _, _, _ = made
+def test_figures_are_not_blank(report):
+    out, _, _, _ = report
     figures = sorted(out.glob("*.png"))
     assert [path.stem for path in figures] == [
         "attention", "comparison", "filtered", "modes", "responses", "segments", "spectrum"
@@ -296,14 +296,14 @@ def test_figures_show_something(made):
         {"patch": 1.0, "position": 0.0, "max_nodes": 200},
     ],
 )
-def test_other_settings(tmp_path, options):
+def test_checks_pass_with_other_settings(tmp_path, options):
     path = picture(tmp_path / "photo.png", 18, 24)
     numbers = write_report(path, tmp_path / "out", Settings(**{"orders": "1:3"} | options))
     json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=no_constant)
     assert all(check["passed"] for check in numbers["checks"])
 
 
-def test_a_photo_of_one_colour_and_no_place(tmp_path):
+def test_a_photo_of_one_colour_has_rank_one_and_one_segment(tmp_path):
     Image.fromarray(np.full((6, 8, 3), 99, dtype=np.uint8)).save(tmp_path / "flat.png")
     settings = Settings(rank=4, position=0.0, orders="1,2")
     numbers = write_report(tmp_path / "flat.png", tmp_path / "out", settings)
@@ -311,13 +311,13 @@ def test_a_photo_of_one_colour_and_no_place(tmp_path):
     assert [s["share"] for s in numbers["segments"]] == [1.0]
 
 
-def test_too_few_pixels(tmp_path):
+def test_a_photo_of_one_pixel_is_refused(tmp_path):
     Image.fromarray(np.zeros((1, 1, 3), dtype=np.uint8)).save(tmp_path / "dot.png")
     with pytest.raises(InputError, match="has 1 pixel, and a graph needs 2 nodes"):
         write_report(tmp_path / "dot.png", tmp_path / "out")
 
 
-def test_scaling_down_is_said_and_pixels_follow(tmp_path):
+def test_scaling_down_is_logged_and_pixels_are_mapped(tmp_path):
     path = picture(tmp_path / "photo.png", 60, 80)
     settings = Settings(rank=8, orders="1", max_nodes=300, pixels=((79, 59),))
     with logged() as lines:
@@ -327,7 +327,7 @@ def test_scaling_down_is_said_and_pixels_follow(tmp_path):
     assert any("80 × 60 pixels were scaled down to 20 × 15" in line for line in lines)
 
 
-def test_a_pixel_and_its_node():
+def test_the_pixel_of_a_node_belongs_to_it():
     rng = np.random.default_rng(0)
     for _ in range(500):
         small = rng.integers(1, 40, 2)
@@ -339,7 +339,7 @@ def test_a_pixel_and_its_node():
         assert _node((x, y), tuple(full), tuple(small)) == node
 
 
-def test_segments_of_plain_clusters():
+def test_well_separated_clusters_are_segments():
     rng = np.random.default_rng(0)
     truth = rng.permutation(np.repeat([0, 1, 2], [60, 30, 10]))
     modes = np.array([[0.0, 0], [5, 0], [0, 5]])[truth] + 0.1 * rng.standard_normal((100, 2))
@@ -351,14 +351,14 @@ def test_segments_of_plain_clusters():
         np.testing.assert_allclose(found.colours[label], colours[truth == label].mean(axis=0))
 
 
-def test_the_innermost_pixel():
+def test_innermost_is_farthest_from_the_border():
     labels = np.zeros((9, 9), dtype=int)
     labels[2:7, 2:7] = 1
     found = segment(labels.reshape(-1, 1).astype(float), np.zeros((81, 3)), seed=0)
     assert found.innermost(1, (9, 9)) == 4 * 9 + 4
 
 
-def test_false_colours_keep_to_the_range():
+def test_false_colours_are_in_range():
     colours = false_colour(np.random.default_rng(0).standard_normal((100, 3)))
     assert colours.shape == (100, 3)
     assert 0 <= colours.min() < colours.max() <= 1
@@ -391,12 +391,12 @@ def test_false_colours_keep_to_the_range():
         ({"orders": "1:5000"}, "are 5000 filters of the photo; ask for at most 1000"),
     ],
 )
-def test_bad_settings(options, message):
+def test_bad_settings_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Settings(**options)
 
 
-def test_orders_and_pixels():
+def test_orders_and_pixels_are_parsed():
     assert parse_orders("2:8:3") == (2, 5, 8)
     assert parse_orders("7") == (7,)
     assert parse_orders("3,1,3") == (1, 3)
@@ -416,7 +416,7 @@ def listing(path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Blank figures: what is in the folder does not matter to what happens to it."""
+    """Use blank figures: these tests are about the folder, not its content."""
     file = io.BytesIO()
     Image.new("L", (3, 2)).save(file, "png")
     names = ["attention", "comparison", "filtered", "modes", "responses", "segments", "spectrum"]
@@ -431,7 +431,7 @@ def run(tmp_path, out, **options):
     return write_report(path, out, Settings(**{"rank": 3, "orders": "1"} | options))
 
 
-def test_an_earlier_report_is_replaced_whole(tmp_path, quick):
+def test_an_earlier_report_is_replaced(tmp_path, quick):
     run(tmp_path, tmp_path / "out")
     (tmp_path / "out" / ".DS_Store").write_text("")  # Finder leaves it wherever it has looked
     numbers = run(tmp_path, tmp_path / "out", rank=4)
@@ -440,7 +440,7 @@ def test_an_earlier_report_is_replaced_whole(tmp_path, quick):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_empty_folder_and_missing_parents_are_filled(tmp_path, quick):
+def test_empty_and_missing_folders_are_filled(tmp_path, quick):
     (tmp_path / "empty").mkdir()
     run(tmp_path, tmp_path / "empty")
     run(tmp_path, tmp_path / "a" / "b" / "out")
@@ -456,7 +456,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path, quick):
     assert (tmp_path / "there" / "report.html").exists()
 
 
-def test_what_no_report_wrote_is_never_deleted(tmp_path, monkeypatch, quick):
+def test_files_of_others_are_never_deleted(tmp_path, monkeypatch, quick):
     out = tmp_path / "out"
     run(tmp_path, out)
     (out / "notes.txt").write_text("mine")
@@ -483,7 +483,7 @@ def test_what_no_report_wrote_is_never_deleted(tmp_path, monkeypatch, quick):
     assert listing(tmp_path) == before
 
 
-def test_a_target_is_refused_before_any_work(tmp_path, monkeypatch, quick):
+def test_an_unusable_folder_is_refused_before_the_analysis(tmp_path, monkeypatch, quick):
     monkeypatch.setattr("gspnl.report.write.analyse", lambda *args: pytest.fail("it worked"))
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileError, match="is a file"):
@@ -500,14 +500,14 @@ def test_a_target_is_refused_before_any_work(tmp_path, monkeypatch, quick):
 @pytest.mark.parametrize("earlier", [True, False])
 @pytest.mark.parametrize("where", ["write_bytes", "rename"])
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "raised"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), FileError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_a_failure_leaves_everything_as_it_was(
-    tmp_path, monkeypatch, quick, earlier, where, failure, told
+def test_a_failed_write_leaves_the_folder_unchanged(
+    tmp_path, monkeypatch, quick, earlier, where, failure, raised
 ):
     out = tmp_path / "deep" / "out"
     if earlier:
@@ -525,10 +525,10 @@ def test_a_failure_leaves_everything_as_it_was(
         return whole(path, *args)
 
     monkeypatch.setattr(Path, where, fails)
-    with pytest.raises(told) as caught:
+    with pytest.raises(raised) as caught:
         run(tmp_path, out, rank=4)
     assert getattr(Path, where) is whole  # it did get there
-    if told is FileError:
+    if raised is FileError:
         assert "No space left on device; pass another --out, or free space" in str(caught.value)
     assert listing(tmp_path) == before
 
@@ -546,7 +546,7 @@ def test_a_bad_photo_or_graph_leaves_the_earlier_report(tmp_path, quick):
     assert listing(tmp_path) == before
 
 
-def test_the_target_may_change_during_the_analysis(tmp_path):
+def test_files_that_appear_during_the_analysis_are_kept(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")

@@ -1,4 +1,4 @@
-"""Deciding many claims on one subject."""
+"""Check many claims on one subject."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def ordered() -> list[Claim]:
 
 
 def verify(subject: Subject, ids: Iterable[str] | None = None) -> list[Verdict]:
-    """Decide claims on a subject.
+    """Check claims on a subject.
 
-    Each claim that takes more than 0.2 s is logged as it is decided.
+    A claim that takes more than 0.2 s is logged when its check ends.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def verify(subject: Subject, ids: Iterable[str] | None = None) -> list[Verdict]:
     Raises
     ------
     InputError
-        For an unknown claim, or a subject that is none.
+        For an unknown claim, or a ``subject`` that is not a :class:`Subject`.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def verify(subject: Subject, ids: Iterable[str] | None = None) -> list[Verdict]:
     chosen = ordered() if names is None else [CLAIMS[name] for name in names]
     verdicts = []
     for number, each in enumerate(chosen, 1):
-        # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
+        # The matrices are small: on a busy machine BLAS threads cost more than they save.
         with threadpool_limits(1, "blas"):
             verdicts.append(each(subject))
         if verdicts[-1].seconds > SLOW:

@@ -1,4 +1,4 @@
-"""Every claim holds on random graphs, and fails when its formula is broken on purpose."""
+"""Every claim holds on random graphs, and fails with a broken formula."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from gspnl.responses import RESPONSES
 from gspnl.theory import (
     CLAIMS,
     Subject,
-    affinities,
-    depth,
+    chebyshev_filters,
     eigenvalues,
-    errata,
-    fullrank,
-    largest,
-    lowrank,
-    polynomials,
-    steps,
-    theorem,
+    errata_operators,
+    kernels,
+    largest_eigenvalue,
+    lowrank_filters,
+    powers,
+    step_size,
+    theorem1,
 )
 
 SEEDS = range(5)
@@ -34,10 +33,10 @@ def subjects():
     return [Subject.random(seed) for seed in SEEDS]
 
 
-# --- each formula, broken: a sign, a factor, a transpose, an index -------------------------------
+# --- broken formulas: a sign, a factor, a transpose, an index -------------------------------
 
 
-def forgets_gains(spectrum, g, Z):
+def omits_the_gains(spectrum, g, Z):
     return spectrum.igft(spectrum.gft(Z))
 
 
@@ -46,7 +45,7 @@ def reversed_gains(spectrum, g, Z):
     return spectrum.igft(g(lam[::-1])[:, None] * spectrum.gft(Z))
 
 
-def forgets_t(spectrum, g, Z):
+def omits_the_change_of_basis(spectrum, g, Z):
     """The transform of the symmetric core, applied to the signal itself."""
     change = np.asarray(spectrum._change)[:, None]
     return reversed_gains(spectrum, g, Z) / change
@@ -57,7 +56,7 @@ def flat_norm(d, Z):
 
 
 def shifted(function, by=1e-3):
-    """The same formula, off by a little."""
+    """The same formula plus a small constant."""
     return lambda *args, **options: function(*args, **options) + by
 
 
@@ -78,22 +77,22 @@ def snl_swapped(w1, w2):
 
 
 def gsnl_of_order_two(w1, w2, w3):
-    """With T₂(A) = 2A² − I in place of 2A − I: what an A that is not idempotent would need."""
+    """With T₂(A) = 2A² − I in place of 2A − I, which differs unless A² = A."""
     return lambda lam: w1 + (1 - lam) * w2 + (2 * (1 - lam) ** 2 - 1) * w3
 
 
 def one_off(G, order):
-    t, R = lowrank.middles(G, order)
+    t, R = lowrank_filters.middles(G, order)
     return t, [R[0], *R[:-1]]
 
 
 def with_the_paper_sign(G, order):
-    t, R = lowrank.middles(-G, order)
+    t, R = lowrank_filters.middles(-G, order)
     return t, R
 
 
 def without_a_term(g, spectrum, Z):
-    return lowrank.two_term(g, spectrum, Z) - g(np.ones(1)) * Z
+    return lowrank_filters.two_term(g, spectrum, Z) - g(np.ones(1)) * Z
 
 
 def unweighted_anchors(Z):
@@ -101,7 +100,7 @@ def unweighted_anchors(Z):
 
 
 def other_interval(g, order, interval):
-    """The narrower, the worse: as if the interval were not used."""
+    """An error that grows as the interval gets narrower."""
     return 1 / (interval[1] - interval[0])
 
 
@@ -144,8 +143,8 @@ def uniform_signal(subject):
     return np.arange(len(subject.sample), dtype=float)[:, None]
 
 
-def nearly_uniform(subject):
-    """Attention so soft that A² = A nearly, and the histogram of A differs from its square's."""
+def soft_attention(subject):
+    """Near-uniform attention: A² is close to A, but their histograms differ."""
     n = 64
     A = np.full((n, n), 1 / n) + 0.5 / n * subject.rng("soft").standard_normal((n, n)) / 3
     return np.abs(A) / np.abs(A).sum(1, keepdims=True)
@@ -153,17 +152,19 @@ def nearly_uniform(subject):
 
 BROKEN = {
     "theorem1-random-walk": [
-        {"synthesis": forgets_gains}, {"synthesis": reversed_gains}, {"synthesis": forgets_t},
+        {"synthesis": omits_the_gains},
+        {"synthesis": reversed_gains},
+        {"synthesis": omits_the_change_of_basis},
     ],
-    "theorem1-symmetric": [{"synthesis": forgets_gains}, {"synthesis": reversed_gains}],
-    "theorem1-bistochastic": [{"synthesis": forgets_gains}, {"synthesis": reversed_gains}],
+    "theorem1-symmetric": [{"synthesis": omits_the_gains}, {"synthesis": reversed_gains}],
+    "theorem1-bistochastic": [{"synthesis": omits_the_gains}, {"synthesis": reversed_gains}],
     "theorem1-as-printed": [
-        {"synthesis": lambda A, g, Z: theorem.transposed_modes(A, lambda lam: g(1 - lam), Z)},
+        {"synthesis": lambda A, g, Z: theorem1.transposed_modes(A, lambda lam: g(1 - lam), Z)},
     ],
-    "parseval": [{"norm": flat_norm}, {"norm": lambda d, Z: theorem.degree_norm(d**2, Z)}],
+    "parseval": [{"norm": flat_norm}, {"norm": lambda d, Z: theorem1.degree_norm(d**2, Z)}],
     "transform-inverse": [
         {"inverse": lambda spectrum, Zhat: spectrum.gft(Zhat)},
-        {"inverse": lambda spectrum, Zhat: theorem.undo(spectrum, Zhat[::-1])},
+        {"inverse": lambda spectrum, Zhat: theorem1.undo(spectrum, Zhat[::-1])},
     ],
     "spectrum-real": [{"eigenvalues": lambda s: 1 - eigenvalues.expanded(s)}],
     "spectrum-range": [
@@ -173,9 +174,9 @@ BROKEN = {
     "bistochastic-scaling": [{"normalization": "random_walk"}, {"normalization": "symmetric"}],
     "steady-state": [{"stationary": lambda d: np.ones(len(d)) / len(d)}],
     "bipartite-two": [
-        {"eigenvalues": lambda a, b: 1 - largest.two_sided(a, b) / 2},
+        {"eigenvalues": lambda a, b: 1 - largest_eigenvalue.two_sided(a, b) / 2},
         {"eigenvalues": lambda a, b: eigenvalues.expanded(
-            gspnl.feature_graph(largest.linked(a, b), "dot").spectrum())},
+            gspnl.feature_graph(largest_eigenvalue.linked(a, b), "dot").spectrum())},
     ],
     "not-bipartite": [{"bound": lambda A: 1 - 2 * float(np.diag(A).min())}],
     "narrow-band": [{"variance": 64.0}, {"variance": 16.0}],
@@ -195,34 +196,34 @@ BROKEN = {
     ],
     "ns-constraint": [{"total": lambda theta: float(theta[0] + theta[1])}],
     "coefficients": [
-        {"integral": scaled(polynomials.by_quadrature, 2)},
-        {"integral": lambda g, k: polynomials.by_quadrature(g, k) * (1 + (k == 0))},
+        {"integral": scaled(chebyshev_filters.by_quadrature, 2)},
+        {"integral": lambda g, k: chebyshev_filters.by_quadrature(g, k) * (1 + (k == 0))},
     ],
     "interval-true": [{"error": other_interval}],
     "interval-band": [{"error": other_interval}],
     "deflation-table": [{"filtered": exact_table}, {"filtered": ignores_options}],
     "certificate": [{"bound": lambda plan: plan.error_bound / 2}],
     "certificate-tail": [
-        {"remainder": lambda c, order: polynomials.tail(c, order) / 2},
-        {"remainder": lambda c, order: polynomials.tail(c, order + 1)},
+        {"remainder": lambda c, order: chebyshev_filters.tail(c, order) / 2},
+        {"remainder": lambda c, order: chebyshev_filters.tail(c, order + 1)},
     ],
     "low-rank-spectrum": [{"eigenvalues": lambda s: np.sort(1 - eigenvalues.expanded(s))}],
     "low-rank-filter": [{"form": without_a_term}],
     "log-degrees": [
-        {"logarithms": lambda S: fullrank.log_degrees(S) + 1e-6},
+        {"logarithms": lambda S: kernels.log_degrees(S) + 1e-6},
         {"logarithms": lambda S: scipy.special.logsumexp(S, axis=1)},
     ],
     "log-core": [
-        {"entries": lambda S, level: fullrank.core_entries(S, level + 1e-6)},
+        {"entries": lambda S, level: kernels.core_entries(S, level + 1e-6)},
         {"entries": lambda S, level: np.exp(S - (level[:, None] + level) / 2)},
     ],
     "sorted-concatenation": [
-        {"sums": lambda b, t, V: fullrank.running_sums(b, t + 1e-6, V)},
-        {"sums": lambda b, t, V: fullrank.running_sums(-b, t, V)},
+        {"sums": lambda b, t, V: kernels.running_sums(b, t + 1e-6, V)},
+        {"sums": lambda b, t, V: kernels.running_sums(-b, t, V)},
     ],
     "one-pass": [{"recurrence": one_off}, {"recurrence": with_the_paper_sign}],
     "kernels-nonnegative": [
-        {"entries": lambda kernel, phi, psi: affinities.affinity(kernel, phi, psi) - 1e-3},
+        {"entries": lambda kernel, phi, psi: kernels.affinity(kernel, phi, psi) - 1e-3},
         {"entries": lambda kernel, phi, psi: phi @ psi.T},
     ],
     "anchors-bistochastic": [{"weights": unweighted_anchors}],
@@ -240,29 +241,31 @@ BROKEN = {
     ],
     "stable-form": [
         {"form": lambda d: np.full((len(d), len(d)), 1 / len(d))},
-        {"form": lambda d: depth.pooling(d).T},
+        {"form": lambda d: powers.pooling(d).T},
     ],
     "period-four": [
         {"closed": lambda A, k: np.cos(k * np.pi / 2) * A + (np.eye(len(A)) - A)},
-        {"closed": lambda A, k: depth.four_step(A, k + 1)},
+        {"closed": lambda A, k: powers.four_step(A, k + 1)},
     ],
     "cfl": [
-        {"limit": scaled(steps.largest_step, 1.03)},
-        {"limit": scaled(steps.largest_step, 0.97)},
+        {"limit": scaled(step_size.largest_step, 1.03)},
+        {"limit": scaled(step_size.largest_step, 0.97)},
         {"limit": largest_only},
     ],
     "cfl-channels": [{"verdict": radius_of_the_mean}, {"verdict": limit_too_large}],
-    "damping": [{"eigenvalues": not_symmetrised}, {"eigenvalues": scaled(steps.symmetric_part, 2)}],
+    "damping": [
+        {"eigenvalues": not_symmetrised}, {"eigenvalues": scaled(step_size.symmetric_part, 2)},
+    ],
     "e1-gsnl-is-snl": [
         {"fold": lambda a, b, c: (a - c, b + c)}, {"fold": lambda a, b, c: (a, b + 2 * c)},
     ],
-    "e2-period-four": [{"rule": errata.printed_classes}],
+    "e2-period-four": [{"rule": errata_operators.printed_classes}],
     "e3-sign": [{"scaled": lambda A: A}],
     "e4-largest": [{"bound": lambda: 1.9}, {"bound": lambda: 2.1}],
     "e5-transpose": [{"inverse": lambda U: U.T}],
     "e6-negative": [{"feature_map": lambda x: x}, {"feature_map": np.sinh}],
     "e7-first-coefficient": [
-        {"mean": scaled(errata.node_mean, 2)},
+        {"mean": scaled(errata_operators.node_mean, 2)},
         {"mean": lambda g: float(g(np.linspace(0, 2, 32)).mean())},
     ],
     "e10-stage": [{"weights": lambda W: (W, -W)}, {"weights": lambda W: (-W, -W)}],
@@ -270,24 +273,24 @@ BROKEN = {
     "e8-lemma1-range": [{"signal": any_signal}, {"signal": uniform_signal}],
     "e8-lemma1-snl": [{"weights": lambda mu: (mu, 1.0)}, {"weights": lambda mu: (-1.0, 1.0)}],
     "e9-histograms": [{"matrix": uneven_matrix}],
-    "e9-attention": [{"matrix": nearly_uniform}],
+    "e9-attention": [{"matrix": soft_attention}],
 }  # fmt: skip
 
 
-def test_one_name_is_one_claim_and_features_are_no_subject():
+def test_verify_takes_one_name_and_refuses_an_array():
     assert [v.id for v in theory.verify(Subject.random(), "parseval")] == ["parseval"]
     with pytest.raises(InputError, match=r"not a ndarray; make one, theory.Subject.of"):
         theory.verify(np.ones((4, 2)))
 
 
-def test_the_table_names_every_claim():
+def test_every_claim_has_broken_formulas():
     assert set(BROKEN) == set(CLAIMS)
     assert all(BROKEN.values())
     assert len(CLAIMS) >= 28
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_a_claim_fails_with_its_formula_broken(name, subjects):
+def test_claims_fail_with_broken_formulas(name, subjects):
     assert CLAIMS[name](subjects[0]).passed is True
     for broken in BROKEN[name]:
         verdict = CLAIMS[name](subjects[0], **broken)
@@ -296,7 +299,7 @@ def test_a_claim_fails_with_its_formula_broken(name, subjects):
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_a_claim_holds_with_margin(name, subjects):
+def test_claims_hold_with_margin(name, subjects):
     """Rounding stays a factor of 50 below a tolerance meant for rounding."""
     each = CLAIMS[name]
     for subject in subjects:
@@ -310,23 +313,23 @@ def test_a_claim_holds_with_margin(name, subjects):
     assert each.because
 
 
-def test_each_erratum_has_a_row_with_both_readings():
+def test_every_erratum_has_both_readings():
     rows = [each for each in theory.ordered() if each.erratum]
     assert {f"E{i}" for i in range(1, 11)} <= {each.erratum for each in rows}
     assert all(each.printed and each.corrected for each in rows)
 
 
-def test_readings_that_agree_decide_nothing():
+def test_errata_whose_readings_agree_are_undecided():
     alike = Subject.of(np.ones((20, 3)))
     verdict = CLAIMS["e5-transpose"](alike)
     assert (verdict.passed, verdict.holds) == (None, "both")
     assert "agree" in verdict.reason
-    # And where the corrected reading is what fails, that is said.
+    # If the corrected reading fails, the claim fails.
     swapped = CLAIMS["e3-sign"](Subject.random(), scaled=lambda A: A)
     assert (swapped.passed, swapped.holds) == (False, "neither")
 
 
-def test_a_check_that_cannot_run_gives_its_reason():
+def test_checks_that_raise_are_undecided_with_a_reason():
     def check(subject, **formulas):
         raise InputError("no such features")
 
@@ -341,7 +344,7 @@ def test_a_check_that_cannot_run_gives_its_reason():
     assert np.isnan(verdict.value)
 
 
-def test_a_nan_is_no_pass(subjects):
+def test_nan_fails(subjects):
     verdict = CLAIMS["memory"](subjects[0], rate=lambda graph, k: np.nan)
     assert verdict.passed is False
 
@@ -368,13 +371,17 @@ DEGENERATE = {
     "many columns": rng.standard_normal((40, 2000)),
     "bytes": rng.integers(0, 256, (300, 4)),
 }
-GRAPHS_OF_THEIR_OWN = {"narrow-band", "deflation-table", "e9-attention"}  # not of the features
+WITHOUT_FEATURES = {
+    "narrow-band",
+    "deflation-table",
+    "e9-attention",
+}  # these build their own graphs
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_degenerate_features_are_decided_or_say_why(name):
+def test_degenerate_features_are_decided_or_have_a_reason(name):
     subject = Subject.of(DEGENERATE[name])
-    ids = [each for each in IDS if each not in GRAPHS_OF_THEIR_OWN]
+    ids = [each for each in IDS if each not in WITHOUT_FEATURES]
     for verdict in theory.verify(subject, ids):
         assert verdict.passed is not False, verdict
         assert verdict.passed or verdict.reason
@@ -382,14 +389,14 @@ def test_degenerate_features_are_decided_or_say_why(name):
             assert verdict.passed, verdict
 
 
-def test_claims_are_free_of_scale_and_offset():
+def test_features_are_centred_and_scaled():
     X = np.random.default_rng(0).standard_normal((40, 3))
     one, other = Subject.of(X), Subject.of(1e6 * X + 5.0)
     np.testing.assert_allclose(one.features, other.features, atol=1e-9)
     assert abs(np.sqrt((one.features**2).mean()) - 1) < 1e-12
 
 
-def test_large_features_are_sampled_and_linear_checks_take_all():
+def test_dense_checks_sample_large_features_and_linear_checks_do_not():
     X = np.random.default_rng(0).standard_normal((3000, 4))
     subject = Subject.of(X, seed=5)
     assert subject.sample.shape == (160, 4)
@@ -413,17 +420,17 @@ def test_large_features_are_sampled_and_linear_checks_take_all():
         ([["a"]], "not an array of numbers"),
     ],
 )
-def test_bad_features(X, message):
+def test_bad_features_are_refused(X, message):
     with pytest.raises(InputError, match=message):
         Subject.of(X)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
-def test_bad_seeds(seed):
+def test_bad_seeds_are_refused(seed):
     with pytest.raises(InputError, match="whole number ≥ 0"):
         Subject.random(seed)
 
 
-def test_unknown_claims_suggest_the_nearest():
+def test_unknown_claims_suggest_the_nearest_name():
     with pytest.raises(InputError, match="did you mean 'parseval'"):
         theory.verify(Subject.random(), ["parsival"])
