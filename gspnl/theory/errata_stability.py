@@ -70,7 +70,7 @@ def balanced_weights(mu: float) -> tuple[float, float]:
     corrected="it has A Z = −(w₁/w₂) Z; relative miss of w₁ Z + w₂ A Z = 0",
 )
 def lemma_snl(subject: Subject, *, weights: Any = balanced_weights) -> Measured:
-    """Measure on the mode with the largest |μ² − μ|."""
+    """Measure on the mode farthest from μ² = μ."""
     A, change = subject.affinity("random_walk")
     lam, U, _ = subject.modes("random_walk")
     mu = 1 - lam
