@@ -13,7 +13,7 @@ from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import RESPONSES
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded, gaussian_features, gaussian_modes
+from gspnl.theory.eigenvalues import all_eigenvalues, gaussian_features, gaussian_modes
 from gspnl.theory.subject import Subject
 
 SHARP = RESPONSES["tikhonov"](50.0)  # the response of the table of orders
@@ -42,7 +42,7 @@ def coefficients(subject: Subject, *, integral: Any = by_quadrature) -> Measured
     return Measured(max(abs(integral(g, k) - theta[k]) for k in range(6)), len(subject.sample))
 
 
-def best(g: Any, order: int, interval: tuple[float, float]) -> float:
+def minimax_error(g: Any, order: int, interval: tuple[float, float]) -> float:
     """Sup error of the best polynomial on an interval, measured on a fine grid."""
     series = fit(g, order, interval, method="minimax")
     lam = (interval[0] + interval[1] - (interval[1] - interval[0]) * np.cos(
@@ -51,7 +51,7 @@ def best(g: Any, order: int, interval: tuple[float, float]) -> float:
     return float(np.abs(series(lam) - g(lam)).max())
 
 
-def _ratio(miss: Any, outer: tuple[float, float], inner: tuple[float, float]) -> float:
+def _largest_ratio(miss: Any, outer: tuple[float, float], inner: tuple[float, float]) -> float:
     """The largest ratio of errors, inner to outer interval, over orders with errors above FLOOR."""
     worst = 0.0
     for order in (1, 2, 4, 8):
@@ -70,10 +70,10 @@ def _ratio(miss: Any, outer: tuple[float, float], inner: tuple[float, float]) ->
     tolerance=1.002,
     because="a ratio, at most 1; Remez stops within 1e-3 of the best, on either side",
 )
-def interval_true(subject: Subject, *, error: Any = best) -> Measured:
+def interval_true(subject: Subject, *, error: Any = minimax_error) -> Measured:
     """Minimax errors at orders 1, 2, 4, 8."""
-    lam = expanded(subject.graph("random_walk").spectrum())
-    return Measured(_ratio(error, (0.0, 2.0), (0.0, float(lam[-1]))), len(lam))
+    lam = all_eigenvalues(subject.graph("random_walk").spectrum())
+    return Measured(_largest_ratio(error, (0.0, 2.0), (0.0, float(lam[-1]))), len(lam))
 
 
 @claim(
@@ -85,12 +85,12 @@ def interval_true(subject: Subject, *, error: Any = best) -> Measured:
     tolerance=1.002,
     because="a ratio, at most 1; Remez stops within 1e-3 of the best, on either side",
 )
-def interval_band(subject: Subject, *, error: Any = best) -> Measured:
+def interval_band(subject: Subject, *, error: Any = minimax_error) -> Measured:
     """Minimax errors at orders 1, 2, 4, 8."""
-    lam = expanded(subject.graph("random_walk").spectrum())
+    lam = all_eigenvalues(subject.graph("random_walk").spectrum())
     top = float(lam[-1])
     low = min(float(lam[1]), top - 1e-3 * top)  # two nodes leave a single point
-    return Measured(_ratio(error, (0.0, top), (low, top)), len(lam))
+    return Measured(_largest_ratio(error, (0.0, top), (low, top)), len(lam))
 
 
 TABLE = {
@@ -166,7 +166,7 @@ def certificate(subject: Subject, *, bound: Any = lambda plan: plan.error_bound)
 W1, W2 = 0.7, -1.3
 
 
-def tail(c: np.ndarray, order: int) -> float:
+def omitted_coefficients(c: np.ndarray, order: int) -> float:
     """Sum of the magnitudes of c_j, j > K."""
     return float(np.abs(c[order + 1 :]).sum())
 
@@ -181,7 +181,7 @@ def tail(c: np.ndarray, order: int) -> float:
     because="a ratio, equal to 1 where the omitted terms all have one sign at an end of [0, 2]; "
     "orders whose errors reach rounding are left out",
 )
-def certificate_tail(subject: Subject, *, remainder: Any = tail) -> Measured:
+def certificate_tail(subject: Subject, *, remainder: Any = omitted_coefficients) -> Measured:
     """Measure errors on a fine grid, for heat and Tikhonov."""
     lam = 1 - np.cos(np.linspace(0, np.pi, 4001))
     worst = 0.0

@@ -180,12 +180,12 @@ def claim(
 ) -> Callable[[Check], Check]:
     """Register a check as the claim ``name``; see :class:`Claim` for the parameters."""
 
-    def file(check: Check) -> Check:
-        made = Claim(
+    def register(check: Check) -> Check:
+        entry = Claim(
             name, text, source, equation, tolerance, because, check, len(CLAIMS), erratum,
             printed, corrected, apart,
         )  # fmt: skip
-        CLAIMS.register(name)(made)
+        CLAIMS.register(name)(entry)
         return check
 
-    return file
+    return register

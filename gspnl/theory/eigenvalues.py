@@ -12,12 +12,12 @@ from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
 
-def expanded(spectrum: Any) -> np.ndarray:
+def all_eigenvalues(spectrum: Any) -> np.ndarray:
     """All N eigenvalues, each repeated by its multiplicity."""
     return np.repeat(np.asarray(spectrum.eigenvalues), spectrum.multiplicities)
 
 
-def ratio(d: np.ndarray) -> float:
+def condition_number(d: np.ndarray) -> float:
     """Condition number of T, by which rounding errors of D⁻¹W exceed those of S."""
     return float(np.sqrt(d.max() / d.min()))
 
@@ -31,13 +31,13 @@ def ratio(d: np.ndarray) -> float:
     because="rounding of a general eigensolver, 1e-13 times the condition of the eigenvectors of "
     "the repeated λ = 1",
 )
-def spectrum_real(subject: Subject, *, eigenvalues: Any = expanded) -> Measured:
+def spectrum_real(subject: Subject, *, eigenvalues: Any = all_eigenvalues) -> Measured:
     """Compare gspnl's λ with a general eigensolver on D⁻¹W."""
     A, _ = subject.affinity("random_walk")
     mu = np.linalg.eigvals(A)
     lam = np.sort(eigenvalues(subject.graph("random_walk").spectrum()))
     gap = max(np.abs(mu.imag).max(), np.abs(np.sort(1 - mu.real) - lam).max())
-    return Measured(float(gap) / ratio(subject.weights().sum(1)), len(A))
+    return Measured(float(gap) / condition_number(subject.weights().sum(1)), len(A))
 
 
 def laplacian(A: np.ndarray) -> np.ndarray:
@@ -82,8 +82,8 @@ def similar(subject: Subject, *, change: Any = square_roots) -> Measured:
     k = min(4, spectrum.n_nodes)
     modes = change(subject.weights().sum(1))[:, None] * np.asarray(spectrum.modes(k))
     A, _ = subject.affinity("symmetric")
-    lam = expanded(spectrum)
-    other = expanded(subject.graph("symmetric").spectrum())
+    lam = all_eigenvalues(spectrum)
+    other = all_eigenvalues(subject.graph("symmetric").spectrum())
     residual = (np.eye(len(A)) - A) @ modes - modes * lam[:k]
     residual = np.linalg.norm(residual, axis=0) / np.linalg.norm(modes, axis=0)
     return Measured(float(max(residual.max(), np.abs(lam - other).max())), len(A))

@@ -11,7 +11,7 @@ from gspnl.chebyshev.series import interpolation_coefficients, nodes
 from gspnl.responses import RESPONSES
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
@@ -140,7 +140,7 @@ def node_mean(g: Any) -> float:
 )
 def first_coefficient(subject: Subject, *, mean: Any = node_mean) -> Measured:
     """Compare with (1/π) ∫ ω(1 + cos t) dt, for heat and for the identity filter."""
-    lam = expanded(subject.graph("random_walk").spectrum())
+    lam = all_eigenvalues(subject.graph("random_walk").spectrum())
     worst = printed = 0.0
     for g in (RESPONSES["heat"](1.0), RESPONSES["snl"](1.0, 0.0)):
         area = integrate.quad(lambda t, g=g: g(np.array([1 + np.cos(t)]))[0], 0, np.pi)[0] / np.pi

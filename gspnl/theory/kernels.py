@@ -11,7 +11,7 @@ from gspnl.affinity.kernels import KERNELS, Kernel, make_kernel
 from gspnl.graph.build import feature_graph
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
@@ -186,5 +186,5 @@ def anchors_bistochastic(subject: Subject, *, weights: Any = anchor_weights) -> 
         "anchors", lambda: feature_graph(subject.features, "anchors", anchors=16, seed=subject.seed)
     )
     degrees = float(np.abs(np.asarray(graph.degrees) - 1).max())
-    above = float(max(expanded(graph.spectrum()).max() - 1, 0.0))  # psd: no λ above 1
+    above = float(max(all_eigenvalues(graph.spectrum()).max() - 1, 0.0))  # psd: no λ above 1
     return Measured(max(rows, sides, lowest, degrees, above), graph.n_nodes)

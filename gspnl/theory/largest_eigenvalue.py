@@ -9,23 +9,23 @@ import numpy as np
 from gspnl.graph.build import feature_graph
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
 
-def two_sided(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def bipartite_eigenvalues(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """λ of the bipartite graph that joins every node of one side to every node of the other.
 
     The weights are dot products of φ = (a, 0) and ψ = (0, b), hence of low rank.
     """
     r = left.shape[1]
-    X = linked(left, right)
+    X = bipartite_features(left, right)
     embed = (np.eye(2 * r)[:, :r], np.eye(2 * r)[:, r:])
-    return expanded(feature_graph(X, "dot", embed, storage="lowrank").spectrum())
+    return all_eigenvalues(feature_graph(X, "dot", embed, storage="lowrank").spectrum())
 
 
-def linked(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def bipartite_features(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Features (a, 0) of one side and (0, b) of the other side."""
     return np.block([
         [left, np.zeros((len(left), right.shape[1]))],
@@ -41,7 +41,7 @@ def linked(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     tolerance=1e-10,
     because=ROUNDING,
 )
-def bipartite_two(subject: Subject, *, eigenvalues: Any = two_sided) -> Measured:
+def bipartite_two(subject: Subject, *, eigenvalues: Any = bipartite_eigenvalues) -> Measured:
     """Compare gspnl's λ of a bipartite graph on two halves of the nodes with dense ones."""
     points = np.logaddexp(0, subject.sample @ subject.embedding[0])
     half = len(points) // 2
@@ -97,6 +97,6 @@ def largest(subject: Subject, *, bound: Any = lambda: 2.0) -> Measured:
     lam = subject.modes("random_walk")[0]
     points = np.logaddexp(0, subject.sample @ subject.embedding[0])
     half = len(points) // 2
-    top = two_sided(points[:half], points[half:]).max()
+    top = bipartite_eigenvalues(points[:half], points[half:]).max()
     miss = max(lam.max() - bound(), abs(top - bound()), 0.0)
     return Measured(float(miss), len(lam), printed=abs(2 - float(lam.max())))

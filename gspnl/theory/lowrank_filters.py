@@ -10,7 +10,7 @@ from gspnl.chebyshev import Series
 from gspnl.responses import RESPONSES
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
@@ -25,7 +25,7 @@ HEAT = RESPONSES["heat"](2.0)
     tolerance=1e-10,
     because=ROUNDING,
 )
-def low_rank_spectrum(subject: Subject, *, eigenvalues: Any = expanded) -> Measured:
+def low_rank_spectrum(subject: Subject, *, eigenvalues: Any = all_eigenvalues) -> Measured:
     """Compare gspnl's λ with all N eigenvalues of the dense core."""
     lam = subject.modes("random_walk")[0]
     spectrum = subject.graph("random_walk").spectrum()
@@ -34,7 +34,7 @@ def low_rank_spectrum(subject: Subject, *, eigenvalues: Any = expanded) -> Measu
 
 def two_term(g: Any, spectrum: Any, Z: np.ndarray) -> np.ndarray:
     """g(1) Z + U_r (g(Λ_r) − g(1)) U_r⁻¹ Z; the first term covers the eigenspace λ = 1."""
-    lam = expanded(spectrum)
+    lam = all_eigenvalues(spectrum)
     gains = g(lam) - g(np.ones(1))
     return np.asarray(g(np.ones(1)) * Z + spectrum.igft(gains[:, None] * spectrum.gft(Z)))
 
@@ -65,7 +65,7 @@ def low_rank_filter(subject: Subject, *, form: Any = two_term) -> Measured:
     return Measured(max(gap, both), graph.n_nodes)
 
 
-def middles(G: np.ndarray, order: int) -> tuple[list[float], list[np.ndarray]]:
+def small_matrices(G: np.ndarray, order: int) -> tuple[list[float], list[np.ndarray]]:
     """t_k = T_k(0), and the 2r × 2r matrices R_k with T_k(−A) = t_k I − P' R_k Q'ᵀ."""
     eye = np.eye(len(G))
     t, R = [1.0, 0.0], [np.zeros_like(G), eye]
@@ -84,7 +84,7 @@ def middles(G: np.ndarray, order: int) -> tuple[list[float], list[np.ndarray]]:
     tolerance=1e-9,
     because="rounding times the norm of the two summands of T_k, some tens",
 )
-def one_pass(subject: Subject, *, recurrence: Any = middles) -> Measured:
+def one_pass(subject: Subject, *, recurrence: Any = small_matrices) -> Measured:
     """Compare the small matrices with the dense recurrence, and on all nodes with products."""
     order = 12
     A, change = subject.affinity("random_walk")

@@ -11,7 +11,7 @@ from gspnl.chebyshev.series import nodes
 from gspnl.responses import RESPONSES
 from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
 from gspnl.theory.theorem1 import ROUNDING
 
@@ -108,7 +108,7 @@ def snl_channels(subject: Subject, *, response: Any = channel_response) -> Measu
     Z = subject.signals()
     first, second = subject.rng("channels").standard_normal((2, Z.shape[1], 4))
     spectrum = subject.graph("random_walk").spectrum()
-    H = np.stack([response(lam, first, second) for lam in expanded(spectrum)])
+    H = np.stack([response(lam, first, second) for lam in all_eigenvalues(spectrum)])
     value = spectrum.igft(np.einsum("ic,icd->id", spectrum.gft(Z), H))
     return Measured(dense.distance(value, Z @ first + A @ Z @ second, change), len(A))
 
@@ -129,7 +129,7 @@ def snl_order_one(subject: Subject, *, coefficients: Any = lambda w1, w2: (w1, -
     return Measured(float(gap), len(subject.sample))
 
 
-def without_first(w: float) -> tuple[float, float]:
+def nl_weights(w: float) -> tuple[float, float]:
     """w₁ = 0, w₂ = w."""
     return 0.0, w
 
@@ -142,7 +142,7 @@ def without_first(w: float) -> tuple[float, float]:
     tolerance=1e-12,
     because="the same products in another order",
 )
-def snl_to_nl(subject: Subject, *, weights: Any = without_first) -> Measured:
+def snl_to_nl(subject: Subject, *, weights: Any = nl_weights) -> Measured:
     """Compare the operators, and the responses."""
     A, change = subject.affinity("random_walk")
     Z = subject.signals()
@@ -184,7 +184,7 @@ def nl_constraint(subject: Subject, *, constant_term: Any = first_coefficient) -
 TIMES = (0.5, 1.0, 2.0)
 
 
-def at_zero(theta: np.ndarray) -> float:
+def gain_at_zero(theta: np.ndarray) -> float:
     """Gain of a constant signal: θ₀ + θ₁ if θ₁ is, as in the paper, the weight of A = −L̃."""
     return float(theta[0] - theta[1])
 
@@ -198,7 +198,7 @@ def at_zero(theta: np.ndarray) -> float:
     tolerance=1e-10,
     because=ROUNDING,
 )
-def ns_constraint(subject: Subject, *, total: Any = at_zero) -> Measured:
+def ns_constraint(subject: Subject, *, total: Any = gain_at_zero) -> Measured:
     """Compare the sum of both coefficients with p(0), for NS and for an unconstrained filter."""
     graph = subject.graph("random_walk", everything=True)
     ones = np.ones((graph.n_nodes, 1))

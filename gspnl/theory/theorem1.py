@@ -125,7 +125,7 @@ def parseval(subject: Subject, *, norm: Any = degree_norm) -> Measured:
     return Measured(abs(float(np.linalg.norm(graph.spectrum().gft(Z))) / whole - 1), graph.n_nodes)
 
 
-def undo(spectrum: Spectrum, coefficients: np.ndarray) -> np.ndarray:
+def inverse_transform(spectrum: Spectrum, coefficients: np.ndarray) -> np.ndarray:
     """U Ẑ."""
     return np.asarray(spectrum.igft(coefficients))
 
@@ -139,7 +139,7 @@ def undo(spectrum: Spectrum, coefficients: np.ndarray) -> np.ndarray:
     tolerance=1e-10,
     because=ROUNDING,
 )
-def transform_inverse(subject: Subject, *, inverse: Any = undo) -> Measured:
+def transform_inverse(subject: Subject, *, inverse: Any = inverse_transform) -> Measured:
     """Compare the inverse transform of the transform with Z, on all nodes."""
     graph = subject.graph("random_walk", everything=True)
     Z = subject.signals(graph.n_nodes)

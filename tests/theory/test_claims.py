@@ -82,12 +82,12 @@ def gsnl_of_order_two(w1, w2, w3):
 
 
 def one_off(G, order):
-    t, R = lowrank_filters.middles(G, order)
+    t, R = lowrank_filters.small_matrices(G, order)
     return t, [R[0], *R[:-1]]
 
 
 def with_the_paper_sign(G, order):
-    t, R = lowrank_filters.middles(-G, order)
+    t, R = lowrank_filters.small_matrices(-G, order)
     return t, R
 
 
@@ -164,9 +164,9 @@ BROKEN = {
     "parseval": [{"norm": flat_norm}, {"norm": lambda d, Z: theorem1.degree_norm(d**2, Z)}],
     "transform-inverse": [
         {"inverse": lambda spectrum, Zhat: spectrum.gft(Zhat)},
-        {"inverse": lambda spectrum, Zhat: theorem1.undo(spectrum, Zhat[::-1])},
+        {"inverse": lambda spectrum, Zhat: theorem1.inverse_transform(spectrum, Zhat[::-1])},
     ],
-    "spectrum-real": [{"eigenvalues": lambda s: 1 - eigenvalues.expanded(s)}],
+    "spectrum-real": [{"eigenvalues": lambda s: 1 - eigenvalues.all_eigenvalues(s)}],
     "spectrum-range": [
         {"operator": lambda A: np.eye(len(A)) + A}, {"operator": lambda A: 2 * np.eye(len(A)) - A},
     ],
@@ -174,9 +174,9 @@ BROKEN = {
     "bistochastic-scaling": [{"normalization": "random_walk"}, {"normalization": "symmetric"}],
     "steady-state": [{"stationary": lambda d: np.ones(len(d)) / len(d)}],
     "bipartite-two": [
-        {"eigenvalues": lambda a, b: 1 - largest_eigenvalue.two_sided(a, b) / 2},
-        {"eigenvalues": lambda a, b: eigenvalues.expanded(
-            gspnl.feature_graph(largest_eigenvalue.linked(a, b), "dot").spectrum())},
+        {"eigenvalues": lambda a, b: 1 - largest_eigenvalue.bipartite_eigenvalues(a, b) / 2},
+        {"eigenvalues": lambda a, b: eigenvalues.all_eigenvalues(
+            gspnl.feature_graph(largest_eigenvalue.bipartite_features(a, b), "dot").spectrum())},
     ],
     "not-bipartite": [{"bound": lambda A: 1 - 2 * float(np.diag(A).min())}],
     "narrow-band": [{"variance": 64.0}, {"variance": 16.0}],
@@ -204,10 +204,10 @@ BROKEN = {
     "deflation-table": [{"filtered": exact_table}, {"filtered": ignores_options}],
     "certificate": [{"bound": lambda plan: plan.error_bound / 2}],
     "certificate-tail": [
-        {"remainder": lambda c, order: chebyshev_filters.tail(c, order) / 2},
-        {"remainder": lambda c, order: chebyshev_filters.tail(c, order + 1)},
+        {"remainder": lambda c, order: chebyshev_filters.omitted_coefficients(c, order) / 2},
+        {"remainder": lambda c, order: chebyshev_filters.omitted_coefficients(c, order + 1)},
     ],
-    "low-rank-spectrum": [{"eigenvalues": lambda s: np.sort(1 - eigenvalues.expanded(s))}],
+    "low-rank-spectrum": [{"eigenvalues": lambda s: np.sort(1 - eigenvalues.all_eigenvalues(s))}],
     "low-rank-filter": [{"form": without_a_term}],
     "log-degrees": [
         {"logarithms": lambda S: kernels.log_degrees(S) + 1e-6},

@@ -96,7 +96,7 @@ def test_the_table_has_every_claim_with_source_and_tolerance(features, capsys):
 
 
 def test_a_failed_claim_exits_with_status_1(features, capsys, monkeypatch):
-    broken("one-pass", monkeypatch, recurrence=lambda G, k: lowrank_filters.middles(-G, k))
+    broken("one-pass", monkeypatch, recurrence=lambda G, k: lowrank_filters.small_matrices(-G, k))
     words = ["verify", "--features", str(features), "--quiet"]
     assert cli.main(words) == 1
     captured = capsys.readouterr()
