@@ -24,8 +24,8 @@ def modes_and_inverse(U: np.ndarray) -> np.ndarray:
     tolerance=1e-9,
     because="rounding times the condition number of U, which is that of √d",
     erratum="E5",
-    printed="F = U Ω Uᵀ Z with unit columns of U; relative miss",
-    corrected="F = U Ω U⁻¹ Z; relative miss",
+    printed="F = U Ω Uᵀ Z with unit columns of U; relative error",
+    corrected="F = U Ω U⁻¹ Z; relative error",
 )
 def transpose(subject: Subject, *, inverse: Any = modes_and_inverse) -> Measured:
     """Compare NL, Ω = 1 − Λ, through U⁻¹ and through Uᵀ with A Z."""
@@ -84,8 +84,8 @@ def symmetrised(M: np.ndarray) -> np.ndarray:
     tolerance=1e-12,
     because="one rounding per entry",
     erratum="K1",
-    printed="detailed balance of the row softmax; relative miss",
-    corrected="detailed balance of the symmetrised weights; relative miss",
+    printed="detailed balance of the row softmax; relative error",
+    corrected="detailed balance of the symmetrised weights; relative error",
 )
 def softmax(subject: Subject, *, symmetrise: Any = symmetrised) -> Measured:
     """Measure ‖D A − (D A)ᵀ‖ / ‖D A‖ of both affinities."""

@@ -31,8 +31,8 @@ def folded(
     tolerance=1e-12,
     because="the same products in another order",
     erratum="E1",
-    printed="the third term adds filters: {1, 1 − λ, 1 − 2λ} spans 3 dimensions; too few by",
-    corrected="gSNL(W₁, W₂, W₃) = SNL(W₁ − W₃, W₂ + 2W₃); relative miss",
+    printed="the third term adds filters: {1, 1 − λ, 1 − 2λ} spans 3 dimensions; missing ones",
+    corrected="gSNL(W₁, W₂, W₃) = SNL(W₁ − W₃, W₂ + 2W₃); relative error",
 )
 def gsnl_is_snl(subject: Subject, *, fold: Any = folded) -> Measured:
     """Compare with channel matrices, on the row-normalised graph and on a row softmax."""
@@ -74,8 +74,8 @@ def corrected_classes(k: np.ndarray) -> np.ndarray:
     tolerance=1e-10,
     because="the recurrence accumulates rounding linearly over 12 steps",
     erratum="E2",
-    printed="θ̂₂ sums k%4 ∈ {1, 2} and θ̂₃ k%4 = 3; relative miss",
-    corrected="θ̂₂ sums odd k and θ̂₃ k%4 = 2; relative miss",
+    printed="θ̂₂ sums k%4 ∈ {1, 2} and θ̂₃ k%4 = 3; relative error",
+    corrected="θ̂₂ sums odd k and θ̂₃ k%4 = 2; relative error",
 )
 def classes(subject: Subject, *, rule: Any = corrected_classes) -> Measured:
     """Compare with random coefficients of order 11 on a graph of groups, A² = A."""
@@ -101,8 +101,8 @@ def classes(subject: Subject, *, rule: Any = corrected_classes) -> Measured:
     tolerance=1e-10,
     because=ROUNDING,
     erratum="E3",
-    printed="L̃ = A; relative miss",
-    corrected="L̃ = −A (learned θ absorb the sign, prescribed θ do not); relative miss",
+    printed="L̃ = A; relative error",
+    corrected="L̃ = −A (learned θ absorb the sign, prescribed θ do not); relative error",
 )
 def sign(subject: Subject, *, scaled: Any = lambda A: -A) -> Measured:
     """Compare with L̃ by its definition, and with a heat filter of order 30 with prescribed θ."""
@@ -135,8 +135,8 @@ def node_mean(g: Any) -> float:
     tolerance=1e-8,
     because="error of adaptive quadrature: at most 1.5e-8, usually 1e-13",
     erratum="E7",
-    printed="θ₀ = (2/N) Σ ω(λ_j) over the graph's N eigenvalues; miss",
-    corrected="θ₀ = (1/n) Σ ω over n Chebyshev nodes; miss",
+    printed="θ₀ = (2/N) Σ ω(λ_j) over the graph's N eigenvalues; error",
+    corrected="θ₀ = (1/n) Σ ω over n Chebyshev nodes; error",
 )
 def first_coefficient(subject: Subject, *, mean: Any = node_mean) -> Measured:
     """Compare with (1/π) ∫ ω(1 + cos t) dt, for heat and for the identity filter."""
@@ -162,8 +162,8 @@ def stage_weights(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tolerance=1e-10,
     because=ROUNDING,
     erratum="E10",
-    printed="W₁ = −W₂ = W; the smaller relative miss, before or after row normalisation",
-    corrected="W₁ = −W₂ = −W on the row-normalised A; relative miss",
+    printed="W₁ = −W₂ = W; the smaller relative error, before or after row normalisation",
+    corrected="W₁ = −W₂ = −W on the row-normalised A; relative error",
 )
 def stage(subject: Subject, *, weights: Any = stage_weights) -> Measured:
     """Compare with channel matrices, on W and on D⁻¹W."""

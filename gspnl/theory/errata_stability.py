@@ -37,7 +37,7 @@ def steady_signal(subject: Subject) -> np.ndarray:
     because="modes count as annihilated where |μ| is below 1e-10",
     erratum="E8",
     printed="NS units that keep a signal Z have A² = A; ‖A² − A‖ / ‖A‖",
-    corrected="they have A² Z = A Z; relative miss, or that of Z being kept if larger",
+    corrected="NS units that keep Z have A² Z = A Z; the larger of both relative errors",
 )
 def lemma_range(subject: Subject, *, signal: Any = steady_signal) -> Measured:
     """Measure a signal that is steady under NS units, on a graph that is no projection."""
@@ -66,8 +66,8 @@ def balanced_weights(mu: float) -> tuple[float, float]:
     tolerance=1e-8,
     because=ROUNDING + "; relative to a mode whose norm may be small",
     erratum="E8",
-    printed="a signal that SNL units keep has A² Z = A Z; relative miss",
-    corrected="it has A Z = −(w₁/w₂) Z; relative miss of w₁ Z + w₂ A Z = 0",
+    printed="a signal that SNL units keep has A² Z = A Z; relative error",
+    corrected="the signal has A Z = −(w₁/w₂) Z; relative error of w₁ Z + w₂ A Z = 0",
 )
 def lemma_snl(subject: Subject, *, weights: Any = balanced_weights) -> Measured:
     """Measure on the mode farthest from μ² = μ."""
