@@ -1,4 +1,4 @@
-"""Steps of repeated units that do not grow, and channel weights that damp."""
+"""The step size at which repeated units stay bounded, and channel weights that damp."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from gspnl.graph.build import feature_graph
 from gspnl.responses import RESPONSES
 from gspnl.signals import stability
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.depth import core
+from gspnl.theory.powers import core
 from gspnl.theory.subject import Subject
 
-UNITS = 1024  # enough for a growth of 4 % a unit to reach 1e17
+UNITS = 1024  # a growth of 4 % per unit reaches 1e17
 
 
 def largest_step(graph: Any, response: Any) -> float:
@@ -32,7 +32,7 @@ def largest_step(graph: Any, response: Any) -> float:
     "it must exceed 1e6",
 )
 def cfl(subject: Subject, *, limit: Any = largest_step) -> Measured:
-    """Dense powers, 2 % below and above."""
+    """Measure dense powers 2 % below and 2 % above the limit."""
     S = core(subject)
     step = limit(subject.graph("random_walk"), RESPONSES["ns"]())
     eye = np.eye(len(S))
@@ -43,7 +43,7 @@ def cfl(subject: Subject, *, limit: Any = largest_step) -> Measured:
             else np.inf
             for h in (0.98 * step, 1.02 * step)
         )
-    modest = below / np.sqrt(len(S))  # Frobenius: N modes of gain 1 at most
+    modest = below / np.sqrt(len(S))  # Frobenius norm of N modes with gain at most 1
     return Measured(max(modest, 1e6 / above if above else np.inf), len(S))
 
 
@@ -55,14 +55,14 @@ def cfl(subject: Subject, *, limit: Any = largest_step) -> Measured:
     equation=r"\rho\bigl(I + h (W_1^\top \otimes I + W_2^\top \otimes A)\bigr) "
     r"= \max_\mu \rho(I + h (W_1 + \mu W_2))",
     tolerance=1e-7,
-    because="general eigensolvers, on matrices with repeated eigenvalues",
+    because="rounding of general eigensolvers on matrices with repeated eigenvalues",
 )
 def cfl_channels(subject: Subject, *, verdict: Any = stability.cfl) -> Measured:
-    """The whole operator on a small graph, as one matrix; and 2 % below and above the limit."""
+    """Compare with the operator as one matrix on a small graph, and 2 % around the limit."""
     X = subject.sample[: min(24, len(subject.sample))]
     graph = feature_graph(X, "dot", subject.embedding, storage="lowrank", feature_map="softplus")
-    W = plain.dot_weights(X, *subject.embedding)
-    A, _ = plain.normalized(W, "random_walk")
+    W = dense.dot_weights(X, *subject.embedding)
+    A, _ = dense.normalized(W, "random_walk")
     noise = subject.rng("cfl").standard_normal((2, 3, 3))
     first, second = -np.eye(3) + 0.1 * noise[0], 0.2 * noise[1]
     F = np.kron(first.T, np.eye(len(A))) + np.kron(second.T, A)
@@ -91,10 +91,10 @@ def symmetric_part(W_g: np.ndarray, W: np.ndarray) -> np.ndarray:
     equation=r"\tfrac{d}{dh} \|x + h\, x W_g W\|^2 = 2 \langle x, x\, "
     r"\tfrac12 (W_g W + (W_g W)^\top) \rangle",
     tolerance=1e-7,
-    because="a central difference with h = 1e-4 is exact for a square but for rounding, 1e-11",
+    because="a central difference is exact for a square; with h = 1e-4 its rounding is 1e-11",
 )
 def damping(subject: Subject, *, eigenvalues: Any = symmetric_part) -> Measured:
-    """Energy differences along each eigenvector of random channel weights."""
+    """Measure energy differences along each eigenvector of random channel weights."""
     rng = subject.rng("damping")
     W_g, W = rng.standard_normal((8, 4)) / 4, rng.standard_normal((4, 8)) / 4
     product = W_g @ W

@@ -1,4 +1,4 @@
-"""The largest eigenvalue: 2 is a bound, reached on bipartite components alone."""
+"""The largest eigenvalue: at most 2, with equality on bipartite components only."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 import numpy as np
 
 from gspnl.graph.build import feature_graph
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
-from gspnl.theory.theorem import ROUNDING
+from gspnl.theory.theorem1 import ROUNDING
 
 
-def two_sided(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """λ of the graph that joins each node of one side to each of the other, and to no other.
+def bipartite_eigenvalues(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """λ of the bipartite graph that joins every node of one side to every node of the other.
 
-    Dot products of φ = (a, 0 | 0) and ψ = (0 | b): low rank, and bipartite.
+    The weights are dot products of φ = (a, 0) and ψ = (0, b), hence of low rank.
     """
     r = left.shape[1]
-    X = linked(left, right)
+    X = bipartite_features(left, right)
     embed = (np.eye(2 * r)[:, :r], np.eye(2 * r)[:, r:])
-    return expanded(feature_graph(X, "dot", embed, storage="lowrank").spectrum())
+    return all_eigenvalues(feature_graph(X, "dot", embed, storage="lowrank").spectrum())
 
 
-def linked(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Features (a, 0) of one side and (0, b) of the other."""
+def bipartite_features(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Features (a, 0) of one side and (0, b) of the other side."""
     return np.block([
         [left, np.zeros((len(left), right.shape[1]))],
         [np.zeros((len(right), left.shape[1])), right],
@@ -41,20 +41,20 @@ def linked(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     tolerance=1e-10,
     because=ROUNDING,
 )
-def bipartite_two(subject: Subject, *, eigenvalues: Any = two_sided) -> Measured:
-    """Half of the nodes joined to the other half alone, by gspnl and by dense eigenvalues."""
+def bipartite_two(subject: Subject, *, eigenvalues: Any = bipartite_eigenvalues) -> Measured:
+    """Compare gspnl's λ of a bipartite graph on two halves of the nodes with dense ones."""
     points = np.logaddexp(0, subject.sample @ subject.embedding[0])
     half = len(points) // 2
     left, right = points[:half], points[half:]
     lam = eigenvalues(left, right)
     K = left @ right.T
     W = np.block([[np.zeros((half, half)), K], [K.T, np.zeros((len(right), len(right)))]])
-    dense = plain.modes(*plain.normalized(W, "random_walk"))[0]  # gspnl's λ are clipped to [0, 2]
-    return Measured(float(max(abs(dense[-1] - 2), np.abs(lam - dense).max())), len(points))
+    exact = dense.modes(*dense.normalized(W, "random_walk"))[0]  # gspnl's λ are clipped to [0, 2]
+    return Measured(float(max(abs(exact[-1] - 2), np.abs(lam - exact).max())), len(points))
 
 
 def self_loop_bound(A: np.ndarray) -> float:
-    """2 − 2 min A_ii: with the loops alone, xᵀ(D + W)x ≥ 2 Σ w_ii x_i²."""
+    """2 − 2 min A_ii, since xᵀ(D + W)x ≥ 2 Σ w_ii x_i²."""
     return float(2 - 2 * np.diag(A).min())
 
 
@@ -67,16 +67,16 @@ def self_loop_bound(A: np.ndarray) -> float:
     because="the bound is a theorem; only rounding may exceed it",
 )
 def not_bipartite(subject: Subject, *, bound: Any = self_loop_bound) -> Measured:
-    """λmax of the subject's graph, and of one with a single loop beside a bipartite whole."""
+    """Measure λmax of the subject's graph, and of a bipartite graph with one self-loop added."""
     A, _ = subject.affinity("random_walk")
     lam = subject.modes("random_walk")[0]
     W = subject.weights().copy()
     half = len(W) // 2
     W[:half, :half] = W[half:, half:] = 0
-    W[0, 0] = W[0].sum()  # one loop: no component is bipartite any more
-    looped, change = plain.normalized(W, "random_walk")
-    top = plain.modes(looped, change)[0][-1]
-    short = 2 - top > 1e-9  # well beyond rounding; a loop on one of N nodes takes off about 1/N
+    W[0, 0] = W[0].sum()  # with one loop, no component is bipartite
+    looped, change = dense.normalized(W, "random_walk")
+    top = dense.modes(looped, change)[0][-1]
+    short = 2 - top > 1e-9  # far above rounding: one loop on N nodes lowers λmax by about 1/N
     miss = max(lam.max() - bound(A), 0.0 if short else 1.0, 0.0)
     return Measured(float(miss), len(A))
 
@@ -90,13 +90,13 @@ def not_bipartite(subject: Subject, *, bound: Any = self_loop_bound) -> Measured
     because=ROUNDING,
     erratum="E4",
     printed="λmax = 2; distance from it",
-    corrected="λmax ≤ 2, and = 2 on a bipartite graph; by how much that is missed",
+    corrected="λmax ≤ 2, and λmax = 2 on a bipartite graph; largest violation",
 )
 def largest(subject: Subject, *, bound: Any = lambda: 2.0) -> Measured:
-    """λmax of the subject's graph, and of half of its nodes joined to the other half alone."""
+    """Measure λmax of the subject's graph, and of a bipartite graph on two halves of its nodes."""
     lam = subject.modes("random_walk")[0]
     points = np.logaddexp(0, subject.sample @ subject.embedding[0])
     half = len(points) // 2
-    top = two_sided(points[:half], points[half:]).max()
+    top = bipartite_eigenvalues(points[:half], points[half:]).max()
     miss = max(lam.max() - bound(), abs(top - bound()), 0.0)
     return Measured(float(miss), len(lam), printed=abs(2 - float(lam.max())))

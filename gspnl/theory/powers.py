@@ -1,4 +1,4 @@
-"""Depth: what it forgets, the stable hypothesis, and its period."""
+"""Powers of A, as in stacks of blocks: convergence, the stable hypothesis A² = A, period."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from gspnl.graph.build import feature_graph
 from gspnl.signals import stability
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject
-from gspnl.theory.theorem import ROUNDING
+from gspnl.theory.theorem1 import ROUNDING
 
 
 def core(subject: Subject) -> np.ndarray:
@@ -29,14 +29,14 @@ def constant_mode(subject: Subject) -> np.ndarray:
 
 @claim(
     "memory",
-    "A^k tends to 1πᵀ exactly as fast as |μ₂|^k: what depth forgets",
+    "A^k tends to 1πᵀ at exactly the rate |μ₂|^k",
     source="sec. 3.2, steady-state analysis (no rate is given there)",
     equation=r"\|T^{-1} (A^k - 1 \pi^\top)\, T\|_2 = |\mu_2|^k",
     tolerance=1e-10,
     because=ROUNDING,
 )
 def memory(subject: Subject, *, rate: Any = stability.memory) -> Measured:
-    """Norms of dense powers, k = 1 to 6."""
+    """Compare with norms of dense powers, k = 1 to 6."""
     S, limit = core(subject), constant_mode(subject)
     graph = subject.graph("random_walk")
     gaps = [
@@ -48,14 +48,14 @@ def memory(subject: Subject, *, rate: Any = stability.memory) -> Measured:
 
 @claim(
     "defect",
-    "the distance from A^p = A is a sum over eigenvalues, which at low rank takes no matrix",
+    "the distance of A^p from A is a sum over eigenvalues, which at low rank needs no N × N matrix",
     source="sec. 3.2, the stable hypothesis A^k = A (no distance is given there)",
     equation=r"\sqrt{\textstyle\sum (\mu^p - \mu)^2 / \sum \mu^2} = \|S^p - S\|_F / \|S\|_F",
     tolerance=1e-10,
     because=ROUNDING,
 )
 def defect(subject: Subject, *, distance: Any = stability.idempotence_defect) -> Measured:
-    """Dense powers, p = 2, 3, 4."""
+    """Compare with dense powers, p = 2, 3, 4."""
     S = core(subject)
     graph = subject.graph("random_walk")
     size = np.linalg.norm(S)
@@ -72,12 +72,12 @@ def defect(subject: Subject, *, distance: Any = stability.idempotence_defect) ->
     source="sec. 3.2, Lemma 1",
     equation=r"A^2 = A \iff \mu_i \in \{0, 1\}",
     tolerance=1e-10,
-    because="the defect of a projection is rounding; that of other spectra is compared",
+    because="rounding of the defect of a projection, and of a known defect",
 )
 def stable_hypothesis(
     subject: Subject, *, distance: Any = stability.idempotence_defect
 ) -> Measured:
-    """A graph of groups, which is a projection; and one with μ = 1 and 1/9, which is not."""
+    """Measure the defects of a graph of groups, a projection, and of one with μ = 1 and 1/9."""
     n = len(subject.sample)
     group = np.arange(n) * min(3, n) // n
     groups = feature_graph(np.eye(min(3, n))[group], "dot", storage="lowrank")
@@ -104,14 +104,14 @@ def pooling(d: np.ndarray) -> np.ndarray:
     because=ROUNDING,
 )
 def stable_form(subject: Subject, *, form: Any = pooling) -> Measured:
-    """The graph of one positive feature: its form, A² = A, and its trace."""
+    """Check the form, A² = A and the trace of a graph of one positive feature."""
     a = np.logaddexp(0, subject.sample[:, :1])
     graph = feature_graph(a, "dot", storage="dense")
     A = np.asarray(graph.dense())
     expected = form(np.asarray(graph.degrees))
     gap = float(np.abs(A - expected).max() / np.abs(expected).max())
     square = float(np.linalg.norm(A @ A - A) / np.linalg.norm(A))
-    # A positive graph has μ = 1 once (Perron); if all others are 0, its trace is 1.
+    # With positive weights μ = 1 is simple (Perron); if all other μ are 0, the trace is 1.
     return Measured(max(gap, square, abs(float(np.trace(A)) - 1)), len(A))
 
 
@@ -126,11 +126,11 @@ def four_step(A: np.ndarray, k: int) -> np.ndarray:
     source="sec. 3.2 and appendix B, the piece-wise function",
     equation=r"T_k(A) = \cos(k \pi / 2)\, (I - A) + A",
     tolerance=1e-10,
-    because="the recurrence doubles rounding at most linearly over 12 steps",
+    because="the recurrence accumulates rounding linearly over 12 steps",
 )
 def period_four(subject: Subject, *, closed: Any = four_step) -> Measured:
-    """The dense recurrence on a graph of groups, k = 0 to 12."""
+    """Compare with the dense recurrence on a graph of groups, k = 0 to 12."""
     n = len(subject.sample)
-    A = plain.partition(n, min(3, n))
-    terms = plain.chebyshev(A, 12)
+    A = dense.partition(n, min(3, n))
+    terms = dense.chebyshev(A, 12)
     return Measured(max(float(np.abs(closed(A, k) - T).max()) for k, T in enumerate(terms)), n)

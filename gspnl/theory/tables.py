@@ -1,4 +1,4 @@
-"""Verdicts as text for a terminal, and as rows for JSON."""
+"""Print verdicts: text for a terminal, rows for JSON, Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from gspnl.theory.subject import Subject
 
 WORDS = {True: "holds", False: "FAILS", None: "n/a"}
 INDENT = " " * 7
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """One dict a verdict, of what JSON can hold: a number that is not finite is None."""
+    """One dict per verdict for strict JSON, with None for a number that is not finite."""
     return [_row(verdict) for verdict in verdicts]
 
 
@@ -45,7 +46,7 @@ def _finite(value: float) -> float | None:
 
 
 def text(verdicts: Sequence[Verdict], width: int = 100) -> str:
-    """A table: verdict, claim, measured number, tolerance and source; both readings of errata."""
+    """Format verdicts for a terminal: number, tolerance, source, claim, readings of errata."""
     lines: list[str] = []
     section = ""
     for verdict in verdicts:
@@ -76,7 +77,7 @@ def _wrap(words: str, width: int) -> list[str]:
 
 
 def about(subject: Subject) -> str:
-    """One line on what the claims were checked on."""
+    """One line on the subject: its name, size, preparation and seed."""
     n, columns = subject.features.shape
     line = f"{subject.name}: {n:,} nodes, {columns} columns, centred and scaled"
     line += f", seed {subject.seed}"
@@ -86,7 +87,7 @@ def about(subject: Subject) -> str:
 
 
 def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
-    """One line on how it went."""
+    """One line on the outcome: how many claims hold, fail or are undecided."""
     counts = {word: sum(WORDS[v.passed] == word for v in verdicts) for word in WORDS.values()}
     parts = [f"{counts['holds']} of {len(verdicts)} claims hold"]
     if counts["FAILS"]:
@@ -94,3 +95,76 @@ def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
     if counts["n/a"]:
         parts.append(f"{counts['n/a']} cannot be decided on these features")
     return f"{', '.join(parts)}; {seconds:.1f} s"
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """Format verdicts as a MyST table: check, statement with equation, source and number.
+
+    Parameters
+    ----------
+    verdicts : sequence of Verdict
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from gspnl import theory
+    >>> verdicts = theory.verify(theory.Subject.random(), ["parseval"])
+    >>> print(theory.tables.markdown(verdicts).splitlines()[2][:45])
+    | [parseval](#gspnl.theory.theorem1.parseval)
+    """
+    lines = [
+        "| claim and its check | statement | where | measured ≤ tolerance | |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join(lines + [_markdown_row(verdict) for verdict in verdicts])
+
+
+def _markdown_row(verdict: Verdict) -> str:
+    each = CLAIMS[verdict.id]
+    check = f"{each.check.__module__}.{each.check.__qualname__}"
+    tag = f"{verdict.erratum}: " if verdict.erratum else ""
+    statement = f"{tag}{_escaped(verdict.claim)}. ${_formula(each.equation)}$"
+    for title, reading in (("Printed", verdict.printed), ("Corrected", verdict.corrected)):
+        if reading:
+            holds = verdict.holds in (title.lower(), "both")
+            end = "holds" if holds else "does not hold"
+            statement += f"<br>*{title}*: {_escaped(reading[0])}: {number(reading[1])}, **{end}**"
+    cells = [
+        f"[{verdict.id}](#{check})",
+        statement,
+        _escaped(verdict.source),
+        f"{number(verdict.value)} ≤ {number(verdict.tolerance)}: {_escaped(each.because)}",
+        WORDS[verdict.passed],
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def number(value: float) -> str:
+    """Format a number with two digits, as 2.2·10⁻¹⁵.
+
+    Examples
+    --------
+    >>> number(2.21e-15), number(0.5), number(0.0)
+    ('2.2·10⁻¹⁵', '0.5', '0')
+    """
+    digits = f"{value:.2g}"
+    if "e" not in digits:
+        return digits
+    front, exponent = digits.split("e")
+    power = str(int(exponent)).translate(SUPERSCRIPTS)
+    return f"10{power}" if front == "1" else f"{front}·10{power}"
+
+
+def _escaped(words: str) -> str:
+    """Escape the characters that are markup in a Markdown cell."""
+    for mark in "\\|*_^<>[]$":
+        words = words.replace(mark, f"\\{mark}")
+    return words
+
+
+def _formula(latex: str) -> str:
+    r"""Replace the bars of a formula, which would end its cell."""
+    return latex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")

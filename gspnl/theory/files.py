@@ -1,4 +1,4 @@
-"""Features from a file: an array, or a photo."""
+"""Read features from a file of one array, or from a photo."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gspnl.theory.subject import Subject
 
 MAGIC = b"\x93NUMPY"
 MOST_PIXELS = 400_000  # as in `gspnl report`
-# What NumPy raises on damaged files.
+# Errors that NumPy raises on damaged files.
 DAMAGE = (ValueError, EOFError, OSError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
 
 
 def read_subject(path: str | None, seed: int = 0) -> Subject:
-    """Read features from a file of one array, or take a photo's pixels.
+    """Read features from a .npy file, or from the pixels of a photo.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def read_subject(path: str | None, seed: int = 0) -> Subject:
     FileError
         If the file is missing, damaged, or holds Python objects.
     InputError
-        If what it holds is no (N, C) array of finite numbers with N ≥ 2.
+        If the array is not of shape (N, C) with N ≥ 2 and finite numbers.
     """
     if path is None:
         return Subject.random(seed)
@@ -52,7 +52,7 @@ def _starts_as_array(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
-    except OSError:  # told, with a remedy, by whoever reads it
+    except OSError:  # np.load raises it again, with a fix in the message
         return False
 
 
@@ -82,5 +82,5 @@ def _read_array(file: Path) -> np.ndarray:
         raise InputError(
             f"{name} holds {array.dtype}; save real numbers, np.save(file, X.astype(float))"
         )
-    with np.errstate(over="ignore"):  # a long double may overflow: told next, as not finite
+    with np.errstate(over="ignore"):  # a long double may overflow to inf, which Subject.of refuses
         return np.asarray(array, dtype=np.float64)

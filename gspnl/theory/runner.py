@@ -1,8 +1,9 @@
-"""Deciding many claims on one subject."""
+"""Check many claims on one subject."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterable
 
 from threadpoolctl import threadpool_limits
 
@@ -10,7 +11,9 @@ from gspnl.errors import InputError
 from gspnl.theory.claims import CLAIMS, Claim, Verdict
 from gspnl.theory.subject import Subject
 
-SLOW = 0.2  # seconds from which a claim is worth a line of progress
+log = logging.getLogger(__name__)
+
+SLOW = 0.2  # seconds from which a claim is logged
 
 
 def ordered() -> list[Claim]:
@@ -25,21 +28,16 @@ def ordered() -> list[Claim]:
     return sorted((CLAIMS[name] for name in CLAIMS), key=lambda each: each.number)
 
 
-def verify(
-    subject: Subject,
-    ids: Iterable[str] | None = None,
-    *,
-    say: Callable[[str], None] | None = None,
-) -> list[Verdict]:
-    """Decide claims on a subject.
+def verify(subject: Subject, ids: Iterable[str] | None = None) -> list[Verdict]:
+    """Check claims on a subject.
+
+    A claim that takes more than 0.2 s is logged when its check ends.
 
     Parameters
     ----------
     subject : Subject
     ids : iterable of str, optional
         Names of claims, or one name; default: all, in the order of the paper.
-    say : callable, optional
-        Called with a line of text as each claim that takes a while is decided.
 
     Returns
     -------
@@ -48,7 +46,7 @@ def verify(
     Raises
     ------
     InputError
-        For an unknown claim, or a subject that is none.
+        For an unknown claim, or a ``subject`` that is not a :class:`Subject`.
 
     Examples
     --------
@@ -66,9 +64,9 @@ def verify(
     chosen = ordered() if names is None else [CLAIMS[name] for name in names]
     verdicts = []
     for number, each in enumerate(chosen, 1):
-        # Matrices are small, and BLAS threads that wait for each other on a busy machine cost more.
+        # The matrices are small: on a busy machine BLAS threads cost more than they save.
         with threadpool_limits(1, "blas"):
             verdicts.append(each(subject))
-        if say is not None and verdicts[-1].seconds > SLOW:
-            say(f"{number:>3}/{len(chosen)}  {verdicts[-1].seconds:6.2f} s  {each.id}")
+        if verdicts[-1].seconds > SLOW:
+            log.info("%3d/%d  %6.2f s  %s", number, len(chosen), verdicts[-1].seconds, each.id)
     return verdicts

@@ -9,12 +9,12 @@ import numpy as np
 from scipy import linalg
 
 from gspnl.filters.spectrum import Spectrum
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject
 
-ROUNDING = "float64 rounding over a few hundred products, 1e-13 as a rule, with room"
-TIME = 1.5  # of the heat filter: of moderate size on all of [0, 2]
+ROUNDING = "float64 rounding over a few hundred products, usually 1e-13"
+TIME = 1.5  # of the heat filter: exp(−tλ) is not small anywhere on [0, 2]
 
 Gain = Callable[[np.ndarray], np.ndarray]
 
@@ -26,7 +26,7 @@ def by_inverse(spectrum: Spectrum, g: Gain, Z: np.ndarray) -> np.ndarray:
 
 
 def _theorem(subject: Subject, normalization: str, synthesis: Any) -> Measured:
-    """Against expm(−t L), which knows no eigenvectors; and on all nodes against A Z itself."""
+    """Compare with expm(−t L), computed without eigenvectors, and on all nodes with A Z."""
     A, change = subject.affinity(normalization)
     Z = subject.signals()
     heat = synthesis(subject.graph(normalization).spectrum(), lambda lam: np.exp(-TIME * lam), Z)
@@ -35,7 +35,7 @@ def _theorem(subject: Subject, normalization: str, synthesis: Any) -> Measured:
     Z = subject.signals(graph.n_nodes)
     nl = synthesis(graph.spectrum(), lambda lam: 1 - lam, Z)
     gap = graph.norm(nl - graph.apply(Z)) / graph.norm(Z)
-    return Measured(max(plain.distance(heat, truth, change), gap), graph.n_nodes)
+    return Measured(max(dense.distance(heat, truth, change), gap), graph.n_nodes)
 
 
 @claim(
@@ -47,7 +47,7 @@ def _theorem(subject: Subject, normalization: str, synthesis: Any) -> Measured:
     because=ROUNDING,
 )
 def random_walk(subject: Subject, *, synthesis: Any = by_inverse) -> Measured:
-    """Heat and NL through U and U⁻¹, against the matrix exponential and the product A Z."""
+    """Compare heat and NL through U and U⁻¹ with the matrix exponential and with A Z."""
     return _theorem(subject, "random_walk", synthesis)
 
 
@@ -60,7 +60,7 @@ def random_walk(subject: Subject, *, synthesis: Any = by_inverse) -> Measured:
     because=ROUNDING,
 )
 def symmetric(subject: Subject, *, synthesis: Any = by_inverse) -> Measured:
-    """As :func:`random_walk`."""
+    """Compare as in :func:`random_walk`."""
     return _theorem(subject, "symmetric", synthesis)
 
 
@@ -73,34 +73,34 @@ def symmetric(subject: Subject, *, synthesis: Any = by_inverse) -> Measured:
     because=ROUNDING,
 )
 def bistochastic(subject: Subject, *, synthesis: Any = by_inverse) -> Measured:
-    """As :func:`random_walk`."""
+    """Compare as in :func:`random_walk`."""
     return _theorem(subject, "bistochastic", synthesis)
 
 
 def transposed_modes(A: np.ndarray, g: Gain, Z: np.ndarray) -> np.ndarray:
-    """U Ω Uᵀ Z, as printed, with the unit eigenvectors of A as eigh has them."""
+    """U Ω Uᵀ Z, as printed, with the unit eigenvectors of A."""
     mu, U = np.linalg.eigh((A + A.T) / 2)
     return np.asarray(U @ (g(1 - mu)[:, None] * (U.T @ Z)))
 
 
 @claim(
     "theorem1-as-printed",
-    "with the bistochastic normalisation A is symmetric and row-normalised at once, and U Ω Uᵀ "
-    "holds word for word",
+    "with the bistochastic normalisation A is symmetric and row-normalised, and F = U Ω Uᵀ Z "
+    "holds as printed",
     source="Theorem 1, eq. 4 as printed; sec. 3.1, the requirement on A",
     equation=r"F(A, Z) = U\, \Omega\, U^\top Z , \quad A = A^\top , \; A 1 = 1",
     tolerance=1e-10,
     because=ROUNDING,
 )
 def as_printed(subject: Subject, *, synthesis: Any = transposed_modes) -> Measured:
-    """Symmetry, row sums, and the filter through Uᵀ against the matrix exponential."""
+    """Check symmetry and row sums, and compare the filter through Uᵀ with expm(−t L)."""
     A = np.asarray(subject.graph("bistochastic").dense())
     Z = subject.signals()
     value = synthesis(A, lambda lam: np.exp(-TIME * lam), Z)
     truth = linalg.expm(-TIME * (np.eye(len(A)) - A)) @ Z
     uneven = np.abs(A - A.T).max() / np.abs(A).max()
     return Measured(
-        max(plain.distance(value, truth), float(uneven), float(np.abs(A.sum(1) - 1).max())), len(A)
+        max(dense.distance(value, truth), float(uneven), float(np.abs(A.sum(1) - 1).max())), len(A)
     )
 
 
@@ -118,28 +118,29 @@ def degree_norm(d: np.ndarray, Z: np.ndarray) -> float:
     because=ROUNDING,
 )
 def parseval(subject: Subject, *, norm: Any = degree_norm) -> Measured:
-    """‖Ẑ‖ against ‖Z‖ with weights d, on all nodes."""
+    """Compare ‖Ẑ‖ with the degree-weighted ‖Z‖, on all nodes."""
     graph = subject.graph("random_walk", everything=True)
     Z = subject.signals(graph.n_nodes)
     whole = norm(np.asarray(graph.degrees), Z)
     return Measured(abs(float(np.linalg.norm(graph.spectrum().gft(Z))) / whole - 1), graph.n_nodes)
 
 
-def undo(spectrum: Spectrum, coefficients: np.ndarray) -> np.ndarray:
+def inverse_transform(spectrum: Spectrum, coefficients: np.ndarray) -> np.ndarray:
     """U Ẑ."""
     return np.asarray(spectrum.igft(coefficients))
 
 
 @claim(
     "transform-inverse",
-    "U undoes U⁻¹: the transform has N coefficients and loses nothing, the space λ = 1 included",
+    "U inverts U⁻¹: the transform has N coefficients, those of the eigenspace λ = 1 included, "
+    "and loses nothing",
     source="Theorem 1, U and its inverse",
     equation=r"U\, U^{-1} Z = Z",
     tolerance=1e-10,
     because=ROUNDING,
 )
-def transform_inverse(subject: Subject, *, inverse: Any = undo) -> Measured:
-    """There and back, on all nodes."""
+def transform_inverse(subject: Subject, *, inverse: Any = inverse_transform) -> Measured:
+    """Compare the inverse transform of the transform with Z, on all nodes."""
     graph = subject.graph("random_walk", everything=True)
     Z = subject.signals(graph.n_nodes)
     spectrum = graph.spectrum()

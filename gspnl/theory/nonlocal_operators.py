@@ -1,4 +1,4 @@
-"""Nonlocal operators as filters: their responses, and how one degenerates into another."""
+"""Nonlocal operators as filters: their responses, and their special cases."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from gspnl.chebyshev import fit
 from gspnl.chebyshev.series import nodes
 from gspnl.responses import RESPONSES
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
-from gspnl.theory.eigenvalues import expanded
+from gspnl.theory.eigenvalues import all_eigenvalues
 from gspnl.theory.subject import Subject
-from gspnl.theory.theorem import ROUNDING
+from gspnl.theory.theorem1 import ROUNDING
 
 W1, W2, W3 = 0.7, -1.3, 0.4  # scalar weights, of both signs
 
 
 def _response(subject: Subject, operator: Any, g: Any) -> Measured:
-    """The exact filter on the sample against a dense operator, on all nodes against products."""
+    """Compare the exact filter with the dense operator, and on all nodes with products."""
     A, change = subject.affinity("random_walk")
     Z = subject.signals()
     truth = operator(lambda z: A @ z, Z)
-    gap = plain.distance(subject.graph("random_walk").filter(Z, g), truth, change)
+    gap = dense.distance(subject.graph("random_walk").filter(Z, g), truth, change)
     graph = subject.graph("random_walk", everything=True)
     Z = subject.signals(graph.n_nodes)
     far = graph.norm(graph.filter(Z, g) - operator(graph.apply, Z)) / graph.norm(Z)
@@ -39,7 +39,7 @@ def _response(subject: Subject, operator: Any, g: Any) -> Measured:
     because=ROUNDING,
 )
 def response_nl(subject: Subject, *, response: Any = RESPONSES["nl"]) -> Measured:
-    """NL."""
+    """Compare for NL."""
     return _response(subject, lambda apply, z: W2 * apply(z), response(W2))
 
 
@@ -52,7 +52,7 @@ def response_nl(subject: Subject, *, response: Any = RESPONSES["nl"]) -> Measure
     because=ROUNDING,
 )
 def response_ns(subject: Subject, *, response: Any = RESPONSES["ns"]) -> Measured:
-    """NS."""
+    """Compare for NS."""
     return _response(subject, lambda apply, z: W2 * (apply(z) - z), response(W2))
 
 
@@ -65,7 +65,7 @@ def response_ns(subject: Subject, *, response: Any = RESPONSES["ns"]) -> Measure
     because=ROUNDING,
 )
 def response_snl(subject: Subject, *, response: Any = RESPONSES["snl"]) -> Measured:
-    """SNL."""
+    """Compare for SNL."""
     return _response(subject, lambda apply, z: W1 * z + W2 * apply(z), response(W1, W2))
 
 
@@ -80,7 +80,7 @@ def response_snl(subject: Subject, *, response: Any = RESPONSES["snl"]) -> Measu
     because=ROUNDING,
 )
 def response_gsnl(subject: Subject, *, response: Any = RESPONSES["gsnl"]) -> Measured:
-    """Generalised SNL."""
+    """Compare for the generalised SNL."""
 
     def operator(apply: Any, z: np.ndarray) -> np.ndarray:
         once = apply(z)
@@ -90,7 +90,7 @@ def response_gsnl(subject: Subject, *, response: Any = RESPONSES["gsnl"]) -> Mea
 
 
 def channel_response(lam: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """W₁ + (1 − λ) W₂, a matrix a mode."""
+    """W₁ + (1 − λ) W₂, one matrix per mode."""
     return np.asarray(first + (1 - lam) * second)
 
 
@@ -103,14 +103,14 @@ def channel_response(lam: float, first: np.ndarray, second: np.ndarray) -> np.nd
     because=ROUNDING,
 )
 def snl_channels(subject: Subject, *, response: Any = channel_response) -> Measured:
-    """Mode by mode, against the operator."""
+    """Compare the response applied mode by mode with the operator."""
     A, change = subject.affinity("random_walk")
     Z = subject.signals()
     first, second = subject.rng("channels").standard_normal((2, Z.shape[1], 4))
     spectrum = subject.graph("random_walk").spectrum()
-    H = np.stack([response(lam, first, second) for lam in expanded(spectrum)])
+    H = np.stack([response(lam, first, second) for lam in all_eigenvalues(spectrum)])
     value = spectrum.igft(np.einsum("ic,icd->id", spectrum.gft(Z), H))
-    return Measured(plain.distance(value, Z @ first + A @ Z @ second, change), len(A))
+    return Measured(dense.distance(value, Z @ first + A @ Z @ second, change), len(A))
 
 
 @claim(
@@ -122,14 +122,14 @@ def snl_channels(subject: Subject, *, response: Any = channel_response) -> Measu
     because="rounding of a cosine transform of two numbers",
 )
 def snl_order_one(subject: Subject, *, coefficients: Any = lambda w1, w2: (w1, -w2)) -> Measured:
-    """Gspnl's fit of the response."""
+    """Compare with the coefficients of gspnl's fit of the response."""
     w1, w2 = subject.rng("order one").standard_normal(2)
     theta = fit(RESPONSES["snl"](float(w1), float(w2)), order=1).coefficients
     gap = np.abs(theta - np.asarray(coefficients(w1, w2))).max()
     return Measured(float(gap), len(subject.sample))
 
 
-def without_first(w: float) -> tuple[float, float]:
+def nl_weights(w: float) -> tuple[float, float]:
     """w₁ = 0, w₂ = w."""
     return 0.0, w
 
@@ -142,13 +142,13 @@ def without_first(w: float) -> tuple[float, float]:
     tolerance=1e-12,
     because="the same products in another order",
 )
-def snl_to_nl(subject: Subject, *, weights: Any = without_first) -> Measured:
-    """Both operators, and both responses."""
+def snl_to_nl(subject: Subject, *, weights: Any = nl_weights) -> Measured:
+    """Compare the operators, and the responses."""
     A, change = subject.affinity("random_walk")
     Z = subject.signals()
     W = subject.rng("channels").standard_normal((Z.shape[1], Z.shape[1]))
     first, second = weights(1.0)
-    gap = plain.distance(Z @ (first * W) + A @ Z @ (second * W), A @ Z @ W, change)
+    gap = dense.distance(Z @ (first * W) + A @ Z @ (second * W), A @ Z @ W, change)
     lam = np.linspace(0, 2, 9)
     apart = np.abs(RESPONSES["snl"](*weights(W2))(lam) - RESPONSES["nl"](W2)(lam)).max()
     return Measured(max(gap, float(apart)), len(A))
@@ -161,15 +161,15 @@ def first_coefficient(omega: np.ndarray) -> float:
 
 @claim(
     "nl-constraint",
-    "NL's θ₀ = 0 is a constraint on ω: its values at the Chebyshev nodes sum to zero, so no "
-    "non-negative ω but 0 is an NL operator",
+    "NL's θ₀ = 0 is a constraint on ω: its values at the Chebyshev nodes sum to zero, so the "
+    "only non-negative ω of an NL operator is 0",
     source="sec. 3.1: 'its analytic solution controls the total filtering intensity'",
     equation=r"\theta_0 = \tfrac1n \sum_j \omega(\lambda_j) = 0",
     tolerance=1e-12,
     because="rounding of a mean of at most 8 numbers",
 )
 def nl_constraint(subject: Subject, *, constant_term: Any = first_coefficient) -> Measured:
-    """The mean over nodes against θ₀ of gspnl's fits, for NL and for non-negative filters."""
+    """Compare the mean over nodes with θ₀ of gspnl's fits, for NL and non-negative filters."""
     heat = RESPONSES["heat"](TIMES[subject.seed % len(TIMES)])
     miss = 0.0
     for n in range(1, 9):
@@ -184,22 +184,22 @@ def nl_constraint(subject: Subject, *, constant_term: Any = first_coefficient) -
 TIMES = (0.5, 1.0, 2.0)
 
 
-def at_zero(theta: np.ndarray) -> float:
-    """θ₀ + θ₁ in the paper's sign, θ₁ the weight of A = −L̃: what a constant signal is scaled by."""
+def gain_at_zero(theta: np.ndarray) -> float:
+    """Gain of a constant signal: θ₀ + θ₁ if θ₁ is, as in the paper, the weight of A = −L̃."""
     return float(theta[0] - theta[1])
 
 
 @claim(
     "ns-constraint",
-    "NS's θ₀ = −θ₁ is the constraint ω(0) = 0 on the series of order 1: what is lost is the mean, "
-    "not the high frequencies",
+    "NS's θ₀ = −θ₁ is the constraint ω(0) = 0 on the series of order 1: it removes the mean, not "
+    "the high frequencies",
     source="sec. 3.1: 'setting W₁ = −W₂, i.e. θ₁ + θ₀ = 0'",
     equation=r"\theta_0 + \theta_1 = p_1(0) = 0 , \quad (A - I)\, 1 = 0",
     tolerance=1e-10,
     because=ROUNDING,
 )
-def ns_constraint(subject: Subject, *, total: Any = at_zero) -> Measured:
-    """The sum of both coefficients against p(0), for NS and for a free filter."""
+def ns_constraint(subject: Subject, *, total: Any = gain_at_zero) -> Measured:
+    """Compare the sum of both coefficients with p(0), for NS and for an unconstrained filter."""
     graph = subject.graph("random_walk", everything=True)
     ones = np.ones((graph.n_nodes, 1))
     kept = float(np.abs(graph.filter(ones, RESPONSES["ns"](W2))).max())

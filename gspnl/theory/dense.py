@@ -1,4 +1,4 @@
-"""Dense formulas in NumPy alone, from the definitions: what claims are measured against."""
+"""Dense NumPy formulas from the definitions, as references for the checks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def distance(value: Matrix, truth: Matrix, change: np.ndarray | float = 1.0) -> 
 
 
 def chebyshev(A: Matrix, order: int) -> list[Matrix]:
-    """T_0(A) … T_K(A), by the recurrence."""
+    """T_0(A) … T_K(A) by the three-term recurrence."""
     terms = [np.eye(len(A)), A]
     while len(terms) <= order:
         terms.append(2 * A @ terms[-1] - terms[-2])
@@ -51,7 +51,7 @@ def chebyshev(A: Matrix, order: int) -> list[Matrix]:
 
 
 def partition(n: int, parts: int) -> Matrix:
-    """A with A² = A: nodes in groups, each averaged."""
+    """A with A² = A: the mean over each of ``parts`` groups of nodes."""
     group = np.arange(n) * parts // n
     same = (group[:, None] == group).astype(np.float64)
     return np.asarray(same / same.sum(1, keepdims=True))
