@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gspnl.cli.options import add_number, add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, LEFT, ignore, show, to_stderr
+from gspnl.cli.status import DONE, FAILED, LEFT, log_to_stderr, show
 
 if TYPE_CHECKING:
-    from gspnl.train.tables import Tables
+    from gspnl.train.tables import Plan, Tables
+
+log = logging.getLogger(__name__)
 
 NAMES = "2 to 9, parameters, orders, depth"
 
@@ -71,10 +73,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl.train.stopping import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
-    from gspnl.train.tables.markdown import markdown
-    from gspnl.train.tables.writing import as_json
+    from gspnl.train.tables.pages import as_json, markdown
 
-    say = ignore if options.quiet else to_stderr
+    log_to_stderr(quiet=options.quiet)
     asked = {
         "out": options.out,
         "seeds": options.seeds,
@@ -95,40 +96,39 @@ def run(options: argparse.Namespace) -> int:
                 skip_bad=options.skip_bad,
                 device=options.device,
                 threads=options.threads,
-                say=say,
             )
     except Stopped as stop:
         name = signal.Signals(stop.signum).name
-        to_stderr(f"gspnl tables: stopped by {name}, and saved; the same command goes on")
+        log.warning("gspnl tables: stopped by %s, and saved; the same command goes on", name)
         return 128 + stop.signum
     if options.json:
         print(json.dumps(as_json(found), allow_nan=False), flush=True)
     else:
-        show("\n".join(markdown(table) for table in found.tables))
-    say(f"wrote {options.out}: README.md, tables.json, tables/")
-    return _end(found, say)
+        show("\n".join([markdown(table) for table in found.tables]))
+    log.info("wrote %s: README.md, tables.json, tables/", options.out)
+    return _end(found)
 
 
-def _end(found: Tables, say: Callable[[str], None]) -> int:
-    """Say what is left; the exit status."""
-    from gspnl.train.tables import planning
-    from gspnl.train.tables.texts import left
+def _end(found: Tables) -> int:
+    """Log failures and the runs that are left, and return the exit status."""
+    from gspnl.train.tables import plan
 
     why = set(found.left.values())
-    status = FAILED if planning.FAILED in why else LEFT if planning.BUSY in why else DONE
+    status = FAILED if plan.FAILED in why else LEFT if plan.BUSY in why else DONE
     failed: dict[str, list[str]] = {}
     for name, reason in found.failed.items():
-        if found.left.get(name) == planning.FAILED:
+        if found.left.get(name) == plan.FAILED:
             failed.setdefault(reason, []).append(name)
     for reason, (name, *others) in failed.items():
         more = f" and {len(others)} more" if others else ""
-        to_stderr(f"gspnl tables: {name}{more} failed: {reason}")
+        log.warning("gspnl tables: %s%s failed: %s", name, more, reason)
     if found.left:
-        (say if status == DONE else to_stderr)(f"gspnl tables: {left(found.left)}")
+        level = logging.INFO if status == DONE else logging.WARNING
+        log.log(level, "gspnl tables: %s", plan.why_left(found.left.values()))
     return status
 
 
-def _list(plan: Any, as_json: bool) -> int:
+def _list(plan: Plan, as_json: bool) -> int:
     progress = plan.progress()
     if as_json:
         runs = [{"run": name, "state": state} for name, state in progress.states.items()]

@@ -16,7 +16,7 @@ from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.opening import evaluated
 from gspnl.train.recipes.edits import edited
-from gspnl.train.tables.keys import key
+from gspnl.train.tables.run_id import run_id
 from gspnl.train.views import scores
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
@@ -113,5 +113,5 @@ def test_options_as_text_and_in_the_names_of_runs():
     found = edited("ucf101-i3d", ["data_options.split=2", "data_options.clips=5"])
     assert found.data_options == {"split": 2, "clips": 5}
     # The name that this recipe had before it had data_options.
-    assert key(Recipe(block="snl", place="stage1", seed=2)) == KEY
-    assert key(Recipe(data="ucf101")) != key(Recipe(data="ucf101", data_options={"split": 2}))
+    assert run_id(Recipe(block="snl", place="stage1", seed=2)) == KEY
+    assert run_id(Recipe(data="ucf101")) != run_id(Recipe(data="ucf101", data_options={"split": 2}))

@@ -27,7 +27,7 @@ from gspnl.train.tables import (  # noqa: E402
     Protocol,
     Row,
     plan_tables,
-    running,
+    runner,
 )
 from gspnl.train.tables import run_tables as run  # noqa: E402
 
@@ -64,7 +64,6 @@ def whole(out):
     assert not [path for path in out.rglob(".*") if path.name != ".lock"]
     json.loads((out / "tables.json").read_text())
     for path in (out / "tables").glob("*.md"):
-        assert path.with_suffix(".png").stat().st_size > 1000
         assert path.with_suffix(".tex").read_text().endswith("\\end{tabular}\n")
 
 
@@ -111,6 +110,7 @@ def test_a_table_is_remembered_from_its_first_run_on(data, out):
 @pytest.mark.parametrize("words", [[], ["--no-run"], ["--list"]])
 def test_a_folder_is_of_one_protocol(words, data, out, capsys):
     call(data, out)
+    capsys.readouterr()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     options = ["tables", "6", "--protocol", "paper", "--out", str(out), "--data", str(data)]
     assert cli.main([*options, *words]) == 2
@@ -142,8 +142,8 @@ def test_the_commands_of_a_page_make_it(calls, commands, data, out, tmp_path, mo
         call(data, out, names, **options)
     told = re.findall("`(gspnl tables [^`]*)`", (out / "README.md").read_text())
     assert len(told) == commands
-    monkeypatch.setattr(running, "default_train", Trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", Trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     for command in told:
         words = command.replace("DATA", str(data)).split()[1:]
         assert cli.main([*words, "--out", str(tmp_path / "again"), "--quiet"]) == 0
@@ -191,8 +191,8 @@ class Held(Trainer):
     ids=["busy", "failed", "only", "none"],
 )
 def test_what_is_left_is_told(trainer, words, code, told, data, out, capsys, monkeypatch):
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     options = ["tables", "5", "--protocol", "mini", "--seeds", "1", "--out", str(out)]
     options += ["--data", str(data), "--json", *words]
     assert cli.main(options) == code
@@ -201,7 +201,7 @@ def test_what_is_left_is_told(trainer, words, code, told, data, out, capsys, mon
     assert len(left) == (int(told[0]) if told else 0)
     plan = plan_tables([5], "mini", out=out, seeds=1)
     assert {each["run"] for each in left} == {
-        name for name, run in plan.runs.items() if not plan.folder.kept(run).exists()
+        name for name in plan.runs if not plan.folder.kept(name).exists()
     }
     assert json.loads((out / "tables.json").read_text())["left"] == left
     if told:
@@ -236,8 +236,8 @@ def test_a_signal_between_two_runs_stops(number, code, data, out, capsys, monkey
                 os.kill(os.getpid(), number)
 
     trainer = Hit()
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data) == code
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"gspnl tables: stopped by {number.name}, and saved; the same command goes on"
@@ -259,10 +259,10 @@ def test_a_signal_while_tables_are_written_stops(number, code, at, data, out, mo
             os.kill(os.getpid(), number)
         write(*given, **options)
 
-    write, trainer = running.write_tables, Trainer()
-    monkeypatch.setattr(running, "write_tables", hit)
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    write, trainer = runner.write_tables, Trainer()
+    monkeypatch.setattr(runner, "write_tables", hit)
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data, "--quiet") == code
     assert len(trainer.asked) == min(at, 8)
     whole(out)

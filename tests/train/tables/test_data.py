@@ -13,7 +13,7 @@ from gspnl.errors import FileError, InputError
 from gspnl.train import session
 from gspnl.train.data import fingerprint, load
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far
-from gspnl.train.tables.sameness import see_same
+from gspnl.train.tables.data_check import check_same_data
 
 
 @pytest.fixture
@@ -22,18 +22,18 @@ def plan(tmp_path):
 
 
 def test_tables_of_two_kinds_of_data_are_refused(plan):
-    for i, run in enumerate(plan.runs.values()):
-        write(run, plan.folder.run(run), data="a" * 16 if i < 3 else "b" * 16)
+    for i, (name, run) in enumerate(plan.runs.items()):
+        write(run, plan.folder.run(name), data="a" * 16 if i < 3 else "b" * 16)
     with pytest.raises(FileError, match=r"on other data \((a{16}|b{16})\) than .*(?!\1)[ab]{16}\)"):
         tables_so_far(plan)
 
 
 def test_a_run_on_other_data_is_moved_away_as_the_error_says(plan):
     """Its folder too: a finished run that lies there is taken over."""
-    *same, other = plan.runs.values()
-    for run in same:
-        write(run, plan.folder.run(run), data="a" * 16)
-    write(other, plan.folder.run(other), data="b" * 16)
+    *same, other = plan.runs
+    for name in same:
+        write(plan.runs[name], plan.folder.run(name), data="a" * 16)
+    write(plan.runs[other], plan.folder.run(other), data="b" * 16)
     with pytest.raises(FileError, match="move one of them away, and its folder in 'runs' with it"):
         tables_so_far(plan)
     plan.folder.kept(other).unlink()
@@ -42,8 +42,8 @@ def test_a_run_on_other_data_is_moved_away_as_the_error_says(plan):
 
 
 def test_one_kind_is_fine_and_the_fingerprint_is_kept(plan):
-    for run in plan.runs.values():
-        write(run, plan.folder.run(run), data="a" * 16)
+    for name, run in plan.runs.items():
+        write(run, plan.folder.run(name), data="a" * 16)
     assert tables_so_far(plan).tables[0].done == 8
     kept = (plan.folder.path / "results").glob("*.json")
     assert {json.loads(path.read_text())["data"] for path in kept} == {"a" * 16}
@@ -53,29 +53,29 @@ def test_other_data_are_refused_before_anything_is_trained(plan, tmp_path):
     photos = tmp_path / "photos"
     write_folder(photos, pictures()[0])
     here = fingerprint(load("folder", photos))
-    first = next(iter(plan.runs.values()))
-    write(first, plan.folder.run(first), data="a" * 16)
+    first, run = next(iter(plan.runs.items()))
+    write(run, plan.folder.run(first), data="a" * 16)
     tables_so_far(plan)
     with pytest.raises(FileError, match=rf"\(a{{16}}\) than .*photos.*\({here}\).*another --out"):
         run_tables([5], "mini", data=photos, out=tmp_path / "out", seeds=1)
     assert not list((tmp_path / "out" / "runs").glob("*/checkpoint*"))[1:]
 
-    write(first, plan.folder.run(first), data=here)
+    write(run, plan.folder.run(first), data=here)
     plan.folder.kept(first).unlink()
     tables_so_far(plan)
-    see_same(plan.runs, plan.folder, photos, skip_bad=False)
+    check_same_data(plan.runs, plan.folder, photos, skip_bad=False)
 
 
 def test_data_that_are_missing_stop_their_own_runs_only(tmp_path, monkeypatch):
     """Before, table 5 was done on CIFAR-10, which is not there any more; others are still to do."""
     plan = plan_tables([5, 6], "paper", out=tmp_path / "out", seeds=2)
-    first = next(iter(plan.runs.values()))
-    write(first, plan.folder.run(first), data="a" * 16)
+    first, run = next(iter(plan.runs.items()))
+    write(run, plan.folder.run(first), data="a" * 16)
     tables_so_far(plan)
     (tmp_path / "data" / "cifar-100-binary").mkdir(parents=True)
     photos = load("folder", write_folder(tmp_path / "photos", pictures()[0]))
     monkeypatch.setattr(session, "opened", lambda run, path, skip_bad: photos)  # of CIFAR-100
-    see_same(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
+    check_same_data(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
     found = run_tables(
         [5, 6], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2, train=Trainer()
     )

@@ -16,8 +16,8 @@ from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.runs import alone  # noqa: E402
 from gspnl.train.tables import GRIDS, PROTOCOLS, plan_tables, run_tables, tables_so_far  # noqa: E402
-from gspnl.train.tables.base import bare  # noqa: E402
-from gspnl.train.tables.keys import key, plain  # noqa: E402
+from gspnl.train.tables.grid import without_block  # noqa: E402
+from gspnl.train.tables.run_id import plain, run_id  # noqa: E402
 
 PAPER, MINI = PROTOCOLS["paper"], PROTOCOLS["mini"]
 
@@ -36,7 +36,7 @@ def test_every_grid_stands_for_both_protocols():
             grid = GRIDS[name](protocol)
             assert grid.name == name
             assert grid.rows[0].recipe.block is None, "the backbone comes first"
-            assert len({key(row.recipe) for row in grid.rows}) == len(grid.rows)
+            assert len({run_id(row.recipe) for row in grid.rows}) == len(grid.rows)
 
 
 @pytest.mark.parametrize("protocol", ["paper", "mini"])
@@ -120,13 +120,13 @@ def test_equal_parameters_are_equal():
 
 def test_equal_cells_of_several_tables_are_one_run():
     def keys(name):
-        return {key(row.recipe) for row in GRIDS[name]("mini").rows}
+        return {run_id(row.recipe) for row in GRIDS[name]("mini").rows}
 
-    stage1 = {key(r.recipe) for r in GRIDS["3"]("mini").rows if r.group in ("", "stage 1")}
+    stage1 = {run_id(r.recipe) for r in GRIDS["3"]("mini").rows if r.group in ("", "stage 1")}
     assert stage1 <= keys("5")
-    half = {key(r.recipe) for r in GRIDS["2"]("mini").rows if r.group in ("", "Cs = C1/2")}
+    half = {run_id(r.recipe) for r in GRIDS["2"]("mini").rows if r.group in ("", "Cs = C1/2")}
     assert half <= keys("5")
-    deep = {key(r.recipe) for r in GRIDS["4"]("mini").rows if r.group in ("SP3", "SP5")}
+    deep = {run_id(r.recipe) for r in GRIDS["4"]("mini").rows if r.group in ("SP3", "SP5")}
     assert deep <= keys("depth")
     assert keys("6") == keys("7") == keys("8") == keys("9") == keys("5")
     runs = plan_tables(["5", "3", "4"], "mini", out="x", seeds=3).runs
@@ -136,7 +136,7 @@ def test_equal_cells_of_several_tables_are_one_run():
 
 def test_keys_tell_recipes_apart_and_read_well():
     base = Recipe(block="snl", place="stage1")
-    assert key(base).startswith("cifar10-preresnet20-snl-stage1-s0-")
+    assert run_id(base).startswith("cifar10-preresnet20-snl-stage1-s0-")
     changed = [
         replace(base, seed=1),
         replace(base, epochs=7),
@@ -147,9 +147,9 @@ def test_keys_tell_recipes_apart_and_read_well():
         replace(base, backbone_options={"stem": "imagenet"}),
         replace(base, augmentation=()),
     ]
-    assert len({key(recipe) for recipe in [base, *changed]}) == 1 + len(changed)
+    assert len({run_id(recipe) for recipe in [base, *changed]}) == 1 + len(changed)
     # Kept results are found by these names: they must not change.
-    assert key(Recipe()) == "cifar10-preresnet20-alone-s0-44136fa3"
+    assert run_id(Recipe()) == "cifar10-preresnet20-alone-s0-44136fa3"
     assert plain(base) == json.loads(json.dumps(plain(base)))
 
 
@@ -162,7 +162,7 @@ def test_backbones_come_first_and_seeds_one_by_one():
 
 def test_the_baseline_forgets_the_block():
     recipe = Recipe(block="nl", place="dp3", units=3, reduction=4, block_options={"order": 1})
-    assert bare(recipe) == Recipe()
+    assert without_block(recipe) == Recipe()
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -228,23 +228,22 @@ def test_killed_between_result_and_copy(tmp_path, data):
     """A run folder that is finished counts, though nothing was copied yet."""
     out = tmp_path / "out"
     plan = plan_tables([5], "mini", out=out, seeds=1)
-    for run in plan.runs.values():
-        write(run, plan.folder.run(run))
+    for name, run in plan.runs.items():
+        write(run, plan.folder.run(name))
     found = tables_so_far(plan)
     assert found.tables[0].done == 8
     assert len(list((out / "results").iterdir())) == 8
 
 
-def test_failures_are_told_and_do_not_stop_the_rest(tmp_path, data):
-    trainer, said = Trainer(fail=("nl",)), []
-    found = run_tables(
-        [5], "mini", data=data, out=tmp_path / "out", seeds=2, train=trainer, say=said.append
-    )
+def test_failures_are_logged_and_do_not_stop_the_rest(tmp_path, data, caplog):
+    trainer = Trainer(fail=("nl",))
+    with caplog.at_level("INFO", "gspnl"):
+        found = run_tables([5], "mini", data=data, out=tmp_path / "out", seeds=2, train=trainer)
     assert len(trainer.asked) == 16
     assert found.tables[0].done == 14
     assert set(found.failed.values()) == {"the loss is not finite"}
     assert len(found.failed) == 2
-    assert sum("failed: the loss is not finite" in line for line in said) == 2
+    assert sum("failed: the loss is not finite" in line for line in caplog.messages) == 2
     page = (tmp_path / "out" / "README.md").read_text()
     assert "NL, seed 0 failed: the loss is not finite" in page
     mended = run_tables([5], "mini", data=data, out=tmp_path / "out", seeds=2, train=Trainer())
@@ -253,8 +252,8 @@ def test_failures_are_told_and_do_not_stop_the_rest(tmp_path, data):
     assert not list((tmp_path / "out" / "failed").iterdir())
 
 
-def test_what_another_process_is_at_is_passed_by(tmp_path, data):
-    trainer, out, said = Trainer(), tmp_path / "out", []
+def test_runs_locked_by_another_process_are_skipped(tmp_path, data, caplog):
+    trainer, out = Trainer(), tmp_path / "out"
 
     def train(recipe, **given):
         if recipe.block == "snl":
@@ -263,10 +262,11 @@ def test_what_another_process_is_at_is_passed_by(tmp_path, data):
                 pass
         return trainer(recipe, **given)
 
-    found = run_tables([5], "mini", data=data, out=out, seeds=1, train=train, say=said.append)
+    with caplog.at_level("INFO", "gspnl"):
+        found = run_tables([5], "mini", data=data, out=out, seeds=1, train=train)
     assert found.failed == {}
     assert found.tables[0].done == 7
-    assert sum("snl" in line and "another process" in line for line in said) == 1
+    assert sum("snl" in line and "another process" in line for line in caplog.messages) == 1
     run_tables([5], "mini", data=data, out=out, seeds=1, train=trainer)
     assert len(trainer.asked) == 8
 
@@ -296,13 +296,12 @@ def test_only_some_blocks(tmp_path, data):
 )
 def test_damaged_results_are_named(tmp_path, data, content, message):
     plan = plan_tables([5], "mini", out=tmp_path, seeds=1)
-    run = next(iter(plan.runs.values()))
+    name, run = next(iter(plan.runs.items()))
+    path = plan.folder.kept(name)
     if isinstance(content, dict):
-        write(run, plan.folder.run(run))
-        plan.folder.keep(run)
-        path = plan.folder.kept(run)
+        write(run, plan.folder.run(name))
+        plan.folder.keep(name, run)
         content = json.dumps({**json.loads(path.read_text()), **content})
-    path = plan.folder.kept(run)
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
     with pytest.raises(FileError, match=message) as caught:
@@ -312,11 +311,11 @@ def test_damaged_results_are_named(tmp_path, data, content, message):
 
 def test_a_run_of_another_recipe_is_a_failure(tmp_path, data):
     plan = plan_tables([5], "mini", out=tmp_path, seeds=1)
-    first, second, *_ = plan.runs.values()
-    write(second, plan.folder.run(first))
+    first, second, *_ = plan.runs
+    write(plan.runs[second], plan.folder.run(first))
     found = run_tables([5], "mini", data=data, out=tmp_path, seeds=1, train=Trainer())
-    assert list(found.failed) == [key(first)]
-    assert "is of another recipe" in found.failed[key(first)]
+    assert list(found.failed) == [first]
+    assert "is of another recipe" in found.failed[first]
 
 
 # --- where data are -------------------------------------------------------------------------------

@@ -1,30 +1,36 @@
-"""What a table is before anything has run: rows, each a recipe, and what the paper says of them."""
+"""Tables before anything has run: rows, each a recipe, and what the paper reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from gspnl._base.registry import Registry
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
+from gspnl.train.tables.run_id import DEFAULT, plain, run_id
 
 BACKBONE = "backbone"
 LABELS = {
     BACKBONE: "backbone", "linear": "Z W₁ only", "nl": "NL", "ns": "NS", "cgnl": "CGNL", "a2": "A2",
     "snl": "SNL", "gsnl": "gSNL",
 }  # fmt: skip
+NO_BLOCK = {
+    name: DEFAULT[name] for name in ("block", "place", "reduction", "units", "block_options")
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network under one condition; a run for every seed.
+    """A network under one condition; one run for every seed.
 
     Parameters
     ----------
     group : str
         The condition, such as "stage 1"; "" for a backbone that serves all conditions.
     label : str
-        What the row is called, such as "SNL".
+        The name in the table, such as "SNL".
     recipe : Recipe
         Its ``seed`` is replaced by those of the runs.
     """
@@ -38,31 +44,31 @@ class Row:
         """The block's name, "backbone" without one."""
         return self.recipe.block or BACKBONE
 
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return plain(self.recipe)
+
     def run(self, seed: int) -> Recipe:
         """The recipe of one run."""
-        return replace(self.recipe, seed=seed)
+        return self.recipe if self.recipe.seed == seed else replace(self.recipe, seed=seed)
 
-    def baseline(self, seed: int) -> Recipe:
-        """The recipe of the backbone alone that a run is compared with: same data, same seed."""
-        return bare(self.run(seed))
+    def run_id(self, seed: int) -> str:
+        """The name of one run; no recipe is constructed for it."""
+        return run_id({**self._fields, "seed": seed})
+
+    def baseline_id(self, seed: int) -> str:
+        """The name of the run of the backbone alone on the same data with the same seed."""
+        return run_id({**self._fields, **NO_BLOCK, "seed": seed})
 
 
-def bare(recipe: Recipe) -> Recipe:
+def without_block(recipe: Recipe) -> Recipe:
     """The recipe without its block; equal for all places, widths and options."""
-    plain = Recipe()
-    return replace(
-        recipe,
-        block=None,
-        place=plain.place,
-        reduction=plain.reduction,
-        units=plain.units,
-        block_options={},
-    )
+    return replace(recipe, **NO_BLOCK)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One sentence of the paper on a table whose body is lost.
+    """A statement of the paper on a table whose body is lost.
 
     Parameters
     ----------
@@ -71,9 +77,9 @@ class Statement:
     value : float or None
         Points over the backbone; None where the paper gives no number.
     blocks : tuple of str
-        Whose rows it is about; none, if no single number of ours answers it.
+        The blocks it is about; none, if no single number of ours answers it.
     groups : tuple of str
-        Which conditions it is about; empty: all.
+        The conditions it is about; empty: all.
     pool : str
         "mean" over the conditions, or the "best" of them. Of several blocks it is the best.
     """
@@ -107,6 +113,19 @@ class Grid:
     setting: str
     rows: tuple[Row, ...]
     reported: tuple[Statement, ...] = ()
+
+
+def unique_runs(grids: Sequence[Grid], seeds: Sequence[int]) -> dict[str, Recipe]:
+    """All runs of some tables by name, each once: seed by seed, backbones first."""
+    runs: dict[str, Recipe] = {}
+    for seed in seeds:
+        for grid in grids:
+            for row in grid.rows:
+                if row.recipe.block and (name := row.baseline_id(seed)) not in runs:
+                    runs[name] = without_block(row.run(seed))
+                if (name := row.run_id(seed)) not in runs:
+                    runs[name] = row.run(seed)
+    return runs
 
 
 GRIDS: Registry[Callable[[str], Grid]] = Registry("table")
