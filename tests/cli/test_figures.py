@@ -85,7 +85,7 @@ def runs(monkeypatch):
     monkeypatch.setitem(vars(gspnl.train), "recipe", recipe)
     monkeypatch.setitem(vars(gspnl.train.data), "load", load)
     monkeypatch.setitem(vars(gspnl.train.data), "Batches", batches)
-    monkeypatch.setattr("gspnl.train.figures.opening.checkpoint_of", checkpoint_of)
+    monkeypatch.setattr("gspnl.train.figures.evaluation.checkpoint_of", checkpoint_of)
     return seen
 
 
@@ -119,9 +119,9 @@ def test_the_images_are_those_asked_for(tmp_path, capsys):
 
 
 def test_pictures_are_the_images_without_their_normalisation():
-    from gspnl.train.figures.opening import evaluated
+    from gspnl.train.figures.evaluation import evaluation_images
 
-    images, pictures = evaluated(Recipe(), None, 2, 3)
+    images, pictures = evaluation_images(Recipe(), None, 2, 3)
     np.testing.assert_allclose(pictures, Images().pixels[2:5].float() / 255, atol=1e-6)  # float32
     assert images.min() < 0
 
@@ -147,8 +147,11 @@ def test_of_several_runs_the_one_without_blocks_is_named(tmp_path, capsys):
     [
         (["figures", "backbone"], "has no nonlocal blocks"),
         (["figures", "damaged"], "is damaged"),
-        (["figures", "nl", "--image", "10"], "image 10 is not among the 10 test images"),
-        (["figures", "nl", "--image", "-1"], "image -1 is not among"),
+        (
+            ["figures", "nl", "--image", "10"],
+            "image=10 must be a whole number from 0 to 9, the test images of cifar10",
+        ),
+        (["figures", "nl", "--image", "-1"], "image=-1 must be a whole number from 0"),
         (["figures", "nl", "--images", "0"], "images"),
         (["figures", "nl", "--position", "3"], "must be 2 whole numbers"),
         (["figures", "nl", "--position", "8,0"], "lies outside"),
@@ -159,7 +162,7 @@ def test_of_several_runs_the_one_without_blocks_is_named(tmp_path, capsys):
         (["audit", "backbone"], "has no nonlocal blocks"),
         (["audit", "damaged"], "is damaged"),
         (["audit", "nl", "--recipe", "snl"], "block 'snl' and 'nl'"),
-        (["audit", "nl", "--image", "11"], "image 11 is not among"),
+        (["audit", "nl", "--image", "11"], "image=11 must be a whole number from 0 to 9"),
         (["audit", "nl", "--nodes", "0"], "nodes"),
         (["audit"], "CHECKPOINT"),
     ],
@@ -219,7 +222,7 @@ def test_numbers_without_a_number_are_null():
 
 
 def test_recipes_agree_though_toml_gives_lists():
-    from gspnl.train.figures.opening import NETWORK, check_same
+    from gspnl.train.figures.evaluation import NETWORK, check_same
 
     one = Recipe(block="nl", block_options={"sub_sample": (2, 2)})
     two = dataclasses.replace(one, block_options={"sub_sample": [2, 2]}, epochs=3)

@@ -14,7 +14,7 @@ from torch import nn
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
-from gspnl.train.figures.opening import evaluated
+from gspnl.train.figures.evaluation import evaluation_images
 from gspnl.train.recipes.edits import edited
 from gspnl.train.tables.run_id import run_id
 from gspnl.train.views import scores
@@ -86,7 +86,7 @@ def test_the_evaluation_averages_over_the_views_of_a_sample(tmp_path):
 
 
 def test_figures_show_the_first_view():
-    images, pictures = evaluated(RECIPE, None, 2, 3)
+    images, pictures = evaluation_images(RECIPE, None, 2, 3)
     first = open_views(None, views=3).test.images[2:5, :, :SIZE].float() / 255
     assert images.shape == first.shape
     np.testing.assert_allclose(pictures, first, atol=1e-6)  # float32

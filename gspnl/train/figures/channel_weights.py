@@ -1,4 +1,4 @@
-"""Figure 5: the largest eigenvalues of a block's channel weights, map by map."""
+"""Figure 5: the largest eigenvalues of the channel weights of blocks, for each output map."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import nn
 from gspnl.errors import InputError
 from gspnl.nn.stage import Stage
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.passing import blocks_of, exact, title_of
-from gspnl.train.figures.rows import scale_of
+from gspnl.train.figures.features import blocks_of, exact, scale_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,20 +31,20 @@ class ChannelWeights:
         For each output map of each unit, by the names of block, unit and map: the eigenvalues of
         the symmetric part of W_g W, all C of them.
     scaled : bool
-        Whether W has the scale of the batch norm in it.
+        Whether W includes the scale of the batch norm.
     """
 
     maps: Mapping[str, Damping]
     scaled: bool
 
     def negative(self) -> dict[str, int]:
-        """How many of the C eigenvalues of each map are below 0, up to rounding."""
+        """The number of negative eigenvalues of each map, up to rounding."""
         return {
             name: round(each.negative * len(each.eigenvalues)) for name, each in self.maps.items()
         }
 
     def numbers(self) -> list[dict[str, Any]]:
-        """What the picture says, in plain types."""
+        """The numbers of the picture in plain types."""
         below = self.negative()
         return [
             {
@@ -67,20 +66,20 @@ class ChannelWeights:
 
 
 def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") -> ChannelWeights:
-    r"""Eigenvalues of the symmetrised channel weights of each block: figure 5 of the paper.
+    r"""Compute eigenvalues of the symmetrised channel weights of each block: figure 5 of the paper.
 
     .. math:: \tfrac12 \bigl( W_g W + (W_g W)^\top \bigr)
 
     for every output map W, with matrices that multiply rows of features from the right: W_g of
-    shape (C, Cs), W of shape (Cs, C). Layers keep (out, in), which are their transposes; the other
-    product, of size Cs, would have the eigenvalues of another matrix.
+    shape (C, Cs), W of shape (Cs, C). Layers store (out, in), the transposes; the other product, of
+    size Cs, has the eigenvalues of another matrix.
 
     Parameters
     ----------
     model : Module
         A network with blocks.
     scaled : bool
-        Take the scale of a batch norm in evaluation, diag(s), into W: its signs decide what is
+        Multiply W by the scale of a batch norm in evaluation, diag(s): its signs decide what is
         added. False takes the maps alone, as the paper prints it. A group or layer norm, whose
         scale depends on the input, is left out.
     prefix : str
@@ -115,9 +114,10 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     """
     found: dict[str, Damping] = {}
     for name, block in blocks_of(model).items():
-        for unit, stage in enumerate(exact(block).stages, 1):
+        stages: Any = exact(block).stages  # of type Module to torch
+        for unit, stage in enumerate(stages, 1):
             title = title_of(name, block) + (f" unit {unit}" if len(block.stages) > 1 else "")
-            W_g, maps = channel_maps(stage, scaled=scaled)  # type: ignore[arg-type]
+            W_g, maps = channel_maps(stage, scaled=scaled)
             for key, W in maps.items():
                 label = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
                 found[f"{prefix}{title} {label}"] = damping(W_g, W)
@@ -132,13 +132,13 @@ def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict
     stage : Stage
         ``block.stages[i]`` of a block.
     scaled : bool
-        Multiply the maps by the scale that a batch norm has in evaluation.
+        Multiply the maps by the scale of a batch norm in evaluation.
 
     Returns
     -------
     W_g : array of shape (C, Cs)
     maps : dict of str to array of shape (Cs, C)
-        Those of grouped maps are block diagonal.
+        Grouped maps are block diagonal.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Figure 2: the histograms of A, A², A³, A⁴ of trained blocks, and what decides A^k = A."""
+"""Figure 2: histograms of A, A², A³, A⁴ of trained blocks, and the distances of A^k from A."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.auditing.readings import JOINED, too_many
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
-from gspnl.signals.stability.modes import whole
-from gspnl.train.figures.passing import Passage, check_item, passages
+from gspnl.train.figures.features import BlockInput, block_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class PowerHistograms:
     name : str
         The block.
     strengths : Strengths or None
-        The histograms on the image that was chosen; None where there are none, see ``reason``.
+        The histograms on the chosen image; None where there are none, see ``reason``.
     powers : tuple of int
         1, 2, 3, 4.
     distances : array of shape (B, 4)
@@ -41,10 +41,10 @@ class PowerHistograms:
     defects : array of shape (B, 4)
         :math:`\|A^k - A\|_F / \|A\|_F`: 0 where the claim A^k = A holds.
     shuffled : array of shape (B,)
-        The same of A with the entries of each row in random order, which leaves its histogram as
-        it is: what a defect is where histograms agree and nothing else does.
+        The same distance of A with the entries of each row in random order. Its histogram is that
+        of A, so this is the defect of a matrix that shares the histogram alone.
     reason : str or None
-        Why there is nothing.
+        Why there are no histograms.
     """
 
     name: str
@@ -56,16 +56,17 @@ class PowerHistograms:
     reason: str | None = None
 
     def numbers(self) -> dict[str, Any]:
-        """What the picture says, over all images, in plain types."""
+        """The numbers of the picture over all images, in plain types."""
+        known = len(self.shuffled) > 0
         return {
             "block": self.name,
             "reason": self.reason,
             "images": len(self.shuffled),
             "powers": list(self.powers),
-            "distances": self.distances.mean(0).tolist() if len(self.distances) else None,
-            "defects": self.defects.mean(0).tolist() if len(self.defects) else None,
-            "least_defects": self.defects.min(0).tolist() if len(self.defects) else None,
-            "shuffled": float(self.shuffled.mean()) if len(self.shuffled) else None,
+            "distances": self.distances.mean(0).tolist() if known else None,
+            "defects": self.defects.mean(0).tolist() if known else None,
+            "least_defects": self.defects.min(0).tolist() if known else None,
+            "shuffled": float(self.shuffled.mean()) if known else None,
         }
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -86,11 +87,11 @@ class PowerHistograms:
 def power_histograms(
     model: nn.Module, images: Any, *, image: int = 0, nodes: int = 1024, seed: int = 0
 ) -> tuple[PowerHistograms, ...]:
-    r"""Histograms of the entries of A, A², A³, A⁴ of each block: figure 2 of the paper.
+    r"""Compute histograms of the entries of A, A², A³, A⁴ of each block: figure 2 of the paper.
 
-    The paper reads A^k = A off such histograms. They forget where an entry stands, so the distances
-    of the matrices themselves are beside them, on every image, and that of a matrix with the
-    histogram of A and nothing else in common.
+    The paper concludes A^k = A from such histograms. They do not depend on where an entry stands,
+    so the distances of the matrices themselves are computed too, on every image, and the distance
+    of a matrix that has the histogram of A and nothing else in common.
 
     Parameters
     ----------
@@ -99,9 +100,9 @@ def power_histograms(
     images : tensor of shape (B, C, ``*spatial``)
         As the network takes them.
     image : int
-        Whose histograms are kept.
+        The number of the image whose histograms are kept.
     nodes : int
-        Blocks of more positions are passed over, with the reason: N × N matrices are made.
+        Blocks of more positions are skipped, with the reason: N × N matrices are formed.
     seed : int
         Of the random order.
 
@@ -113,7 +114,7 @@ def power_histograms(
     Raises
     ------
     InputError
-        For a network without blocks, images that it cannot run, or an image that there is not.
+        For a network without blocks, images that it cannot run, or an image that does not exist.
 
     References
     ----------
@@ -131,35 +132,33 @@ def power_histograms(
     >>> found.defects.shape, bool((found.defects[:, 1:] > 0.1).all())
     ((2, 4), True)
     """
-    whole(nodes, "nodes", 1)
-    whole(seed, "seed", 0)
-    reached = passages(model, images)
-    item = check_item(image, len(images))
-    return tuple(_of_block(each, item, nodes, seed) for each in reached)
+    whole_number("nodes", nodes, 1)
+    whole_number("seed", seed)
+    inputs = block_inputs(model, images)
+    item = whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
+    return tuple(_of_block(each, item, nodes, seed) for each in inputs)
 
 
-def _of_block(each: Passage, item: int, nodes: int, seed: int) -> PowerHistograms:
-    reason = _refusal(each, nodes)
+def _of_block(each: BlockInput, item: int, nodes: int, seed: int) -> PowerHistograms:
+    reason, n = _no_powers(each, nodes), int(np.prod(each.grid))
     if reason is not None:
         none = np.zeros((0, len(POWERS)))
         return PowerHistograms(each.name, None, POWERS, none, none, np.zeros(0), reason)
-    rng = np.random.default_rng(seed)
-    kept: Strengths | None = None
-    distances, defects, shuffled = [], [], []
+    rng, eye = np.random.default_rng(seed), torch.eye(n, dtype=torch.float64)[None]
+    found, shuffled = [], []
     for place in range(len(each.features)):
-        A = matrix_of(each, place)
-        found = stability.strengths(A, POWERS)
-        kept = found if place == item else kept
-        distances.append(found.distances)
-        defects.append(found.defects)
+        with torch.no_grad():
+            A = each.operator(place).apply(eye)[0].numpy()
+        found.append(stability.strengths(A, POWERS))
         shuffled.append(np.linalg.norm(rng.permuted(A, axis=1) - A) / np.linalg.norm(A))
-    return PowerHistograms(
-        each.name, kept, POWERS, np.array(distances), np.array(defects), np.array(shuffled)
+    distances, defects = (
+        np.array([getattr(one, name) for one in found]) for name in ("distances", "defects")
     )
+    return PowerHistograms(each.name, found[item], POWERS, distances, defects, np.array(shuffled))
 
 
-def _refusal(each: Passage, nodes: int) -> str | None:
-    """Why a block has no N × N matrix of positions to take powers of."""
+def _no_powers(each: BlockInput, nodes: int) -> str | None:
+    """The reason why a block has no N × N matrix of positions."""
     n = int(np.prod(each.grid))
     if n > nodes:
         return too_many(n, nodes)
@@ -171,11 +170,3 @@ def _refusal(each: Passage, nodes: int) -> str | None:
     if isinstance(operator, Pooled):
         return "keys are max-pooled: A is not square, and has no powers"
     return None
-
-
-def matrix_of(each: Passage, item: int) -> np.ndarray:
-    """A of one image, all its entries."""
-    eye = torch.eye(int(np.prod(each.grid)), dtype=torch.float64)[None]
-    with torch.no_grad():
-        A: np.ndarray = each.operator(item).apply(eye)[0].numpy()
-    return A
