@@ -1,7 +1,9 @@
 """The paper's figures 1, 2, 4 and 5 of any network with blocks, with their numbers.
 
 Each is a function of a network and a batch of images that returns arrays with a ``plot`` method;
-:func:`write_figures` draws all of them for one network or several side by side.
+:func:`write_figures` draws all of them for one network or several side by side. The paper is
+L. Zhu, Q. She, L. Zhang and P. Guo, "A spectral nonlocal block for neural networks",
+arXiv:1911.01059.
 """
 
 from gspnl.train.figures.attention_range import (

@@ -14,15 +14,8 @@ from gspnl.errors import InputError
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting.reach import _reach
-from gspnl.train.figures.features import (
-    BlockInput,
-    block_inputs,
-    cell_of,
-    norms_of,
-    photos_of,
-    row_of,
-)
-from gspnl.train.figures.pictures import bar, frame, lay, mark, overlay
+from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
+from gspnl.train.figures.pictures import bar, frame, lay, mark, overlay, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,33 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class AttentionRange:
-    r"""Weights of all positions in one unit's output at a reference position i.
+    """Weights of all positions in one unit's output at a reference position i.
 
-    Attributes
-    ----------
-    name : str
-        The block.
-    unit : int
-        From 1 on; all units of a block share A.
-    grid : tuple of int
-        The feature map, or the cells that its keys are pooled to.
-    cell : tuple of int
-        The reference on that grid.
-    affinity : array of shape ``grid``, or None
-        Row i of A. None where A joins channels too ("cgnl"), and where there are no edges.
-    weights : array of shape ``grid``
-        :math:`\|K_{ij}\|_F`, of the matrix of channels that :math:`x_j` is multiplied by at i.
-    photo : array of shape ``*spatial``
-        The image, grey, in [0, 1].
+    ``affinity`` is row i of A, None where A joins channels too ("cgnl") and where there are no
+    edges. ``weights`` are the norms ‖K_ij‖ of the matrices of channels that x_j is multiplied by.
+    Both have the shape of ``grid``.
     """
 
-    name: str
-    unit: int
-    grid: tuple[int, ...]
-    cell: tuple[int, ...]
+    name: str  # of the block
+    unit: int  # from 1 on; all units of a block share A
+    grid: tuple[int, ...]  # of the feature map, or of the cells that its keys are pooled to
+    cell: tuple[int, ...]  # the reference on that grid
     affinity: np.ndarray | None
     weights: np.ndarray
-    photo: np.ndarray
+    photo: np.ndarray  # the image, grey, in [0, 1]
 
     @property
     def reach(self) -> int:
@@ -91,16 +71,10 @@ class AttentionRange:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture in plain types."""
-        return {
-            "block": self.name,
-            "unit": self.unit,
-            "grid": list(self.grid),
-            "cell": list(self.cell),
-            "reach": self.reach,
-            "affinity_reach": self.affinity_reach,
-            "itself": self.itself,
-            "distance": self.distance,
-        }
+        place = {"grid": list(self.grid), "cell": list(self.cell)}
+        names = ("reach", "affinity_reach", "itself", "distance")
+        values = {name: getattr(self, name) for name in names}
+        return {"block": self.name, "unit": self.unit, **place, **values}
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the image with the reference, row i of A, and the weights, on the image grid."""
@@ -153,11 +127,6 @@ def attention_ranges(
     K is of F before them. With ``sub_sample`` the j are cells of pooled positions. The cost is C
     backward passes through one filter and O(N) memory; nothing of size N² is formed.
 
-    References
-    ----------
-    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
-       arXiv:1911.01059, figure 1.
-
     Examples
     --------
     >>> import torch
@@ -206,35 +175,20 @@ def _of_block(
 def draw_attention_ranges(
     found: Mapping[str, Sequence[AttentionRange]], *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the attention ranges of several networks one under the other.
+    """Draw the attention ranges of several networks, by name, one under the other.
 
-    Parameters
-    ----------
-    found : mapping from name to sequence of AttentionRange
-        As :func:`attention_ranges` returns them.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A line for each unit: the image with the reference, row i of A by magnitude, and the
-        weights. In multiples of their mean: 1 everywhere where all weigh alike; on one scale, which
-        ends at the largest value off the reference.
-
-    Raises
-    ------
-    InputError
-        Where there is nothing to draw, or images have other than 2 or 3 spatial dimensions.
+    Each unit has a line: the image with the reference, row i of A by magnitude, and the weights.
+    Maps are in multiples of their mean, 1 everywhere where all weigh alike, on one scale that ends
+    at the largest value off the reference. Images must have 2 or 3 spatial dimensions.
 
     Examples
     --------
     >>> import torch
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
-    >>> images, found = torch.randn(1, 4, 6, 6), {}
-    >>> for name in ("nl", "snl"):
-    ...     block = gnn.create(name, 4, zero_init=False)
-    ...     found[name] = figures.attention_ranges(block, images)
+    >>> images = torch.randn(1, 4, 6, 6)
+    >>> blocks = {name: gnn.create(name, 4, zero_init=False) for name in ("nl", "snl")}
+    >>> found = {name: figures.attention_ranges(block, images) for name, block in blocks.items()}
     >>> len(figures.draw_attention_ranges(found).images)
     6
     """
@@ -242,13 +196,12 @@ def draw_attention_ranges(
     if not lines:
         raise InputError("there is nothing to draw; pass what attention_ranges returns")
     maps = [[_multiples(each.affinity), _multiples(each.weights)] for _, each in lines]
-    off = [
-        np.delete(values.reshape(-1), np.ravel_multi_index(each.cell, each.grid))
-        for (_, each), pair in zip(lines, maps, strict=True)
-        for values in pair
-        if values is not None
-    ]
-    top = max((float(values.max(initial=0.0)) for values in off), default=0.0) or 1.0
+    top = 0.0
+    for (_, each), pair in zip(lines, maps, strict=True):
+        own = np.ravel_multi_index(each.cell, each.grid)
+        off = [np.delete(values, own).max(initial=0.0) for values in pair if values is not None]
+        top = max(top, *off)
+    top = float(top) or 1.0
     pictures: list[list[np.ndarray | None]] = []
     titles, names = [], []
     for (run, each), pair in zip(lines, maps, strict=True):
@@ -257,15 +210,11 @@ def draw_attention_ranges(
         pictures.append(
             [overlay(photo), *(v if v is None else overlay(photo, v, top) for v in shown)]
         )
-        reach = each.affinity_reach
-        titles.append(
-            [
-                "image",
-                "A: not of positions" if reach is None else f"A: 90 % in {reach:,} of {n:,}",
-                f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %",
-            ]
-        )
-        several = sum(other.name == each.name for _, other in lines) > 1 and each.unit
+        A = each.affinity_reach
+        about_A = "A: not of positions" if A is None else f"A: 90 % in {A:,} of {n:,}"
+        about_K = f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %"
+        titles.append(["image", about_A, about_K])
+        several = sum(other.name == each.name for _, other in lines) > 1
         unit = f"unit {each.unit}" if several else ""
         names.append("\n".join(filter(None, [run, each.name, unit])))
     ax = lay(pictures, titles, names, ax)

@@ -25,17 +25,12 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 class ChannelWeights:
     """The channel weights of a network's blocks.
 
-    Attributes
-    ----------
-    maps : mapping of str to Damping
-        For each output map of each unit, by the names of block, unit and map: the eigenvalues of
-        the symmetric part of W_g W, all C of them.
-    scaled : bool
-        Whether W includes the scale of the batch norm.
+    ``maps`` has for each output map of each unit, by the names of block, unit and map, all C
+    eigenvalues of the symmetric part of W_g W.
     """
 
     maps: Mapping[str, Damping]
-    scaled: bool
+    scaled: bool  # W includes the scale of the batch norm
 
     def negative(self) -> dict[str, int]:
         """The number of negative eigenvalues of each map, up to rounding."""
@@ -96,9 +91,7 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
 
     References
     ----------
-    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
-       arXiv:1911.01059, figure 5.
-    .. [2] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
+    .. [1] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
        nonlocal modeling, NeurIPS 2018.
 
     Examples
@@ -125,25 +118,10 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
 
 
 def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """W_g (C, Cs), and the output maps (Cs, C) of a unit by name, as matrices.
+    """W_g (C, Cs), and the output maps (Cs, C) by name, of a unit ``block.stages[i]``.
 
-    Parameters
-    ----------
-    stage : Stage
-        ``block.stages[i]`` of a block.
-    scaled : bool
-        Multiply the maps by the scale of a batch norm in evaluation.
-
-    Returns
-    -------
-    W_g : array of shape (C, Cs)
-    maps : dict of str to array of shape (Cs, C)
-        Grouped maps are block diagonal.
-
-    Raises
-    ------
-    InputError
-        For a folded unit.
+    Grouped maps are block diagonal. ``scaled`` multiplies the maps by the scale of a batch norm in
+    evaluation. A folded unit is an InputError.
 
     Examples
     --------

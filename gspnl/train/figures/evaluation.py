@@ -29,16 +29,7 @@ IMAGES = ("data", "data_options", "evaluation")
 def open_run(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
     """Open the recipe and the network of a run folder or checkpoint.
 
-    Parameters
-    ----------
-    path : path
-    recipe : Recipe, optional
-        InputError if the run is of another network or other data than this recipe.
-
-    Raises
-    ------
-    FileError
-        If there is no such run, or it is damaged.
+    InputError if they are not of the network and the data of ``recipe``, where one is passed.
     """
     from gspnl.train import load_run
 
@@ -97,8 +88,6 @@ def evaluation_images(
 ) -> tuple[Tensor, Tensor]:
     """Load test images as a recipe evaluates them, and the same with values in [0, 1].
 
-    A warning is logged for each of ``runs`` that was trained on other data.
-
     Parameters
     ----------
     recipe : Recipe
@@ -110,18 +99,11 @@ def evaluation_images(
         Of random choices in the evaluation, such as the place of a crop. A clip is the one in the
         middle of its part of the video.
     runs : sequence of path
-        Runs or checkpoints that the images are for.
+        Run folders or checkpoints; a warning is logged for each that was trained on other data.
 
     Returns
     -------
     images, pictures : tensors of shape (b, C, ``*spatial``)
-
-    Raises
-    ------
-    DataError
-        Where the data are missing or damaged.
-    InputError
-        If there is no image of that number.
     """
     whole_number("images", count, 1)
     found = data.load(recipe.data, path, **recipe.data_options)

@@ -12,8 +12,8 @@ from torch import nn
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError
-from gspnl.train.figures.features import block_inputs, photos_of
-from gspnl.train.figures.pictures import bar, frame, lay, overlay
+from gspnl.train.figures.features import block_inputs
+from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,22 +27,12 @@ MAPS = {  # whether a map is signed, and what its colours measure
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    r"""Input and output of a block for each image of a batch.
+    """Input and output of a block for each image of a batch, all its units together."""
 
-    Attributes
-    ----------
-    name : str
-        The block.
-    before, after : arrays of shape (B, C, ``*grid``)
-        x and y, in the features' own units; all units of a block together.
-    photos : array of shape (B, ``*spatial``)
-        The images, grey, in [0, 1].
-    """
-
-    name: str
-    before: np.ndarray
-    after: np.ndarray
-    photos: np.ndarray
+    name: str  # of the block
+    before: np.ndarray  # x of shape (B, C, *grid), in the features' own units
+    after: np.ndarray  # y of the same shape
+    photos: np.ndarray  # the images of shape (B, *spatial), grey, in [0, 1]
 
     @property
     def norm(self) -> np.ndarray:
@@ -128,27 +118,13 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
 
     Parameters
     ----------
-    model : Module
-        A network with blocks; it is run once, in evaluation mode.
-    images : tensor of shape (B, C, ``*spatial``)
-        As the network takes them.
-    pictures : array of shape (B, C, ``*spatial``), optional
-        The images with values in [0, 1], to draw on; default: ``images``, rescaled.
+    model, images, pictures
+        As in :func:`attention_ranges`.
 
     Returns
     -------
     tuple of FeatureMaps
         One for each block.
-
-    Raises
-    ------
-    InputError
-        For a network without blocks, or images that it cannot run.
-
-    References
-    ----------
-    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
-       arXiv:1911.01059, figure 4.
 
     Examples
     --------
@@ -173,26 +149,11 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
 def draw_feature_maps(
     found: Mapping[str, Sequence[FeatureMaps]], of: str = "norm", *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the feature maps of several blocks or networks one under the other, on one scale.
+    """Draw feature maps of several networks, by name, on the same images one under the other.
 
-    Parameters
-    ----------
-    found : mapping from name to sequence of FeatureMaps
-        As :func:`feature_maps` returns them, on the same images.
-    of : {"norm", "size", "mean"}
-        The property of :class:`FeatureMaps` that is drawn.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A line of images, and below it a line of maps for each name, up-sampled bilinearly. The
-        colours end at the largest value of all.
-
-    Raises
-    ------
-    InputError
-        Where there is nothing to draw, for an unknown map, or images without a picture.
+    A line of images, and below it a line for each block with one property of its
+    :class:`FeatureMaps` (``of``: "norm", "size" or "mean"), up-sampled bilinearly, on one scale
+    that ends at the largest value of all. Images must have 2 or 3 spatial dimensions.
 
     Examples
     --------
@@ -210,23 +171,17 @@ def draw_feature_maps(
         raise InputError("there is nothing to draw, or not on one batch; pass FeatureMaps of one")
     maps = [getattr(each, of) for _, each in parts]
     top = max(float(np.abs(values).max()) for values in maps) or 1.0
-    photos = [_middle(photo, parts[0][1]) for photo in parts[0][1].photos]
-    pictures = [[overlay(photo, smooth=True) for photo in photos]]
+    lines: list[list[np.ndarray]] = []
     for (_, each), values in zip(parts, maps, strict=True):
-        pairs = zip(each.photos, values, strict=True)
-        pictures.append(
-            [
-                overlay(_middle(photo, each), _middle(one, each), top, signed=signed, smooth=True)
-                for photo, one in pairs
-            ]
-        )
+        grid = each.before.shape[2:]
+        middle = [n // 2 for n in grid]  # of a video, the time that is drawn
+        photos = [frame(photo, middle, grid) for photo in each.photos]
+        shown = [frame(one, middle, grid) for one in values]
+        pairs = zip(photos, shown, strict=True)
+        if not lines:
+            lines.append([overlay(photo, smooth=True) for photo in photos])
+        lines.append([overlay(p, one, top, signed=signed, smooth=True) for p, one in pairs])
     names = ["image", *(f"{name}\n{each.name}".strip() for name, each in parts)]
-    ax = lay(pictures, [[""] * len(photos)] * len(pictures), names, ax)
+    ax = lay(lines, [[""] * len(lines[0])] * len(lines), names, ax)
     bar(ax, top, label, signed=signed)
     return ax
-
-
-def _middle(values: np.ndarray, maps: FeatureMaps) -> np.ndarray:
-    """A map, or of a video the one at half of its time."""
-    grid = maps.before.shape[2:]
-    return frame(values, [n // 2 for n in grid], grid)

@@ -150,19 +150,3 @@ def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[in
             f"position={pixel} lies outside of images of size {about}; pass pixels from 0 on"
         )
     return tuple(p * n // m for p, n, m in zip(pixel, grid, size, strict=True))
-
-
-def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
-    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
-    if pictures is None:
-        flat = images.detach().cpu().double().mean(1)
-        axes = tuple(range(1, flat.ndim))
-        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
-        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
-    values = np.asarray(pictures, dtype=np.float64)
-    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
-        raise InputError(
-            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
-            "each image, (B, C, *spatial) with values in [0, 1]"
-        )
-    return np.asarray(np.clip(values.mean(1), 0, 1))

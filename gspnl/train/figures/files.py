@@ -66,13 +66,6 @@ def write_figures(
         The numbers that are in ``figures.json``: "files", "image", and for each network under
         "networks" lists "range", "powers", "maps" and "weights", an entry a block, unit or map.
 
-    Raises
-    ------
-    InputError
-        For a network without blocks, images that it cannot run, and as the functions do.
-    FileError
-        Where a network cannot be read, or the folder cannot be written.
-
     Examples
     --------
     >>> import tempfile, torch
@@ -115,19 +108,15 @@ def write_figures(
     log.info("drawing")
     for file, draw in draws.items():
         write_picture(folder / file, cast("Figure", draw().figure))
-    numbers = {
-        "files": list(draws),
-        "image": image,
-        "networks": {
-            name: {
-                "range": [each.numbers() for each in ranges[name]],
-                "powers": [each.numbers() for each in powers[name]],
-                "maps": [each.numbers() for each in maps[name]],
-                "weights": weights[name].numbers(),
-            }
-            for name in models
-        },
+    kinds: dict[str, Mapping[str, Any]] = {"range": ranges, "powers": powers, "maps": maps}
+    by_network = {
+        name: {
+            **{kind: [each.numbers() for each in found[name]] for kind, found in kinds.items()},
+            "weights": weights[name].numbers(),
+        }
+        for name in models
     }
+    numbers = {"files": list(draws), "image": image, "networks": by_network}
     write_numbers(folder / "figures.json", numbers)
     return numbers
 
@@ -198,23 +187,9 @@ def _finite(value: Any) -> float | None:
 
 
 def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
-    """Write ``audit.txt``, ``audit.png`` and ``audit.json`` to a folder.
+    """Write ``audit.txt``, ``audit.png`` and ``audit.json`` to a folder, made if it is not there.
 
-    Parameters
-    ----------
-    audit : Audit
-    out : path
-        A folder; made if it is not there. Files of an earlier call are replaced.
-
-    Returns
-    -------
-    dict
-        As :func:`audit_numbers`.
-
-    Raises
-    ------
-    FileError
-        Where the folder cannot be written.
+    Files of an earlier call are replaced. Returns the numbers, as :func:`audit_numbers`.
     """
     folder, numbers = folder_for(out), audit_numbers(audit)
     write_picture(folder / "audit.png", audit.plot())

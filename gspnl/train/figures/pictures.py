@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from gspnl.errors import InputError
@@ -21,6 +22,22 @@ LARGEST, HIGHEST = 2.3, 12.0  # inches, of a picture's width, and of all lines t
 BAR = 0.75  # inches, of the colour bar with its label
 COARSE = 128  # pixels that a small image is magnified to, so that smooth maps look smooth
 COVER = 0.8  # opacity of a signed map over its image
+
+
+def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
+    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
+    if pictures is None:
+        flat = images.detach().cpu().double().mean(1)
+        axes = tuple(range(1, flat.ndim))
+        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
+        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
+    values = np.asarray(pictures, dtype=np.float64)
+    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
+        raise InputError(
+            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
+            "each image, (B, C, *spatial) with values in [0, 1]"
+        )
+    return np.asarray(np.clip(values.mean(1), 0, 1))
 
 
 def frame(values: np.ndarray, cell: Sequence[int], grid: Sequence[int]) -> np.ndarray:

@@ -28,45 +28,32 @@ POWERS = (1, 2, 3, 4)
 class PowerHistograms:
     r"""Powers of the affinity of one block, on every image of a batch.
 
-    Attributes
-    ----------
-    name : str
-        The block.
-    strengths : Strengths or None
-        The histograms on the chosen image; None where there are none, see ``reason``.
-    powers : tuple of int
-        1, 2, 3, 4.
-    distances : array of shape (B, 4)
-        Total variation between the histograms of A^k and of A, in [0, 1], of each image.
-    defects : array of shape (B, 4)
-        :math:`\|A^k - A\|_F / \|A\|_F`: 0 where the claim A^k = A holds.
-    shuffled : array of shape (B,)
-        The same distance of A with the entries of each row in random order. Its histogram is that
-        of A, so this is the defect of a matrix that shares the histogram alone.
-    reason : str or None
-        Why there are no histograms.
+    ``defects`` are :math:`\|A^k - A\|_F / \|A\|_F`, 0 where the claim A^k = A holds. ``shuffled``
+    is the same distance from A to A with the entries of each row in random order: the defect of a
+    matrix that shares the histogram with A, and nothing else.
     """
 
-    name: str
-    strengths: Strengths | None
-    powers: tuple[int, ...]
-    distances: np.ndarray
-    defects: np.ndarray
-    shuffled: np.ndarray
-    reason: str | None = None
+    name: str  # of the block
+    strengths: Strengths | None  # the histograms on the chosen image
+    powers: tuple[int, ...]  # 1, 2, 3, 4
+    distances: np.ndarray  # (B, 4), total variation between the histograms of A^k and A
+    defects: np.ndarray  # (B, 4)
+    shuffled: np.ndarray  # (B,)
+    reason: str | None = None  # why there are no histograms
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture over all images, in plain types."""
-        known = len(self.shuffled) > 0
+        count, powers = len(self.shuffled), list(self.powers)
+        about = {"block": self.name, "reason": self.reason, "images": count, "powers": powers}
+        if not count:
+            empty = ("distances", "defects", "least_defects", "shuffled")
+            return {**about, **dict.fromkeys(empty)}
         return {
-            "block": self.name,
-            "reason": self.reason,
-            "images": len(self.shuffled),
-            "powers": list(self.powers),
-            "distances": self.distances.mean(0).tolist() if known else None,
-            "defects": self.defects.mean(0).tolist() if known else None,
-            "least_defects": self.defects.min(0).tolist() if known else None,
-            "shuffled": float(self.shuffled.mean()) if known else None,
+            **about,
+            "distances": self.distances.mean(0).tolist(),
+            "defects": self.defects.mean(0).tolist(),
+            "least_defects": self.defects.min(0).tolist(),
+            "shuffled": float(self.shuffled.mean()),
         }
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -95,10 +82,8 @@ def power_histograms(
 
     Parameters
     ----------
-    model : Module
-        A network with blocks; it is run once, in evaluation mode.
-    images : tensor of shape (B, C, ``*spatial``)
-        As the network takes them.
+    model, images
+        As in :func:`attention_ranges`.
     image : int
         The number of the image whose histograms are kept.
     nodes : int
@@ -110,16 +95,6 @@ def power_histograms(
     -------
     tuple of PowerHistograms
         One for each block; its units share A.
-
-    Raises
-    ------
-    InputError
-        For a network without blocks, images that it cannot run, or an image that does not exist.
-
-    References
-    ----------
-    .. [1] L. Zhu, Q. She, L. Zhang and P. Guo, A spectral nonlocal block for neural networks,
-       arXiv:1911.01059, figure 2.
 
     Examples
     --------

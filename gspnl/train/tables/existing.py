@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -26,12 +26,8 @@ SEED = re.compile(r"-s(\d+)-[0-9a-f]{8}$")
 class Folder:
     """An output folder: ``runs/NAME`` with weights, ``results/NAME.json`` with numbers only.
 
-    A file is parsed once as long as it does not change. Runs are named by
-    :func:`gspnl.train.tables.run_id.run_id`.
-
-    Parameters
-    ----------
-    path : Path
+    Names of runs come from :func:`gspnl.train.tables.run_id.run_id`. A file is parsed again only if
+    it has changed.
     """
 
     path: Path
@@ -52,13 +48,7 @@ class Folder:
         return self.path / "tables" / f"{protocol}-{name}"
 
     def result(self, name: str) -> dict[str, Any] | None:
-        """The numbers of a run, None if it has not finished.
-
-        Raises
-        ------
-        FileError
-            If the file is damaged, or of another recipe.
-        """
+        """The numbers of a run, None if it has not finished; FileError for a damaged file."""
         return self._checked(
             self.kept(name),
             name,
@@ -119,7 +109,7 @@ class Folder:
         names = [name for name in GRIDS if self.page(protocol, name).with_suffix(".md").is_file()]
         return tuple(names)
 
-    def seeds(self, grids: Sequence[Grid]) -> list[tuple[int, ...]]:
+    def seeds(self, grids: Iterable[Grid]) -> list[tuple[int, ...]]:
         """For each table, the seeds with a result of some row."""
         names = {path.stem for path in self.path.glob("results/*.json")}
         seeds = sorted({int(found[1]) for name in names if (found := SEED.search(name))})

@@ -23,21 +23,11 @@ NO_BLOCK = {
 
 @dataclass(frozen=True)
 class Row:
-    """A network under one condition; one run for every seed.
+    """A network under one condition; one run for every seed."""
 
-    Parameters
-    ----------
-    group : str
-        The condition, such as "stage 1"; "" for a backbone that serves all conditions.
-    label : str
-        The name in the table, such as "SNL".
-    recipe : Recipe
-        Its ``seed`` is replaced by those of the runs.
-    """
-
-    group: str
-    label: str
-    recipe: Recipe
+    group: str  # the condition, such as "stage 1"; "" for a backbone that serves all conditions
+    label: str  # the name in the table, such as "SNL"
+    recipe: Recipe  # with any seed
 
     @property
     def block(self) -> str:
@@ -68,51 +58,24 @@ def without_block(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the paper on a table whose body is lost.
-
-    Parameters
-    ----------
-    text : str
-        In a few words.
-    value : float or None
-        Points over the backbone; None where the paper gives no number.
-    blocks : tuple of str
-        The blocks it is about; none, if no single number of ours answers it.
-    groups : tuple of str
-        The conditions it is about; empty: all.
-    pool : str
-        "mean" over the conditions, or the "best" of them. Of several blocks it is the best.
-    """
+    """A statement of the paper on a table whose body is lost."""
 
     text: str
-    value: float | None = None
-    blocks: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    pool: str = "mean"
+    value: float | None = None  # points over the backbone, where the paper gives a number
+    blocks: tuple[str, ...] = ()  # it is about; none, if no single number of ours answers it
+    groups: tuple[str, ...] = ()  # the conditions it is about; none: all
+    pool: str = "mean"  # over the conditions, or their "best"; of several blocks it is the best
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table before anything has run.
+    """A table before anything has run."""
 
-    Parameters
-    ----------
-    name : str
-        "2" to "9", or the name of a control.
-    title : str
-    setting : str
-        Data, backbone and place, in words.
-    rows : tuple of Row
-        Backbones first in their group.
-    reported : tuple of Statement
-        What the paper says.
-    """
-
-    name: str
+    name: str  # "2" to "9", or the name of a control
     title: str
-    setting: str
-    rows: tuple[Row, ...]
-    reported: tuple[Statement, ...] = ()
+    setting: str  # data, backbone and place, in words
+    rows: tuple[Row, ...]  # the backbone first in its group
+    reported: tuple[Statement, ...] = ()  # by the paper
 
 
 def unique_runs(grids: Sequence[Grid], seeds: Sequence[int]) -> dict[str, Recipe]:

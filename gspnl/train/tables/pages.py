@@ -173,17 +173,9 @@ def commands(
 ) -> tuple[str, ...]:
     """The commands that make what some tables show, one for each range of seeds without gaps.
 
-    They make more than the tables show where a block has been run in some rows only.
-
-    Parameters
-    ----------
-    protocol : str
-    tables : sequence of Table
-        With the seeds that they show.
-    asked : sequence of str
-        The names of the tables that ``only`` is about.
-    only : sequence of str
-        The blocks that were run last; blocks with results of an earlier call are added.
+    ``only`` are the blocks that were run last in the tables named by ``asked``; blocks with results
+    of an earlier call are added. The commands make more than the tables show where a block has been
+    run in some rows only.
     """
     groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Table]] = {}
     for table in tables:

@@ -13,29 +13,14 @@ from gspnl.train.tables.table import Line, Table
 
 @dataclass(frozen=True)
 class Answer:
-    """Our measurement of what a statement of the paper is about.
-
-    Parameters
-    ----------
-    statement : Statement
-    candidates : tuple of str
-        Rows, or blocks over several conditions, whose numbers could answer it.
-    without : tuple of str
-        The candidates that have no seed yet, and are left out.
-    label : str or None
-        The candidate that answers it; None where nothing does yet, or no number can.
-    difference : Difference or None
-        Of that candidate to the backbone, over ``seeds``.
-    seeds : tuple of int
-        The seeds that all candidates with numbers have, on which they are compared.
-    """
+    """Our measurement of what a statement of the paper is about."""
 
     statement: Statement
-    candidates: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    label: str | None = None
-    difference: Difference | None = None
-    seeds: tuple[int, ...] = ()
+    candidates: tuple[str, ...] = ()  # rows, or blocks over conditions, that could answer it
+    without: tuple[str, ...] = ()  # candidates that have no seed yet, and are left out
+    label: str | None = None  # the candidate that answers it, if any
+    difference: Difference | None = None  # of that candidate to the backbone, over the seeds
+    seeds: tuple[int, ...] = ()  # that all candidates with numbers have
 
 
 def answers(table: Table) -> list[Answer]:

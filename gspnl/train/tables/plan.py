@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan, nan
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
@@ -20,28 +21,16 @@ from gspnl.train.tables.pages import commands
 from gspnl.train.tables.protocols import PROTOCOLS
 from gspnl.train.tables.table import Tables, table_so_far
 
-FAILED, BUSY, NOT_ASKED, NOT_RUN = (
-    "failed",
-    "being done by another process",
-    "not asked for by --only",
-    "not run yet",
-)
+FAILED, BUSY = "failed", "being done by another process"
+NOT_ASKED, NOT_RUN = "not asked for by --only", "not run yet"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """States of runs by name.
+    """States of runs by name."""
 
-    Parameters
-    ----------
-    states : dict of str to str
-        "done", "failed: …", "7 of 12 epochs" or "to do".
-    seconds_left : float or None
-        Estimated from the runs that are done; None while none is, or if all have another backbone.
-    """
-
-    states: dict[str, str]
-    seconds_left: float | None
+    states: dict[str, str]  # "done", "failed: …", "7 of 12 epochs" or "to do"
+    seconds_left: float | None  # None if no finished run has the data and backbone of the others
 
     @property
     def left(self) -> str:
@@ -50,30 +39,21 @@ class Progress:
         done = f"{count} of {len(self.states)} runs done"
         if count == len(self.states):
             return done
-        if self.seconds_left is None:
-            return f"{done}, time left unknown yet"
-        return f"{done}, about {duration(self.seconds_left)} left"
+        time = "time left unknown yet"
+        if self.seconds_left is not None:
+            time = f"about {duration(self.seconds_left)} left"
+        return f"{done}, {time}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tables that were asked for, and their runs.
-
-    Parameters
-    ----------
-    protocol : str
-    grids : tuple of Grid
-    seeds : tuple of int
-    folder : Folder
-    only : tuple of str
-        The blocks that are to be run; empty: all.
-    """
+    """Tables that were asked for, and their runs; made by :func:`plan_tables`."""
 
     protocol: str
     grids: tuple[Grid, ...]
     seeds: tuple[int, ...]
     folder: Folder
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()  # blocks that are to be run; none: all
 
     @cached_property
     def runs(self) -> dict[str, Recipe]:
@@ -83,11 +63,8 @@ class Plan:
     @cached_property
     def asked(self) -> dict[str, Recipe]:
         """The runs that are to be done: of the blocks that were asked for, and backbones."""
-        return {
-            name: run
-            for name, run in self.runs.items()
-            if not self.only or run.block is None or run.block in self.only
-        }
+        wanted = {None, *(self.only or [run.block for run in self.runs.values()])}
+        return {name: run for name, run in self.runs.items() if run.block in wanted}
 
     def tables(self, busy: Iterable[str] = ()) -> Tables:
         """The tables that were asked for, so far; ``busy`` are runs of other processes."""
@@ -95,37 +72,36 @@ class Plan:
 
     def page(self, busy: Iterable[str] = ()) -> Tables:
         """Every table written before, and every seed that has results."""
-        names = [grid.name for grid in self.grids]
-        before = [name for name in self.folder.tables(self.protocol) if name not in names]
-        grids = [*self.grids, *[GRIDS[name](self.protocol) for name in before]]
+        grids = {grid.name: grid for grid in self.grids}
+        for name in self.folder.tables(self.protocol):
+            if name not in grids:
+                grids[name] = GRIDS[name](self.protocol)
         shown = []
-        for grid, seeds in zip(grids, self.folder.seeds(grids), strict=True):
-            asked = self.seeds if grid.name in names or not seeds else ()
+        for grid, seeds in zip(grids.values(), self.folder.seeds(grids.values()), strict=True):
+            asked = self.seeds if grid in self.grids or not seeds else ()
             shown.append((grid, tuple(sorted({*asked, *seeds}))))
         return self._tables(shown, busy)
 
     def progress(self) -> Progress:
         """States of the runs that are to be done, and an estimate of the time left."""
-        results = {name: self.folder.result(name) for name in self.asked}
-        paces: dict[tuple[str, ...], list[float]] = {}
-        for name, result in results.items():
-            if result is not None and result.get("seconds"):
-                for like in _alike(self.asked[name]):
-                    paces.setdefault(like, []).append(result["seconds"] / self.asked[name].epochs)
         states: dict[str, str] = {}
-        left: list[float | None] = []
+        epochs: dict[str, int] = {}  # left
+        paces: dict[tuple[str, ...], list[float]] = {}  # seconds an epoch
         for name, run in self.asked.items():
-            if results[name] is not None:
+            if (result := self.folder.result(name)) is not None:
                 states[name] = "done"
+                for kind in _kinds(run) if result.get("seconds") else ():
+                    paces.setdefault(kind, []).append(result["seconds"] / run.epochs)
                 continue
-            epochs, reason = self.folder.epochs(name), self.folder.failure(name)
-            states[name] = f"{epochs} of {run.epochs} epochs" if epochs else "to do"
-            if reason is not None:
-                states[name] = f"failed: {reason}"
-            pace = next((fmean(paces[like]) for like in _alike(run) if like in paces), None)
-            left.append(None if pace is None else pace * max(run.epochs - epochs, 0))
-        known = [seconds for seconds in left if seconds is not None]
-        return Progress(states, sum(known) if len(known) == len(left) else None)
+            done, reason = self.folder.epochs(name), self.folder.failure(name)
+            states[name] = f"{done} of {run.epochs} epochs" if done else "to do"
+            states[name] = states[name] if reason is None else f"failed: {reason}"
+            epochs[name] = max(run.epochs - done, 0)
+        seconds = 0.0
+        for name, count in epochs.items():
+            known = [paces[kind] for kind in _kinds(self.asked[name]) if kind in paces]
+            seconds += count * fmean(known[0]) if known else nan
+        return Progress(states, None if isnan(seconds) else seconds)
 
     def _tables(self, shown: Sequence[tuple[Grid, tuple[int, ...]]], busy: Iterable[str]) -> Tables:
         names: dict[str, None] = {}
@@ -210,8 +186,8 @@ def plan_tables(
     return Plan(protocol, grids, tuple(range(seed, seed + seeds)), folder, tuple(only))
 
 
-def _alike(run: Recipe) -> tuple[tuple[str, ...], ...]:
-    """The kinds of runs that the pace of a run is estimated from, the most alike first."""
+def _kinds(run: Recipe) -> tuple[tuple[str, ...], ...]:
+    """The kinds of run that the pace of a run is estimated from, the most alike first."""
     size = (run.data, run.backbone)
     block = (*size, str(run.block))
     return (*block, str(run.place), str(run.units)), block, size

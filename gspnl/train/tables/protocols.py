@@ -14,25 +14,15 @@ from gspnl.train.recipes import RECIPES, Recipe
 class Protocol:
     """Data, backbones and schedules for all tables.
 
-    Parameters
-    ----------
-    name : str
-    about : str
-        A sentence, for the head of a page.
-    settings : mapping of str to (str, mapping)
-        For each of the paper's pairs of data and backbone a name of
-        :data:`gspnl.train.RECIPES`, and the fields changed in it.
-    few : tuple of str
-        Blocks of tables 3 and 4.
-    tables : tuple of str
-        The tables that run when none is named, in this order.
+    ``settings`` has for each of the paper's pairs of data and backbone a name of
+    :data:`gspnl.train.RECIPES`, and the fields changed in it.
     """
 
     name: str
-    about: str
+    about: str  # a sentence, for the head of a page
     settings: Mapping[str, tuple[str, Mapping[str, Any]]]
-    few: tuple[str, ...]
-    tables: tuple[str, ...]
+    few: tuple[str, ...]  # blocks of tables 3 and 4
+    tables: tuple[str, ...]  # that run when none is named, in this order
 
     def title(self, title: str) -> str:
         """A title that names the protocol where it is not the paper's."""

@@ -16,16 +16,9 @@ SAME = 1e-9  # of the largest: differences of equal counts of images agree but f
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean of paired differences.
+    """A mean of paired differences, one for each seed, with the ends of its confidence interval.
 
-    Parameters
-    ----------
-    mean : float
-    low, high : float or None
-        Ends of the confidence interval; None for one pair, and for pairs that are all equal, which
-        have no spread to estimate it from.
-    pairs : tuple of float
-        One for each seed.
+    The ends are None for one pair, and for pairs that are all equal: they have no spread.
     """
 
     mean: float
@@ -44,13 +37,7 @@ class Difference:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; None for the latter with one value.
-
-    Examples
-    --------
-    >>> spread([1.0, 2.0, 3.0])
-    (2.0, 1.0)
-    """
+    """Mean and sample standard deviation; None for the latter with one value."""
     if not values:
         raise InputError("there are no values to take a mean of; give one or more")
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -80,10 +67,6 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     ------
     InputError
         For no pairs, numbers that are not finite, or a level outside of (0, 1).
-
-    References
-    ----------
-    Student, *The probable error of a mean*, Biometrika 6, 1908.
 
     Examples
     --------

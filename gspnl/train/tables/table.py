@@ -17,39 +17,18 @@ Results = Mapping[str, Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class Line:
-    """A row with its numbers; what has not been measured is None.
-
-    Parameters
-    ----------
-    row : Row
-    seeds : tuple of int
-        The seeds asked for.
-    accuracies : mapping of int to float
-        Last-epoch test accuracy in percent, by seed.
-    differences : mapping of int to float
-        To the backbone of the same seed, in points; none for the backbone itself.
-    parameters, flops : int or None
-        Of the network; FLOPs of one image, forward.
-    images_per_second : float or None
-        In training, the mean of the runs.
-    peak_bytes : int or None
-        Memory that training took beyond what the process held before, the largest of the runs.
-    failures : mapping of int to str
-        Reasons of failed runs, by seed.
-    skipped : int
-        The largest number of damaged samples that a run left out on request.
-    """
+    """A row with its numbers; what has not been measured is None."""
 
     row: Row
-    seeds: tuple[int, ...]
-    accuracies: Mapping[int, float]
-    differences: Mapping[int, float]
+    seeds: tuple[int, ...]  # asked for
+    accuracies: Mapping[int, float]  # by seed: test accuracy of the last epoch, in percent
+    differences: Mapping[int, float]  # by seed: to the backbone, in points; none for itself
     parameters: int | None = None
-    flops: int | None = None
-    images_per_second: float | None = None
-    peak_bytes: int | None = None
-    failures: Mapping[int, str] = field(default_factory=dict)
-    skipped: int = 0
+    flops: int | None = None  # of one image, forward
+    images_per_second: float | None = None  # in training, the mean of the runs
+    peak_bytes: int | None = None  # that training took in addition, the largest of the runs
+    failures: Mapping[int, str] = field(default_factory=dict)  # by seed: the reason
+    skipped: int = 0  # damaged samples left out on request, the largest of the runs
 
     @cached_property
     def accuracy(self) -> tuple[float, float | None] | None:
@@ -64,13 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table so far.
-
-    Parameters
-    ----------
-    grid : Grid
-    lines : tuple of Line
-    """
+    """A table so far."""
 
     grid: Grid
     lines: tuple[Line, ...]
