@@ -1,4 +1,4 @@
-"""Statistics, pages and the command of the tables."""
+"""Test the statistics, pages and command of the tables."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def tables(tmp_path, data, names=(5,), seeds=3, **options):
     return run_tables(names, "mini", data=data, out=tmp_path / "out", seeds=seeds, **options)
 
 
-# --- statistics -----------------------------------------------------------------------------------
+# --- statistics ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
-def test_intervals_are_those_of_a_paired_t_test(n):
+def test_intervals_equal_those_of_a_paired_t_test(n):
     rng = np.random.default_rng(n)
     base, ours = rng.normal(74, 1, n), rng.normal(74.5, 1, n)
     found = difference(list(ours - base))
@@ -58,7 +58,7 @@ def test_intervals_are_those_of_a_paired_t_test(n):
     assert (found.reading == "inside the noise") == (test.pvalue >= 0.05)
 
 
-def test_an_interval_by_hand():
+def test_interval_against_a_calculation_by_hand():
     # t for 2 degrees of freedom at 97.5 % is 4.302653; sd of (1, 2, 3) is 1.
     found = difference([1.0, 2.0, 3.0])
     half = 4.302653 / math.sqrt(3)
@@ -78,8 +78,8 @@ def test_one_seed_has_no_interval():
 
 
 @pytest.mark.parametrize("base", [(73.05, 71.45), (73.05, 73.05), (73.15, 71.45)])
-def test_differences_that_happen_to_agree_have_no_interval(base):
-    """Of two seeds, 11 images less each: a zero deviation is chance, not precision."""
+def test_equal_differences_have_no_interval(base):
+    """Two seeds, each with 11 images less: a zero deviation is chance, not precision."""
     pairs = [(each - 0.55) - each for each in base]  # equal but for rounding
     found = difference(pairs)
     assert (found.low, found.high, found.reading) == (None, None, "no spread")
@@ -88,7 +88,7 @@ def test_differences_that_happen_to_agree_have_no_interval(base):
     assert difference([0.5, 0.5, 0.55]).low is not None  # one image of 2,000 tells them apart
 
 
-def test_pairs_are_of_the_same_seed():
+def test_differences_are_paired_by_seed():
     assert paired({0: 5.0, 2: 7.0, 3: 1.0}, {0: 4.0, 1: 9.0, 2: 7.5}) == {0: 1.0, 2: -0.5}
 
 
@@ -102,12 +102,12 @@ def test_pairs_are_of_the_same_seed():
         ([1.0], 95, "level=95"),
     ],
 )
-def test_wrong_numbers(pairs, level, message):
+def test_invalid_pairs_and_levels_raise(pairs, level, message):
     with pytest.raises(InputError, match=message):
         difference(pairs, level)
 
 
-def test_a_table_holds_what_the_runs_say(tmp_path, data):
+def test_a_table_has_the_numbers_of_its_runs(tmp_path, data):
     (table,) = tables(tmp_path, data).tables
     backbone = np.array([100 * accuracy(table.lines[0].row.run(seed)) for seed in range(3)])
     for line in table.lines:
@@ -125,7 +125,7 @@ def test_a_table_holds_what_the_runs_say(tmp_path, data):
         assert line.images_per_second == pytest.approx(701.0)
 
 
-def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
+def test_statements_of_the_paper_are_compared_with_the_same_quantity(tmp_path, data):
     table = tables(tmp_path, data, [3]).tables[0]
     lines = {(line.row.block, line.row.group): line for line in table.lines}
     stages = ("stage 1", "stage 2", "stage 3")
@@ -141,7 +141,7 @@ def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
     assert first.difference.mean == lines["nl", "stage 1"].difference.mean
 
 
-def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
+def test_means_over_conditions_use_seeds_with_all_conditions(tmp_path, data):
     class Partly(Trainer):
         def __call__(self, recipe, **options):
             if recipe.seed == 1 and recipe.place == "stage3":
@@ -153,7 +153,7 @@ def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
 
 
 def line(block, group, differences, seeds=(0, 1, 2)):
-    """A row whose backbone has 74 % at every seed that the row has a difference for."""
+    """A row with these differences to a backbone of 74 %."""
     row = Row(group, LABELS[block], Recipe(block=block, place=group or None))
     ours = {seed: 74 + points for seed, points in differences.items()}
     return Line(row, seeds, ours, differences)
@@ -164,8 +164,8 @@ def table_of(statement, *lines):
 
 
 @pytest.mark.parametrize("pool", ["best", "mean"])
-def test_the_best_is_the_best_of_equal_seeds(pool):
-    """NS has its lucky seed alone; on that seed NL is better, though its mean is lower."""
+def test_the_best_block_is_picked_on_common_seeds(pool):
+    """NS has one good seed; NL is better on that seed, though its mean is lower."""
     statement = Statement("the best", 0.3, ("nl", "ns", "a2"), pool=pool)
     lines = [line("nl", "", {0: 1.0, 1: 0.0, 2: -0.1}), line("ns", "", {0: 0.9})]
     found = answer(statement, lines)
@@ -173,20 +173,28 @@ def test_the_best_is_the_best_of_equal_seeds(pool):
     assert found.without == ()
     none = answer(statement, [*lines, line("a2", "", {})])
     assert (none.label, none.seeds, none.without) == ("NL", (0,), ("A2",))
-    (told,) = reported(table_of(statement, *lines, line("a2", "", {})))
-    assert told == ["the best", "+0.30", "NL (2 of 3 compared)", "+1.00", "–", "one seed", "1 of 3"]
+    (claim,) = reported(table_of(statement, *lines, line("a2", "", {})))
+    assert claim == [
+        "the best",
+        "+0.30",
+        "NL (2 of 3 compared)",
+        "+1.00",
+        "–",
+        "one seed",
+        "1 of 3",
+    ]
 
 
-def test_what_shares_no_seed_is_not_compared():
+def test_rows_without_a_common_seed_are_not_compared():
     statement = Statement("the best", 0.3, ("nl", "ns"), pool="best")
     lines = (line("nl", "", {0: 1.0}), line("ns", "", {1: 0.9}))
     found = answer(statement, lines)
     assert (found.label, found.difference, found.without) == (None, None, ())
-    (told,) = reported(table_of(statement, *lines))
-    assert told == ["the best", "+0.30", "no seed in common yet", *"––––"]
+    (claim,) = reported(table_of(statement, *lines))
+    assert claim == ["the best", "+0.30", "no seed in common yet", *"––––"]
 
 
-def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
+def test_a_row_has_the_number_of_paired_seeds(tmp_path, data):
     class Partly(Trainer):
         def __call__(self, recipe, **options):
             if (recipe.block, recipe.seed) in ((None, 1), ("nl", 2)):
@@ -199,13 +207,13 @@ def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
     assert rows["SNL"][5] == "3 of 3, 2 paired"
     assert rows["NL"][5] == "2 of 3, 1 paired, 1 failed"
     assert rows["NL"][4] == "one seed"
-    told = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
-    assert (told["SNL"]["seeds"], told["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
-    assert told["NL"]["paired_seeds"] == [0]
+    rows = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
+    assert (rows["SNL"]["seeds"], rows["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
+    assert rows["NL"]["paired_seeds"] == [0]
     assert as_json(found)["tables"][0]["paper"][1]["seeds"] == [0]
 
 
-# --- pages ----------------------------------------------------------------------------------------
+# --- pages ---------------------------------------------------------------------------------------
 
 
 def grids_of(page):
@@ -220,20 +228,20 @@ def grids_of(page):
     ]
 
 
-def test_markdown(tmp_path, data):
+def test_markdown_has_every_number_of_a_table(tmp_path, data):
     table = tables(tmp_path, data).tables[0]
     page = markdown(table)
-    rows, said = grids_of(page)
+    rows, claims = grids_of(page)
     assert len(rows) == 2 + 8
     assert {len(row) for row in rows} == {10}
     mean, sd = table.lines[0].accuracy
     assert rows[2][:5] == ["backbone", f"{mean:.2f} ± {sd:.2f}", "–", "–", "–"]
     assert rows[2][5:] == ["3 of 3", "272,474", "81.2 M", "701", "512"]
-    assert said[2][:2] == ["SNL or gSNL", "+0.65"]
+    assert claims[2][:2] == ["SNL or gSNL", "+0.65"]
     assert "All 24 runs are done." in page
 
 
-def test_missing_cells_say_so(tmp_path, data):
+def test_missing_cells_have_a_reason(tmp_path, data):
     found = tables_so_far(plan_tables([5], "mini", out=tmp_path / "out"))
     page = (tmp_path / "out" / "README.md").read_text()
     assert page.count("not run yet") == 8 + 2
@@ -261,7 +269,7 @@ def test_the_page_keeps_tables_of_earlier_calls(tmp_path, data):
     assert "gspnl tables 3 5 --protocol mini --seeds 1" in page
 
 
-def test_latex(tmp_path, data):
+def test_latex_rows_have_every_column_and_are_escaped(tmp_path, data):
     table = tables(tmp_path, data, [2], train=Trainer(fail=("nl",))).tables[0]
     text = latex(table)
     assert text.isascii()
@@ -278,13 +286,13 @@ def test_latex(tmp_path, data):
     assert r"95 \% interval" in text
 
 
-def test_latex_escapes():
+def test_latex_escapes_special_characters():
     assert "a_b & 5 % {x} #1 $ ^~\\".translate(LATEX) == (
         r"a\_b \& 5 \% \{x\} \#1 \$ \textasciicircum{}\textasciitilde{}\textbackslash{}"
     )
 
 
-def test_reasons_do_not_break_a_table(tmp_path, data):
+def test_failure_reasons_are_escaped_in_markdown(tmp_path, data):
     class Rude(Trainer):
         def __call__(self, recipe, **options):
             if recipe.block == "nl":
@@ -296,7 +304,7 @@ def test_reasons_do_not_break_a_table(tmp_path, data):
     assert {len(row) for row in grids_of(page)[0]} == {10}
 
 
-def test_json(tmp_path, data):
+def test_tables_json_has_the_returned_numbers(tmp_path, data):
     found = tables(tmp_path, data, seeds=2)
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == as_json(found)
     rows = as_json(found)["tables"][0]["rows"]
@@ -306,16 +314,16 @@ def test_json(tmp_path, data):
     )
 
 
-def test_what_cannot_be_written(tmp_path, data):
+def test_a_folder_that_cannot_be_made_raises(tmp_path, data):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(FileError, match="cannot make the folder"):
         tables(tmp_path, data)
 
 
-# --- time left ------------------------------------------------------------------------------------
+# --- time left -----------------------------------------------------------------------------------
 
 
-def test_time_left_is_that_of_like_runs(tmp_path, data):
+def test_time_left_is_estimated_from_similar_runs(tmp_path, data):
     plan = plan_tables([5], "mini", out=tmp_path / "out", seeds=1)
     assert plan.progress().seconds_left is None
     assert plan.progress().left == "0 of 8 runs done, time left unknown yet"
@@ -328,16 +336,16 @@ def test_time_left_is_that_of_like_runs(tmp_path, data):
     assert plan.progress().left.startswith("1 of 8 runs done, about ")
 
 
-def test_durations():
+def test_durations_are_readable():
     assert [duration(t) for t in (0, 59, 61, 3600, 200_000)] == [
         "0 s", "59 s", "1 min", "1 h 0 min", "2 d 7 h",
     ]  # fmt: skip
 
 
-# --- the command ----------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command_lists_and_prints(tmp_path, data, capsys):
+def test_the_command_lists_runs_and_prints_tables(tmp_path, data, capsys):
     tables(tmp_path, data, seeds=1)
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "2"]
     assert cli.main([*words, "--list"]) == 0
@@ -357,7 +365,7 @@ def test_the_command_lists_and_prints(tmp_path, data, capsys):
     assert shown.err == ""
 
 
-def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
+def test_the_command_runs_networks_and_reports_failures(tmp_path, data, capsys, monkeypatch):
     from gspnl.train.tables import runner
 
     trainer = Trainer(fail=("ns",))
@@ -374,8 +382,8 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
     assert "only='' is no block of these tables" in capsys.readouterr().err
     trainer.fail = ("nl", "ns")
     assert cli.main([*words, "--quiet"]) == 1
-    told = capsys.readouterr().err
-    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", told)) == 1
+    output = capsys.readouterr().err
+    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", output)) == 1
     trainer.fail = ()
     assert cli.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
@@ -393,7 +401,7 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
         (["5", "--no-run", "--protocol", "min"], "did you mean 'mini'"),
     ],
 )
-def test_errors_are_one_line(words, message, tmp_path, capsys, monkeypatch):
+def test_errors_of_the_command_are_one_line(words, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["tables", *words]) == 2
     shown = capsys.readouterr()
@@ -402,7 +410,7 @@ def test_errors_are_one_line(words, message, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stopped_command_has_written_its_tables(tmp_path, data, capsys, monkeypatch):
+def test_an_interrupted_command_has_written_its_tables(tmp_path, data, capsys, monkeypatch):
     from gspnl.train.tables import runner
 
     monkeypatch.setattr(runner, "default_train", lambda: Trainer(stop_after=2))
