@@ -64,7 +64,7 @@ def measure(script: Script, seed: int, *, to_stdout: bool) -> tuple[int, list[di
     """Run a script in a fresh process, so that its memory figures are its own.
 
     Returns its exit status and its tables, each ``{"benchmark", "title", "machine", "rows": [{
-    "name", "value"}]}``. What it prints goes to stdout, or else to stderr.
+    "name", "value"}]}``. Its own output goes to stdout, or else to stderr.
     """
     import subprocess
     import tempfile

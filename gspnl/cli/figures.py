@@ -19,10 +19,10 @@ def add(commands: Any) -> None:
     figures = commands.add_parser(
         "figures",
         help="figures 1, 2, 4 and 5 of the paper, of trained networks",
-        description="Draw what the blocks of trained networks do to test images: the range of "
-        "their attention, the histograms of the powers of their affinity, what they add where, "
-        "and the eigenvalues of their channel weights. Writes PNG files and figures.json, with "
-        "the numbers that the pictures stand for. Several runs are drawn side by side.",
+        description="Draw the blocks of trained networks on test images: the range of their "
+        "attention, the histograms of the powers of their affinity, maps of what they add, and "
+        "the eigenvalues of their channel weights. Writes PNG files and figures.json, with the "
+        "numbers of the pictures. Several runs are drawn side by side.",
         allow_abbrev=False,
     )
     figures.add_argument(

@@ -1,4 +1,4 @@
-"""``gspnl tables``: the paper's tables, run or resumed, beside what it reports."""
+"""``gspnl tables``: run or resume the paper's tables, and print them beside its reports."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     tables = commands.add_parser(
         "tables",
-        help="the paper's tables 2 to 9 and its reviewers' controls: run, resumed, printed",
+        help="run, resume and print the paper's tables 2 to 9 and its reviewers' controls",
         description="Run or resume the networks of the paper's tables, and print and write each "
         "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
         "difference to the backbone with a 95 % interval, parameters, FLOPs, images/s and peak "
-        "memory. May be stopped at any time; the same command goes on. The files show all that "
-        "there is in DIR, of every call. Exit status 1 if a run failed, 3 if another process is at "
-        "one still, 130 or 143 if stopped.",
+        "memory. May be stopped at any time; the same command resumes. The files show all results "
+        "in DIR, of earlier calls too. Exit status 1 if a run failed, 3 if another process still "
+        "has a run locked, 130 or 143 if stopped.",
         allow_abbrev=False,
     )
     tables.add_argument(
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
     add_number(tables, "--seeds", "N", 3, "runs a network")
     add_seed(tables, "the first seed")
     tables.add_argument(
-        "--only", metavar="BLOCKS", help="run these blocks alone, and backbones, such as nl,snl"
+        "--only", metavar="BLOCKS", help="run only these blocks, such as nl,snl, and backbones"
     )
     tables.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0")
     tables.add_argument("--threads", type=int, metavar="N", help="on the CPU (default: torch's)")
@@ -60,10 +60,10 @@ def add(commands: Any) -> None:
         "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
     )
     tables.add_argument(
-        "--list", action="store_true", help="what is done, to do, and how long it may take"
+        "--list", action="store_true", help="list finished runs, runs to do, and the time left"
     )
     tables.add_argument(
-        "--no-run", action="store_true", help="print and write what is done, and run nothing"
+        "--no-run", action="store_true", help="print and write the tables so far, and run nothing"
     )
     add_output(tables, "tables as JSON")
     tables.set_defaults(run=run)

@@ -18,7 +18,7 @@ from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAPS = {  # whether a map is signed, and what its colours measure
+MAPS = {  # signed or not, and the label of the colours
     "norm": (False, "‖yᵢ − xᵢ‖ added, in multiples of the image's mean ‖xⱼ‖"),
     "size": (False, "‖yᵢ‖ behind the block, in multiples of the image's mean ‖xⱼ‖"),
     "mean": (True, "mean of yᵢ − xᵢ over the channels, in the features' own units"),

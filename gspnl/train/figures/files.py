@@ -122,7 +122,7 @@ def write_figures(
 
 
 def audit_numbers(audit: Audit) -> dict[str, Any]:
-    """Convert an audit to types that JSON has; what has no number, or no finite one, is None.
+    """Convert an audit to types that JSON has; missing and infinite numbers are None.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def audit_numbers(audit: Audit) -> dict[str, Any]:
     >>> import torch
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
-    >>> seen = gnn.audit(gnn.create("snl", 8), torch.randn(2, 8, 5, 5))
-    >>> block = figures.audit_numbers(seen)["blocks"][0]
+    >>> audit = gnn.audit(gnn.create("snl", 8), torch.randn(2, 8, 5, 5))
+    >>> block = figures.audit_numbers(audit)["blocks"][0]
     >>> block["block"], [item["nodes"] for item in block["items"]]
     ('snl', [25, 25])
     """

@@ -29,9 +29,9 @@ def accuracy(line: Line) -> str:
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
 
 
-def change(line: Line) -> str:
-    """The paired difference to the backbone."""
-    return MISSING if line.difference is None else signed(line.difference.mean)
+def change(found: Difference | None) -> str:
+    """The mean of a difference."""
+    return MISSING if found is None else signed(found.mean)
 
 
 def interval(found: Difference | None) -> str:
@@ -56,21 +56,16 @@ def seeds(line: Line) -> str:
     return f"{text}, {len(line.failures)} failed" if line.failures else text
 
 
-def mebibytes(line: Line) -> str:
-    """The peak memory."""
-    return counted(None if line.peak_bytes is None else line.peak_bytes / 2**20)
-
-
 COLUMNS = (
     Column("top-1 %", True, accuracy),
-    Column("over the backbone", True, change),
+    Column("over the backbone", True, lambda line: change(line.difference)),
     Column("95 % interval", True, lambda line: interval(line.difference)),
     Column("reading", False, reading),
     Column("seeds", False, seeds),
     Column("parameters", True, lambda line: counted(line.parameters)),
     Column("FLOPs", True, lambda line: scaled(line.flops)),
     Column("images/s", True, lambda line: counted(line.images_per_second)),
-    Column("peak MiB", True, mebibytes),
+    Column("peak MiB", True, lambda line: counted(line.peak_bytes, 2**20)),
 )
 REPORTED = ("the paper", "points", "here", "points here", "95 % interval", "reading", "seeds")
 NUMBERS = {column.heading for column in COLUMNS if column.number} | {"points", "points here"}
@@ -132,9 +127,9 @@ def signed(value: float) -> str:
     return "0.00" if float(text) == 0 else text.replace("-", MINUS)
 
 
-def counted(value: float | None) -> str:
-    """A whole number with thousands."""
-    return MISSING if value is None else f"{value:,.0f}"
+def counted(value: float | None, unit: int = 1) -> str:
+    """A whole number of units, with thousands."""
+    return MISSING if value is None else f"{value / unit:,.0f}"
 
 
 def scaled(value: float | None) -> str:

@@ -32,13 +32,7 @@ OTHER = "and runs on different data are not compared;"
 
 
 def data_path(recipe: Recipe, data: Path) -> Path:
-    """The path that ``train`` opens for a recipe, under what ``--data`` names.
-
-    Raises
-    ------
-    FileError
-        If the data are not there; the message says where they were expected.
-    """
+    """The path that ``train`` opens for a recipe, in the folder of ``--data``."""
     names = PUBLISHED.get(recipe.data)
     if names is None:
         return data
@@ -95,10 +89,7 @@ def _needed(recipes: Iterable[Recipe]) -> str:
 def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
     """For each data set of finished runs, one file of results and the fingerprint in it.
 
-    Raises
-    ------
-    FileError
-        If two runs on one data set have different fingerprints.
+    FileError if two runs on one data set have different fingerprints.
     """
     found: dict[str, tuple[Path, str]] = {}
     for path, result in folder.results():
@@ -117,20 +108,10 @@ def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
 def check_same_data(
     runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad: bool
 ) -> None:
-    """Raise unless runs still to be done would use the data of those that are done.
+    """Raise if runs still to be done would use other data than finished runs.
 
-    Data that are missing or damaged raise only if no other can be opened: their runs fail with the
-    reason, and the others go on.
-
-    Parameters
-    ----------
-    runs : mapping of str to Recipe
-        Done or not.
-    folder : Folder
-    data : Path
-        As ``--data`` names it.
-    skip_bad : bool
-        Leave damaged samples out.
+    Missing or damaged data raise only if no other data can be opened: otherwise the runs that need
+    them fail, and the others continue.
     """
     from gspnl.train.data import fingerprint
     from gspnl.train.session import opened

@@ -1,4 +1,4 @@
-"""Tables before anything has run: rows, each a recipe, and what the paper reports."""
+"""Define tables before anything has run: rows, each with a recipe, and the paper's statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables 2 to 9 of the paper, what is left of its reports on them, and its reviewers' controls."""
+"""Define tables 2 to 9 of the paper, with its statements on them, and its reviewers' controls."""
 
 from __future__ import annotations
 

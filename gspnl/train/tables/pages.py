@@ -23,8 +23,8 @@ NOTE = (
     "means that it contains 0. Seeds: the number of runs that the accuracy is of; paired: the "
     "number that the difference is of, where it is smaller. The best of several rows is picked on "
     "the seeds that all of them have; rows without any are left out. FLOPs are of one image, "
-    "forward; images/s and memory are of training on the machine of the runs, where memory is what "
-    "training took beyond what the process held before."
+    "forward; images/s and memory are of training on the machine of the runs, memory without what "
+    "the process held before training."
 )
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|`*_<>"})
 LATEX = str.maketrans({
@@ -37,13 +37,7 @@ LATEX = str.maketrans({
 
 
 def write_tables(found: Tables, folder: Folder) -> None:
-    """Write ``README.md`` with all tables, ``tables.json``, and ``tables/NAME.md`` and ``.tex``.
-
-    Raises
-    ------
-    FileError
-        If a file cannot be written; the others stay whole.
-    """
+    """Write ``README.md`` with all tables, ``tables.json``, and ``tables/NAME.md`` and ``.tex``."""
     make(folder.path / "tables")
     parts = [
         "# Results",
@@ -72,11 +66,11 @@ def markdown(table: Table) -> str:
         grid(REPORTED, reported(table), MARKDOWN, "pipe"),
     ]
     failures = [
-        f"- {line.row.label}, seed {seed} failed: {reason.translate(MARKDOWN)}"
+        f"- {line.row.label}, seed {seed} failed: {reason.translate(MARKDOWN)}\n"
         for line in table.lines
         for seed, reason in line.failures.items()
     ]
-    return "\n\n".join([*parts, *(["\n".join(failures)] if failures else [])]) + "\n"
+    return "\n\n".join(parts) + "\n" + ("\n" + "".join(failures) if failures else "")
 
 
 def latex(table: Table) -> str:
@@ -110,7 +104,7 @@ def grid(
 
 
 def as_json(found: Tables) -> dict[str, Any]:
-    """Tables as what JSON can hold; what is not known is None."""
+    """Convert tables to types that JSON has; unknown numbers are None."""
     return {
         "protocol": found.protocol,
         "tables": [
@@ -171,11 +165,11 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def commands(
     protocol: str, tables: Sequence[Table], asked: Sequence[str] = (), only: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The commands that make what some tables show, one for each range of seeds without gaps.
+    """The commands that reproduce some tables, one for each range of seeds without gaps.
 
     ``only`` are the blocks that were run last in the tables named by ``asked``; blocks with results
-    of an earlier call are added. The commands make more than the tables show where a block has been
-    run in some rows only.
+    of an earlier call are added. The commands run more than the tables show if a block has results
+    in some rows only.
     """
     groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Table]] = {}
     for table in tables:

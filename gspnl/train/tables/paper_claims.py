@@ -1,4 +1,4 @@
-"""Compare what the paper reports on a table with the same quantity of our rows."""
+"""Compare the paper's statements on a table with the same quantity of our rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspnl.train.tables.table import Line, Table
 
 @dataclass(frozen=True)
 class Answer:
-    """Our measurement of what a statement of the paper is about."""
+    """Our measurement of the quantity in a statement of the paper."""
 
     statement: Statement
     candidates: tuple[str, ...] = ()  # rows, or blocks over conditions, that could answer it
@@ -29,7 +29,7 @@ def answers(table: Table) -> list[Answer]:
 
 
 def answer(statement: Statement, lines: Sequence[Line]) -> Answer:
-    """Measure what a statement is about.
+    """Measure the quantity of a statement.
 
     Of several candidates the one with the largest mean is taken, as the paper does; that is biased
     upwards, which its interval does not account for. Means are over the seeds that all of them

@@ -17,7 +17,7 @@ def run_id(recipe: Recipe | Mapping[str, Any]) -> str:
     Parameters
     ----------
     recipe : Recipe, or mapping
-        The mapping is what :func:`plain` returns.
+        A mapping is as :func:`plain` returns it.
 
     Returns
     -------

@@ -76,8 +76,8 @@ def run_tables(
         If data or folders are missing or cannot be written, or existing results are damaged, or of
         other data.
     Stopped
-        A KeyboardInterrupt: SIGTERM or Ctrl-C came, in a run or between two, and what is done has
-        been written.
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, in a run or between two; results and pages are
+        written first.
     """
     plan = plan_tables(tables, protocol, out=out, seeds=seeds, seed=seed, only=only)
     runs = plan.asked

@@ -1,4 +1,4 @@
-"""Tables with the results measured so far."""
+"""Fill tables with the results so far."""
 
 from __future__ import annotations
 
