@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl.train.stopping import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
+    from gspnl.train.tables.columns import overview
     from gspnl.train.tables.pages import as_json, markdown
 
     log_to_stderr(quiet=options.quiet)
@@ -105,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(found), allow_nan=False), flush=True)
     else:
         show("\n".join([markdown(table) for table in found.tables]))
+    log.info("gspnl tables: %s", overview(found.tables))
     log.info("wrote %s: README.md, tables.json, tables/", options.out)
     return _end(found)
 

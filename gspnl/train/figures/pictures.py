@@ -61,19 +61,10 @@ def overlay(
     signed: bool = False,
     smooth: bool = False,
 ) -> np.ndarray:
-    """Lay a map of any size over an image, up-sampled to it: (H, W, 3).
+    """Lay a map (h, w) over an image (H, W) in [0, 1], up-sampled to it: (H, W, 3).
 
-    Parameters
-    ----------
-    photo : array of shape (H, W)
-        In [0, 1].
-    values : array of shape (h, w), optional
-    top : float
-        > 0, the value at the end of the colours.
-    signed : bool
-        Colours go from −top to top, or else from 0.
-    smooth : bool
-        Up-sample bilinearly instead of by the nearest position.
+    Colours go from 0 to ``top``, or from −top if ``signed``; ``smooth`` up-samples bilinearly
+    instead of by the nearest position.
     """
     times = max(1, -(-COARSE // max(photo.shape))) if smooth else 1
     photo = np.kron(photo, np.ones((times, times)))

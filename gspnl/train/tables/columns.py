@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from gspnl.train.tables.paper_claims import Answer, answers
@@ -113,6 +115,25 @@ def so_far(table: Table) -> str:
     if table.done == table.runs:
         return f"All {table.runs} runs are done."
     return f"{table.done} of {table.runs} runs are done."
+
+
+def overview(tables: Sequence[Table]) -> str:
+    """The number of rows by reading, the median of half an interval, and rows above by seed."""
+    lines = {line.row.run_id(0): line for table in tables for line in table.lines}
+    found = [line.difference for line in lines.values() if line.difference is not None]
+    if not found:
+        return "no row has a difference to the backbone yet"
+    readings = Counter(each.reading for each in found)
+    halves = [(d.high - d.low) / 2 for d in found if d.high is not None and d.low is not None]
+    pairs = [pair for line in lines.values() for pair in line.differences.items()]
+    above = Counter([seed for seed, points in pairs if points > 0])
+    seeds = sorted({seed for seed, _ in pairs})
+    parts = [
+        f"{len(found)} rows: {', '.join(f'{n} {reading}' for reading, n in readings.items())}",
+        *([f"half an interval is {median(halves):.2f} points in the median"] if halves else []),
+        f"above the backbone {', '.join(f'{above[s]} with seed {s}' for s in seeds)}",
+    ]
+    return "; ".join(parts)
 
 
 def signed(value: float) -> str:

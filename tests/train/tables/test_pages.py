@@ -21,7 +21,7 @@ from gspnl import cli  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
-from gspnl.train.tables.columns import reported  # noqa: E402
+from gspnl.train.tables.columns import overview, reported  # noqa: E402
 from gspnl.train.tables.grid import LABELS, Grid, Row, Statement  # noqa: E402
 from gspnl.train.tables.pages import LATEX, as_json, latex, markdown  # noqa: E402
 from gspnl.train.tables.paper_claims import answer, answers  # noqa: E402
@@ -183,6 +183,22 @@ def test_the_best_block_is_picked_on_common_seeds(pool):
         "one seed",
         "1 of 3",
     ]
+
+
+def test_the_overview_counts_rows_by_reading_and_seed():
+    lines = (
+        line("nl", "", {0: 1.0, 1: 1.1, 2: 0.9}),
+        line("ns", "", {0: 1.0, 1: -1.0}),
+        line("snl", "", {0: -1.0}),
+        line("a2", "", {}),
+    )
+    halves = [stats.t.ppf(0.975, n - 1) * sd / n**0.5 for n, sd in ((3, 0.1), (2, 2**0.5))]
+    assert overview([table_of(None, *lines)]) == (
+        "3 rows: 1 above, 1 inside the noise, 1 one seed; "
+        f"half an interval is {np.median(halves):.2f} points in the median; "
+        "above the backbone 2 with seed 0, 1 with seed 1, 1 with seed 2"
+    )
+    assert overview([table_of(None, lines[-1])]) == "no row has a difference to the backbone yet"
 
 
 def test_rows_without_a_common_seed_are_not_compared():
