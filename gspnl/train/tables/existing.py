@@ -106,8 +106,8 @@ class Folder:
 
     def tables(self, protocol: str) -> tuple[str, ...]:
         """The tables of a protocol that have been written before."""
-        names = [name for name in GRIDS if self.page(protocol, name).with_suffix(".md").is_file()]
-        return tuple(names)
+        found = {path.name for path in self.path.glob("tables/*.md")}
+        return tuple([name for name in GRIDS if f"{protocol}-{name}.md" in found])
 
     def seeds(self, grids: Iterable[Grid]) -> list[tuple[int, ...]]:
         """For each table, the seeds with a result of some row."""
@@ -119,7 +119,7 @@ class Folder:
         ]
 
     def check_protocol(self, protocol: str) -> None:
-        """Raise InputError if the folder has tables of another protocol: its pages are of one."""
+        """Raise InputError if the folder has tables of another protocol."""
         for other in PROTOCOLS:
             if other != protocol and (names := self.tables(other)):
                 raise InputError(
@@ -132,19 +132,15 @@ class Folder:
         return self.path / "failed" / f"{name}.txt"
 
     def _checked(self, path: Path, name: str, other: str) -> dict[str, Any] | None:
-        """A result with every number that tables show checked, of the recipe of that name."""
+        """Read a result, and check the numbers that tables show and the recipe."""
         if not path.is_file():
             return None
         found = self._read(path)
         for key in NUMBERS:
-            value = found.get(key)
+            value: Any = found.get(key)
             if value is None and key != "test_accuracy":
                 continue
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 <= value < inf
-            ):
+            if type(value) not in (int, float) or not 0 <= value < inf:  # a bool is no number
                 raise FileError(
                     f"{str(path)!r}: {key!r} is {value!r}, not a number ≥ 0; move the file to run "
                     "this again"

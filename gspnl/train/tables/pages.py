@@ -39,11 +39,11 @@ LATEX = str.maketrans({
 def write_tables(found: Tables, folder: Folder) -> None:
     """Write ``README.md`` with all tables, ``tables.json``, and ``tables/NAME.md`` and ``.tex``."""
     make(folder.path / "tables")
+    origin = " and ".join([f"`{command}`" for command in found.commands])
     parts = [
         "# Results",
-        f"{PROTOCOLS[found.protocol].about} Written by "
-        f"{' and '.join([f'`{command}`' for command in found.commands])}, which runs only what is "
-        "missing; the numbers of each run are in `results/`.",
+        f"{PROTOCOLS[found.protocol].about} Written by {origin}. Finished runs are not repeated; "
+        "the numbers of each run are in `results/`.",
         NOTE,
     ]
     for table in found.tables:

@@ -143,7 +143,7 @@ def plan_tables(
     protocol : str
         "paper" or "mini".
     out : path
-        The folder of the runs. Finished runs that lie in it are moved into its ``results``.
+        The folder of the runs. The results of finished runs in it are copied to its ``results``.
     seeds : int
         The number of seeds, at least 1.
     seed : int
