@@ -115,12 +115,6 @@ def attention_ranges(
     tuple of AttentionRange
         One for each unit of each block.
 
-    Raises
-    ------
-    InputError
-        For a network without blocks, images that it cannot run, or an image or a position that
-        does not exist.
-
     Notes
     -----
     A group or layer norm, whose scale depends on its input, an activation and a gate are left out:
@@ -139,6 +133,8 @@ def attention_ranges(
     >>> (found,) = figures.attention_ranges(net, torch.randn(2, 3, 6, 6), position=(1, 4))
     >>> found.cell, found.weights.shape, round(float(found.affinity.sum()), 6)
     ((1, 4), (6, 6), 1.0)
+    >>> len(figures.draw_attention_ranges({"NL": [found]}).images)
+    3
     """
     inputs = block_inputs(model, images)
     item = whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
@@ -180,17 +176,6 @@ def draw_attention_ranges(
     Each unit has a line: the image with the reference, row i of A by magnitude, and the weights.
     Maps are in multiples of their mean, 1 everywhere where all weigh alike, on one scale that ends
     at the largest value off the reference. Images must have 2 or 3 spatial dimensions.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from gspnl import nn as gnn
-    >>> from gspnl.train import figures
-    >>> images = torch.randn(1, 4, 6, 6)
-    >>> blocks = {name: gnn.create(name, 4, zero_init=False) for name in ("nl", "snl")}
-    >>> found = {name: figures.attention_ranges(block, images) for name, block in blocks.items()}
-    >>> len(figures.draw_attention_ranges(found).images)
-    6
     """
     lines = [(name, each) for name, parts in found.items() for each in parts]
     if not lines:

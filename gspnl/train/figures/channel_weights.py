@@ -72,7 +72,7 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     Parameters
     ----------
     model : Module
-        A network with blocks.
+        A network with blocks that are not folded: folded maps are merged.
     scaled : bool
         Multiply W by the scale of a batch norm in evaluation, diag(s): its signs decide what is
         added. False takes the maps alone, as the paper prints it. A group or layer norm, whose
@@ -83,11 +83,6 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     Returns
     -------
     ChannelWeights
-
-    Raises
-    ------
-    InputError
-        For a network without blocks, or with folded ones, whose maps are merged.
 
     References
     ----------

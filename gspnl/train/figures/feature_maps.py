@@ -135,6 +135,8 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     >>> (maps,) = figures.feature_maps(net, torch.randn(2, 3, 9, 9))
     >>> maps.norm.shape, float(maps.norm.max())  # a new block adds nothing
     ((2, 4, 4), 0.0)
+    >>> len(figures.draw_feature_maps({"SNL": [maps]}, "mean").images)
+    4
     """
     inputs, photos = block_inputs(model, images), photos_of(images, pictures)
     found = []
@@ -154,16 +156,6 @@ def draw_feature_maps(
     A line of images, and below it a line for each block with one property of its
     :class:`FeatureMaps` (``of``: "norm", "size" or "mean"), up-sampled bilinearly, on one scale
     that ends at the largest value of all. Images must have 2 or 3 spatial dimensions.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from gspnl import nn as gnn
-    >>> from gspnl.train import figures
-    >>> block, images = gnn.create("nl", 4, zero_init=False), torch.randn(3, 4, 6, 6)
-    >>> found = {"nl": figures.feature_maps(block, images)}
-    >>> len(figures.draw_feature_maps(found, "mean").images)
-    6
     """
     signed, label = MAPS[one_of("of", of, MAPS)]
     parts = [(name, each) for name, some in found.items() for each in some]

@@ -144,10 +144,8 @@ def plan_tables(
         "paper" or "mini".
     out : path
         The folder of the runs. The results of finished runs in it are copied to its ``results``.
-    seeds : int
-        The number of seeds, at least 1.
-    seed : int
-        The first seed, at least 0.
+    seeds, seed : int
+        The number of seeds, at least 1, and the first.
     only : sequence of str
         Run only these blocks, and backbones.
 

@@ -14,16 +14,9 @@ from gspnl.train.recipes import Recipe, files
 def run_id(recipe: Recipe | Mapping[str, Any]) -> str:
     """Name a run so that people can read it and equal recipes share it.
 
-    Parameters
-    ----------
-    recipe : Recipe, or mapping
-        A mapping is as :func:`plain` returns it.
-
-    Returns
-    -------
-    str
-        Data, backbone, block, place and seed in words, then a digest of every field that differs
-        from its default: a field added later, at its default, leaves old names as they are.
+    The name is data, backbone, block, place and seed in words, then a digest of every field that
+    differs from its default: a field added later, at its default, leaves old names as they are.
+    ``recipe`` may be the mapping that :func:`plain` returns.
 
     Examples
     --------

@@ -70,21 +70,24 @@ def run_tables(
     Raises
     ------
     InputError
-        For unknown tables, protocols or blocks, and a device that is not available; without data,
-        saying which are needed; for a folder that holds tables of another protocol.
+        As :func:`plan_tables`; without data, with the names of those needed; for a device that is
+        not available.
     FileError
-        If data or folders are missing or cannot be written, or existing results are damaged, or of
-        other data.
+        If data or folders are missing, or existing results are damaged or of other data.
     Stopped
-        A KeyboardInterrupt: SIGTERM or Ctrl-C came, in a run or between two; results and pages are
-        written first.
+        A KeyboardInterrupt after SIGTERM or Ctrl-C; results and pages are written first.
     """
     plan = plan_tables(tables, protocol, out=out, seeds=seeds, seed=seed, only=only)
     runs = plan.asked
     path = check_path(data, runs.values())
     plan.page()  # damaged results, and results of other data, raise before anything runs
     if train is None:
-        check_machine(device, threads)
+        from gspnl.train.processes import processes
+
+        if threads is not None:
+            whole_number("threads", threads, 1)
+        with processes(device):  # raises for a device that is not available
+            pass
         check_same_data(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
     make(plan.folder.path)
@@ -125,16 +128,6 @@ def tables_so_far(plan: Plan) -> Tables:
                 plan.folder.keep(name, run)
         write_tables(plan.page(), plan.folder)
     return plan.tables()
-
-
-def check_machine(device: str | None, threads: int | None) -> None:
-    """Raise once if no run could begin on this machine, before every run fails for it."""
-    from gspnl.train.processes import processes
-
-    if threads is not None:
-        whole_number("threads", threads, 1)
-    with processes(device):
-        pass
 
 
 def default_train() -> Train:

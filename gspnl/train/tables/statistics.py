@@ -55,18 +55,9 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     Parameters
     ----------
     pairs : sequence of float
-        Differences of one quantity between two networks, one for each seed they share.
+        Differences of one quantity between two networks, one for each seed they share; finite.
     level : float
         Of confidence, in (0, 1).
-
-    Returns
-    -------
-    Difference
-
-    Raises
-    ------
-    InputError
-        For no pairs, numbers that are not finite, or a level outside of (0, 1).
 
     Examples
     --------

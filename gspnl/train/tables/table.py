@@ -63,24 +63,15 @@ class Table:
 class Tables:
     """Some tables so far.
 
-    Parameters
-    ----------
-    protocol : str
-    tables : tuple of Table
-    failed : dict of str to str
-        By the name of a run, the reason why its last attempt failed.
-    left : dict of str to str
-        By the name of a run that is not done, the reason: "failed", "being done by another
-        process", "not asked for by --only" or "not run yet".
-    commands : tuple of str
-        The commands that make these tables.
+    ``failed`` has the reasons of failed runs by name. ``left`` has those of runs that are not done:
+    "failed", "being done by another process", "not asked for by --only" or "not run yet".
     """
 
     protocol: str
     tables: tuple[Table, ...]
     failed: dict[str, str]
-    left: dict[str, str] = field(default_factory=dict)
-    commands: tuple[str, ...] = ()
+    left: dict[str, str]
+    commands: tuple[str, ...] = ()  # that reproduce these tables
 
 
 def table_so_far(
