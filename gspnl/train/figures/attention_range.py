@@ -30,13 +30,13 @@ class AttentionRange:
     Both have the shape of ``grid``.
     """
 
-    name: str  # of the block
-    unit: int  # from 1 on; all units of a block share A
-    grid: tuple[int, ...]  # of the feature map, or of the cells that its keys are pooled to
-    cell: tuple[int, ...]  # the reference on that grid
+    name: str  #: of the block
+    unit: int  #: from 1 on; all units of a block share A
+    grid: tuple[int, ...]  #: of the feature map, or of the cells that its keys are pooled to
+    cell: tuple[int, ...]  #: the reference on that grid
     affinity: np.ndarray | None
     weights: np.ndarray
-    photo: np.ndarray  # the image, grey, in [0, 1]
+    photo: np.ndarray  #: the image, grey, in [0, 1]
 
     @property
     def reach(self) -> int:
@@ -160,7 +160,7 @@ def _of_block(
     row = None
     if not isinstance(inner, (Grouped, Unconnected)):
         row = row_of(inner, i, columns).reshape(grid)
-    stages: Any = each.block.stages  # of type Module to torch
+    stages: Any = each.block.stages  #: of type Module to torch
     norms = [norms_of(stage, inner, i, columns).reshape(grid) for stage in stages]
     return [
         AttentionRange(each.name, unit, grid, cell, row, weights, photo)

@@ -30,7 +30,7 @@ class ChannelWeights:
     """
 
     maps: Mapping[str, Damping]
-    scaled: bool  # W includes the scale of the batch norm
+    scaled: bool  #: W includes the scale of the batch norm
 
     def negative(self) -> dict[str, int]:
         """The number of negative eigenvalues of each map, up to rounding."""

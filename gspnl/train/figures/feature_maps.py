@@ -29,10 +29,10 @@ MAPS = {  # signed or not, and the label of the colours
 class FeatureMaps:
     """Input and output of a block for each image of a batch, all its units together."""
 
-    name: str  # of the block
-    before: np.ndarray  # x of shape (B, C, *grid), in the features' own units
-    after: np.ndarray  # y of the same shape
-    photos: np.ndarray  # the images of shape (B, *spatial), grey, in [0, 1]
+    name: str  #: of the block
+    before: np.ndarray  #: x of shape (B, C, *grid), in the features' own units
+    after: np.ndarray  #: y of the same shape
+    photos: np.ndarray  #: the images of shape (B, *spatial), grey, in [0, 1]
 
     @property
     def norm(self) -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
-from gspnl._base.files import replace
+from gspnl._base.files import make_folder, replace
 from gspnl._base.validate import whole_number
-from gspnl.errors import FileError, InputError
+from gspnl.errors import InputError
 from gspnl.nn import Audit
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, new_axes, new_figure
@@ -88,7 +88,7 @@ def write_figures(
     }
     for name, model in models.items():
         blocks_of(model, name)  # raises before a folder is made
-    folder = folder_for(out)
+    folder = make_folder(Path(out))
     ranges, powers, maps, weights = {}, {}, {}, {}
     for name, model in models.items():
         log.info(f"reading the blocks{' of ' if name else ''}{name}")
@@ -191,23 +191,11 @@ def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
 
     Files of an earlier call are replaced. Returns the numbers, as :func:`audit_numbers`.
     """
-    folder, numbers = folder_for(out), audit_numbers(audit)
+    folder, numbers = make_folder(Path(out)), audit_numbers(audit)
     write_picture(folder / "audit.png", audit.plot())
     replace(folder / "audit.txt", f"{audit}\n".encode())
     write_numbers(folder / "audit.json", numbers)
     return numbers
-
-
-def folder_for(out: str | PathLike[str]) -> Path:
-    """The folder of a path, made if it is not there."""
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"cannot make the folder {str(folder)!r}: {error.strerror or error}; name another"
-        ) from error
-    return folder
 
 
 def write_picture(path: Path, figure: Figure) -> None:

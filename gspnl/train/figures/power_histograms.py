@@ -33,13 +33,13 @@ class PowerHistograms:
     matrix that shares the histogram with A, and nothing else.
     """
 
-    name: str  # of the block
-    strengths: Strengths | None  # the histograms on the chosen image
-    powers: tuple[int, ...]  # 1, 2, 3, 4
-    distances: np.ndarray  # (B, 4), total variation between the histograms of A^k and A
-    defects: np.ndarray  # (B, 4)
-    shuffled: np.ndarray  # (B,)
-    reason: str | None = None  # why there are no histograms
+    name: str  #: of the block
+    strengths: Strengths | None  #: the histograms on the chosen image
+    powers: tuple[int, ...]  #: 1, 2, 3, 4
+    distances: np.ndarray  #: (B, 4), total variation between the histograms of A^k and A
+    defects: np.ndarray  #: (B, 4)
+    shuffled: np.ndarray  #: (B,)
+    reason: str | None = None  #: why there are no histograms
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture over all images, in plain types."""

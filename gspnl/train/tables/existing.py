@@ -35,6 +35,10 @@ class Folder:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def make(self, path: Path) -> None:
+        """Make a folder in it."""
+        files.make_folder(path, "name another --out")
+
     def run(self, name: str) -> Path:
         """The folder of a run."""
         return self.path / "runs" / name
@@ -71,7 +75,7 @@ class Folder:
         if isinstance(found.get("skipped"), list):
             small["skipped"] = len(found["skipped"])  # their names are this machine's
         target = self.kept(name)
-        make(target.parent)
+        self.make(target.parent)
         files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())
         self._failure(name).unlink(missing_ok=True)
         return small
@@ -94,7 +98,7 @@ class Folder:
     def fail(self, name: str, reason: str) -> None:
         """Record the reason why a run failed."""
         path = self._failure(name)
-        make(path.parent)
+        self.make(path.parent)
         files.replace(path, (reason + "\n").encode())
 
     def failure(self, name: str) -> str | None:
@@ -173,13 +177,3 @@ class Folder:
             raise FileError(f"{str(path)!r} is no result of a run; move it to run this again")
         self._parsed[path] = stamp, found
         return found
-
-
-def make(path: Path) -> None:
-    """Make a folder."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"cannot make the folder {str(path)!r}: {error.strerror or error}; name another --out"
-        ) from error

@@ -25,9 +25,9 @@ NO_BLOCK = {
 class Row:
     """A network under one condition; one run for every seed."""
 
-    group: str  # the condition, such as "stage 1"; "" for a backbone that serves all conditions
-    label: str  # the name in the table, such as "SNL"
-    recipe: Recipe  # with any seed
+    group: str  #: the condition, such as "stage 1"; "" for a backbone that serves all conditions
+    label: str  #: the name in the table, such as "SNL"
+    recipe: Recipe  #: its seed is replaced by those of the runs
 
     @property
     def block(self) -> str:
@@ -61,21 +61,21 @@ class Statement:
     """A statement of the paper on a table whose body is lost."""
 
     text: str
-    value: float | None = None  # points over the backbone, where the paper gives a number
-    blocks: tuple[str, ...] = ()  # it is about; none, if no single number of ours answers it
-    groups: tuple[str, ...] = ()  # the conditions it is about; none: all
-    pool: str = "mean"  # over the conditions, or their "best"; of several blocks it is the best
+    value: float | None = None  #: points over the backbone, where the paper gives a number
+    blocks: tuple[str, ...] = ()  #: the blocks it is about; none: no number answers it
+    groups: tuple[str, ...] = ()  #: the conditions it is about; none: all
+    pool: str = "mean"  #: over the conditions, or their "best"; of several blocks it is the best
 
 
 @dataclass(frozen=True)
 class Grid:
     """A table before anything has run."""
 
-    name: str  # "2" to "9", or the name of a control
+    name: str  #: "2" to "9", or the name of a control
     title: str
-    setting: str  # data, backbone and place, in words
-    rows: tuple[Row, ...]  # the backbone first in its group
-    reported: tuple[Statement, ...] = ()  # by the paper
+    setting: str  #: data, backbone and place, in words
+    rows: tuple[Row, ...]  #: the backbone first in its group
+    reported: tuple[Statement, ...] = ()  #: what the paper reports
 
 
 def unique_runs(grids: Sequence[Grid], seeds: Sequence[int]) -> dict[str, Recipe]:

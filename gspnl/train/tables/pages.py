@@ -10,7 +10,7 @@ from typing import Any
 from gspnl._base import files
 from gspnl.errors import MissingExtraError
 from gspnl.train.tables.columns import NUMBERS, REPORTED, cells, reported, so_far
-from gspnl.train.tables.existing import Folder, make
+from gspnl.train.tables.existing import Folder
 from gspnl.train.tables.grid import BACKBONE
 from gspnl.train.tables.paper_claims import Answer, answers
 from gspnl.train.tables.protocols import PROTOCOLS
@@ -38,7 +38,7 @@ LATEX = str.maketrans({
 
 def write_tables(found: Tables, folder: Folder) -> None:
     """Write ``README.md`` with all tables, ``tables.json``, and ``tables/NAME.md`` and ``.tex``."""
-    make(folder.path / "tables")
+    folder.make(folder.path / "tables")
     origin = " and ".join([f"`{command}`" for command in found.commands])
     parts = [
         "# Results",

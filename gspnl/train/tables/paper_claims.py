@@ -16,11 +16,11 @@ class Answer:
     """Our measurement of the quantity in a statement of the paper."""
 
     statement: Statement
-    candidates: tuple[str, ...] = ()  # rows, or blocks over conditions, that could answer it
-    without: tuple[str, ...] = ()  # candidates that have no seed yet, and are left out
-    label: str | None = None  # the candidate that answers it, if any
-    difference: Difference | None = None  # of that candidate to the backbone, over the seeds
-    seeds: tuple[int, ...] = ()  # that all candidates with numbers have
+    candidates: tuple[str, ...] = ()  #: rows, or blocks over conditions, that could answer it
+    without: tuple[str, ...] = ()  #: candidates that have no seed yet, and are left out
+    label: str | None = None  #: the candidate that answers it, if any
+    difference: Difference | None = None  #: of that candidate to the backbone, over the seeds
+    seeds: tuple[int, ...] = ()  #: the seeds that all candidates with numbers have
 
 
 def answers(table: Table) -> list[Answer]:

@@ -29,8 +29,8 @@ NOT_ASKED, NOT_RUN = "not asked for by --only", "not run yet"
 class Progress:
     """States of runs by name."""
 
-    states: dict[str, str]  # "done", "failed: …", "7 of 12 epochs" or "to do"
-    seconds_left: float | None  # None if no finished run has the data and backbone of the others
+    states: dict[str, str]  #: "done", "failed: …", "7 of 12 epochs" or "to do"
+    seconds_left: float | None  #: None if no finished run has the data and backbone of the others
 
     @property
     def left(self) -> str:
@@ -53,7 +53,7 @@ class Plan:
     grids: tuple[Grid, ...]
     seeds: tuple[int, ...]
     folder: Folder
-    only: tuple[str, ...] = ()  # blocks that are to be run; none: all
+    only: tuple[str, ...] = ()  #: blocks that are to be run; none: all
 
     @cached_property
     def runs(self) -> dict[str, Recipe]:

@@ -19,10 +19,10 @@ class Protocol:
     """
 
     name: str
-    about: str  # a sentence, for the head of a page
+    about: str  #: a sentence, for the head of a page
     settings: Mapping[str, tuple[str, Mapping[str, Any]]]
-    few: tuple[str, ...]  # blocks of tables 3 and 4
-    tables: tuple[str, ...]  # that run when none is named, in this order
+    few: tuple[str, ...]  #: blocks of tables 3 and 4
+    tables: tuple[str, ...]  #: the tables that run when none is named, in order
 
     def title(self, title: str) -> str:
         """A title that names the protocol where it is not the paper's."""

@@ -13,7 +13,7 @@ from gspnl.errors import BusyError, FileError
 from gspnl.train.recipes import Recipe
 from gspnl.train.stopping import Stopped, listening
 from gspnl.train.tables.data_check import check_path, check_same_data, data_path, weights_path
-from gspnl.train.tables.existing import Folder, make
+from gspnl.train.tables.existing import Folder
 from gspnl.train.tables.pages import write_tables
 from gspnl.train.tables.plan import BUSY, Plan, plan_tables
 from gspnl.train.tables.table import Tables
@@ -90,7 +90,7 @@ def run_tables(
             pass
         check_same_data(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
-    make(plan.folder.path)
+    plan.folder.make(plan.folder.path)
     options = {"skip_bad": skip_bad, "device": device, "threads": threads}
     busy: list[str] = []
     with listening() as wish:
@@ -122,7 +122,7 @@ def run_tables(
 def tables_so_far(plan: Plan) -> Tables:
     """Keep the results of finished runs, write the tables, and return them; nothing is run."""
     with listening():  # a signal waits until all pages are written
-        make(plan.folder.path)
+        plan.folder.make(plan.folder.path)
         for name, run in plan.runs.items():
             if plan.folder.result(name) is None:
                 plan.folder.keep(name, run)

@@ -20,15 +20,15 @@ class Line:
     """A row with its numbers; what has not been measured is None."""
 
     row: Row
-    seeds: tuple[int, ...]  # asked for
-    accuracies: Mapping[int, float]  # by seed: test accuracy of the last epoch, in percent
-    differences: Mapping[int, float]  # by seed: to the backbone, in points; none for itself
+    seeds: tuple[int, ...]  #: the seeds asked for
+    accuracies: Mapping[int, float]  #: by seed: test accuracy of the last epoch, in percent
+    differences: Mapping[int, float]  #: by seed: to the backbone, in points; none for itself
     parameters: int | None = None
-    flops: int | None = None  # of one image, forward
-    images_per_second: float | None = None  # in training, the mean of the runs
-    peak_bytes: int | None = None  # that training took in addition, the largest of the runs
-    failures: Mapping[int, str] = field(default_factory=dict)  # by seed: the reason
-    skipped: int = 0  # damaged samples left out on request, the largest of the runs
+    flops: int | None = None  #: of one image, forward
+    images_per_second: float | None = None  #: in training, the mean of the runs
+    peak_bytes: int | None = None  #: memory that training took in addition, the largest
+    failures: Mapping[int, str] = field(default_factory=dict)  #: by seed: the reason
+    skipped: int = 0  #: damaged samples left out on request, the largest of the runs
 
     @cached_property
     def accuracy(self) -> tuple[float, float | None] | None:
@@ -71,7 +71,7 @@ class Tables:
     tables: tuple[Table, ...]
     failed: dict[str, str]
     left: dict[str, str]
-    commands: tuple[str, ...] = ()  # that reproduce these tables
+    commands: tuple[str, ...] = ()  #: the commands that reproduce these tables
 
 
 def table_so_far(
