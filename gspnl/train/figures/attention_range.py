@@ -160,7 +160,7 @@ def _of_block(
     row = None
     if not isinstance(inner, (Grouped, Unconnected)):
         row = row_of(inner, i, columns).reshape(grid)
-    stages: Any = each.block.stages  #: of type Module to torch
+    stages: Any = each.block.stages  # of type Module to torch
     norms = [norms_of(stage, inner, i, columns).reshape(grid) for stage in stages]
     return [
         AttentionRange(each.name, unit, grid, cell, row, weights, photo)

@@ -18,13 +18,13 @@ from gspnl.train.tables.statistics import Difference
 from gspnl.train.tables.table import Line, Table, Tables
 
 NOTE = (
-    "Accuracy is that of the last epoch, mean ± standard deviation over seeds. The difference to "
-    'the backbone is paired by seed, with the 95 % interval of Student\'s t; "inside the noise" '
-    "means that it contains 0. Seeds: the number of runs that the accuracy is of; paired: the "
-    "number that the difference is of, where it is smaller. The best of several rows is picked on "
-    "the seeds that all of them have; rows without any are left out. FLOPs are of one image, "
-    "forward; images/s and memory are of training on the machine of the runs, memory without what "
-    "the process held before training."
+    "Accuracy is the test accuracy after the last epoch, mean ± standard deviation over seeds. "
+    "Differences to the backbone are paired by seed, with the 95 % interval of Student's t; "
+    '"inside the noise" means that the interval contains 0. The column "seeds" counts finished '
+    'runs, and as "paired" the seeds that the backbone has too, where they are fewer. The best of '
+    "several rows is picked on the seeds that all of them have; rows without results are left out. "
+    "FLOPs are those of one image, forward. Images/s and memory were measured in training on the "
+    "machine of the runs; memory is without what the process held before training."
 )
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|`*_<>"})
 LATEX = str.maketrans({
