@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.scripts import Script, named, runnable, scripts
+from gspnl.cli.scripts import Script, by_name, runnable, scripts
 from gspnl.cli.status import DONE, FAILED, log_to_stderr
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
 
     known = scripts()
     if options.list:
-        return _list(named(options.names, known), options.json)
+        return _list(by_name(options.names, known), options.json)
     whole_number("seed", options.seed)
-    picked = runnable(named(options.names, known))
+    picked = runnable(by_name(options.names, known))
     log_to_stderr(quiet=options.quiet)
     tables: list[dict[str, Any]] = []
     failed: list[str] = []

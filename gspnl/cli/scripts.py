@@ -62,7 +62,7 @@ def scripts(place: Path | None = None) -> dict[str, Script]:
     return {path.stem: _read(path) for path in paths}
 
 
-def named(names: Sequence[str], known: dict[str, Script]) -> list[Script]:
+def by_name(names: Sequence[str], known: dict[str, Script]) -> list[Script]:
     """The scripts of these names, each once, or all where no name is given."""
     for name in names:
         if name not in known:
