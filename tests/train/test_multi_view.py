@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from gspnl.train.figures.opening import evaluated
+from gspnl.train.tables.keys import key
 from support.train_tiny import FIELDS, SIZE, TESTS, Split, open_tiny
 from torch import nn
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
-from gspnl.train.figures.opening import evaluated
 from gspnl.train.multi_view import scores
 from gspnl.train.recipes.edits import edited
-from gspnl.train.tables.keys import key
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 
