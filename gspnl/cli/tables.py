@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from gspnl.train.stopping import Stopped
+    from gspnl.train.interrupts import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
     from gspnl.train.tables.markdown import markdown
     from gspnl.train.tables.writing import as_json

@@ -1,4 +1,4 @@
-"""The state of a run in one file: safetensors, and JSON in its header; nothing is pickled."""
+"""Read and write the state of a run: safetensors with JSON in the header, nothing pickled."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from torch import Tensor
 
 from gspnl._base.files import replace
 from gspnl.errors import FileError, GspnlError
-from gspnl.train.recipes import Recipe
-from gspnl.train.recipes.files import changed, fields
+from gspnl.train.recipes import Recipe, to_dict
 
 KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
 
 
 @dataclass
 class State:
-    """Where a run is, and what is known so far.
+    """Position and metrics of a run.
 
     Parameters
     ----------
@@ -39,10 +38,10 @@ class State:
     rows : list of dict
         The metrics of each epoch done.
     skipped : list of str
-        Samples that were damaged, and left out on request: sorted, each once, in a checkpoint of
-        all processes.
+        Damaged samples that were left out on request: sorted, each once, of all ranks in a
+        checkpoint.
     peak_bytes : int
-        The most that training took, see :class:`gspnl.train.memory.Memory`; 0 if it is not known.
+        See :class:`gspnl.train.cost.Memory`; 0 if it is not known.
     """
 
     epoch: int = 0
@@ -58,17 +57,13 @@ class State:
 
     def next_epoch(self, row: dict[str, Any]) -> State:
         """The state after an epoch."""
-        return State(
-            self.epoch + 1,
-            rows=[*self.rows, row],
-            skipped=self.skipped,
-            peak_bytes=self.peak_bytes,
-        )
+        rows = [*self.rows, row]
+        return State(self.epoch + 1, rows=rows, skipped=self.skipped, peak_bytes=self.peak_bytes)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Parameters
     ----------
@@ -94,27 +89,16 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors whose name begins with a part's, without it."""
+        """The tensors under ``name.``, without that prefix."""
         start = f"{name}."
         return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-    path : Path
-
-    Raises
-    ------
-    FileError
-        If it cannot be written.
-    """
+    """Write a checkpoint, whole or not at all; raise FileError if it cannot be written."""
     about = {
         "version": VERSION,
-        "recipe": fields(checkpoint.recipe),
+        "recipe": to_dict(checkpoint.recipe),
         "shape": list(checkpoint.shape),
         "classes": checkpoint.classes,
         "data": checkpoint.data,
@@ -122,7 +106,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "scaler": dict(checkpoint.scaler),
     }
     text = json.dumps(about)
-    # Clones: what shares memory, as tied weights do, is written twice.
+    # Clones, since safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in checkpoint.tensors.items()
@@ -132,21 +116,12 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: str | PathLike[str]) -> Checkpoint:
-    """Read a checkpoint.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    Checkpoint
-        Its tensors are on the CPU.
+    """Read a checkpoint; its tensors are on the CPU.
 
     Raises
     ------
     FileError
-        If the file is missing, cut off, changed by a single bit, or none of a run of gspnl.
+        If the file is missing, cut off, changed by a single bit, or not of a run of gspnl.
     """
     path = Path(path)
     try:
@@ -164,8 +139,8 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     if KEY not in note:
         raise FileError(
-            f"{str(path)!r} is no checkpoint of gspnl; blocks are read by gspnl.nn.load, weights "
-            "to start from are named by pretrained in a recipe"
+            f"{str(path)!r} is no checkpoint of gspnl; gspnl.nn.load reads blocks, and weights to "
+            "start from are named by pretrained in a recipe"
         )
     if note.get(SUM) != str(_checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
@@ -177,7 +152,7 @@ def load(path: str | PathLike[str]) -> Checkpoint:
         )
     try:
         return Checkpoint(
-            changed(Recipe(), about["recipe"]),
+            Recipe(**about["recipe"]),
             tuple(about["shape"]),
             about["classes"],
             about["data"],

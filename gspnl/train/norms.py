@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes, on any device."""
+"""Synchronise batch norms over processes, on any device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gspnl.nn.positions import Total
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):
-    """Takes mean and variance over the batches of all processes."""
+    """Batch norm with mean and variance over the batches of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:
         own = self.training or not self.track_running_stats
         if not own or not (dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
-        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]  # of torch
         x = input if input.dtype == torch.float64 else input.float()
         dims = [d for d in range(x.ndim) if d != 1]
         count = total(x.new_tensor([x.numel() / x.shape[1]]))
@@ -43,7 +43,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
 
 
 class SynchronisedBatchNorm1d(_Synchronised, nn.BatchNorm1d):
-    """Of (B, C) or (B, C, N)."""
+    """Synchronised batch norm of (B, C) or (B, C, N)."""
 
 
 class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
@@ -69,8 +69,8 @@ def synchronise(network: nn.Module) -> nn.Module:
     .. math:: y = γ \frac{x - μ}{\sqrt{σ^2 + ε}} + β, \qquad
               μ = \frac1n \sum x, \quad σ^2 = \frac1n \sum (x - μ)^2
 
-    and gradients pass through both sums. Unlike torch's own this works on every device; the norms
-    of nonlocal blocks are found as well. Parameters, buffers, hooks and names stay.
+    and gradients pass through both sums. Unlike torch's own this works on every device, and on the
+    norms of nonlocal blocks. Parameters, buffers, hooks and names stay.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def synchronise(network: nn.Module) -> nn.Module:
     Returns
     -------
     Module
-        ``network``. With one process, or in evaluation, it does what it did before.
+        ``network``. With one process, or in evaluation, its results are those of before.
 
     Examples
     --------
@@ -97,11 +97,11 @@ def synchronise(network: nn.Module) -> nn.Module:
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum over all processes, with its gradient."""
+    """Sum over all processes, with its gradient."""
     out: Tensor = Total.apply(x, None)  # type: ignore[no-untyped-call]
     return out
 
 
 def shaped(values: Tensor, x: Tensor) -> Tensor:
-    """A value a channel, to go with (B, C, ...)."""
+    """Reshape a value per channel to broadcast against (B, C, ...)."""
     return values.view(-1, *[1] * (x.ndim - 2))

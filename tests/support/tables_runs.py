@@ -64,7 +64,7 @@ class Trainer:
         self.fail, self.stop_after = fail, stop_after
         self.asked, self.weights = [], []
 
-    def __call__(self, recipe, *, data, out, pretrained, resume, skip_bad, device, threads, say):
+    def __call__(self, recipe, *, data, out, pretrained, resume, skip_bad, device, threads):
         if self.stop_after is not None and len(self.asked) == self.stop_after:
             write(recipe, out, epochs=recipe.epochs - 1)
             raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.opening import evaluated
-from gspnl.train.recipes.edits import edited
+from gspnl.train.recipes import edited
 from gspnl.train.tables.keys import key
 from gspnl.train.views import scores
 

@@ -14,9 +14,8 @@ from gspnl.errors import InputError
 from gspnl.signals.stability.modes import whole
 from gspnl.train import data
 from gspnl.train.data import Split
-from gspnl.train.recipes import Recipe
-from gspnl.train.recipes.files import plain
-from gspnl.train.runs import checkpoint_of
+from gspnl.train.recipes import Recipe, plain
+from gspnl.train.run import checkpoint_of
 
 # What of a recipe a network is made of, and what its images are.
 NETWORK = ("backbone", "backbone_options", "block", "place", "reduction", "units", "block_options")

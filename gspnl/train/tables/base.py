@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gspnl._base.registry import Registry
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 
 BACKBONE = "backbone"
 LABELS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from gspnl._base import files
 from gspnl.errors import FileError
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.keys import DEFAULT, digest, key, plain
 
 NUMBERS = ("test_accuracy", "epochs", "parameters", "flops", "images_per_second", "peak_bytes",

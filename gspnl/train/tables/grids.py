@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.base import BACKBONE, GRIDS, LABELS, Grid, Row, Statement
 from gspnl.train.tables.protocols import MAIN, PROTOCOLS, default_place, with_block
 

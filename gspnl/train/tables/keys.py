@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from gspnl.train.recipes import files
-from gspnl.train.recipes.base import Recipe
+from gspnl.train import recipes
+from gspnl.train.recipes import Recipe
 
 
 def key(recipe: Recipe) -> str:
@@ -47,7 +47,7 @@ def key(recipe: Recipe) -> str:
 
 def plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as what JSON gives back."""
-    return {name: files.plain(getattr(recipe, name)) for name in FIELDS}
+    return {name: recipes.plain(getattr(recipe, name)) for name in FIELDS}
 
 
 def digest(recipe: Mapping[str, Any]) -> str:

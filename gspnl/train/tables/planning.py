@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from gspnl.errors import InputError
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.base import BACKBONE, GRIDS, Grid
 from gspnl.train.tables.commands import commands
 from gspnl.train.tables.folder import Folder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.answers import Answer, answer
 from gspnl.train.tables.base import Grid, Row
 from gspnl.train.tables.folder import Folder

@@ -7,10 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import BusyError, FileError
-from gspnl.train.recipes.base import Recipe
-from gspnl.train.recipes.checks import whole
-from gspnl.train.stopping import Stopped, listening
+from gspnl.train.interrupts import Stopped, record_signals
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.folder import Folder, make
 from gspnl.train.tables.planning import BUSY, Plan, Tables, plan_tables
 from gspnl.train.tables.sameness import see_same
@@ -87,9 +87,9 @@ def run_tables(
         see_same(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
     make(plan.folder.path)
-    options = {"skip_bad": skip_bad, "device": device, "threads": threads, "say": say}
+    options = {"skip_bad": skip_bad, "device": device, "threads": threads}
     busy: list[str] = []
-    with listening() as wish:
+    with record_signals() as wish:
         try:
             for i, (name, run) in enumerate(runs.items(), 1):
                 if wish.signum:
@@ -117,7 +117,7 @@ def run_tables(
 
 def tables_so_far(plan: Plan) -> Tables:
     """Take over what has finished, write the tables, and return them; nothing is run."""
-    with listening():  # a page is whole, and of the same runs as the others
+    with record_signals():  # a page is whole, and of the same runs as the others
         make(plan.folder.path)
         for run in plan.runs.values():
             if plan.folder.result(run) is None:
@@ -128,10 +128,11 @@ def tables_so_far(plan: Plan) -> Tables:
 
 def see_machine(device: str | None, threads: int | None) -> None:
     """See that a run could begin here: what is wrong is told once, and not by every run."""
-    from gspnl.train.processes import processes
+    from gspnl.train.distributed import join
 
-    whole("threads", threads, least=1, optional=True)
-    with processes(device):
+    if threads is not None:
+        whole_number("threads", threads, 1)
+    with join(device):
         pass
 
 

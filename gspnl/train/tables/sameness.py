@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gspnl.errors import FileError, GspnlError
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 from gspnl.train.tables.folder import Folder
 from gspnl.train.tables.keys import plain
 from gspnl.train.tables.sources import source
@@ -60,7 +60,7 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
         If the data are others, or if no run that is left has data that can be opened.
     """
     from gspnl.train.data import fingerprint
-    from gspnl.train.session import opened
+    from gspnl.train.session import open_data
 
     before = fingerprints(folder)
     first: dict[str, Recipe] = {}  # once is enough
@@ -70,7 +70,7 @@ def see_same(runs: Mapping[str, Recipe], folder: Folder, data: Path, *, skip_bad
     faults = []
     for which, run in first.items():
         try:
-            here = fingerprint(opened(run, source(run, data), skip_bad))
+            here = fingerprint(open_data(run, source(run, data), skip_bad))
         except GspnlError as fault:
             faults.append(fault)
             continue

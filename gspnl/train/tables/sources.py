@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from gspnl.errors import FileError, InputError
-from gspnl.train.recipes.base import Recipe
+from gspnl.train.recipes import Recipe
 
 PUBLISHED: dict[str, tuple[str, ...]] = {
     "cifar10": (

@@ -1,4 +1,4 @@
-"""A run goes on with the data that it began with, and with no other."""
+"""Fingerprints of data: a run is resumed on equal data only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from support.data_files import pictures, write_folder
+from support.train_tiny import logged
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, train
 from gspnl.train.data import Data, MemorySplit, fingerprint
-from gspnl.train.stopping import Stopped
+from gspnl.train.interrupts import Stopped
 
 
 def some(seed=0, classes=("a", "b"), **changes):
@@ -58,8 +59,7 @@ def test_equal_data_share_a_fingerprint_and_others_do_not():
     assert all(re.fullmatch("[0-9a-f]{16}", each) for each in prints.values())
 
 
-def test_a_split_without_samples_has_none_to_look_at():
-    """What is wrong with it is said where it is trained on."""
+def test_an_empty_split_has_a_fingerprint():
     empty = MemorySplit(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), np.zeros(0, np.int64), str)
     plain = some()
     assert fingerprint(replace(plain, train=empty)) != fingerprint(replace(plain, test=empty))
@@ -71,7 +71,7 @@ def folders(path, seed):
     return path
 
 
-def test_data_that_moved_are_the_same(tmp_path):
+def test_data_that_moved_keep_their_fingerprint(tmp_path):
     before = fingerprint(data.load("folder", folders(tmp_path / "here", 0)))
     (tmp_path / "here").rename(tmp_path / "there")
     assert fingerprint(data.load("folder", tmp_path / "there")) == before
@@ -83,7 +83,7 @@ def recipe():
                   epochs=2, batch_size=8, augmentation=())  # fmt: skip
 
 
-def test_a_finished_run_is_not_taken_for_one_on_other_data(tmp_path, recipe):
+def test_a_finished_run_is_refused_on_other_data(tmp_path, recipe):
     here, there = folders(tmp_path / "here", 0), folders(tmp_path / "there", 1)
     done = train(recipe, data=here, out=tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -93,15 +93,15 @@ def test_a_finished_run_is_not_taken_for_one_on_other_data(tmp_path, recipe):
         train(recipe, data=there, out=tmp_path / "run", resume=True)
 
 
-def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path, recipe):
+def test_a_stopped_run_is_not_resumed_on_other_data(tmp_path, recipe):
     here, there = folders(tmp_path / "here", 0), folders(tmp_path / "there", 1)
 
-    def say(line):
+    def stop(line):
         if line.startswith("epoch 1/2:"):
             raise Stopped(2, "epoch 1")
 
-    with pytest.raises(Stopped):
-        train(recipe, data=here, out=tmp_path / "run", say=say)
+    with logged(stop), pytest.raises(Stopped):
+        train(recipe, data=here, out=tmp_path / "run")
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     with pytest.raises(InputError, match="on other data"):
         train(recipe, data=there, out=tmp_path / "run", resume=True)

@@ -1,4 +1,4 @@
-"""Damaged samples that a run leaves out: it goes on, and the list of them is whole."""
+"""Leave damaged samples out of a run, and list them all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import signal
 import numpy as np
 import pytest
 import torch
-from support.train_tiny import FIELDS, HOOKS, SAMPLES, split
+from support.train_tiny import FIELDS, HOOKS, SAMPLES, logged, split
 from torch.nn import functional as F
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, checkpoints, data, train
 from gspnl.train.data.randomness import order
+from gspnl.train.interrupts import Stopped
 from gspnl.train.networks import network
-from gspnl.train.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 SIZE, STEPS = 16, 3
@@ -56,7 +56,7 @@ def state(out):
 
 
 def by_hand(recipe, bad):
-    """Losses of the epochs and the weights, from the definition: a batch is its sound samples."""
+    """Losses and weights from the definition: a batch is its sound samples."""
     torch.manual_seed(recipe.seed)
     model = network(recipe, (3, 8, 8), 4)
     optimiser = torch.optim.SGD(model.parameters(), 0.05, 0.9, weight_decay=recipe.weight_decay)
@@ -80,21 +80,22 @@ def by_hand(recipe, bad):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_goes_on_with_the_samples_that_are_sound(case, damage, tmp_path):
+def test_training_uses_the_sound_samples(case, damage, tmp_path):
     damage(CASES[case])
-    recipe, said = Recipe(**FIELDS, **PLAIN), []
-    done = train(recipe, out=tmp_path / "run", skip_bad=True, say=said.append)
+    recipe, log = Recipe(**FIELDS, **PLAIN), []
+    with logged(log.append):
+        done = train(recipe, out=tmp_path / "run", skip_bad=True)
     losses, weights = by_hand(recipe, CASES[case])
     # float32: a mean, and a sum that is divided, round differently.
     assert [row["train_loss"] for row in done.metrics] == pytest.approx(losses, rel=1e-5)
     found = state(tmp_path / "run").part("model")
     assert all(torch.allclose(found[name], weights[name], atol=1e-5) for name in weights)
     assert done.result["skipped"] == lines(CASES[case])
-    passed = [line for line in said if "passed over" in line]
-    assert len(passed) == (len(CASES[case]) > 1), said
+    passed = [line for line in log if "passed over" in line]
+    assert len(passed) == (len(CASES[case]) > 1), log
 
 
-def test_nothing_is_left_to_train_on(damage, tmp_path):
+def test_no_sound_samples_is_an_error(damage, tmp_path):
     damage(range(SAMPLES))
     with pytest.raises(data.DataError, match="none of 40 samples can be read: record 0 is damaged"):
         train(Recipe(**FIELDS), out=tmp_path / "run", skip_bad=True)
@@ -108,7 +109,7 @@ def test_nothing_is_left_to_train_on(damage, tmp_path):
         train(Recipe(**FIELDS), out=tmp_path / "test", skip_bad=True)
 
 
-def test_whatever_checkpoint_is_written_has_the_lines_so_far(damage, tmp_path):
+def test_every_checkpoint_lists_the_damaged_samples_so_far(damage, tmp_path):
     bad, tests = FIRST[:3] + FIRST[SIZE : 2 * SIZE], [5, 7]
     damage(bad, tests)
     recipe, options = Recipe(**FIELDS), {"skip_bad": True, "checkpoint_every": 1}
@@ -121,7 +122,10 @@ def test_whatever_checkpoint_is_written_has_the_lines_so_far(damage, tmp_path):
     HOOKS.update(dict.fromkeys(range(1, 6), look))  # calls: the second step has none
     whole = train(recipe, out=tmp_path / "whole", **options)
     first, second, *others = seen
-    assert (first, second) == ([], lines(bad))  # after two steps; the next one's have been met
+    assert (first, second) == (
+        [],
+        lines(bad),
+    )  # after two steps; those of the next one are read ahead
     assert others == [lines(bad, tests)] * 3
     assert whole.result["skipped"] == lines(bad, tests)
     HOOKS.clear()
@@ -137,8 +141,8 @@ def test_whatever_checkpoint_is_written_has_the_lines_so_far(damage, tmp_path):
         train(recipe, out=out, **options)
     HOOKS.clear()
     assert set(lines(FIRST[:3])) <= set(state(out).state.skipped)
-    with pytest.raises(Stopped, match="epoch 1, step 2"):  # after it, which was none
-        train(recipe, out=out, **options, resume=True, say=stop)
+    with logged(stop), pytest.raises(Stopped, match="epoch 1, step 2"):  # after it, passed over
+        train(recipe, out=out, **options, resume=True)
     assert (state(out).state.step, len(state(out).state.rates)) == (2, 1)  # no images, no rate
     assert state(out).state.skipped == lines(bad)
     done = train(recipe, out=out, **options, resume=True)

@@ -74,7 +74,7 @@ def test_data_that_are_missing_stop_their_own_runs_only(tmp_path, monkeypatch):
     tables_so_far(plan)
     (tmp_path / "data" / "cifar-100-binary").mkdir(parents=True)
     photos = load("folder", write_folder(tmp_path / "photos", pictures()[0]))
-    monkeypatch.setattr(session, "opened", lambda run, path, skip_bad: photos)  # of CIFAR-100
+    monkeypatch.setattr(session, "open_data", lambda run, path, skip_bad: photos)  # of CIFAR-100
     see_same(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
     found = run_tables(
         [5, 6], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2, train=Trainer()

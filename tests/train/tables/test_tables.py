@@ -14,7 +14,7 @@ from support.tables_runs import Trainer, write  # noqa: E402
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
-from gspnl.train.runs import alone  # noqa: E402
+from gspnl.train.run import lock  # noqa: E402
 from gspnl.train.tables import GRIDS, PROTOCOLS, plan_tables, run_tables, tables_so_far  # noqa: E402
 from gspnl.train.tables.base import bare  # noqa: E402
 from gspnl.train.tables.keys import key, plain  # noqa: E402
@@ -259,7 +259,7 @@ def test_what_another_process_is_at_is_passed_by(tmp_path, data):
     def train(recipe, **given):
         if recipe.block == "snl":
             given["out"].mkdir(parents=True, exist_ok=True)
-            with alone(given["out"]), alone(given["out"]):  # as if another process held it
+            with lock(given["out"]), lock(given["out"]):  # as if another process held it
                 pass
         return trainer(recipe, **given)
 
