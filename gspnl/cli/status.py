@@ -1,4 +1,4 @@
-"""Exit statuses, and the lines that commands print."""
+"""Exit statuses of commands, and their output to stdout and stderr."""
 
 from __future__ import annotations
 

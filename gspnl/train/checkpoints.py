@@ -24,36 +24,18 @@ KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
 
 @dataclass
 class State:
-    """Position and metrics of a run.
+    """Position and metrics of a run."""
 
-    Parameters
-    ----------
-    epoch, step : int
-        Epochs done, and steps done in the next one.
-    loss, correct, count, seconds : float
-        Sums over the steps of that epoch: of losses over samples, of right answers, of samples,
-        and of time.
-    rates : list of float
-        Images per second of those steps.
-    rows : list of dict
-        The metrics of each epoch done.
-    skipped : list of str
-        Damaged samples that were left out on request: sorted, each once, of all ranks in a
-        checkpoint.
-    peak_bytes : int
-        See :class:`gspnl.train.cost.Memory`; 0 if it is not known.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss: float = 0.0
-    correct: float = 0.0
-    count: float = 0.0
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done in the next epoch; over these are the sums
+    loss: float = 0.0  # of the losses of samples
+    correct: float = 0.0  # of right answers
+    count: float = 0.0  # of samples
     seconds: float = 0.0
-    rates: list[float] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    peak_bytes: int = 0
+    rates: list[float] = field(default_factory=list)  # images per second of these steps
+    rows: list[dict[str, Any]] = field(default_factory=list)  # metrics of the epochs done
+    skipped: list[str] = field(default_factory=list)  # damaged samples left out: sorted, each once
+    peak_bytes: int = 0  # see cost.Memory; 0 if it is not known
 
     def next_epoch(self, row: dict[str, Any]) -> State:
         """The state after an epoch."""
@@ -63,30 +45,15 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint file.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    shape : tuple of int
-        Channels and spatial sizes of one image.
-    classes : int
-    data : str
-        The fingerprint of the data, see :func:`gspnl.train.data.fingerprint`.
-    state : State
-    scaler : mapping
-        Of mixed precision in float16; empty without.
-    tensors : mapping
-        ``model.*``, ``optimiser.<parameter>.*``, ``rng.<kind>.<rank>``.
-    """
+    """The content of a checkpoint file."""
 
     recipe: Recipe
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # channels and spatial sizes of one image
     classes: int
-    data: str
+    data: str  # the fingerprint of the data
     state: State
-    scaler: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+    scaler: Mapping[str, Any]  # of mixed precision in float16; empty without
+    tensors: Mapping[str, Tensor]  # model.*, optimiser.<parameter>.*, rng.<kind>.<rank>
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under ``name.``, without that prefix."""
@@ -116,12 +83,9 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: str | PathLike[str]) -> Checkpoint:
-    """Read a checkpoint; its tensors are on the CPU.
+    """Read a checkpoint onto the CPU.
 
-    Raises
-    ------
-    FileError
-        If the file is missing, cut off, changed by a single bit, or not of a run of gspnl.
+    Raise FileError if it is missing, cut off, changed by a single bit, or not of a run of gspnl.
     """
     path = Path(path)
     try:
@@ -153,12 +117,10 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     try:
         return Checkpoint(
             Recipe(**about["recipe"]),
-            tuple(about["shape"]),
-            about["classes"],
-            about["data"],
-            State(**about["state"]),
-            about["scaler"],
-            tensors,
+            shape=tuple(about["shape"]),
+            state=State(**about["state"]),
+            tensors=tensors,
+            **{name: about[name] for name in ("classes", "data", "scaler")},
         )
     except (GspnlError, KeyError, TypeError) as error:
         raise FileError(

@@ -22,22 +22,12 @@ LEAST = 2  # samples of a rank, which a batch norm needs
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that train one network, seen from one of them.
+    """The processes that train one network, seen from one of them."""
 
-    Parameters
-    ----------
-    device : torch.device
-        Of this process.
-    rank, world : int
-        This process, of how many.
-    control : ProcessGroup, optional
-        For objects on the CPU.
-    """
-
-    device: torch.device
-    rank: int = 0
+    device: torch.device  # of this process
+    rank: int = 0  # of this process, among ``world``
     world: int = 1
-    control: Any = None
+    control: Any = None  # the process group for numbers and objects on the CPU
 
     @property
     def first(self) -> bool:
@@ -117,20 +107,9 @@ def join(device: str | None = None, *, timeout: float = 300.0) -> Iterator[Ranks
     ----------
     device : str, optional
         Such as "cpu", "cuda" or "cuda:1"; default: a GPU if there is one. Of several processes on
-        "cuda", each has the GPU of its LOCAL_RANK.
+        "cuda", each has the GPU of its LOCAL_RANK. InputError if this machine has no such device.
     timeout : float
-        Seconds after which a process that does not answer counts as failed.
-
-    Yields
-    ------
-    Ranks
-
-    Raises
-    ------
-    InputError
-        For a device that this machine does not have.
-    ProcessError
-        If the others cannot be reached.
+        Seconds after which a process that does not answer counts as failed: a ProcessError.
     """
     started = dist.is_available() and dist.is_initialized()
     several = started or int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -170,21 +149,13 @@ def batch_count(samples: int, size: int, world: int) -> tuple[bool, int]:
     """Decide whether the last batch of an epoch is dropped, and count those that are left.
 
     It is dropped where it has fewer than ``size`` // 8 samples, or only one, and is not the only
-    one. The number of processes makes no difference; too many are refused.
+    one. The number of processes makes no difference; so many that one would have fewer than two
+    samples of a batch are refused.
 
     Parameters
     ----------
-    samples : int
-        Of the training set.
-    size : int
-        Of a batch, of all processes together.
-    world : int
-        Processes.
-
-    Raises
-    ------
-    InputError
-        If a process would get fewer than two samples of a batch.
+    samples, size, world : int
+        Samples of the training set, samples of a batch of all processes together, processes.
 
     Examples
     --------

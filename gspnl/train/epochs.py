@@ -25,17 +25,7 @@ from gspnl.train.session import Session
 
 
 class Epochs:
-    """The epochs of a session that are still to train.
-
-    Parameters
-    ----------
-    session : Session
-        Opened.
-    recorder : Recorder
-        Asked for signals before each batch.
-    checkpoint_every : int
-        Steps; 0 for none within an epoch.
-    """
+    """The epochs of an opened session that are still to train; all ranks act in step."""
 
     def __init__(self, session: Session, recorder: Recorder, checkpoint_every: int) -> None:
         self.session, self.recorder, self.checkpoint_every = session, recorder, checkpoint_every

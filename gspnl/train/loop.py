@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import warnings
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.train.data import fingerprint
-from gspnl.train.determinism import repeatable
 from gspnl.train.distributed import Ranks, join, peer_errors
 from gspnl.train.epochs import Epochs
 from gspnl.train.interrupts import Stopped, record_signals
@@ -116,7 +121,7 @@ def train(
     with (
         record_signals() as recorder,
         join(device, timeout=timeout) as ranks,
-        repeatable(ranks.device, threads),
+        _repeatable(ranks.device, threads),
         peer_errors(ranks),
         contextlib.ExitStack() as stack,
     ):
@@ -141,6 +146,33 @@ def train(
         if signum:
             raise Stopped(signum)
         return run
+
+
+@contextlib.contextmanager
+def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Use deterministic algorithms where torch has them, and restore the caller's settings.
+
+    The last bits of sums depend on the number of ``threads``.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUBLAS starts
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    settings: Any = torch.utils.deterministic
+    filled, before = settings.fill_uninitialized_memory, torch.get_num_threads()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*deterministic.*")  # operations without such algorithms
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            settings.fill_uninitialized_memory = False  # slow, and of no use here
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=only_warn)
+            settings.fill_uninitialized_memory = filled
+            torch.set_num_threads(before)
 
 
 def check_same_data(ranks: Ranks, own: str) -> None:

@@ -47,11 +47,11 @@ class SynchronisedBatchNorm1d(_Synchronised, nn.BatchNorm1d):
 
 
 class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
-    """Of (B, C, H, W)."""
+    """Synchronised batch norm of (B, C, H, W)."""
 
 
 class SynchronisedBatchNorm3d(_Synchronised, nn.BatchNorm3d):
-    """Of (B, C, T, H, W)."""
+    """Synchronised batch norm of (B, C, T, H, W)."""
 
 
 SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {

@@ -20,19 +20,7 @@ SCALARS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learni
 
 
 class Progress:
-    """Reports of one run.
-
-    Parameters
-    ----------
-    out : Path
-        The folder of the run.
-    epochs, steps : int
-        Of the run, and of an epoch.
-    active : bool
-        False on ranks that report nothing.
-    every : float
-        Seconds between two lines.
-    """
+    """Reports of one run, with ``every`` seconds between lines; none unless ``active``."""
 
     def __init__(
         self, out: Path, epochs: int, steps: int, active: bool, every: float = 10.0

@@ -18,12 +18,8 @@ from gspnl.train import checkpoints
 from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, differences, read, write
 
-RECIPE, METRICS, CHECKPOINT, RESULT = (
-    "recipe.toml",
-    "metrics.jsonl",
-    "checkpoint.safetensors",
-    "result.json",
-)
+RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 
 
 @dataclass(frozen=True)
@@ -109,12 +105,7 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
     """Write the recipe of a run, or check that its folder holds the one to resume.
 
     A run that stopped before its first checkpoint, which left metrics without a row, is begun
-    again with any recipe.
-
-    Raises
-    ------
-    InputError
-        If the folder holds a run and ``resume`` is False, or a run of another recipe.
+    again with any recipe. Other runs are refused, and all without ``resume``.
     """
     kept, rows = out / RECIPE, out / METRICS
     saved = (out / CHECKPOINT).exists() or (out / RESULT).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -13,26 +14,13 @@ from torch import Tensor
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.train import checkpoints, cost, data, networks
 from gspnl.train.checkpoints import Checkpoint, State
-from gspnl.train.determinism import generators, restore_generators
 from gspnl.train.distributed import Ranks, batch_count
 from gspnl.train.recipes import Recipe
 from gspnl.train.run import CHECKPOINT, check_data, fit, tidy
 
 
 class Session:
-    """The objects of a run on one rank.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    path : Path, optional
-        Of the data.
-    skip_bad : bool
-        Leave damaged samples out.
-    ranks : Ranks
-    pretrained : path, optional
-        Of the weights that the recipe starts from.
-    """
+    """The objects of a run on one rank; ``path`` is that of the data."""
 
     def __init__(
         self,
@@ -51,7 +39,7 @@ class Session:
         self.state, self.out = State(skipped=list(self.data.skipped)), Path()
         image = self._image()
         self.shape = tuple(image.shape)
-        self.memory = cost.Memory(ranks.device)  # the data count as held before, the network not
+        self.memory = cost.Memory(ranks.device)  # of the network and training; the data are loaded
         torch.manual_seed(recipe.seed)
         classes = len(self.data.classes)
         model = networks.network(recipe, self.shape, classes, pretrained=pretrained)
@@ -85,7 +73,7 @@ class Session:
             if found.scaler:
                 self.scaler.load_state_dict(dict(found.scaler))
             self.state, states = found.state, found.part("rng")
-        restore_generators(self.ranks, states, self.recipe.seed + 7919 * (self.ranks.rank + 1))
+        _restore_generators(self.ranks, states, self.recipe.seed + 7919 * (self.ranks.rank + 1))
 
     def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
         """Batches of an epoch, "train" or "test": this rank's share of each, or one by one."""
@@ -122,7 +110,7 @@ class Session:
         # Weights that overflowed must not take the place of the last good ones.
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise ConvergenceError(self.diverged("the weights are no longer finite"))
-        states = generators(self.ranks)
+        states = _generators(self.ranks)
         self.state.skipped = self.ranks.lines(self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         parts = {
@@ -159,3 +147,24 @@ class Session:
 def open_data(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
     """Open the data of a recipe."""
     return data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
+
+
+def _generators(ranks: Ranks) -> dict[str, Tensor]:
+    """The states of torch's generators on all ranks, ``<kind>.<rank>``."""
+    own = {"cpu": torch.get_rng_state()}
+    if ranks.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(ranks.device)
+    return {
+        f"{kind}.{rank}": state
+        for rank, states in enumerate(ranks.gather(own))
+        for kind, state in states.items()
+    }
+
+
+def _restore_generators(ranks: Ranks, states: Mapping[str, Tensor], seed: int) -> None:
+    """Set the generators of this rank to its states, or by the seed where it has none."""
+    torch.manual_seed(seed)
+    if (cpu := states.get(f"cpu.{ranks.rank}")) is not None:
+        torch.set_rng_state(cpu)
+    if ranks.device.type == "cuda" and (cuda := states.get(f"cuda.{ranks.rank}")) is not None:
+        torch.cuda.set_rng_state(cuda, ranks.device)

@@ -69,7 +69,7 @@ def run(words, log):
     assert code == 0, (code, log.read_text())
 
 
-def begun(child, out, since):
+def wait_until_training(child, out, since):
     """Wait until a run trains, when it has written metrics of its own."""
     path = out / "metrics.jsonl"
     while not (path.exists() and path.stat().st_mtime_ns > since):
@@ -99,7 +99,7 @@ def kills(folder, count):
         since = time.time_ns()
         words = [path, "--out", out, "--resume", "--checkpoint-every", "1"]
         child = start(words, log)
-        begun(child, out, since)
+        wait_until_training(child, out, since)
         time.sleep(dice.uniform(0, 1.5 * EPOCHS * 3 * SLOW / count))
         os.kill(child, signal.SIGKILL)
         assert status(child) in (-signal.SIGKILL, 0)
@@ -116,7 +116,7 @@ def signals(folder):
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         out, since = folder / number.name, time.time_ns()
         child = start([path, "--out", out], log)
-        begun(child, out, since)
+        wait_until_training(child, out, since)
         time.sleep(3 * SLOW)
         os.kill(child, number)
         assert status(child) == code
@@ -151,7 +151,7 @@ def errors(folder):
 
 
 def team(words, folder, **environment):
-    """Two processes, as torchrun starts them."""
+    """Start two processes, as torchrun does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -193,7 +193,7 @@ def one_signalled(folder):
     pair([path, "--out", folder / "whole"], folder)
     since = time.time_ns()
     children = team([path, "--out", out], folder)
-    begun(children[0], out, since)
+    wait_until_training(children[0], out, since)
     time.sleep(3 * SLOW)
     os.kill(children[1], signal.SIGTERM)
     assert [status(child) for child in children] == [143, 143]
@@ -217,7 +217,7 @@ def one_fails(folder):
 
     since = time.time_ns()
     children = team([path, "--out", folder / "killed"], folder)
-    begun(children[0], folder / "killed", since)
+    wait_until_training(children[0], folder / "killed", since)
     os.kill(children[1], signal.SIGKILL)
     assert status(children[0]) == 2, (folder / "log0").read_text()
     assert "failed or does not answer" in (folder / "log0").read_text()
@@ -239,12 +239,12 @@ def skipping(folder):
         sound = [[i not in bad for i in each[m:n]] for each in orders for m, n in shares]
         if min(map(sum, sound[:4] + sound[6:])) >= 2:
             break
-    given = {"TINY_BAD": numbers(bad), "TINY_BAD_TESTS": numbers(tests)}
+    damage = {"TINY_BAD": numbers(bad), "TINY_BAD_TESTS": numbers(tests)}
     options = {"seed": seed, "backbone_options": {"drop": 0.0}, "sync_batch_norm": True}
     path, log = recipe(folder, **options), folder / "log"
     words = ["--skip-bad", "--checkpoint-every", "1"]
-    assert status(start([path, "--out", folder / "one", *words], log, given)) == 0, log.read_text()
-    pair([path, "--out", folder / "two", *words], folder, **given)
+    assert status(start([path, "--out", folder / "one", *words], log, damage)) == 0, log.read_text()
+    pair([path, "--out", folder / "two", *words], folder, **damage)
     passed = "epoch 1, step {} is passed over: too few of its samples are sound"
     assert passed_over(folder) == [passed.format(3)]
     one, two = state(folder / "one"), state(folder / "two")
@@ -259,19 +259,19 @@ def skipping(folder):
 
     # Stopped after its first steps, with norms that see their own share only; then resumed.
     bad += first[8:16]  # all that the second process has of the first batch
-    given["TINY_BAD"] = numbers(bad)
+    damage["TINY_BAD"] = numbers(bad)
     path = recipe(folder, "own", seed=seed)
-    pair([path, "--out", folder / "whole", *words], folder, **given)
+    pair([path, "--out", folder / "whole", *words], folder, **damage)
     assert passed_over(folder)[:2] == [passed.format(1), passed.format(3)]
     since = time.time_ns()
-    children = team([path, "--out", folder / "parts", *words], folder, **given)
-    begun(children[0], folder / "parts", since)
+    children = team([path, "--out", folder / "parts", *words], folder, **damage)
+    wait_until_training(children[0], folder / "parts", since)
     time.sleep(2 * SLOW)
     os.kill(children[1], signal.SIGTERM)
     assert [status(child) for child in children] == [143, 143]
     early = lines(first[:1] + first[8:16])  # of both processes
     assert set(early) <= set(state(folder / "parts").state.skipped)
-    pair([path, "--out", folder / "parts", *words, "--resume"], folder, **given)
+    pair([path, "--out", folder / "parts", *words, "--resume"], folder, **damage)
     same(folder / "whole", folder / "parts")
     assert state(folder / "parts").state.skipped == lines(bad, tests)
 

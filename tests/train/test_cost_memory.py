@@ -53,7 +53,7 @@ def test_garbage_and_free_pages_are_returned_first():
     taken = [torch.ones(MIB // 64) for _ in range(2048)]
     assert measured.taken() == pytest.approx(128 * MIB, rel=0.05)
     del taken
-    assert measured.taken() == pytest.approx(128 * MIB, rel=0.05), "the peak, not what is held"
+    assert measured.taken() == pytest.approx(128 * MIB, rel=0.05), "the peak, not the memory in use"
     assert len(kept)
 
 

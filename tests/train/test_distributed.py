@@ -66,7 +66,7 @@ LINES = [["ü.png", "a\nb", "x"], [], ["x", "\udcff.png"]]  # the last is a name
 
 
 def work(rank, world, folder):
-    """One process; what it finds goes to a file."""
+    """One process; it writes its results to a file."""
     store = dist.FileStore(f"{folder}/store", world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     ranks = Ranks(torch.device("cpu"), rank, world)

@@ -202,17 +202,17 @@ def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["evaluation", "checkpoint", "result"])
 def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp_path, monkeypatch):
-    """The run is finished and whole, and whoever called it is told to stop."""
+    """The run is finished and complete, and its caller gets Stopped."""
     train(tiny(), out=tmp_path / "whole")
     inner = {"evaluation": "_row", "checkpoint": "save", "result": "_result"}[moment]
     owner = Session if moment == "checkpoint" else Epochs
     act = getattr(owner, inner)
 
-    def hit(self, *given):
+    def hit(self, *arguments):
         session = self if moment == "checkpoint" else self.session
         if len(session.state.rows) == 2 - (moment == "evaluation"):
             os.kill(os.getpid(), number)
-        return act(self, *given)
+        return act(self, *arguments)
 
     monkeypatch.setattr(owner, inner, hit)
     with pytest.raises(Stopped, match=f"stopped by {number.name} at its end") as caught:
@@ -448,7 +448,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(tmp_path):
         train(tiny(learning_rate=1e30), out=tmp_path / "high")
 
 
-def test_damaged_samples_are_named_or_counted(tmp_path, monkeypatch):
+def test_damaged_samples_are_an_error_or_are_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("TINY_BAD", "3")
     with pytest.raises(data.DataError, match="record 3 is damaged"):
         train(tiny(), out=tmp_path / "run")

@@ -144,15 +144,15 @@ def test_a_recipe_survives_toml(name, tmp_path):
 
 
 def test_a_recipe_with_all_kinds_of_values_survives_toml():
-    kept = Recipe(
+    mixed = Recipe(
         block="gsnl", block_options={"kernel": "dot", "match": "nl", "bias": True, "a": [1, 2]},
         units=3, learning_rate=1e-7, augmentation=('a "quoted" λ',), schedule="cosine",
     )  # fmt: skip
-    assert from_toml(to_toml(kept)) == kept
+    assert from_toml(to_toml(mixed)) == mixed
 
 
 def test_recipes_have_the_papers_numbers():
-    """Section 4, "Setting for the training"; the drops and the lengths."""
+    """Section 4, "Setting for the training": lengths and milestones."""
     published = {
         "cifar10-preresnet20": (300, (150, 250)),
         "cifar100-preresnet56": (300, (150, 250)),

@@ -14,22 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.train.recipes.checks import (
-    AtLeastZero,
-    Count,
-    File,
-    Fraction,
-    Milestones,
-    Name,
-    Names,
-    Options,
-    Positive,
-    Seed,
-    one_line,
-)
+from gspnl.train.recipes import checks
 
-# Fields of a block, with their defaults: without a block they must be left out.
-OF_A_BLOCK: dict[str, Any] = {"place": None, "reduction": 2, "units": None, "block_options": {}}
+OF_A_BLOCK = ("place", "reduction", "units", "block_options")  # left out without a block
 
 
 def _registered(name: str) -> str:
@@ -76,7 +63,7 @@ class Recipe:
     milestones : tuple of int
     gamma : float
     warmup : float
-        Milestones, at most half of the training: a longer one is shortened to that.
+        Epochs, at most half of the training: a longer one is shortened to that.
     label_smoothing : float
         0 is off.
     clip : float
@@ -112,37 +99,37 @@ class Recipe:
     gspnl.errors.InputError: learning_rate=-0.1 must be greater than 0; the default is 0.1
     """
 
-    data: Name = "cifar10"
-    data_options: Options = field(default_factory=dict)
-    backbone: Name = "preresnet20"
-    backbone_options: Options = field(default_factory=dict)
-    block: Name | None = None
-    place: Name | None = None
-    reduction: Count = OF_A_BLOCK["reduction"]
-    units: Count | None = None
-    block_options: Options = field(default_factory=dict)
-    epochs: Count = 300
-    batch_size: Count = 128
-    learning_rate: Positive = 0.1
-    momentum: Fraction = 0.9
-    weight_decay: AtLeastZero = 1e-4
+    data: checks.Name = "cifar10"
+    data_options: checks.Options = field(default_factory=dict)
+    backbone: checks.Name = "preresnet20"
+    backbone_options: checks.Options = field(default_factory=dict)
+    block: checks.Name | None = None
+    place: checks.Name | None = None
+    reduction: checks.Count = 2
+    units: checks.Count | None = None
+    block_options: checks.Options = field(default_factory=dict)
+    epochs: checks.Count = 300
+    batch_size: checks.Count = 128
+    learning_rate: checks.Positive = 0.1
+    momentum: checks.Fraction = 0.9
+    weight_decay: checks.AtLeastZero = 1e-4
     nesterov: bool = False
     schedule: Annotated[str, AfterValidator(_registered)] = "steps"
-    milestones: Milestones = (150, 250)
-    gamma: Positive = 0.1
-    warmup: AtLeastZero = 0.0
-    label_smoothing: Fraction = 0.0
-    clip: AtLeastZero = 0.0
+    milestones: checks.Milestones = (150, 250)
+    gamma: checks.Positive = 0.1
+    warmup: checks.AtLeastZero = 0.0
+    label_smoothing: checks.Fraction = 0.0
+    clip: checks.AtLeastZero = 0.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = False
     sync_batch_norm: bool = False
-    augmentation: Names = ("pad_crop(4)", "flip")
-    evaluation: Names = ()
-    pretrained: File = None
-    seed: Seed = 0
+    augmentation: checks.Names = ("pad_crop(4)", "flip")
+    evaluation: checks.Names = ()
+    pretrained: checks.File = None
+    seed: checks.Seed = 0
 
     def __post_init__(self) -> None:
-        idle = [name for name, unset in OF_A_BLOCK.items() if getattr(self, name) != unset]
+        idle = [name for name in OF_A_BLOCK if getattr(self, name) != DEFAULTS[name]]
         if self.block is None and idle:
             raise InputError(
                 f"there is no block, and {', '.join(idle)} would have no effect; set block too, "
@@ -170,7 +157,7 @@ def _checked(validate: Callable[..., None]) -> Callable[..., None]:
         try:
             validate(self, **values)
         except ValidationError as error:
-            raise InputError(one_line(error, DEFAULTS)) from None
+            raise InputError(checks.one_line(error, DEFAULTS)) from None
 
     return init
 
@@ -195,14 +182,8 @@ def factor(recipe: Recipe, step: int, steps: int) -> float:
     Parameters
     ----------
     recipe : Recipe
-    step : int
-        From 0, over all epochs.
-    steps : int
-        In one epoch.
-
-    Returns
-    -------
-    float
+    step, steps : int
+        The step, from 0 over all epochs, and the number of steps in one epoch.
 
     Examples
     --------

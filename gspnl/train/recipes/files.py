@@ -25,10 +25,6 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
         Fields of :class:`Recipe`, checked. The mappings ``data_options``,
         ``backbone_options`` and ``block_options`` replace the former ones whole.
 
-    Returns
-    -------
-    Recipe
-
     Raises
     ------
     InputError
@@ -67,16 +63,7 @@ def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
         As "block=snl", "milestones=[10, 15]", "block_options.order=3"; nothing after the sign is
         None. Values are TOML, or else plain text.
     **fields
-        None for those that are left as they are.
-
-    Returns
-    -------
-    Recipe
-
-    Raises
-    ------
-    InputError
-        For a change without a key or a sign, a field that is given twice, and as :func:`recipe`.
+        None for those that are left as they are; one that is in ``changes`` too is an error.
 
     Examples
     --------
@@ -114,14 +101,6 @@ def _value(text: str) -> Any:
 def read(path: str | PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file; fields that it leaves out have their defaults.
 
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    Recipe
-
     Raises
     ------
     FileError
@@ -153,14 +132,6 @@ def from_toml(content: str) -> Recipe:
 def to_toml(recipe: Recipe) -> str:
     """Format a recipe as TOML: every field, but for those that are None.
 
-    Parameters
-    ----------
-    recipe : Recipe
-
-    Returns
-    -------
-    str
-
     Examples
     --------
     >>> from gspnl.train.recipes import Recipe, from_toml, to_toml
@@ -178,18 +149,7 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def write(recipe: Recipe, path: str | PathLike[str]) -> None:
-    """Write a recipe to a TOML file, whole or not at all.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    path : path
-
-    Raises
-    ------
-    FileError
-        If the file cannot be written.
-    """
+    """Write a recipe to a TOML file, whole or not at all; raise FileError if that fails."""
     replace(Path(path), to_toml(recipe).encode())
 
 
