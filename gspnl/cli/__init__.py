@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from gspnl._base.version import __version__
 from gspnl.cli import audit, bench, figures, report, tables, train, verify
-from gspnl.cli.status import BAD_INPUT, INTERRUPTED
+from gspnl.cli.status import BAD_INPUT, INTERRUPTED, end_log
 from gspnl.errors import GspnlError
 
 COMMANDS = (audit, bench, figures, report, tables, train, verify)
@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"{name}: {error}", file=sys.stderr)
         return BAD_INPUT
+    finally:
+        end_log()
 
 
 class _Parser(argparse.ArgumentParser):

@@ -39,6 +39,14 @@ def log_to_stderr(*, quiet: bool) -> None:
         logger.addHandler(_Lines())
 
 
+def end_log() -> None:
+    """Undo :func:`log_to_stderr`: a program may go on after :func:`gspnl.cli.main`."""
+    logger = logging.getLogger("gspnl")
+    for handler in [each for each in logger.handlers if isinstance(each, _Lines)]:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
 def show(text: str) -> None:
     """Print a result."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without λ gets a ? for it
