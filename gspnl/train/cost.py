@@ -71,7 +71,7 @@ def flops(model: nn.Module, image: torch.Tensor) -> int:
     Parameters
     ----------
     model : Module
-    image : tensor (C, \*spatial)
+    image : tensor of shape (C, \*spatial)
 
     Examples
     --------
@@ -121,18 +121,10 @@ class Memory:
     """The peak of memory from now on, less the memory in use now.
 
     On a GPU that is memory of tensors. Else it is memory of the process, without pages of files
-    such as libraries that are loaded meanwhile. Garbage is collected and free pages are returned
-    first, so that earlier work of the process hardly changes the number.
-
-    Parameters
-    ----------
-    device : torch.device
-
-    Notes
-    -----
-    An allocator leaves free space between tensors by chance: the number repeats to about a tenth.
+    such as libraries that are loaded meanwhile; garbage is collected and free pages are returned
+    first. It repeats to about a tenth, as an allocator leaves free space between tensors by chance.
     Where an earlier peak cannot be reset (containers that forbid it; not Linux), only a higher one
-    is seen. Outside Linux the number is the growth of that peak, which is at most the memory taken.
+    is seen; outside Linux its growth counts, which is at most the memory taken.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -103,13 +103,9 @@ class Ranks:
 def join(device: str | None = None, *, timeout: float = 300.0) -> Iterator[Ranks]:
     """Join the other processes of this run, if the environment names any, as torchrun does.
 
-    Parameters
-    ----------
-    device : str, optional
-        Such as "cpu", "cuda" or "cuda:1"; default: a GPU if there is one. Of several processes on
-        "cuda", each has the GPU of its LOCAL_RANK. InputError if this machine has no such device.
-    timeout : float
-        Seconds after which a process that does not answer counts as failed: a ProcessError.
+    The device is "cpu", "cuda" or "cuda:1"; by default a GPU if there is one. Of several processes
+    on "cuda", each has the GPU of its LOCAL_RANK. A process that does not answer within ``timeout``
+    seconds counts as failed: a ProcessError.
     """
     started = dist.is_available() and dist.is_initialized()
     several = started or int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -150,12 +146,7 @@ def batch_count(samples: int, size: int, world: int) -> tuple[bool, int]:
 
     It is dropped where it has fewer than ``size`` // 8 samples, or only one, and is not the only
     one. The number of processes makes no difference; so many that one would have fewer than two
-    samples of a batch are refused.
-
-    Parameters
-    ----------
-    samples, size, world : int
-        Samples of the training set, samples of a batch of all processes together, processes.
+    samples of a batch are refused. ``size`` is that of all processes together.
 
     Examples
     --------

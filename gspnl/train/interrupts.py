@@ -14,14 +14,8 @@ END = "its end"
 class Stopped(KeyboardInterrupt):
     """A signal stopped a run, and its state is written.
 
-    It is a KeyboardInterrupt, so that a loop over many runs stops as well.
-
-    Parameters
-    ----------
-    signum : int
-        The signal.
-    where : str
-        The epoch and step that a resumed run continues from; "its end", if nothing is left to do.
+    It is a KeyboardInterrupt, so that a loop over many runs stops as well. A resumed run continues
+    from ``where``, an epoch and step; "its end" if nothing is left to do.
 
     Examples
     --------
@@ -58,13 +52,8 @@ class Recorder:
 def record_signals() -> Iterator[Recorder]:
     """Record SIGTERM and Ctrl-C; outside the main thread, where Python receives none, nothing.
 
-    No signal is lost: one that nobody has read by the end raises then, and one that comes before
-    an error is passed to the enclosing recorder.
-
-    Raises
-    ------
-    Stopped
-        At the end, if a signal has come.
+    No signal is lost: one that came raises Stopped at the end, or is passed to the enclosing
+    recorder where an error comes first.
     """
     recorder = Recorder()
     if threading.current_thread() is not threading.main_thread():

@@ -62,7 +62,7 @@ SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def synchronise(network: nn.Module) -> nn.Module:
-    r"""Let every batch norm of a network take its statistics over all processes.
+    r"""Let every batch norm of a network take its statistics over all processes, in place.
 
     With x the values of one channel in the batches of all processes, n of them, the norm is
 
@@ -72,15 +72,8 @@ def synchronise(network: nn.Module) -> nn.Module:
     and gradients pass through both sums. Unlike torch's own this works on every device, and on the
     norms of nonlocal blocks. Parameters, buffers, hooks and names stay.
 
-    Parameters
-    ----------
-    network : Module
-        Changed in place. Other norms, and subclasses of batch norms, are left as they are.
-
-    Returns
-    -------
-    Module
-        ``network``. With one process, or in evaluation, its results are those of before.
+    Other norms, and subclasses of batch norms, are left as they are. With one process, or in
+    evaluation, results are those of before.
 
     Examples
     --------
@@ -90,16 +83,13 @@ def synchronise(network: nn.Module) -> nn.Module:
     SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, ...)
     """
     for module in network.modules():
-        found = SYNCHRONISED.get(type(module))
-        if found is not None:
-            module.__class__ = found
+        module.__class__ = SYNCHRONISED.get(type(module), type(module))
     return network
 
 
 def total(x: Tensor) -> Tensor:
     """Sum over all processes, with its gradient."""
-    out: Tensor = Total.apply(x, None)  # type: ignore[no-untyped-call]
-    return out
+    return Total.apply(x, None)  # type: ignore[no-untyped-call,no-any-return]  # of torch
 
 
 def shaped(values: Tensor, x: Tensor) -> Tensor:

@@ -20,14 +20,14 @@ SCALARS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learni
 
 
 class Progress:
-    """Reports of one run, with ``every`` seconds between lines; none unless ``active``."""
+    """Reports of one run; none unless ``active``."""
 
-    def __init__(
-        self, out: Path, epochs: int, steps: int, active: bool, every: float = 10.0
-    ) -> None:
+    every = 10.0  # seconds between two lines within an epoch
+    board: Any
+
+    def __init__(self, out: Path, epochs: int, steps: int, active: bool) -> None:
         self.out, self.epochs, self.steps, self.active = out, epochs, steps, active
-        self.every, self.last = every, time.perf_counter()
-        self.board: Any = None
+        self.last, self.board = time.perf_counter(), None
 
     def log(self, line: str) -> None:
         """Log a line, on the first rank only."""

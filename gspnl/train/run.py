@@ -16,7 +16,8 @@ from gspnl._base.files import clean, replace
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
-from gspnl.train.recipes import Recipe, differences, read, write
+from gspnl.train.recipes import Recipe, read, write
+from gspnl.train.recipes.files import differences
 
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"

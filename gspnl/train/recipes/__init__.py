@@ -10,7 +10,6 @@ except ImportError as error:
 from gspnl.train.recipes import paper as paper
 from gspnl.train.recipes.definition import RECIPES, SCHEDULES, Recipe, factor
 from gspnl.train.recipes.files import (
-    differences,
     edited,
     from_toml,
     plain,
@@ -25,7 +24,6 @@ __all__ = [
     "RECIPES",
     "SCHEDULES",
     "Recipe",
-    "differences",
     "edited",
     "factor",
     "from_toml",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,23 +37,17 @@ RESERVED = {
 }
 
 
-def _plain(value: Any) -> Any:
+def builtin(value: Any) -> Any:
     """Convert numpy scalars, lists and paths, which strict types refuse."""
+    if isinstance(value, (list, tuple)):
+        return tuple([item.item() if isinstance(item, np.generic) else item for item in value])
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be blank")
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _increasing(value: tuple[int, ...]) -> tuple[int, ...]:
-    if any(b <= a for a, b in pairwise(value)):
+    if list(value) != sorted(set(value)):
         raise ValueError("must increase; sort it and drop duplicates")
     return value
 
@@ -85,20 +78,15 @@ def _writable(value: Any) -> bool:
     return isinstance(value, (str, bool, int, float)) and value == value
 
 
-Name = Annotated[str, AfterValidator(_not_blank)]
-File = Annotated[Name | None, BeforeValidator(_plain)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_plain)]
-Milestones = Annotated[
-    tuple[Annotated[int, BeforeValidator(_plain), Field(ge=1)], ...],
-    BeforeValidator(_plain),
-    AfterValidator(_increasing),
-]
+Name = Annotated[str, Field(pattern=r"\S")]
+Names = tuple[Name, ...]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Milestones = Annotated[tuple[Count, ...], AfterValidator(_increasing)]
+Positive = Annotated[float, Field(gt=0)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Options = Annotated[Mapping[str, Any], BeforeValidator(_options)]
-Count = Annotated[int, BeforeValidator(_plain), Field(ge=1)]
-Seed = Annotated[int, BeforeValidator(_plain), Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_plain), Field(gt=0)]
-AtLeastZero = Annotated[float, BeforeValidator(_plain), Field(ge=0)]
-Fraction = Annotated[float, BeforeValidator(_plain), Field(ge=0, lt=1)]
 
 
 def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
@@ -112,5 +100,7 @@ def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
         name, *inside = each["loc"]
         where = str(name) + "".join(f"[{i}]" for i in inside if isinstance(i, int))
         text = str(reason or each["msg"]).replace("Input should", "must").replace("tuple", "list")
+        if each["type"] == "string_pattern_mismatch":
+            text = "must not be blank"
         found[where] = f"{where}={each['input']!r} {text}; the default is {defaults[str(name)]!r}"
     return "; ".join(found.values())

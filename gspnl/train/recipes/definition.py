@@ -16,6 +16,7 @@ from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.train.recipes import checks
 
+BUILTIN = (str, bool, int, float, dict, type(None))  # taken by strict types as they are
 OF_A_BLOCK = ("place", "reduction", "units", "block_options")  # left out without a block
 
 
@@ -64,10 +65,8 @@ class Recipe:
     gamma : float
     warmup : float
         Epochs, at most half of the training: a longer one is shortened to that.
-    label_smoothing : float
-        0 is off.
-    clip : float
-        Largest norm of the gradient; 0 is off.
+    label_smoothing, clip : float
+        The latter is the largest norm of the gradient. 0 is off.
     precision : str
         "float32", or for autocast "bfloat16" or "float16".
     channels_last : bool
@@ -87,8 +86,8 @@ class Recipe:
     Raises
     ------
     InputError
-        For an unknown field, a wrong type or value, or a field of a block where there is none. The
-        names of data, backbone, block, place and augmentations are checked when a run begins.
+        For an unknown field, a wrong type or value, or a field of a block where there is none.
+        Names in registries, but for the schedule, are looked up when a run begins.
 
     Examples
     --------
@@ -125,7 +124,7 @@ class Recipe:
     sync_batch_norm: bool = False
     augmentation: checks.Names = ("pad_crop(4)", "flip")
     evaluation: checks.Names = ()
-    pretrained: checks.File = None
+    pretrained: checks.Name | None = None
     seed: checks.Seed = 0
 
     def __post_init__(self) -> None:
@@ -154,6 +153,10 @@ def _checked(validate: Callable[..., None]) -> Callable[..., None]:
                 raise InputError(
                     f"recipes have no field {name!r}{hint} Fields: {', '.join(DEFAULTS)}."
                 )
+        values = {
+            name: value if type(value) in BUILTIN else checks.builtin(value)
+            for name, value in values.items()
+        }
         try:
             validate(self, **values)
         except ValidationError as error:
@@ -162,7 +165,8 @@ def _checked(validate: Callable[..., None]) -> Callable[..., None]:
     return init
 
 
-Recipe.__init__ = _checked(Recipe.__init__)  # type: ignore[method-assign]  # pydantic's own errors are long
+# In place of the constructor of pydantic, whose errors are long.
+Recipe.__init__ = _checked(Recipe.__init__)  # type: ignore[method-assign]
 
 RECIPES: Registry[Recipe] = Registry("recipe")
 SCHEDULES: Registry[Callable[[Recipe, int, int], float]] = Registry("schedule")
@@ -179,11 +183,7 @@ def factor(recipe: Recipe, step: int, steps: int) -> float:
     :math:`\tfrac12 (1 + \cos π u)` and "linear" :math:`1 - u`, with :math:`u = (s - w)/(S - w)`
     and S the number of all steps. A warm-up is at most S/2 long.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    step, steps : int
-        The step, from 0 over all epochs, and the number of steps in one epoch.
+    Steps count from 0 over all epochs; ``steps`` is their number in one epoch.
 
     Examples
     --------
