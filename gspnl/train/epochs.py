@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gspnl._base.version import __version__
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import cost, networks, views
+from gspnl.train import cost, multi_view, networks
 from gspnl.train.distributed import LEAST
 from gspnl.train.interrupts import Recorder, Stopped
 from gspnl.train.progress import Progress
@@ -140,7 +140,7 @@ class Epochs:
                 if len(labels) == 0:  # this rank's share of a small last batch
                     continue
                 with torch.no_grad(), networks.precise(self.recipe, self.ranks.device):
-                    scores = views.scores(session.model, images, crops)
+                    scores = multi_view.scores(session.model, images, crops)
                 loss += float(F.cross_entropy(scores, labels, reduction="sum"))
                 correct += float((scores.argmax(1) == labels).sum())
                 count += len(labels)

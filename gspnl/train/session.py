@@ -69,7 +69,7 @@ class Session:
             found = checkpoints.load(path)
             check_data(out, found.data, self.fingerprint)
             fit(self.model, found, path)
-            networks.restore(self.optimiser, self.model, found.part("optimiser"))
+            networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
             if found.scaler:
                 self.scaler.load_state_dict(dict(found.scaler))
             self.state, states = found.state, found.part("rng")
@@ -115,7 +115,7 @@ class Session:
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         parts = {
             "model": weights,
-            "optimiser": networks.kept(self.optimiser, self.model),
+            "optimiser": networks.optimiser_state(self.optimiser, self.model),
             "rng": states,
         }
         checkpoint = Checkpoint(

@@ -1,16 +1,16 @@
-"""Blocks at the paper's places in a backbone."""
+"""Put blocks at the paper's places in a backbone."""
 
 from __future__ import annotations
 
 import difflib
 from typing import Any
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn import insert
-from gspnl.nn.block import count
 from gspnl.nn.places import find
 from gspnl.nn.probing import channels_from
-from gspnl.train.backbones.base import Backbone
+from gspnl.train.backbones.registry import Backbone
 
 UNITS = {"sp3": 3, "sp5": 5}  # consecutive units that share one affinity
 
@@ -24,10 +24,10 @@ def place(
     units: int | None = None,
     **block_options: Any,
 ) -> Backbone:
-    """Put blocks into a backbone, where the paper puts them.
+    """Put blocks into a backbone at the paper's places.
 
-    The inner width is Cs = C₁ / ``reduction``, C₁ being the channels at each place. New blocks are
-    the identity: the network's outputs stay what they are, to the last bit.
+    The inner width is Cs = C₁ / ``reduction``, where C₁ are the channels at each place. New blocks
+    are the identity: the network's outputs stay bit-identical.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def place(
     reduction : int
         C₁ / Cs, at least 1; Cs is rounded down, and at least 1.
     units : int, optional
-        Consecutive units that share one affinity, at least 1; default: as ``where`` says, else 1.
+        Consecutive units that share one affinity, at least 1; default: those of ``where``, else 1.
     **block_options
-        Of the block, see :func:`gspnl.nn.create`. ``inner`` goes before ``reduction``; ``match``
+        Of the block, see :func:`gspnl.nn.create`. ``inner`` overrides ``reduction``; ``match``
         chooses the inner width itself, against the other block at C₁/2.
 
     Returns
@@ -81,18 +81,19 @@ def place(
     where = model.default_place if where is None else where
     names = _modules(model, where)
     units = _units(where, units)
-    count(reduction, "reduction")
+    whole_number("reduction", reduction, 1)
     matched = block_options.get("match") is not None
     if matched and reduction != 2:
         raise InputError(
             f"match={block_options['match']!r} chooses the inner width against that block at C/2, "
             f"so reduction={reduction} cannot be kept; leave one of them out"
         )
-    chosen = matched or block_options.get("inner") is not None
-    entries = {
-        name: (block, {} if chosen else {"inner": max(1, _channels(model, name) // reduction)})
-        for name in names
-    }
+    inner: dict[str, dict[str, int]] = {name: {} for name in names}
+    if not matched and block_options.get("inner") is None:
+        for name in names:
+            channels = channels_from(name, find(model, name).within)
+            inner[name] = {"inner": max(1, channels // reduction)}
+    entries = {name: (block, options) for name, options in inner.items()}
     insert(model, entries, units=units, **block_options)
     return model
 
@@ -108,16 +109,12 @@ def _modules(model: Backbone, where: str) -> tuple[str, ...]:
 
 
 def _units(where: str, units: int | None) -> int:
-    said = UNITS.get(where)
+    implied = UNITS.get(where)
     if units is None:
-        return said or 1
-    if said not in (None, count(units, "units")):
+        return implied or 1
+    if implied not in (None, whole_number("units", units, 1)):
         raise InputError(
-            f"where={where!r} means {said} units, and units={units} was given; use "
+            f"where={where!r} means {implied} units, and units={units} was given; use "
             f"where='stage1' with units={units}"
         )
     return units
-
-
-def _channels(model: Backbone, name: str) -> int:
-    return channels_from(name, find(model, name).within)

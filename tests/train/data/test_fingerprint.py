@@ -1,4 +1,4 @@
-"""Fingerprints of data: a run is resumed on equal data only."""
+"""Fingerprints of data sets, and resuming runs on the same data only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def some(seed=0, classes=("a", "b"), **changes):
 
 
 def permuted(split):
-    """The same images, two labels exchanged."""
+    """The same images with two labels exchanged."""
     labels = split.labels.copy()
     labels[[2, 3]] = labels[[3, 2]]
     return MemorySplit(split.take(np.arange(len(labels))), labels, str)
@@ -42,7 +42,7 @@ def shorter(split):
     return MemorySplit(split.take(indices), split.labels[indices], str)
 
 
-def test_equal_data_share_a_fingerprint_and_others_do_not():
+def test_fingerprints_are_equal_for_equal_data_only():
     plain = some()
     others = {
         "pixels": some(seed=1),
@@ -60,18 +60,19 @@ def test_equal_data_share_a_fingerprint_and_others_do_not():
 
 
 def test_an_empty_split_has_a_fingerprint():
+    """Training on it raises the error."""
     empty = MemorySplit(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), np.zeros(0, np.int64), str)
     plain = some()
     assert fingerprint(replace(plain, train=empty)) != fingerprint(replace(plain, test=empty))
 
 
 def folders(path, seed):
-    """Class folders of small pictures."""
+    """Write class folders of small images."""
     write_folder(path, pictures(each=8, seed=seed)[0])
     return path
 
 
-def test_data_that_moved_keep_their_fingerprint(tmp_path):
+def test_moving_the_files_keeps_the_fingerprint(tmp_path):
     before = fingerprint(data.load("folder", folders(tmp_path / "here", 0)))
     (tmp_path / "here").rename(tmp_path / "there")
     assert fingerprint(data.load("folder", tmp_path / "there")) == before
@@ -93,7 +94,7 @@ def test_a_finished_run_is_refused_on_other_data(tmp_path, recipe):
         train(recipe, data=there, out=tmp_path / "run", resume=True)
 
 
-def test_a_stopped_run_is_not_resumed_on_other_data(tmp_path, recipe):
+def test_resuming_a_run_on_other_data_is_refused(tmp_path, recipe):
     here, there = folders(tmp_path / "here", 0), folders(tmp_path / "there", 1)
 
     def stop(line):

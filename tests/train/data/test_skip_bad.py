@@ -1,4 +1,4 @@
-"""Leave damaged samples out of a run, and list them all."""
+"""Training with ``skip_bad``: damaged samples are left out and all of them listed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def state(out):
 
 
 def by_hand(recipe, bad):
-    """Losses and weights from the definition: a batch is its sound samples."""
+    """Losses and weights of training on the sound samples of each batch, in a plain loop."""
     torch.manual_seed(recipe.seed)
     model = network(recipe, (3, 8, 8), 4)
     optimiser = torch.optim.SGD(model.parameters(), 0.05, 0.9, weight_decay=recipe.weight_decay)
@@ -80,13 +80,13 @@ def by_hand(recipe, bad):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_uses_the_sound_samples(case, damage, tmp_path):
+def test_training_uses_the_sound_samples_of_each_batch(case, damage, tmp_path):
     damage(CASES[case])
     recipe, log = Recipe(**FIELDS, **PLAIN), []
     with logged(log.append):
         done = train(recipe, out=tmp_path / "run", skip_bad=True)
     losses, weights = by_hand(recipe, CASES[case])
-    # float32: a mean, and a sum that is divided, round differently.
+    # float32: a mean and a divided sum round differently.
     assert [row["train_loss"] for row in done.metrics] == pytest.approx(losses, rel=1e-5)
     found = state(tmp_path / "run").part("model")
     assert all(torch.allclose(found[name], weights[name], atol=1e-5) for name in weights)
@@ -95,7 +95,7 @@ def test_training_uses_the_sound_samples(case, damage, tmp_path):
     assert len(passed) == (len(CASES[case]) > 1), log
 
 
-def test_no_sound_samples_is_an_error(damage, tmp_path):
+def test_runs_without_sound_samples_are_refused(damage, tmp_path):
     damage(range(SAMPLES))
     with pytest.raises(data.DataError, match="none of 40 samples can be read: record 0 is damaged"):
         train(Recipe(**FIELDS), out=tmp_path / "run", skip_bad=True)
@@ -109,7 +109,7 @@ def test_no_sound_samples_is_an_error(damage, tmp_path):
         train(Recipe(**FIELDS), out=tmp_path / "test", skip_bad=True)
 
 
-def test_every_checkpoint_lists_the_damaged_samples_so_far(damage, tmp_path):
+def test_checkpoints_list_the_samples_skipped_so_far(damage, tmp_path):
     bad, tests = FIRST[:3] + FIRST[SIZE : 2 * SIZE], [5, 7]
     damage(bad, tests)
     recipe, options = Recipe(**FIELDS), {"skip_bad": True, "checkpoint_every": 1}

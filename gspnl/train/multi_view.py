@@ -1,4 +1,4 @@
-"""What a network says of several views of one thing."""
+"""Average class probabilities over the views of a sample, as test-time crops or clips."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def scores(model: nn.Module, images: Tensor, views: int) -> Tensor:
 
     .. math:: \log \Bigl( \frac1V \sum_{v=1}^V p_v \Bigr) ,
 
-    of which a cross entropy is that of the mean of probabilities. Of one view they are the
-    network's own.
+    so their cross entropy is that of the mean probabilities. One view gives the network's scores.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def scores(model: nn.Module, images: Tensor, views: int) -> Tensor:
     Raises
     ------
     InputError
-        If the views cannot be told apart, being of several lengths.
+        If the views differ in length.
 
     Examples
     --------

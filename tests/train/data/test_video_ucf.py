@@ -1,4 +1,4 @@
-"""Clips of videos and UCF-101 as published: the right frames, and every fault by its name."""
+"""Clips of videos, and UCF-101 in its published format with every kind of fault."""
 
 import io
 import sys
@@ -27,7 +27,7 @@ def clip(content, place, *, frames=4, stride=2):
 
 
 def whole(content):
-    """All frames in the order in which they are shown."""
+    """Decode all frames in the order of presentation."""
     with av.open(io.BytesIO(content)) as file:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
@@ -39,12 +39,12 @@ def whole(content):
     ("codec", "container"), [pytest.param(*form, marks=encoder(form[0])) for form in FORMS]
 )
 @pytest.mark.parametrize(("gop", "b_frames"), [(1, 0), (7, 0), (7, 2), (12, 1), (250, 3)])
-def test_frames_are_those_of_a_full_decoding(codec, container, gop, b_frames):
+def test_a_clip_has_the_frames_of_a_full_decoding(codec, container, gop, b_frames):
     if codec == "msmpeg4v2":
         b_frames = 0  # it has none
     content = video(40, codec=codec, container=container, gop=gop, b_frames=b_frames)
     full = whole(content)
-    assert numbers(full) == list(range(40))  # the frames do say which they are
+    assert numbers(full) == list(range(40))  # the pictures encode their numbers
     starts = 34  # 40 less the 6 that a clip of 4 spans further
     for start in (0, 1, 6, 7, 13, 20, 33):
         found = clip(content, (start + 0.5) / starts)
@@ -53,7 +53,7 @@ def test_frames_are_those_of_a_full_decoding(codec, container, gop, b_frames):
         np.testing.assert_array_equal(found, full[start : start + 8 : 2])
 
 
-def test_every_start_is_drawn_and_none_leaves_the_video():
+def test_clips_start_at_every_frame_that_fits():
     content = video(10)
     drawn = [numbers(clip(content, u, frames=3)) for u in np.arange(0, 1, 1 / 36)]
     assert {tuple(frames) for frames in drawn} == {(s, s + 2, s + 4) for s in range(6)}
@@ -71,7 +71,7 @@ def test_short_videos_are_repeated(total, expected):
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 36), (34, 50)])
-def test_sides_of_any_length(shape):
+def test_frames_of_any_size_are_decoded(shape):
     assert clip(video(8, shape=shape), 0).shape == (4, *shape, 3)
 
 
@@ -87,16 +87,16 @@ def test_colours_are_rgb():
             output.mux(stream.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
         output.mux(stream.encode())
     found = clip(file.getvalue(), 0, frames=2)
-    assert np.abs(found.astype(int) - red).max() <= 6  # what the codec loses
+    assert np.abs(found.astype(int) - red).max() <= 6  # the loss of the codec
 
 
-def test_decoding_twice_gives_the_same_bytes():
+def test_decoding_is_deterministic():
     content = video(30, b_frames=2)
     np.testing.assert_array_equal(clip(content, 0.5), clip(content, 0.5))
 
 
 def opened_late():
-    """A video cut out of another: it begins with B-frames whose past is not there."""
+    """A video cut out of another, beginning with B-frames whose references are missing."""
     file = io.BytesIO()
     source = av.open(io.BytesIO(video(100, gop=12, b_frames=2)))
     with source, av.open(file, "w", format="avi") as output:
@@ -110,12 +110,12 @@ def opened_late():
     return file.getvalue()
 
 
-def test_frames_that_do_not_show_are_not_counted():
+def test_frames_that_are_not_shown_are_not_counted():
     content = opened_late()
     full = whole(content)
     with av.open(io.BytesIO(content)) as file:
         packets = sum(packet.size > 0 for packet in file.demux(video=0))
-    assert packets - len(full) == 2  # or this tests nothing
+    assert packets - len(full) == 2  # else nothing is tested
     np.testing.assert_array_equal(clip(content, np.nextafter(1, 0)), full[-7::2])
     np.testing.assert_array_equal(clip(content, 0), full[:7:2])
 
@@ -124,14 +124,14 @@ def test_frames_that_do_not_show_are_not_counted():
 
 
 def payload(content, number):
-    """Where the bytes of a packet lie."""
+    """Offset and size of a packet."""
     with av.open(io.BytesIO(content)) as file:
         packet = [packet for packet in file.demux(video=0) if packet.size][number]
         return content.index(bytes(packet)), packet.size
 
 
 def damaged(content, number, intact):
-    """Noise in a packet, but for so many bytes at its beginning."""
+    """Replace a packet by noise after its first ``intact`` bytes."""
     start, size = payload(content, number)
     noise = np.random.default_rng(0).integers(0, 256, size - intact, dtype=np.uint8).tobytes()
     return content[: start + intact] + noise + content[start + size :]
@@ -140,7 +140,7 @@ def damaged(content, number, intact):
 @pytest.mark.parametrize(
     ("intact", "message"), [(4, "does not decode"), (75, "is damaged at frame 20")]
 )
-def test_a_damaged_frame_is_named_if_the_clip_needs_it(intact, message, capfd):
+def test_a_damaged_frame_is_named_if_the_clip_uses_it(intact, message, capfd):
     content = damaged(video(40, gop=10), 20, intact)
     with pytest.raises(DataError, match=rf"'v\.avi' {message}"):
         clip(content, 0.9)
@@ -160,7 +160,7 @@ def sound():
 
 
 def emptied(content):
-    """Behind its header, zeros in place of frames."""
+    """Replace all frames by zeros."""
     start, _ = payload(content, 0)
     return content[: start - 8] + bytes(len(content) - start + 8)
 
@@ -186,24 +186,24 @@ CUT = payload(VIDEO, 20)[0] + 40
     ],
 )
 @pytest.mark.parametrize("place", [0.0, 0.99])
-def test_what_is_no_video_is_named(content, message, place, capfd):
+def test_files_that_are_no_video_are_named(content, message, place, capfd):
     with pytest.raises(DataError, match=rf"'v\.avi' ({message})"):
         clip(content, place)
-    assert capfd.readouterr() == ("", "")  # FFmpeg's own messages are in the error or nowhere
+    assert capfd.readouterr() == ("", "")  # FFmpeg prints nothing
 
 
-def test_a_clip_that_would_not_fit():
+def test_a_clip_above_the_memory_limit_is_refused():
     with pytest.raises(DataError, match="would take more than 1 GiB"):
         clip(VIDEO, 0, frames=200_000, stride=1)
 
 
-def test_without_pyav(monkeypatch, tmp_path):
+def test_a_missing_pyav_is_reported(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[video\]'"):
         clip(VIDEO, 0)
 
 
-def test_pyav_is_imported_only_for_videos():
+def test_pyav_and_pillow_are_imported_only_when_needed():
     import subprocess
 
     code = "import sys, gspnl.train.data; sys.exit('av' in sys.modules or 'PIL' in sys.modules)"
@@ -215,8 +215,8 @@ def test_pyav_is_imported_only_for_videos():
 OPTIONS = {"frames": 4, "stride": 2}
 
 
-def spoken(sample):
-    """What the frames of a sample (3, T, H, W) say."""
+def sample_numbers(sample):
+    """The numbers that the frames of a sample (3, T, H, W) encode."""
     return numbers(sample.numpy().transpose(1, 2, 3, 0))
 
 
@@ -234,11 +234,11 @@ def test_ucf_is_read_as_published(tmp_path, flat, within):
         start = (15 + label) // 2
         sample = data.test.read(label)
         assert tuple(sample.shape) == (3, 4, 32, 64)
-        assert spoken(sample) == [start, start + 2, start + 4, start + 6]
+        assert sample_numbers(sample) == [start, start + 2, start + 4, start + 6]
     assert data.train.take(np.arange(2)) is None
 
 
-def test_videos_may_lie_beside_the_lists(tmp_path):
+def test_videos_beside_the_lists_are_found(tmp_path):
     root = write_ucf(tmp_path)
     for folder in (root / "UCF-101").iterdir():
         folder.rename(root / folder.name)
@@ -246,7 +246,7 @@ def test_videos_may_lie_beside_the_lists(tmp_path):
     assert len(DATASETS["ucf101"](root).train.labels) == 6
 
 
-def test_the_splits_differ(tmp_path):
+def test_the_three_splits_have_their_own_lists(tmp_path):
     root = write_ucf(tmp_path)
     first, second = (DATASETS["ucf101"](root, split=split) for split in (1, 2))
     assert "_g01_" in first.test.name(0)
@@ -254,14 +254,14 @@ def test_the_splits_differ(tmp_path):
     assert "_g01_" in second.train.name(0)
 
 
-def test_a_training_clip_begins_where_it_is_drawn(tmp_path):
+def test_the_uniform_places_a_training_clip(tmp_path):
     data = DATASETS["ucf101"](write_ucf(tmp_path), **OPTIONS)
     assert (data.train.draws, data.train.views) == (1, 1)
     assert (data.test.draws, data.test.views) == (0, 1)
     for u, start in ((0.0, 0), (0.1, 1), (0.5, 7), (0.999, 14)):  # of 15
-        assert spoken(data.train.read(0, np.array([u])))[0] == start
-    assert spoken(data.train.read(0))[0] == 7
-    assert spoken(data.test.read(0, np.empty(0)))[0] == 7
+        assert sample_numbers(data.train.read(0, np.array([u])))[0] == start
+    assert sample_numbers(data.train.read(0))[0] == 7
+    assert sample_numbers(data.test.read(0, np.empty(0)))[0] == 7
     for split, bad in (
         (data.train, [1.0]), (data.train, [-0.1]), (data.train, [np.nan]), (data.train, [0.1, 0.2]),
         (data.train, 0.5), (data.test, [0.5]),
@@ -279,7 +279,7 @@ def test_several_test_clips_are_spread_evenly(tmp_path):
     for label, starts in ((0, (2, 7, 12)), (1, (2, 8, 13))):
         sample = data.test.read(label)
         assert tuple(sample.shape) == (3, 3 * 4, 32, 64)
-        assert spoken(sample) == [start + step for start in starts for step in (0, 2, 4, 6)]
+        assert sample_numbers(sample) == [start + step for start in starts for step in (0, 2, 4, 6)]
     assert data.test.name(1).endswith("v_Archery_g01_c01.avi")
 
 
@@ -307,7 +307,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("skip_bad", [False, True])
 @pytest.mark.parametrize(("file", "old", "new", "message"), FAULTS)
-def test_faults_of_the_lists_of_ucf(tmp_path, file, old, new, message, skip_bad):
+def test_faults_in_the_lists_of_ucf_are_named(tmp_path, file, old, new, message, skip_bad):
     root = write_ucf(tmp_path)
     path = root / "ucfTrainTestlist" / file
     if old is None:
@@ -318,7 +318,7 @@ def test_faults_of_the_lists_of_ucf(tmp_path, file, old, new, message, skip_bad)
         DATASETS["ucf101"](root, skip_bad=skip_bad)
 
 
-def test_a_missing_video_is_named_or_counted(tmp_path):
+def test_a_missing_video_is_an_error_or_skipped(tmp_path):
     root = write_ucf(tmp_path)
     name = "Archery/v_Archery_g02_c01.avi"
     (root / "UCF-101" / name).unlink()
@@ -330,7 +330,7 @@ def test_a_missing_video_is_named_or_counted(tmp_path):
     assert data.train.name(2).endswith("v_Archery_g03_c01.avi")
 
 
-def test_a_video_in_two_wrong_places(tmp_path):
+def test_a_video_in_two_other_folders_is_an_error(tmp_path):
     root = write_ucf(tmp_path)
     file = root / "UCF-101" / "Archery" / "v_Archery_g02_c01.avi"
     (root / "UCF-101" / "v_Archery_g02_c01.avi").write_bytes(file.read_bytes())
@@ -341,7 +341,7 @@ def test_a_video_in_two_wrong_places(tmp_path):
         DATASETS["ucf101"](root)
 
 
-def test_no_video_of_a_split(tmp_path):
+def test_a_split_without_videos_is_an_error(tmp_path):
     root = write_ucf(tmp_path)
     for file in (root / "UCF-101").rglob("*_g01_*"):
         file.unlink()
@@ -349,14 +349,14 @@ def test_no_video_of_a_split(tmp_path):
         DATASETS["ucf101"](root, skip_bad=True)
 
 
-def test_videos_that_do_not_decode_are_named_when_asked_for(tmp_path):
+def test_undecodable_videos_are_named_when_they_are_read(tmp_path):
     root = write_ucf(tmp_path)
     data = DATASETS["ucf101"](root, **OPTIONS)
     file = root / "UCF-101" / "Archery" / "v_Archery_g01_c01.avi"
     file.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(DataError, match=r"v_Archery_g01_c01\.avi' has 3000 bytes of"):
         data.test.read(1)
-    assert spoken(data.test.read(0))  # the others are as they were
+    assert sample_numbers(data.test.read(0))  # the others are intact
     file.unlink()
     with pytest.raises(DataError, match=r"v_Archery_g01_c01\.avi' is missing"):
         data.test.read(1)
@@ -375,17 +375,17 @@ def test_videos_that_do_not_decode_are_named_when_asked_for(tmp_path):
         ({"clips": True}, "clips=True must be a whole number"),
     ],
 )
-def test_options_of_ucf(tmp_path, options, message):
+def test_wrong_options_of_ucf_are_refused(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         DATASETS["ucf101"](tmp_path, **options)
 
 
-def test_the_path_of_ucf(tmp_path):
+def test_a_wrong_path_of_ucf_is_an_error(tmp_path):
     with pytest.raises(InputError, match="'ucf101' needs path="):
         DATASETS["ucf101"](None)
     with pytest.raises(DataError, match=r"there is no folder '.*nowhere'"):
         DATASETS["ucf101"](tmp_path / "nowhere")
 
 
-def test_the_pictures_of_these_tests_say_their_numbers():
+def test_pictures_encode_their_numbers():
     assert numbers(np.stack([picture(n) for n in range(256)])) == list(range(256))

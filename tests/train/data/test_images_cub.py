@@ -1,4 +1,4 @@
-"""Images in memory, and CUB-200-2011 as published: what is read, and every fault by its name."""
+"""Decoding of images, and CUB-200-2011 in its published format with every kind of fault."""
 
 import io
 import sys
@@ -27,16 +27,16 @@ def encoded(image, kind="PNG", **options):
 # --- decoding -------------------------------------------------------------------------------------
 
 
-def test_rgb_is_read_exactly_and_may_be_written_to():
+def test_rgb_is_decoded_exactly_to_a_writable_array():
     pixels = decode(encoded(Image.fromarray(BYTES)), "a.png")
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, BYTES)
-    pixels[0, 0, 0] = 1  # torch warns of arrays that may not be
+    pixels[0, 0, 0] = 1  # torch warns of read-only arrays
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientations_are_those_of_the_core(tmp_path, kind, orientation):
+def test_orientations_agree_with_load_photo(tmp_path, kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "photo"
@@ -57,7 +57,7 @@ def test_grey_palette_and_one_bit_become_rgb():
     np.testing.assert_array_equal(decode(encoded(Image.fromarray(bits)), "a"), expected)
 
 
-def test_transparent_parts_are_laid_on_white():
+def test_transparent_parts_become_white():
     alpha = np.full((24, 32, 1), 255, dtype=np.uint8)
     alpha[:12] = 0
     pixels = decode(encoded(Image.fromarray(np.dstack([BYTES, alpha]))), "a")
@@ -65,7 +65,7 @@ def test_transparent_parts_are_laid_on_white():
     np.testing.assert_array_equal(pixels[12:], BYTES[12:])
 
 
-def test_a_palette_with_transparent_entries_is_laid_on_white():
+def test_transparent_palette_entries_become_white():
     palette = Image.fromarray((BYTES[:, :, 0] > 127).astype(np.uint8), mode=None).convert("P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
     pixels = decode(encoded(palette, transparency=bytes([0, 255])), "a")
@@ -77,16 +77,16 @@ def test_cmyk_becomes_rgb():
     ink = np.zeros((16, 16, 4), dtype=np.uint8)
     ink[..., 0] = 255  # cyan
     pixels = decode(encoded(Image.fromarray(ink, mode="CMYK"), "JPEG"), "a")
-    assert np.abs(pixels.astype(int) - [0, 255, 255]).max() <= 3  # what JPEG loses
+    assert np.abs(pixels.astype(int) - [0, 255, 255]).max() <= 3  # the loss of JPEG
 
 
-def test_sixteen_bits_are_scaled_not_clipped():
+def test_sixteen_bits_are_scaled_to_eight():
     deep = RNG.integers(0, 65536, (24, 32), dtype=np.uint16)
     pixels = decode(encoded(Image.fromarray(deep)), "a")
     np.testing.assert_array_equal(pixels[:, :, 1], np.rint(deep / 257))
 
 
-def test_a_profile_is_ignored_and_a_damaged_one_does_no_harm():
+def test_colour_profiles_are_ignored():
     photo = Image.fromarray(BYTES)
     plain, profiled = (
         encoded(photo, "JPEG", **more) for more in ({}, {"icc_profile": b"none" * 99})
@@ -94,7 +94,7 @@ def test_a_profile_is_ignored_and_a_damaged_one_does_no_harm():
     np.testing.assert_array_equal(decode(plain, "a"), decode(profiled, "a"))
 
 
-def test_damaged_metadata_neither_warns_nor_stops(capfd):
+def test_damaged_metadata_is_ignored_without_warnings(capfd):
     torn = encoded(
         Image.fromarray(BYTES), "JPEG", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x09\x00"
     )
@@ -112,31 +112,31 @@ def test_damaged_metadata_neither_warns_nor_stops(capfd):
     [
         (b"", "'birds/a.jpg' is not an image"),
         (b"text", "'birds/a.jpg' is not an image"),
-        (encoded(Image.fromarray(BYTES), "EPS"), "'birds/a.jpg' is not an image"),  # a program
+        (encoded(Image.fromarray(BYTES), "EPS"), "'birds/a.jpg' is not an image"),  # PostScript
         (jpeg(9, (200, 200))[:-200], "'birds/a.jpg' is damaged .* truncated"),
         (encoded(Image.fromarray(BYTES))[:-200], "'birds/a.jpg' is damaged"),
         (encoded(Image.fromarray(np.full((4, 4), 7.0, np.float32)), "TIFF"), "values run from 7"),
     ],
 )
-def test_what_does_not_decode_is_named(content, message):
+def test_files_that_do_not_decode_are_named(content, message):
     with pytest.raises(DataError, match=message):
         decode(content, "birds/a.jpg")
 
 
 @pytest.mark.parametrize("limit", [500, 100])  # Pillow warns above it, raises above twice that
-def test_a_decompression_bomb(monkeypatch, limit):
+def test_decompression_bombs_are_refused(monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match="'a' decompresses to more pixels than is safe"):
         decode(encoded(Image.fromarray(BYTES)), "a")
 
 
-def test_without_pillow(monkeypatch):
+def test_a_missing_pillow_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[train\]'"):
         decode(b"", "a")
 
 
-def test_threads_leave_the_filters_of_warnings_as_they_were():
+def test_decoding_in_threads_keeps_the_warning_filters():
     before = list(warnings.filters)
     content = encoded(Image.fromarray(BYTES), "JPEG")
     workers = [
@@ -165,12 +165,12 @@ def test_cub_is_read_as_published(tmp_path, outer):
         for index, number in enumerate(photos):
             photo = split.read(index)
             assert tuple(photo.shape) == (3, 9, 10 + number)
-            assert (photo.double() - 20 * number).abs().max() <= 1  # what JPEG loses
+            assert (photo.double() - 20 * number).abs().max() <= 1  # the loss of JPEG
             assert f"_{number:04d}_" in split.name(index)
         assert split.take(np.arange(2)) is None
 
 
-def test_the_order_of_lines_does_not_matter(tmp_path):
+def test_the_order_of_lines_in_the_lists_is_irrelevant(tmp_path):
     folder = write_cub(tmp_path)
     before = DATASETS["cub200"](folder)
     rows = (folder / "image_class_labels.txt").read_text().splitlines()
@@ -212,7 +212,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("skip_bad", [False, True])  # lists are never skipped
 @pytest.mark.parametrize(("file", "old", "new", "message"), FAULTS)
-def test_faults_of_the_lists_of_cub(tmp_path, file, old, new, message, skip_bad):
+def test_faults_in_the_lists_of_cub_are_named(tmp_path, file, old, new, message, skip_bad):
     folder = write_cub(tmp_path)
     if old is None:
         (folder / file).unlink()
@@ -222,7 +222,7 @@ def test_faults_of_the_lists_of_cub(tmp_path, file, old, new, message, skip_bad)
         DATASETS["cub200"](folder, skip_bad=skip_bad)
 
 
-def test_lists_that_are_empty_or_no_text(tmp_path):
+def test_empty_and_binary_lists_are_errors(tmp_path):
     folder = write_cub(tmp_path)
     (folder / "classes.txt").write_text("\n")
     with pytest.raises(DataError, match=r"classes\.txt' is empty"):
@@ -232,7 +232,7 @@ def test_lists_that_are_empty_or_no_text(tmp_path):
         DATASETS["cub200"](folder)
 
 
-def test_a_missing_photo_is_named_or_counted(tmp_path):
+def test_a_missing_photo_is_an_error_or_skipped(tmp_path):
     folder = write_cub(tmp_path)
     (folder / "images" / FIRST).unlink()
     with pytest.raises(DataError, match=rf"1 of 9 listed files are missing .*{FIRST}"):
@@ -243,7 +243,7 @@ def test_a_missing_photo_is_named_or_counted(tmp_path):
     assert "_0002_" in data.train.name(0)
 
 
-def test_no_photo_of_a_split(tmp_path):
+def test_a_split_without_photos_is_an_error(tmp_path):
     folder = write_cub(tmp_path)
     path = folder / "train_test_split.txt"
     path.write_text(path.read_text().replace(" 0", " 1"))
@@ -251,23 +251,23 @@ def test_no_photo_of_a_split(tmp_path):
         DATASETS["cub200"](folder)
 
 
-def test_photos_that_cannot_be_read_are_named_when_asked_for(tmp_path):
+def test_unreadable_photos_are_named_when_they_are_read(tmp_path):
     folder = write_cub(tmp_path)
     data = DATASETS["cub200"](folder)
     file = folder / "images" / FIRST
     file.write_bytes(b"not a photo")
-    with pytest.raises(DataError, match=r"_0001_796001\.jpg' is not an image"):
+    with pytest.raises(DataError, match=r"_0001_796001\.jpg of .*' is not an image"):
         data.train.read(0)
     assert data.train.read(1).shape == (3, 9, 12)  # the others are as they were
     file.unlink()
-    with pytest.raises(DataError, match=r"_0001_796001\.jpg' is missing"):
+    with pytest.raises(DataError, match=r"_0001_796001\.jpg of .*' is gone"):
         data.train.read(0)
     file.mkdir()
     with pytest.raises(DataError, match=r"_0001_796001\.jpg' cannot be read"):
         data.train.read(0)
 
 
-def test_the_path_of_cub(tmp_path):
+def test_a_wrong_path_of_cub_is_an_error(tmp_path):
     with pytest.raises(InputError, match="'cub200' needs path="):
         DATASETS["cub200"](None)
     with pytest.raises(DataError, match=r"there is no folder '.*nowhere'"):

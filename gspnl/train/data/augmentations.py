@@ -1,42 +1,54 @@
-"""Augmentations one after another, from text."""
+"""Chains of augmentations, made from text such as ``"pad_crop(4)"``."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from torch import Tensor
 
+from gspnl._base.registry import Registry
 from gspnl.errors import InputError
-from gspnl.train.data.augmentations.base import AUGMENTATIONS, Augmentation
 
 CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
-class Chain:
-    """Augmentations in order, each with uniforms of its own.
+class Augmentation(Protocol):
+    r"""A function without state of images (b, C, \*spatial) and uniforms (b, draws) in [0, 1)."""
 
-    Parameters
-    ----------
-    parts : sequence of Augmentation
-    """
+    @property
+    def draws(self) -> int: ...
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor: ...
+
+
+AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation")
+
+
+class Chain:
+    """Augmentations in order, each with uniforms of its own."""
 
     def __init__(self, parts: Sequence[Augmentation]) -> None:
         self.parts = tuple(parts)
         self.draws = sum(part.draws for part in self.parts)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        if u.shape != (len(images), self.draws):
-            raise InputError(
-                f"u has shape {tuple(u.shape)}; {len(images)} images need ({len(images)}, "
-                f"{self.draws})"
-            )
+        check_uniforms(images, u, self.draws)
         used = 0
         for part in self.parts:
             images = part(images, u[:, used : used + part.draws])
             used += part.draws
         return images
+
+
+def check_uniforms(images: Tensor, u: Tensor, draws: int) -> None:
+    """Raise unless there are ``draws`` uniforms for each image."""
+    if u.shape != (len(images), draws):
+        raise InputError(
+            f"u has shape {tuple(u.shape)}; {len(images)} images need ({len(images)}, {draws})"
+        )
 
 
 def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
@@ -53,11 +65,6 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
         Called with images ``(b, C, *spatial)``, float32 in [0, 1], and uniforms (b, draws) in
         [0, 1).
 
-    Raises
-    ------
-    InputError
-        For a text that is no call, an unknown name, or arguments that it does not take.
-
     Examples
     --------
     >>> chain(["pad_crop(4)", "flip"]).draws
@@ -69,10 +76,10 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     """
     if isinstance(parts, str) or not isinstance(parts, Sequence):
         parts = [parts]
-    return Chain([_made(part) if isinstance(part, str) else _checked(part) for part in parts])
+    return Chain([_from_text(part) if isinstance(part, str) else _check(part) for part in parts])
 
 
-def _checked(part: Augmentation) -> Augmentation:
+def _check(part: Augmentation) -> Augmentation:
     if callable(part) and isinstance(getattr(part, "draws", None), int):
         return part
     raise InputError(
@@ -81,7 +88,7 @@ def _checked(part: Augmentation) -> Augmentation:
     )
 
 
-def _made(text: str) -> Augmentation:
+def _from_text(text: str) -> Augmentation:
     match = CALL.fullmatch(text)
     if match is None:
         raise InputError(f"{text!r} is no augmentation; write a name, or as 'pad_crop(4)'")
@@ -97,10 +104,10 @@ def _made(text: str) -> Augmentation:
     return make(*values)
 
 
-def _number(text: str, whole: str) -> int | float:
+def _number(text: str, call: str) -> int | float:
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    raise InputError(f"{text.strip()!r} in {whole!r} is no number; write as 'pad_crop(4)'")
+    raise InputError(f"{text.strip()!r} in {call!r} is no number; write as 'pad_crop(4)'")

@@ -1,4 +1,4 @@
-"""Several views of one thing: what the evaluation averages, and what of it the figures show."""
+"""Evaluation on several views of a sample, and options of data sets in recipes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.opening import evaluated
+from gspnl.train.multi_view import scores
 from gspnl.train.recipes import edited
 from gspnl.train.tables.keys import key
-from gspnl.train.views import scores
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 
@@ -28,10 +28,10 @@ class Views(Split):
 
 
 def open_views(path, *, skip_bad=False, views=1, seed=1):
-    """Tiny data, whose test images lie one below the other, ``views`` in a sample."""
+    """Tiny data with test samples of ``views`` images, one below the other."""
     plain = open_tiny(path, skip_bad=skip_bad)
     generator = torch.Generator().manual_seed(seed)
-    # Of one colour each, so that a network says different things of different views.
+    # Each of one colour, so that the scores of the views differ.
     colours = torch.randint(
         0, 256, (TESTS, 3, views, 1), generator=generator, dtype=torch.uint8
     ).repeat_interleave(SIZE, 2)
@@ -51,8 +51,8 @@ KEY = "cifar10-preresnet20-snl-stage1-s2-549ab9f1"
 RECIPE = Recipe(**{**FIELDS, "data": "views", "data_options": {"views": 3}, "epochs": 1})
 
 
-def test_the_mean_is_of_probabilities():
-    """Two views of two samples; odds of 3 : 1 are scores log 3 and 0."""
+def test_scores_average_probabilities_over_views():
+    """Two views of two samples; scores log 3 and 0 are odds of 3 : 1."""
     x = torch.tensor([[[math.log(3), 0.0], [0.0, 0.0]], [[0.0, math.log(9)], [0.0, 0.0]]])
     found = scores(nn.Flatten(), x, 2).exp()
     # Classes are rows, views are columns: (3/4, 1/4) and (1/2, 1/2); (1/2, 1/2) and (9/10, 1/10).
@@ -112,6 +112,6 @@ def test_options_of_a_run_are_in_no_recipe():
 def test_options_as_text_and_in_the_names_of_runs():
     found = edited("ucf101-i3d", ["data_options.split=2", "data_options.clips=5"])
     assert found.data_options == {"split": 2, "clips": 5}
-    # The name that this recipe had before it had data_options.
+    # The key of this recipe before data_options was added.
     assert key(Recipe(block="snl", place="stage1", seed=2)) == KEY
     assert key(Recipe(data="ucf101")) != key(Recipe(data="ucf101", data_options={"split": 2}))
