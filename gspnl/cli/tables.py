@@ -71,7 +71,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from gspnl.train.stopping import Stopped
+    from gspnl.train.interrupts import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
     from gspnl.train.tables.columns import overview
     from gspnl.train.tables.pages import as_json, markdown

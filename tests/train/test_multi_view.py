@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from gspnl.train.figures.opening import evaluated
-from gspnl.train.tables.keys import key
 from support.train_tiny import FIELDS, SIZE, TESTS, Split, open_tiny
 from torch import nn
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
+from gspnl.train.figures.evaluation import evaluation_images
 from gspnl.train.multi_view import scores
-from gspnl.train.recipes.edits import edited
+from gspnl.train.recipes import edited
+from gspnl.train.tables.run_id import run_id
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 
@@ -86,7 +86,7 @@ def test_the_evaluation_averages_over_the_views_of_a_sample(tmp_path):
 
 
 def test_figures_show_the_first_view():
-    images, pictures = evaluated(RECIPE, None, 2, 3)
+    images, pictures = evaluation_images(RECIPE, None, 2, 3)
     first = open_views(None, views=3).test.images[2:5, :, :SIZE].float() / 255
     assert images.shape == first.shape
     np.testing.assert_allclose(pictures, first, atol=1e-6)  # float32
@@ -112,6 +112,6 @@ def test_options_of_a_run_are_in_no_recipe():
 def test_options_as_text_and_in_the_names_of_runs():
     found = edited("ucf101-i3d", ["data_options.split=2", "data_options.clips=5"])
     assert found.data_options == {"split": 2, "clips": 5}
-    # The key of this recipe before data_options was added.
-    assert key(Recipe(block="snl", place="stage1", seed=2)) == KEY
-    assert key(Recipe(data="ucf101")) != key(Recipe(data="ucf101", data_options={"split": 2}))
+    # The name that this recipe had before it had data_options.
+    assert run_id(Recipe(block="snl", place="stage1", seed=2)) == KEY
+    assert run_id(Recipe(data="ucf101")) != run_id(Recipe(data="ucf101", data_options={"split": 2}))

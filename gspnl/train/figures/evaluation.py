@@ -15,9 +15,8 @@ from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train import data
 from gspnl.train.data import Split
-from gspnl.train.recipes import Recipe
-from gspnl.train.recipes.files import plain
-from gspnl.train.runs import checkpoint_of
+from gspnl.train.recipes import Recipe, plain
+from gspnl.train.run import checkpoint_of
 
 log = logging.getLogger(__name__)
 

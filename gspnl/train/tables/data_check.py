@@ -114,7 +114,7 @@ def check_same_data(
     them fail, and the others continue.
     """
     from gspnl.train.data import fingerprint
-    from gspnl.train.session import opened
+    from gspnl.train.session import open_data
 
     before = fingerprints(folder)
     first: dict[str, Recipe] = {}  # one run of each data set
@@ -124,7 +124,7 @@ def check_same_data(
     faults = []
     for data_set, run in first.items():
         try:
-            here = fingerprint(opened(run, data_path(run, data), skip_bad))
+            here = fingerprint(open_data(run, data_path(run, data), skip_bad))
         except GspnlError as fault:
             faults.append(fault)
             continue

@@ -10,8 +10,8 @@ from typing import Any
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import BusyError, FileError
+from gspnl.train.interrupts import Stopped, record_signals
 from gspnl.train.recipes import Recipe
-from gspnl.train.stopping import Stopped, listening
 from gspnl.train.tables.data_check import check_path, check_same_data, data_path, weights_path
 from gspnl.train.tables.existing import Folder
 from gspnl.train.tables.pages import write_tables
@@ -82,18 +82,18 @@ def run_tables(
     path = check_path(data, runs.values())
     plan.page()  # damaged results, and results of other data, raise before anything runs
     if train is None:
-        from gspnl.train.processes import processes
+        from gspnl.train.distributed import join
 
         if threads is not None:
             whole_number("threads", threads, 1)
-        with processes(device):  # raises for a device that is not available
+        with join(device):  # raises for a device that is not available
             pass
         check_same_data(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
     plan.folder.make(plan.folder.path)
     options = {"skip_bad": skip_bad, "device": device, "threads": threads}
     busy: list[str] = []
-    with listening() as wish:
+    with record_signals() as wish:
         try:
             for i, (name, run) in enumerate(runs.items(), 1):
                 if wish.signum:
@@ -121,7 +121,7 @@ def run_tables(
 
 def tables_so_far(plan: Plan) -> Tables:
     """Keep the results of finished runs, write the tables, and return them; nothing is run."""
-    with listening():  # a signal waits until all pages are written
+    with record_signals():  # a signal waits until all pages are written
         plan.folder.make(plan.folder.path)
         for name, run in plan.runs.items():
             if plan.folder.result(name) is None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from support.data_files import pictures, write_folder
+from support.train_tiny import logged
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, train
 from gspnl.train.data import Data, MemorySplit, fingerprint
-from gspnl.train.stopping import Stopped
+from gspnl.train.interrupts import Stopped
 
 
 def some(seed=0, classes=("a", "b"), **changes):
@@ -96,12 +97,12 @@ def test_a_finished_run_is_refused_on_other_data(tmp_path, recipe):
 def test_resuming_a_run_on_other_data_is_refused(tmp_path, recipe):
     here, there = folders(tmp_path / "here", 0), folders(tmp_path / "there", 1)
 
-    def say(line):
+    def stop(line):
         if line.startswith("epoch 1/2:"):
             raise Stopped(2, "epoch 1")
 
-    with pytest.raises(Stopped):
-        train(recipe, data=here, out=tmp_path / "run", say=say)
+    with logged(stop), pytest.raises(Stopped):
+        train(recipe, data=here, out=tmp_path / "run")
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     with pytest.raises(InputError, match="on other data"):
         train(recipe, data=there, out=tmp_path / "run", resume=True)

@@ -8,14 +8,14 @@ import signal
 import numpy as np
 import pytest
 import torch
-from support.train_tiny import FIELDS, HOOKS, SAMPLES, split
+from support.train_tiny import FIELDS, HOOKS, SAMPLES, logged, split
 from torch.nn import functional as F
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe, checkpoints, data, train
 from gspnl.train.data.randomness import order
+from gspnl.train.interrupts import Stopped
 from gspnl.train.networks import network
-from gspnl.train.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 SIZE, STEPS = 16, 3
@@ -82,16 +82,17 @@ def by_hand(recipe, bad):
 @pytest.mark.parametrize("case", CASES)
 def test_training_uses_the_sound_samples_of_each_batch(case, damage, tmp_path):
     damage(CASES[case])
-    recipe, said = Recipe(**FIELDS, **PLAIN), []
-    done = train(recipe, out=tmp_path / "run", skip_bad=True, say=said.append)
+    recipe, log = Recipe(**FIELDS, **PLAIN), []
+    with logged(log.append):
+        done = train(recipe, out=tmp_path / "run", skip_bad=True)
     losses, weights = by_hand(recipe, CASES[case])
     # float32: a mean and a divided sum round differently.
     assert [row["train_loss"] for row in done.metrics] == pytest.approx(losses, rel=1e-5)
     found = state(tmp_path / "run").part("model")
     assert all(torch.allclose(found[name], weights[name], atol=1e-5) for name in weights)
     assert done.result["skipped"] == lines(CASES[case])
-    passed = [line for line in said if "passed over" in line]
-    assert len(passed) == (len(CASES[case]) > 1), said
+    passed = [line for line in log if "passed over" in line]
+    assert len(passed) == (len(CASES[case]) > 1), log
 
 
 def test_runs_without_sound_samples_are_refused(damage, tmp_path):
@@ -121,7 +122,10 @@ def test_checkpoints_list_the_samples_skipped_so_far(damage, tmp_path):
     HOOKS.update(dict.fromkeys(range(1, 6), look))  # calls: the second step has none
     whole = train(recipe, out=tmp_path / "whole", **options)
     first, second, *others = seen
-    assert (first, second) == ([], lines(bad))  # after two steps; the next one's have been met
+    assert (first, second) == (
+        [],
+        lines(bad),
+    )  # after two steps; those of the next one are read ahead
     assert others == [lines(bad, tests)] * 3
     assert whole.result["skipped"] == lines(bad, tests)
     HOOKS.clear()
@@ -137,8 +141,8 @@ def test_checkpoints_list_the_samples_skipped_so_far(damage, tmp_path):
         train(recipe, out=out, **options)
     HOOKS.clear()
     assert set(lines(FIRST[:3])) <= set(state(out).state.skipped)
-    with pytest.raises(Stopped, match="epoch 1, step 2"):  # after it, which was none
-        train(recipe, out=out, **options, resume=True, say=stop)
+    with logged(stop), pytest.raises(Stopped, match="epoch 1, step 2"):  # after it, passed over
+        train(recipe, out=out, **options, resume=True)
     assert (state(out).state.step, len(state(out).state.rates)) == (2, 1)  # no images, no rate
     assert state(out).state.skipped == lines(bad)
     done = train(recipe, out=out, **options, resume=True)

@@ -18,8 +18,8 @@ from gspnl import cli  # noqa: E402
 from gspnl.errors import InputError  # noqa: E402
 from gspnl.train import Recipe  # noqa: E402
 from gspnl.train.epochs import Epochs  # noqa: E402
-from gspnl.train.runs import alone  # noqa: E402
-from gspnl.train.stopping import Stopped  # noqa: E402
+from gspnl.train.interrupts import Stopped  # noqa: E402
+from gspnl.train.run import lock  # noqa: E402
 from gspnl.train.tables import (  # noqa: E402
     GRIDS,
     PROTOCOLS,
@@ -170,7 +170,7 @@ class Locked(Trainer):
     def __call__(self, recipe, **options):
         if recipe.block in self.blocks:
             options["out"].mkdir(parents=True, exist_ok=True)
-            with alone(options["out"]), alone(options["out"]):
+            with lock(options["out"]), lock(options["out"]):
                 pass
         super().__call__(recipe, **options)
 

@@ -74,7 +74,7 @@ def test_missing_data_fail_only_the_runs_that_need_them(tmp_path, monkeypatch):
     tables_so_far(plan)
     (tmp_path / "data" / "cifar-100-binary").mkdir(parents=True)
     photos = load("folder", write_folder(tmp_path / "photos", pictures()[0]))
-    monkeypatch.setattr(session, "opened", lambda run, path, skip_bad: photos)  # of CIFAR-100
+    monkeypatch.setattr(session, "open_data", lambda run, path, skip_bad: photos)  # of CIFAR-100
     check_same_data(plan.runs, plan.folder, tmp_path / "data", skip_bad=False)
     found = run_tables(
         [5, 6], "paper", data=tmp_path / "data", out=tmp_path / "out", seeds=2, train=Trainer()

@@ -19,7 +19,7 @@ import gspnl  # noqa: E402
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
-from gspnl.train.runs import alone  # noqa: E402
+from gspnl.train.run import lock  # noqa: E402
 from gspnl.train.tables import (  # noqa: E402
     GRIDS,
     PROTOCOLS,
@@ -322,7 +322,7 @@ def test_runs_locked_by_another_process_are_skipped(tmp_path, data, caplog):
     def train(recipe, **given):
         if recipe.block == "snl":
             given["out"].mkdir(parents=True, exist_ok=True)
-            with alone(given["out"]), alone(given["out"]):  # as if another process held it
+            with lock(given["out"]), lock(given["out"]):  # as if another process held it
                 pass
         return trainer(recipe, **given)
 

@@ -1,4 +1,4 @@
-"""Runs that are killed or stopped: nothing is lost, whenever it happens."""
+"""Kill and stop runs at any moment, and resume them without loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import pytest
 from support.paths import ROOT
 
-from gspnl.train.stopping import Stopped, listening
+from gspnl.train.interrupts import Stopped, record_signals
 
 HERE = ROOT / "tests"
 FORKS = HERE / "support" / "train_forks.py"
@@ -30,34 +30,33 @@ def scenario(name, folder, *words, **environment):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_never_lost(number):
-    """Nobody asked, or an error came between: it is told at the end, or to who listens around."""
+def test_signals_that_nobody_reads_raise_at_the_end_or_go_to_the_outer_recorder(number):
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match=f"{number.name} at its end"), listening():
+    with pytest.raises(Stopped, match=f"{number.name} at its end"), record_signals():
         signal.raise_signal(number)
-    with contextlib.suppress(Stopped), listening() as around:
-        with contextlib.suppress(ValueError), listening():
+    with contextlib.suppress(Stopped), record_signals() as around:
+        with contextlib.suppress(ValueError), record_signals():
             signal.raise_signal(number)
             raise ValueError
         assert around.signum == number
-    with pytest.raises(ValueError, match="its own"), listening():
+    with pytest.raises(ValueError, match="its own"), record_signals():
         raise ValueError("its own")
     assert signal.getsignal(number) == before
 
 
-def test_three_kills(tmp_path):
+def test_a_run_killed_three_times_resumes_to_the_same_bits(tmp_path):
     scenario("kills", tmp_path, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_ten_kills(tmp_path, threads):
+def test_a_run_killed_ten_times_resumes_to_the_same_bits(tmp_path, threads):
     scenario("kills", tmp_path, 10, TINY_THREADS=threads)
 
 
 @pytest.mark.parametrize("name", ["signals", "errors"])
-def test_exit(name, tmp_path):
+def test_exit_statuses(name, tmp_path):
     scenario(name, tmp_path)
 
 

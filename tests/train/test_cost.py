@@ -1,4 +1,4 @@
-"""What a network costs: operations counted by hand from shapes, and memory."""
+"""Operations of networks against counts by hand from shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspnl import nn as gnn
 from gspnl.errors import InputError
 from gspnl.nn.fused import softmax_attention
 from gspnl.nn.joint import joint_attention
-from gspnl.train.facts import MISSED, flops
+from gspnl.train.cost import MISSED, flops
 
 # A feature map of N positions and C channels, of signals of width S and embeddings of width R.
 H, W, C, S, R = 5, 7, 16, 8, 4
@@ -132,7 +132,7 @@ def test_wide_maps_are_convolutions_that_count_the_same():
     assert flops(make("linear", 160), torch.ones(160, H, W)) == 2 * product(N, 160, S)
 
 
-def test_counting_changes_nothing():
+def test_counting_leaves_the_network_as_it_was():
     block = gnn.create("snl", C).train()
     before = {name: value.clone() for name, value in block.state_dict().items()}
     flops(block, IMAGE)
@@ -174,8 +174,8 @@ class Seen(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", ["snl", "gsnl", "chebyshev", "spectral"])
-def test_the_step_multiplies_as_much_as_what_is_counted(name):
-    """torch's counter hooks all modules, so that the hand-written step is not taken under it."""
+def test_the_fast_path_multiplies_as_much_as_is_counted(name):
+    """torch's counter hooks all modules, which turns the fast path off."""
     options, expected = COUNTS[name]
     block = make(name, **options).eval()
     with torch.no_grad(), Seen() as seen:
@@ -193,7 +193,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("name", sorted(gnn.BLOCKS))
-def test_no_product_escapes(name):
+def test_every_product_is_counted(name):
     found = set()
     for options in WAYS if "kernel" in gnn.BLOCKS[name].defaults and name != "cgnl" else [{}]:
         for channels in (C, 160):

@@ -1,4 +1,4 @@
-"""Several processes give what one gives."""
+"""Batch norms over processes, and a run under torchrun."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def rows(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_under_torchrun(tmp_path):
-    """The command of the documentation; what two processes compute is tested elsewhere."""
+def test_torchrun_starts_two_processes_of_one_run(tmp_path):
+    """The command of the documentation; the numbers are tested in test_interrupts.py."""
     write(Recipe(**train_tiny.FIELDS), tmp_path / "recipe.toml")
     process = launch(tmp_path / "recipe.toml", tmp_path / "run", "--json")
-    out, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     assert json.loads(out)["processes"] == 2  # one process prints
     assert len(rows(tmp_path / "run")) == 2
 
@@ -98,7 +98,7 @@ def material(kind, spatial, options):
     return norm, x, pull
 
 
-def test_synchronised_norms_are_torchs_on_the_whole_batch(tmp_path):
+def test_synchronised_norms_equal_torchs_on_the_whole_batch(tmp_path):
     torch.multiprocessing.spawn(apart, (2, str(tmp_path)), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for kind, spatial in SHAPES.items():
@@ -119,7 +119,7 @@ def test_synchronised_norms_are_torchs_on_the_whole_batch(tmp_path):
             assert torch.allclose(one["eval"], norm.eval()(x), **near), name
 
 
-def test_norms_inside_blocks_are_found_and_hooks_stay():
+def test_norms_inside_blocks_are_synchronised_and_hooks_stay():
     from gspnl import nn as gnn
 
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))

@@ -1,4 +1,4 @@
-"""The folder of a run: recipe.toml, metrics.jsonl, checkpoint.safetensors, result.json."""
+"""Keep a run in a folder: recipe.toml, metrics.jsonl, checkpoint.safetensors, result.json."""
 
 from __future__ import annotations
 
@@ -19,12 +19,8 @@ from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, read, write
 from gspnl.train.recipes.files import differences
 
-RECIPE, METRICS, CHECKPOINT, RESULT = (
-    "recipe.toml",
-    "metrics.jsonl",
-    "checkpoint.safetensors",
-    "result.json",
-)
+RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Run:
         A row an epoch: "epoch" (from 1), "train_loss", "train_accuracy", "test_loss",
         "test_accuracy", "seconds", "images_per_second", "learning_rate". Accuracies are in [0, 1].
     result : dict
-        What result.json holds.
+        The content of result.json.
     """
 
     out: Path
@@ -75,13 +71,13 @@ def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
 
 
 def checkpoint_of(path: str | PathLike[str]) -> checkpoints.Checkpoint:
-    """The checkpoint of a run folder, or in a file."""
+    """Read the checkpoint of a run folder, or of a file."""
     path = Path(path)
     return checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
 
 
 def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
-    """Give a network the weights of a checkpoint."""
+    """Load the weights of a checkpoint into a network."""
     try:
         model.load_state_dict(found.part("model"))
     except RuntimeError as error:
@@ -92,38 +88,25 @@ def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
 
 
 def make(out: Path) -> None:
-    """Make the folder of a run, or see that it is one.
-
-    Raises
-    ------
-    InputError
-        If it holds other things.
-    FileError
-        If it cannot be made.
-    """
+    """Make the folder of a run; raise InputError where it holds other files, or FileError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        held = [each.name for each in out.iterdir() if not each.name.startswith(".")]
+        names = [each.name for each in out.iterdir() if not each.name.startswith(".")]
     except OSError as error:
         raise FileError(
             f"cannot make the folder {str(out)!r}: {error.strerror or error}; name another"
         ) from error
-    if held and RECIPE not in held:
+    if names and RECIPE not in names:
         raise InputError(
-            f"{str(out)!r} holds {held[0]!r}, and is no folder of a run; name a new one"
+            f"{str(out)!r} holds {names[0]!r}, and is no folder of a run; name a new one"
         )
 
 
 def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Write the recipe of a run, or see that its folder holds that to go on with.
+    """Write the recipe of a run, or check that its folder holds the one to resume.
 
-    A run that stopped before it had anything to keep, which left metrics without a row, is begun
-    again, with whatever recipe.
-
-    Raises
-    ------
-    InputError
-        If the folder holds a run and ``resume`` is False, or a run of another recipe.
+    A run that stopped before its first checkpoint, which left metrics without a row, is begun
+    again with any recipe. Other runs are refused, and all without ``resume``.
     """
     kept, rows = out / RECIPE, out / METRICS
     saved = (out / CHECKPOINT).exists() or (out / RESULT).exists()
@@ -145,8 +128,8 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
         )
 
 
-def same_data(out: Path, before: str, now: str) -> None:
-    """Raise unless the data of a run are those that it began with, by their fingerprints."""
+def check_data(out: Path, before: str, now: str) -> None:
+    """Raise InputError unless the fingerprint of the data is the one that the run began with."""
     if before != now:
         raise InputError(
             f"{str(out)!r} holds a run on other data (fingerprint {before}, of these {now}); give "
@@ -155,16 +138,16 @@ def same_data(out: Path, before: str, now: str) -> None:
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, for as long as this process lives."""
+def lock(out: Path) -> Iterator[None]:
+    """Lock a folder against other runs; the lock ends with this process at the latest."""
     try:
         import fcntl
     except ImportError:  # not on Windows
         yield
         return
-    with (out / ".lock").open("w") as lock:
+    with (out / ".lock").open("w") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
                 f"another process is at work in {str(out)!r}; wait for it, or name another folder"
@@ -175,7 +158,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def tidy(out: Path) -> None:
-    """Remove what killed runs left half written."""
+    """Remove the partial files of killed runs."""
     for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
         clean(out / name)
 
@@ -192,7 +175,7 @@ def write_result(out: Path, result: Mapping[str, Any]) -> None:
 
 
 def finished(out: Path, recipe: Recipe) -> Run | None:
-    """The run of a folder that has its result."""
+    """Read the run of a folder; None where it has no result yet."""
     try:
         result = json.loads((out / RESULT).read_text())
         rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]

@@ -1,11 +1,15 @@
-"""What a network costs, and where a run was."""
+"""Measure what a run costs: parameters, operations, memory, and on which machine."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import math
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
+    """The number of trained values."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -57,17 +61,17 @@ MISSED = {
 
 
 def flops(model: nn.Module, image: torch.Tensor) -> int:
-    r"""Floating-point operations of one image, a multiplication and an addition being two.
+    r"""Count floating-point operations of one image; a multiplication and an addition are two.
 
-    Counted are convolutions, products of matrices and of a matrix and a vector, and the two
-    products of an attention, at the width that its points are padded to. They are those that run: a
-    low-rank graph counts its factors, an iteration each of its steps. What goes entry by entry is
-    left out: norms, exponentials, sums, sorting.
+    Convolutions count, products of matrices and of a matrix and a vector, and the two products of
+    an attention, at the width that its points are padded to, as they run: a low-rank graph counts
+    its factors, an iteration each of its steps. Operations on single entries do not count: norms,
+    exponentials, sums, sorting.
 
     Parameters
     ----------
     model : Module
-    image : tensor (C, \*spatial)
+    image : tensor of shape (C, \*spatial)
 
     Examples
     --------
@@ -83,7 +87,7 @@ def flops(model: nn.Module, image: torch.Tensor) -> int:
 
 
 def machine(device: torch.device) -> str:
-    """The processor, or the GPU."""
+    """The name of the processor or the GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -108,3 +112,59 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
+
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Memory:
+    """The peak of memory from now on, less the memory in use now.
+
+    On a GPU that is memory of tensors. Else it is memory of the process, without pages of files
+    such as libraries that are loaded meanwhile; garbage is collected and free pages are returned
+    first. It repeats to about a tenth, as an allocator leaves free space between tensors by chance.
+    Where an earlier peak cannot be reset (containers that forbid it; not Linux), only a higher one
+    is seen; outside Linux its growth counts, which is at most the memory taken.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.before = torch.cuda.memory_allocated(device)
+            return
+        return_free_pages()
+        with contextlib.suppress(OSError):
+            RESET.write_text("5")
+        self.peak, self.before, self.files = _resident()
+
+    def taken(self) -> int:
+        """Bytes; 0 where they are not known."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device)) - self.before
+        peak, _, files = _resident()
+        if peak <= self.peak:  # an earlier one hides it
+            return 0
+        return max(0, peak - self.before - max(0, files - self.files))
+
+
+def return_free_pages() -> None:
+    """Return free pages to the system, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
+def _resident() -> tuple[int, int, int]:
+    """Bytes of the resident set: its peak, all of it now, pages of files now; 0 if unknown."""
+    with contextlib.suppress(OSError, KeyError):
+        lines = [line.split() for line in STATUS.read_text().splitlines()]
+        sizes = {words[0]: 1024 * int(words[1]) for words in lines if words[-1:] == ["kB"]}
+        return sizes["VmHWM:"], sizes["VmRSS:"], sizes.get("RssFile:", 0)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0, 0, 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = int(peak if sys.platform == "darwin" else 1024 * peak)
+    return peak, peak, 0
