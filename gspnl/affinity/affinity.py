@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from gspnl._base.array import Array, namespace
+from gspnl._base.array import Array, eps, namespace
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.weights import Weights
+from gspnl.affinity.weights import LowRank, Weights, low_rank
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
@@ -55,6 +56,21 @@ class Affinity:
     @property
     def n_nodes(self) -> int:
         return self.weights.shape[-1]
+
+    @cached_property
+    def xp(self) -> Any:
+        """Array API namespace of the graph's arrays."""
+        return namespace(self.left)
+
+    @cached_property
+    def eps(self) -> float:
+        """Spacing of 1.0 in the dtype of the graph's arrays."""
+        return eps(self.left)
+
+    @cached_property
+    def low_rank(self) -> LowRank | None:
+        """W = B J Bᵀ where it is stored as such, else None."""
+        return low_rank(self.weights)
 
     @property
     def limits(self) -> tuple[float, float]:

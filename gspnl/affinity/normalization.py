@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, carries_gradient, constant, eps, namespace
+from gspnl._base.array import Array, carries_gradient, constant, detached, eps, namespace
 from gspnl._base.registry import Registry
 from gspnl.affinity.weights import Weights
 from gspnl.errors import ConvergenceError
@@ -72,23 +72,45 @@ def _symmetric(weights: Weights, degrees: Array) -> tuple[Array, Array]:
 
 
 def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
-    """Symmetric Sinkhorn: s ← √(s / (W s)) until s∘(W s) = 1."""
+    scale = sinkhorn(lambda v: weights.matmul(v[..., None])[..., 0], degrees)
+    return scale, scale
+
+
+def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: int = 1) -> Array:
+    """Solve s∘(W s) = 1 by symmetric Sinkhorn steps, s ← √(s / (W s)).
+
+    Parameters
+    ----------
+    product : callable
+        W v, (..., N) → (..., N), for a symmetric W ≥ 0.
+    degrees : array of shape (..., N)
+        W 1. Nodes of degree 0 get s = 0.
+    check_every : int
+        Steps from one look at the row sums to the next.
+
+    Raises
+    ------
+    ConvergenceError
+        Where row sums stay away from 1.
+    """
     xp = namespace(degrees)
     live = degrees > 0
     s = xp.sqrt(inverse(degrees))
     tolerance = 64 * eps(degrees)
     defect = float("inf")
-    for _ in range(SINKHORN_STEPS):
-        with np.errstate(over="ignore", invalid="ignore"):  # no solution: told below
-            ws = weights.matmul(s[..., None])[..., 0]
-            gap = xp.abs(xp.where(live, s * ws - 1, xp.zeros_like(s)))
-            following = xp.where(live, xp.sqrt(s * inverse(ws)), s)
-        previous, defect = defect, float(constant(gap).max())
-        # Stop at the tolerance, or where rounding lets it go no lower.
-        if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
-            return s, s
-        if not math.isfinite(defect):
-            break
+    for step in range(SINKHORN_STEPS):
+        with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+            ws = product(s)
+            following = sinkhorn_step(s, ws, live)
+            sums = s * ws
+        if step % check_every == 0:
+            gap = xp.where(live, sums - 1, xp.zeros_like(s))
+            previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
+            # Stop at the tolerance, or where rounding lets it go no lower.
+            if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                return s
+            if not math.isfinite(defect):
+                break
         s = following
     left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
@@ -96,6 +118,12 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
         "of zero weights may allow no bistochastic scaling; use normalization='random_walk', or a "
         "kernel without zeros"
     )
+
+
+def sinkhorn_step(s: Array, ws: Array, live: Array) -> Array:
+    """√(s / (W s)) where ``live``, else s; ``ws`` is W s."""
+    xp = namespace(s)
+    return xp.where(live, xp.sqrt(s * inverse(ws)), s)
 
 
 NORMALIZATIONS.register("random_walk")(Normalization(_random_walk, averages=True))

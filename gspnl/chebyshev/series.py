@@ -84,8 +84,7 @@ def nodes(n: int) -> np.ndarray:
 
 
 def interpolation_coefficients(values: np.ndarray) -> np.ndarray:
-    """Coefficients of the interpolant of values at :func:`nodes`, by one DCT."""
-    n = len(values)
-    c = np.asarray(fft.dct(values, type=2)) / n
-    c[0] /= 2
+    """Coefficients of the interpolant of values (..., n) at :func:`nodes`, by one DCT."""
+    c: np.ndarray = np.asarray(fft.dct(values, type=2)) / np.shape(values)[-1]
+    c[..., 0] /= 2
     return c

@@ -3,7 +3,7 @@
 from gspnl.affinity.weights.base import STORAGES, Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.exponential import TiledExponential
-from gspnl.affinity.weights.lowrank import LowRank
+from gspnl.affinity.weights.lowrank import LowRank, low_rank
 from gspnl.affinity.weights.no_self_loops import Hollow
 from gspnl.affinity.weights.sorted import Sorted
 from gspnl.affinity.weights.tiled import Tiled
@@ -17,4 +17,5 @@ __all__ = [
     "Tiled",
     "TiledExponential",
     "Weights",
+    "low_rank",
 ]

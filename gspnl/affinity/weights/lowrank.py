@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 
@@ -74,6 +75,17 @@ class LowRank(Weights):
         ]
 
 
+@singledispatch
+def low_rank(weights: Weights) -> LowRank | None:
+    """Return W as a low-rank product where it is stored as one, else None."""
+    return None
+
+
+@low_rank.register
+def _(weights: LowRank) -> LowRank:
+    return weights
+
+
 def build_lowrank(
     kernel: Kernel,
     X: Array,
@@ -111,8 +123,16 @@ def build_lowrank(
 
 def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:
     """J for a factor of ``width`` columns: [Φ Ψ] if ``paired``, else Φ."""
-    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
-    return np.kron(pattern, np.eye(width // len(pattern)))
+    eye = np.eye(width)
+    if not paired:
+        return eye
+    return swap_halves(eye) if symmetrize else np.eye(width, k=width // 2)
+
+
+def swap_halves(H: Array) -> Array:
+    r"""J H for :math:`J = ½\begin{pmatrix}0&I\\I&0\end{pmatrix}`: (..., 2r, c) → (..., 2r, c)."""
+    r = H.shape[-2] // 2
+    return namespace(H).concat([H[..., r:, :], H[..., :r, :]], axis=-2) / 2
 
 
 def _balance(phi: Array, psi: Array) -> float:
