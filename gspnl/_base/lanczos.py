@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, detached, eps, like, namespace, transpose
+from gspnl._base.array import Array, constant, detached, device, eps, namespace
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ def lanczos(
     apply: Callable[[Array], Array],
     start: Array,
     *,
-    project: Callable[[Array], Array] = lambda block: block,
+    known: Array | None = None,
     done: Callable[[np.ndarray, np.ndarray], bool],
     steps: int,
 ) -> Ritz:
@@ -48,47 +48,54 @@ def lanczos(
         A symmetric operator on arrays of shape (N, b).
     start : array of shape (N, b)
         Random columns.
-    project : callable
-        Takes a block off the directions that the run must not see.
+    known : array of shape (N, m), optional
+        Orthonormal eigenvectors of the operator, to which the basis is kept orthogonal.
     done : callable
-        Told the Ritz values, ascending, and their residuals.
+        Called with the Ritz values, ascending, and their residuals.
     steps : int
         The most applications to make.
     """
-    xp = namespace(start)
+    xp, options = namespace(start), {"dtype": start.dtype, "device": device(start)}
+    # NumPy arrays are on the host and carry no gradient.
+    host, free = (np.asarray,) * 2 if type(start) is np.ndarray else (constant, detached)
     rounding = eps(start)
-    size = float(np.abs(constant(start)).max(initial=0.0))
-    block = _orthonormal(project(detached(start)), 1e-6 * size)
+    # The known vectors stand first in the basis; the Krylov space is all that follows them.
+    basis = start[:, :0] if known is None else free(known)
+    skip = basis.shape[-1]
+    block = free(start)
+    for _ in range(2):
+        block = block - basis @ (basis.mT @ block)
+    block = _orthonormal(block, 1e-6 * float(np.abs(constant(start)).max(initial=0.0)))
     width = block.shape[-1]
     if width == 0:
         return Ritz(np.zeros(1), np.zeros(1), np.ones(1), xp.sum(start, axis=-1, keepdims=True))
-    basis, images = block, detached(apply(block))
+    basis, images = xp.concat([basis, block], axis=-1), free(apply(block))
     for step in range(1, steps + 1):
-        middle = constant(transpose(basis) @ images).astype(np.float64)
+        own = basis[:, skip:]
+        middle = host(own.mT @ images).astype(np.float64)
         values, vectors = np.linalg.eigh((middle + middle.T) / 2)
-        gaps = constant(images @ like(vectors, start) - basis @ like(vectors * values, start))
+        turned = xp.asarray(vectors, **options)
+        gaps = host(images @ turned - own @ xp.asarray(vectors * values, **options))
         residuals = np.sqrt((gaps.astype(np.float64) ** 2).sum(0))
         size = max(1.0, float(np.abs(values).max()))
         block = images[:, -width:]
         # Twice is enough, if the second time is of unit length: what then shrinks was rounding.
         for negligible in (64 * rounding * size, 0.5):
-            block = project(block - basis @ (transpose(basis) @ block))
-            block = _orthonormal(block, negligible)
+            block = _orthonormal(block - basis @ (basis.mT @ block), negligible)
         if step == steps or block.shape[-1] == 0 or done(values, residuals):
             break
         width = block.shape[-1]
         basis = xp.concat([basis, block], axis=-1)
-        images = xp.concat([images, detached(apply(block))], axis=-1)
+        images = xp.concat([images, free(apply(block))], axis=-1)
     first = vectors[: start.shape[-1]]
-    top = basis @ like(vectors[:, -1:], start)
+    top = own @ turned[:, -1:]
     return Ritz(values, residuals + rounding * size, (first**2).mean(0), top)
 
 
-def _orthonormal(block: Array, negligible: float = 0.0) -> Array:
+def _orthonormal(block: Array, negligible: float) -> Array:
     """An orthonormal basis of the columns, without those that are negligible."""
-    xp = namespace(block)
     if block.shape[-1] == 0:
         return block
+    xp = np if type(block) is np.ndarray else namespace(block)
     left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
-    kept = np.nonzero(constant(sizes) > max(negligible, 0.0))[0]
-    return xp.take(left, xp.asarray(kept), axis=-1)
+    return left[:, : int(xp.count_nonzero(sizes > negligible))]

@@ -79,14 +79,16 @@ class Affinity:
 
     def apply(self, Z: Array) -> Array:
         """A Z."""
-        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        scaled = Z if self.right is None else self.right[..., None] * Z
+        out = self.left[..., None] * self.weights.matmul(scaled)
         return (
             out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
         )
 
     def apply_core(self, Y: Array) -> Array:
         """S Y, with rows of isolated nodes 0."""
-        return scale_rows(self.core_scale, self.weights.matmul(scale_rows(self.core_scale, Y)))
+        scale = self.core_scale[..., None]
+        return scale * self.weights.matmul(scale * Y)
 
     def rows(self, index: Array) -> Array:
         """Rows of A: k indices → (..., k, N)."""

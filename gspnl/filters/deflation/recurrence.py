@@ -129,11 +129,11 @@ def _run(
     """
     shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
     noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
-    start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
+    start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
     return lanczos(
         affinity.apply_core,
         start,
-        project=lambda block: _off(modes, _off(modes, block)),
+        known=modes,
         done=done,
         steps=steps,
     )
