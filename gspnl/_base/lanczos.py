@@ -63,9 +63,12 @@ def lanczos(
     basis = start[:, :0] if known is None else free(known)
     skip = basis.shape[-1]
     block = free(start)
-    for _ in range(2):
+    peak = float(np.abs(constant(start)).max(initial=0.0))
+    # Twice is enough, if the second time is of unit length: what then shrinks was rounding.
+    for negligible in (1e-6 * peak, 0.5):
         block = block - basis @ (basis.mT @ block)
-    block = _orthonormal(block, 1e-6 * float(np.abs(constant(start)).max(initial=0.0)))
+        left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
+        block = left[:, : int(xp.count_nonzero(sizes > negligible))]
     width = block.shape[-1]
     if width == 0:
         return Ritz(np.zeros(1), np.zeros(1), np.ones(1), xp.sum(start, axis=-1, keepdims=True))
@@ -79,9 +82,10 @@ def lanczos(
         residuals = np.sqrt((gaps.astype(np.float64) ** 2).sum(0))
         size = max(1.0, float(np.abs(values).max()))
         block = images[:, -width:]
-        # Twice is enough, if the second time is of unit length: what then shrinks was rounding.
         for negligible in (64 * rounding * size, 0.5):
-            block = _orthonormal(block - basis @ (basis.mT @ block), negligible)
+            block = block - basis @ (basis.mT @ block)
+            left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
+            block = left[:, : int(xp.count_nonzero(sizes > negligible))]
         if step == steps or block.shape[-1] == 0 or done(values, residuals):
             break
         width = block.shape[-1]
@@ -90,12 +94,3 @@ def lanczos(
     first = vectors[: start.shape[-1]]
     top = own @ turned[:, -1:]
     return Ritz(values, residuals + rounding * size, (first**2).mean(0), top)
-
-
-def _orthonormal(block: Array, negligible: float) -> Array:
-    """An orthonormal basis of the columns, without those that are negligible."""
-    if block.shape[-1] == 0:
-        return block
-    xp = np if type(block) is np.ndarray else namespace(block)
-    left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
-    return left[:, : int(xp.count_nonzero(sizes > negligible))]

@@ -55,7 +55,7 @@ class Affinity:
 
     @property
     def n_nodes(self) -> int:
-        return self.weights.shape[-1]
+        return int(self.left.shape[-1])
 
     @cached_property
     def xp(self) -> Any:
@@ -72,7 +72,7 @@ class Affinity:
         """W = B J Bᵀ where it is stored as such, else None."""
         return low_rank(self.weights)
 
-    @property
+    @cached_property
     def limits(self) -> tuple[float, float]:
         """Where every λ lies, whatever rounding says: [0, 2] for non-negative weights."""
         return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)

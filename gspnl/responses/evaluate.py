@@ -15,7 +15,8 @@ from gspnl.responses.base import Response
 def make_interval(interval: Any) -> tuple[float, float]:
     """Return (lo, hi) as numbers, or raise."""
     try:
-        lo, hi = (float(v) for v in interval)
+        low, high = interval
+        lo, hi = float(low), float(high)
     except (TypeError, ValueError):
         lo = hi = math.nan
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
