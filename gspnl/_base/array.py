@@ -13,14 +13,18 @@ import numpy as np
 from gspnl.errors import GspnlError, InputError, SizeError
 
 Array = Any  # an array of any conforming library
+NUMPY = (np.ndarray, float, int)
 
 
 def namespace(*arrays: Array) -> Any:
     """Return the array API namespace that the arrays share."""
     # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
-    if all(type(a) in (np.ndarray, float, int) for a in arrays):
+    for a in arrays:
+        if type(a) not in NUMPY:
+            break
+    else:
         return compat_numpy
-    # So that torch can trace what follows; its own look-up goes through caches that it warns of.
+    # torch.compile can trace this branch; the shim's own look-up goes through caches it warns of.
     if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
         return _torch()
     return compat.array_namespace(*arrays)
@@ -44,7 +48,7 @@ def is_numpy(x: Array) -> bool:
 
 def transpose(x: Array) -> Array:
     """Swap the last two axes."""
-    return namespace(x).linalg.matrix_transpose(x)
+    return x.mT
 
 
 def as_floats(x: Any, name: str) -> Array:
@@ -70,6 +74,8 @@ def as_floats(x: Any, name: str) -> Array:
 
 def like(values: Any, x: Array) -> Array:
     """Return ``values`` as an array of the library, dtype and device of ``x``."""
+    if type(x) is np.ndarray:
+        return np.asarray(values, dtype=x.dtype)
     xp = namespace(x)
     if compat.is_array_api_obj(values) and namespace(values) is xp:
         return xp.astype(values, x.dtype, copy=False)
@@ -88,6 +94,8 @@ def device(x: Array) -> Any:
 
 def float64(x: Array) -> Array:
     """Return ``x`` in float64, the precision in which all small matrices are treated."""
+    if type(x) is np.ndarray:
+        return x.astype(np.float64, copy=False)
     xp = namespace(x)
     return xp.astype(x, xp.float64, copy=False)
 
@@ -116,20 +124,22 @@ def detached(x: Array) -> Array:
 
 def constant(x: Array) -> np.ndarray:
     """Return the values of ``x`` in NumPy, for decisions that need no gradient."""
-    return to_numpy(detached(x))
+    return x if type(x) is np.ndarray else to_numpy(detached(x))
 
 
 def eps(x: Array) -> float:
     """Return the spacing of 1.0 in the dtype of ``x``."""
+    if type(x) is np.ndarray:
+        return float(np.finfo(x.dtype).eps)
     return float(namespace(x).finfo(x.dtype).eps)
 
 
 def check_finite(x: Array, name: str) -> None:
     """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
-    xp = namespace(x)
     # One sum of squares is half the price of isfinite; only its failure is looked into.
-    if is_numpy(x) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
+    if isinstance(x, np.ndarray) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
         return
+    xp = namespace(x)
     if bool(xp.all(xp.isfinite(x))):
         return
     values = constant(x)
@@ -143,10 +153,10 @@ def check_finite(x: Array, name: str) -> None:
 
 def _finite_squares(flat: np.ndarray, step: int = 1 << 18) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(
-            np.isfinite(np.dot(flat[i : i + step], flat[i : i + step]))
-            for i in range(0, flat.size, step)
-        )
+        for i in range(0, flat.size, step):
+            if not np.isfinite(np.dot(flat[i : i + step], flat[i : i + step])):
+                return False
+    return True
 
 
 def available_memory() -> int | None:

@@ -8,6 +8,7 @@ BLAS thread each: page faults and elementwise work then use every core too, not 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from gspnl._base.array import Array, is_numpy
+from gspnl._base.array import Array
 
 BLOCK_BYTES = 2 << 20  # measured: 4,096 rows of 64 float64 columns is the best of 1,024 to 16,384
 PARALLEL_BLOCKS = 8  # below this, starting threads costs more than it saves
@@ -37,17 +38,18 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
     columns : int
         Width of the widest intermediate row of ``fn``, if wider than the arrays.
     """
-    if not all(is_numpy(a) for a in arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
     blocks = _blocks(columns, *arrays)
-    first = fn(*(a[..., blocks[0], :] for a in arrays))
     if len(blocks) == 1:
-        return first
+        return fn(*arrays)
+    first = fn(*[a[..., blocks[0], :] for a in arrays])
     out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
     out[..., blocks[0], :] = first
 
     def fill(rows: slice) -> None:
-        out[..., rows, :] = fn(*(a[..., rows, :] for a in arrays))
+        out[..., rows, :] = fn(*[a[..., rows, :] for a in arrays])
 
     for _ in _each(fill, blocks[1:]):
         pass
@@ -65,10 +67,14 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
         Maps blocks (..., n, c_i) to a tuple of arrays that do not depend on n in shape.
     *arrays : arrays of shape (..., N, c_i)
     """
-    if not all(is_numpy(a) for a in arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
+    blocks = _blocks(1, *arrays)
+    if len(blocks) == 1:
+        return tuple([np.asarray(part, dtype=np.float64) for part in fn(*arrays)])
     totals: list[np.ndarray] = []
-    for parts in _each(lambda rows: fn(*(a[..., rows, :] for a in arrays)), _blocks(1, *arrays)):
+    for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
         if not totals:
             totals = [np.array(part, dtype=np.float64) for part in parts]
         else:
@@ -79,10 +85,11 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
 
 def _blocks(columns: int, *arrays: Array) -> list[slice]:
     """Slices over axis -2; ``columns`` is the width of the widest row met in a block."""
-    n = max(a.shape[-2] for a in arrays)
-    batch = max(int(np.prod(a.shape[:-2])) for a in arrays)
-    width = max(columns, *(a.shape[-1] for a in arrays)) * arrays[0].itemsize * max(batch, 1)
-    step = max(16, BLOCK_BYTES // max(width, 1))
+    n, batch, width = 0, 1, columns
+    for a in arrays:
+        *front, rows, wide = a.shape
+        n, batch, width = max(n, rows), max(batch, math.prod(front)), max(width, wide)
+    step = max(16, BLOCK_BYTES // max(width * arrays[0].itemsize * batch, 1))
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, eps, like, to_numpy, transpose
-from gspnl._base.krylov import BLOCK, Pairs, largest
+from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import LowRank
@@ -193,10 +193,8 @@ def _by_lanczos(
 
     known_modes = constant_mode
 
-    def project(block: np.ndarray) -> np.ndarray:
-        block = np.where(live[:, None], block, 0.0)
-        out: np.ndarray = block - known_modes @ (known_modes.T @ block)
-        return out
+    def random(width: int) -> np.ndarray:
+        return np.where(live[:, None], rng.standard_normal((n, width)), 0.0)
 
     def run(sign: float, count: int) -> Pairs:
         def apply(block: np.ndarray) -> np.ndarray:
@@ -205,7 +203,7 @@ def _by_lanczos(
 
         tolerance = max(TOLERANCE, 200 * eps(affinity.left))
         found = largest(
-            apply, project, (n, room), count=count, tolerance=tolerance, steps=STEPS, rng=rng
+            apply, random, known_modes, room, count=count, tolerance=tolerance, steps=STEPS
         )
         if found.residuals.max() > tolerance:
             raise ConvergenceError(

@@ -129,14 +129,8 @@ def _run(
     """
     shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
     noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
-    start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
-    return lanczos(
-        affinity.apply_core,
-        start,
-        project=lambda block: _off(modes, _off(modes, block)),
-        done=done,
-        steps=steps,
-    )
+    start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
+    return lanczos(affinity.apply_core, start, known=modes, done=done, steps=steps)
 
 
 def _off(modes: Array, y: Array) -> Array:
