@@ -13,17 +13,18 @@ import numpy as np
 from gspnl.errors import GspnlError, InputError, SizeError
 
 Array = Any  # an array of any conforming library
+NUMPY = (np.ndarray, float, int)
 
 
 def namespace(*arrays: Array) -> Any:
     """Return the array API namespace that the arrays share."""
     # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
     for a in arrays:
-        if type(a) not in (np.ndarray, float, int):
+        if type(a) not in NUMPY:
             break
     else:
         return compat_numpy
-    # So that torch can trace what follows; its own look-up goes through caches that it warns of.
+    # torch.compile can trace this branch; the shim's own look-up goes through caches it warns of.
     if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
         return _torch()
     return compat.array_namespace(*arrays)
@@ -101,8 +102,8 @@ def float64(x: Array) -> Array:
 
 def to_numpy(x: Array) -> np.ndarray:
     """Return ``x`` in NumPy; refuses to drop a gradient silently."""
-    if isinstance(x, np.ndarray):
-        return x
+    if is_numpy(x):
+        return x  # type: ignore[no-any-return]
     if carries_gradient(x):
         raise GspnlError(
             "this step runs in NumPy and carries no gradient; detach the features, or filter by a "
@@ -123,12 +124,14 @@ def detached(x: Array) -> Array:
 
 def constant(x: Array) -> np.ndarray:
     """Return the values of ``x`` in NumPy, for decisions that need no gradient."""
-    return x if isinstance(x, np.ndarray) else to_numpy(detached(x))
+    return x if type(x) is np.ndarray else to_numpy(detached(x))
 
 
 def eps(x: Array) -> float:
     """Return the spacing of 1.0 in the dtype of ``x``."""
-    return float((np if type(x) is np.ndarray else namespace(x)).finfo(x.dtype).eps)
+    if type(x) is np.ndarray:
+        return float(np.finfo(x.dtype).eps)
+    return float(namespace(x).finfo(x.dtype).eps)
 
 
 def check_finite(x: Array, name: str) -> None:

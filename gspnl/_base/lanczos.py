@@ -1,13 +1,145 @@
-"""Block Lanczos on a symmetric operator: the ends of its spectrum, its density, its top mode."""
+"""Block Lanczos for a symmetric operator, fully reorthogonalised, with and without restarts.
+
+A product with sixteen columns costs little more than one with a single column where W is computed
+tile by tile, so a block finds many pairs in few sweeps over all pairs of nodes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, detached, device, eps, namespace
+from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, namespace
+
+BLOCK = 16
+WIDEST = 1024  # columns of a basis: restarts cost more products, a wider basis more memory
+BYTES = 1 << 30  # of a basis and its images, unless count needs more
+RESOLVED = 1e-7  # of the largest singular value: what a Gram matrix in float64 still resolves
+
+
+class Krylov:
+    """A growing orthonormal basis B of a symmetric operator S, with S B and Bᵀ S B.
+
+    Parameters
+    ----------
+    apply : callable
+        S on arrays of shape (n, b).
+    known : array of shape (n, m)
+        Orthonormal, spanning a space that is invariant under S: B is kept orthogonal to it.
+    capacity : int
+        Columns of B to reserve memory for; more are made room for when they come.
+    """
+
+    def __init__(self, apply: Callable[[Array], Array], known: Array, capacity: int) -> None:
+        self.apply = apply
+        self.xp: Any = namespace(known)
+        self.values: Callable[[Array], np.ndarray] = np.asarray if is_numpy(known) else constant
+        self.fixed: int = known.shape[1]
+        self.size: int = self.fixed  # columns in use, known ones included
+        self.columns = self._wider(known, self.fixed + capacity)
+        self.images = self._wider(known[:, :0], capacity)
+        self.projected = np.zeros((capacity, capacity))
+        self.tail = known[:, :0]  # what the span of B lacks of the newest images
+        self.newest = slice(0, 0)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of B."""
+        return self.size - self.fixed
+
+    @property
+    def basis(self) -> Array:
+        """B, (n, dimension)."""
+        return self.columns[:, self.fixed : self.size]
+
+    def extend(self, block: Array) -> None:
+        """Append an orthonormal block to B, and apply S to it."""
+        first = self.size - self.fixed
+        new = slice(first, first + block.shape[1])
+        if new.stop > len(self.projected):
+            self._reserve(2 * new.stop)
+        image = self.apply(block)
+        if self.values is constant:
+            image = detached(image)
+        self.columns[:, self.size : self.size + block.shape[1]] = block
+        self.images[:, new] = image
+        self.size += block.shape[1]
+        every = self.columns[:, : self.size]
+        heads = every.mT @ image
+        small = self.values(heads)[self.fixed :]
+        self.projected[: new.stop, new] = small
+        self.projected[new, : new.stop] = small.T
+        self.tail, self.newest = image - every @ heads, new
+
+    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ritz values, ascending, and the coefficients of their vectors in B."""
+        small = self.projected[: self.newest.stop, : self.newest.stop]
+        values, turn = np.linalg.eigh((small + small.T) / 2)
+        return values, turn
+
+    def residuals(self, turn: np.ndarray) -> np.ndarray:
+        """Residual norms of Ritz vectors B turn, from the newest images alone."""
+        gaps = self.values(self.tail).astype(np.float64, copy=False) @ turn[self.newest]
+        norms: np.ndarray = np.linalg.norm(gaps, axis=0)
+        return norms
+
+    def off(self, block: Array, negligible: float) -> Array:
+        """Orthonormal basis of what a block has outside B, less what is negligible of it."""
+        # The second time a column has unit length: what then shrinks was rounding.
+        return self._off(self._off(block, negligible), 0.5)
+
+    def random_block(self, random: Callable[[int], Array], width: int, block: Array) -> Array:
+        """Fill a block up to ``width`` orthonormal columns by random ones."""
+        block = self.xp.concat([block, random(width - block.shape[1])], axis=-1)
+        return self._off(self.off(block, RESOLVED), 0.5)
+
+    def restart(self, values: np.ndarray, turn: np.ndarray) -> None:
+        """Replace B by the Ritz vectors B turn, whose Ritz values are given."""
+        kept, size = len(values), self.size - self.fixed
+        self.columns[:, self.fixed : self.fixed + kept] = self.basis @ turn
+        self.images[:, :kept] = self.images[:, :size] @ turn
+        self.projected[:] = 0.0
+        self.projected[np.arange(kept), np.arange(kept)] = values
+        self.size = self.fixed + kept
+
+    def _off(self, block: Array, negligible: float) -> Array:
+        every = self.columns[:, : self.size]
+        return orthonormal(self.xp, block - every @ (every.mT @ block), negligible)
+
+    def _reserve(self, capacity: int) -> None:
+        self.columns = self._wider(self.columns, self.fixed + capacity)
+        self.images = self._wider(self.images, capacity)
+        projected = np.zeros((capacity, capacity))
+        projected[: len(self.projected), : len(self.projected)] = self.projected
+        self.projected = projected
+
+    def _wider(self, x: Array, width: int) -> Array:
+        out = self.xp.empty((x.shape[0], width), dtype=x.dtype, device=x.device)
+        out[:, : x.shape[1]] = x
+        return out
+
+
+def orthonormal(xp: Any, block: Array, negligible: float) -> Array:
+    """Orthonormal basis of the columns of a block, less what is negligible.
+
+    Through the Gram matrix, a tenth of the price of an SVD; singular values that it does not
+    resolve are left to a second one. Good to rounding if it is done twice.
+    """
+    if block.shape[1] == 0:
+        return block
+    wide = xp.astype(block, xp.float64, copy=False)
+    gram = wide.mT @ wide
+    squares, turn = np.linalg.eigh(gram if type(gram) is np.ndarray else constant(gram))
+    sizes = np.sqrt(np.maximum(squares, 0.0))
+    kept = sizes > max(negligible, RESOLVED * sizes[-1])
+    out = wide @ xp.asarray(turn[:, kept] / sizes[kept], device=block.device)
+    if not kept.all() and sizes[-1] > negligible:
+        rest = wide @ xp.asarray(turn[:, ~kept], device=block.device)
+        out = xp.concat([out, orthonormal(xp, rest - out @ (out.mT @ rest), negligible)], axis=-1)
+    return xp.astype(out, block.dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +169,7 @@ def lanczos(
     done: Callable[[np.ndarray, np.ndarray], bool],
     steps: int,
 ) -> Ritz:
-    """Grow a block Krylov basis, fully reorthogonalised, until ``done(values, residuals)``.
+    """Grow a block Krylov basis, without restarts, until ``done(values, residuals)``.
 
     A block misses an extreme eigenvector only if every one of its random columns does; a single
     start may settle on the second one.
@@ -45,52 +177,144 @@ def lanczos(
     Parameters
     ----------
     apply : callable
-        A symmetric operator on arrays of shape (N, b).
-    start : array of shape (N, b)
+        A symmetric operator on arrays of shape (n, b).
+    start : array of shape (n, b)
         Random columns.
-    known : array of shape (N, m), optional
-        Orthonormal eigenvectors of the operator, to which the basis is kept orthogonal.
+    known : array of shape (n, m), optional
+        Orthonormal, invariant directions to keep out of the run.
     done : callable
-        Called with the Ritz values, ascending, and their residuals.
+        Takes the Ritz values, ascending, and their residuals.
     steps : int
-        The most applications to make.
+        The most applications of the operator.
     """
-    xp, options = namespace(start), {"dtype": start.dtype, "device": device(start)}
-    # NumPy arrays are on the host and carry no gradient.
-    host, free = (np.asarray,) * 2 if type(start) is np.ndarray else (constant, detached)
+    start = detached(start)
     rounding = eps(start)
-    # The known vectors stand first in the basis; the Krylov space is all that follows them.
-    basis = start[:, :0] if known is None else free(known)
-    skip = basis.shape[-1]
-    block = free(start)
-    peak = float(np.abs(constant(start)).max(initial=0.0))
-    # Twice is enough, if the second time is of unit length: what then shrinks was rounding.
-    for negligible in (1e-6 * peak, 0.5):
-        block = block - basis @ (basis.mT @ block)
-        left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
-        block = left[:, : int(xp.count_nonzero(sizes > negligible))]
-    width = block.shape[-1]
+    known = start[:, :0] if known is None else detached(known)
+    space = Krylov(apply, known, 8 * start.shape[1])
+    size = float(np.abs(space.values(start)).max(initial=0.0))
+    block = space.off(start, 1e-6 * size)
+    width = block.shape[1]
     if width == 0:
-        return Ritz(np.zeros(1), np.zeros(1), np.ones(1), xp.sum(start, axis=-1, keepdims=True))
-    basis, images = xp.concat([basis, block], axis=-1), free(apply(block))
+        return Ritz(
+            np.zeros(1), np.zeros(1), np.ones(1), space.xp.sum(start, axis=-1, keepdims=True)
+        )
     for step in range(1, steps + 1):
-        own = basis[:, skip:]
-        middle = host(own.mT @ images).astype(np.float64)
-        values, vectors = np.linalg.eigh((middle + middle.T) / 2)
-        turned = xp.asarray(vectors, **options)
-        gaps = host(images @ turned - own @ xp.asarray(vectors * values, **options))
-        residuals = np.sqrt((gaps.astype(np.float64) ** 2).sum(0))
-        size = max(1.0, float(np.abs(values).max()))
-        block = images[:, -width:]
-        for negligible in (64 * rounding * size, 0.5):
-            block = block - basis @ (basis.mT @ block)
-            left, sizes, _ = xp.linalg.svd(block, full_matrices=False)
-            block = left[:, : int(xp.count_nonzero(sizes > negligible))]
-        if step == steps or block.shape[-1] == 0 or done(values, residuals):
+        space.extend(block)
+        values, turn = space.ritz()
+        floor = rounding * max(1.0, float(np.abs(values).max()))
+        if step == steps or done(values, space.residuals(turn)):
             break
-        width = block.shape[-1]
-        basis = xp.concat([basis, block], axis=-1)
-        images = xp.concat([images, free(apply(block))], axis=-1)
-    first = vectors[: start.shape[-1]]
-    top = own @ turned[:, -1:]
-    return Ritz(values, residuals + rounding * size, (first**2).mean(0), top)
+        block = space.off(space.tail, 64 * floor)
+        if block.shape[1] == 0:
+            break
+    vectors = space.basis @ like(turn, start)
+    gaps = space.images[:, : space.dimension] @ like(turn, start) - vectors * like(values, start)
+    residuals = np.linalg.norm(space.values(gaps).astype(np.float64), axis=0)
+    return Ritz(values, residuals + floor, (turn[:width] ** 2).mean(0), vectors[:, -1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Eigenvalues, descending, with orthonormal vectors and residuals ‖S v − μ v‖.
+
+    Attributes
+    ----------
+    products : int
+        Blocks that the operator was applied to.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    products: int
+
+
+def largest(
+    apply: Callable[[np.ndarray], np.ndarray],
+    random: Callable[[int], np.ndarray],
+    known: np.ndarray,
+    room: int,
+    *,
+    count: int,
+    tolerance: float,
+    steps: int,
+) -> Pairs:
+    """Find the ``count`` largest eigenvalues of a symmetric operator, with thick restarts.
+
+    Parameters
+    ----------
+    apply : callable
+        The operator on arrays of shape (n, b), in float64.
+    random : callable
+        Random columns (n, b), in the space in which eigenvectors are sought.
+    known : array of shape (n, m)
+        Orthonormal, invariant directions to keep out of the run.
+    room : int
+        Dimension of the space that is left.
+    count : int
+        1 ≤ count ≤ room.
+    tolerance : float
+        Of each residual.
+    steps : int
+        The most blocks to apply the operator to.
+
+    References
+    ----------
+    .. [1] K. Wu and H. Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems,
+       SIAM J. Matrix Anal. Appl. 22, 2000.
+    """
+    width = min(BLOCK, room)
+    limit = max(3 * count, count + 8 * width, min(WIDEST, BYTES // (16 * len(known))))
+    limit = min(room, limit)
+    space = Krylov(apply, known, limit)
+    checked, scale, locked = 0, 1.0, np.zeros(0)
+    block = space.random_block(random, width, space.tail)
+    for step in range(1, steps + 1):
+        space.extend(block)
+        size = space.dimension
+        last, full = size == room or step == steps, size + block.shape[1] > limit
+        if last or full or (size >= count and size >= 1.2 * checked):
+            checked = size
+            values, turn = (part[..., ::-1] for part in space.ritz())
+            scale = max(scale, float(np.abs(values).max()))
+            few, found = turn[:, :count], values[:count]
+            if last or space.residuals(few).max() <= tolerance / 2:
+                vectors = space.basis @ few
+                gaps = np.linalg.norm(space.images[:, :size] @ few - vectors * found, axis=0)
+                result = Pairs(found, vectors, gaps, step)
+                if last:
+                    return result
+                if gaps.max() <= tolerance:
+                    # A block finds as many copies of an eigenvalue as it is wide: look for more.
+                    grown = not len(locked) or float((found - locked).max()) > tolerance
+                    if _repeated(found, 10 * tolerance) and grown:
+                        space.restart(found, few)
+                        locked, checked = found, 0
+                        block = space.random_block(
+                            random, min(BLOCK, limit - count), space.tail[:, :0]
+                        )
+                        continue
+                    if not len(locked):
+                        return result
+                    if size > count:
+                        beyond = float(space.residuals(turn[:, count : count + 1])[0])
+                        if values[count] + beyond <= found[-1] + tolerance:
+                            return result
+            if full and limit < room:
+                kept = count + max(block.shape[1], count // 4)
+                space.restart(values[:kept], turn[:, :kept])
+                checked = 0
+        width = min(BLOCK, limit - space.dimension)
+        block = space.off(space.tail, 64 * np.finfo(float).eps * scale)[:, :width]
+        if block.shape[1] < width:
+            block = space.random_block(random, width, block)
+    raise AssertionError("the last step returns")
+
+
+def _repeated(values: np.ndarray, near: float) -> bool:
+    """Tell whether a block of copies of one eigenvalue, or more, stands before a lower one."""
+    if len(values) <= BLOCK:
+        return False
+    return bool((values[:-BLOCK] - values[BLOCK - 1 : -1] <= near).any()) and bool(
+        values[0] - values[-1] > near
+    )

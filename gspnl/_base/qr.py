@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gspnl._base.array import Array, constant, namespace, transpose
+from gspnl._base.array import Array, constant, namespace
 from gspnl._base.rows import map_rows, sum_rows
 
 
@@ -30,14 +30,14 @@ class Reflection:
         left, singular, right = xp.linalg.svd(V[:m, :], full_matrices=False)
         turn = -(left @ right)
         wide = xp.concat([V[:m, :] - turn, V[m:, :]], axis=0)
-        inner = transpose(right) @ (right / (1 + singular)[:, None])
+        inner = right.mT @ (right / (1 + singular)[:, None])
         return cls(wide, inner, turn)
 
     def apply(self, y: Array) -> Array:
         """H y, which is also H⁻¹ y."""
         if self.wide is None:
             return y
-        small = self.inner @ (transpose(self.wide) @ y)
+        small = self.inner @ (self.wide.mT @ y)
         return (
             map_rows(lambda k, z: z - k @ small, self.wide, y)
             if y.ndim == 2
@@ -79,20 +79,20 @@ def tall_qr(B: Array, scale: Array) -> TallQR:
     xp = namespace(B)
     column = scale[:, None]
     if B.shape[0] > B.shape[1] and B.dtype == xp.float64:
-        (G,) = sum_rows(lambda b, s: (transpose(b) @ (s * s * b),), B, column)
+        (G,) = sum_rows(lambda b, s: (b.mT @ (s * s * b),), B, column)
         e = constant(xp.linalg.eigvalsh(G))
         if 0 < e[-1] < WELL_CONDITIONED**2 * e[0]:
-            first = transpose(xp.linalg.cholesky(G))
+            first = xp.linalg.cholesky(G).mT
             inverse = xp.linalg.inv(first)
             (G,) = sum_rows(lambda b, s: (_gram(s * (b @ inverse)),), B, column)
-            second = transpose(xp.linalg.cholesky(G))
+            second = xp.linalg.cholesky(G).mT
             return TallQR(B, scale, inverse @ xp.linalg.inv(second), second @ first)
     Q, R = blocked_qr(map_rows(lambda b, s: s * b, B, column))
     return TallQR(Q, None, None, R)
 
 
 def _gram(q: Array) -> Array:
-    return transpose(q) @ q
+    return q.mT @ q
 
 
 def blocked_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:

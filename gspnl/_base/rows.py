@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,18 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
     columns : int
         Width of the widest intermediate row of ``fn``, if wider than the arrays.
     """
-    if not _in_numpy(arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
     blocks = _blocks(columns, *arrays)
     if len(blocks) == 1:
         return fn(*arrays)
-    first = fn(*(a[..., blocks[0], :] for a in arrays))
+    first = fn(*[a[..., blocks[0], :] for a in arrays])
     out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
     out[..., blocks[0], :] = first
 
     def fill(rows: slice) -> None:
-        out[..., rows, :] = fn(*(a[..., rows, :] for a in arrays))
+        out[..., rows, :] = fn(*[a[..., rows, :] for a in arrays])
 
     for _ in _each(fill, blocks[1:]):
         pass
@@ -66,13 +67,14 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
         Maps blocks (..., n, c_i) to a tuple of arrays that do not depend on n in shape.
     *arrays : arrays of shape (..., N, c_i)
     """
-    if not _in_numpy(arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
     blocks = _blocks(1, *arrays)
     if len(blocks) == 1:
-        return tuple(map(_float64, fn(*arrays)))
+        return tuple([np.asarray(part, dtype=np.float64) for part in fn(*arrays)])
     totals: list[np.ndarray] = []
-    for parts in _each(lambda rows: fn(*(a[..., rows, :] for a in arrays)), blocks):
+    for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
         if not totals:
             totals = [np.array(part, dtype=np.float64) for part in parts]
         else:
@@ -81,19 +83,12 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
     return tuple(totals)
 
 
-def _in_numpy(arrays: tuple[Array, ...]) -> bool:
-    for a in arrays:  # noqa: SIM110 (a generator would cost a call an array)
-        if not isinstance(a, np.ndarray):
-            return False
-    return True
-
-
 def _blocks(columns: int, *arrays: Array) -> list[slice]:
     """Slices over axis -2; ``columns`` is the width of the widest row met in a block."""
     n, batch, width = 0, 1, columns
     for a in arrays:
-        *front, rows, own = a.shape
-        n, batch, width = max(n, rows), max(batch, math.prod(front)), max(width, own)
+        *front, rows, wide = a.shape
+        n, batch, width = max(n, rows), max(batch, math.prod(front)), max(width, wide)
     step = max(16, BLOCK_BYTES // max(width * arrays[0].itemsize * batch, 1))
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
@@ -127,7 +122,6 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-_float64 = partial(np.array, dtype=np.float64)
 _lock = threading.Lock()
 _inside = 0
 _limit: Any = None

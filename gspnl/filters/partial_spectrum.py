@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, like, to_numpy
-from gspnl._base.krylov import BLOCK, Pairs, largest
+from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import ConvergenceError, NonsymmetricError
@@ -176,10 +176,8 @@ def _by_lanczos(
 
     known_modes = constant_mode
 
-    def project(block: np.ndarray) -> np.ndarray:
-        block = np.where(live[:, None], block, 0.0)
-        out: np.ndarray = block - known_modes @ (known_modes.T @ block)
-        return out
+    def random(width: int) -> np.ndarray:
+        return np.where(live[:, None], rng.standard_normal((n, width)), 0.0)
 
     def run(sign: float, count: int) -> Pairs:
         def apply(block: np.ndarray) -> np.ndarray:
@@ -188,7 +186,7 @@ def _by_lanczos(
 
         tolerance = max(TOLERANCE, 200 * affinity.eps)
         found = largest(
-            apply, project, (n, room), count=count, tolerance=tolerance, steps=STEPS, rng=rng
+            apply, random, known_modes, room, count=count, tolerance=tolerance, steps=STEPS
         )
         if found.residuals.max() > tolerance:
             raise ConvergenceError(

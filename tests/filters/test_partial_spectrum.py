@@ -9,7 +9,7 @@ import torch
 from support.formulas import affinity, eigen, normalized, relative
 
 import gspnl
-from gspnl._base import krylov
+from gspnl._base import lanczos
 from gspnl.errors import ConvergenceError, GspnlError, InputError, NonsymmetricError
 from gspnl.filters import partial_spectrum as partial
 
@@ -117,8 +117,8 @@ def test_few_steps_between_restarts(monkeypatch, always_lanczos):
     X = features(400, 4)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled", sigma=0.8)
     lam = graph.spectrum(40).eigenvalues
-    monkeypatch.setattr(krylov, "WIDEST", 1)
-    monkeypatch.setattr(krylov, "BLOCK", 4)
+    monkeypatch.setattr(lanczos, "WIDEST", 1)
+    monkeypatch.setattr(lanczos, "BLOCK", 4)
     assert np.abs(graph.spectrum(40).eigenvalues - lam).max() < 1e-9
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._base.array import Array, like, namespace, transpose
+from gspnl._base.array import Array, like, namespace
 
 
 def positive_features(a: Array, h: Array, directions: np.ndarray) -> Array:
@@ -25,7 +25,7 @@ def positive_features(a: Array, h: Array, directions: np.ndarray) -> Array:
     """
     xp = namespace(a)
     shift = xp.sum(a * a, axis=-1, keepdims=True) / 2 + h
-    return xp.exp(a @ transpose(like(directions, a)) - shift) / len(directions) ** 0.5
+    return xp.exp(a @ like(directions, a).mT - shift) / len(directions) ** 0.5
 
 
 def orthogonal_directions(count: int, width: int, seed: int) -> np.ndarray:

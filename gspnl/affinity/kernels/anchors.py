@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, like, namespace, transpose
+from gspnl._base.array import Array, check_fits, constant, like, namespace
 from gspnl._base.rows import sum_rows
 from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
 from gspnl.errors import InputError
@@ -84,7 +84,7 @@ class Anchors(Kernel):
         xp = namespace(X)
         centre = xp.mean(self._points, axis=-2, keepdims=True)
         c, x = (self._points - centre) / self._sigmas, (X - centre) / self._sigmas
-        score = x @ transpose(c) - xp.sum(c * c, axis=-1)[..., None, :] / 2
+        score = x @ c.mT - xp.sum(c * c, axis=-1)[..., None, :] / 2
         raised = xp.exp(score - xp.max(score, axis=-1, keepdims=True))
         return raised / xp.sum(raised, axis=-1, keepdims=True)
 

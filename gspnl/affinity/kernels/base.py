@@ -11,7 +11,7 @@ import numbers
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from gspnl._base.array import Array, as_floats, check_finite, like, transpose
+from gspnl._base.array import Array, as_floats, check_finite, like
 from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 
@@ -66,7 +66,7 @@ class Kernel:
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         """M between two sets of points: (..., n, r), (..., m, r) → (..., n, m)."""
-        return phi @ transpose(psi)
+        return phi @ psi.mT
 
 
 def make_kernel(kernel: str | Kernel, options: dict[str, Any]) -> Kernel:

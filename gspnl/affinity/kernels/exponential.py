@@ -17,7 +17,6 @@ from gspnl._base.array import (
     like,
     namespace,
     ones,
-    transpose,
 )
 from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
 from gspnl.errors import DegreeError
@@ -81,7 +80,7 @@ class Exponential(Kernel):
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         q, k = self.fine_scores(phi, psi)
-        s = q @ transpose(k)
+        s = q @ k.mT
         xp = namespace(s)
         with np.errstate(over="ignore"):  # told by the degrees
             return like(xp.exp(xp.clip(s, max=0) if self.bounded else s), phi)

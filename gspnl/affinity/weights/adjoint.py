@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from gspnl._base.array import Array, float64, namespace, transpose
+from gspnl._base.array import Array, float64, namespace
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.lowrank import LowRank
@@ -23,13 +23,13 @@ def rmatmul(weights: Weights, Z: Array) -> Array:
     total = xp.zeros_like(Z)
     for first in range(0, n, step):
         nodes = xp.arange(first, min(first + step, n))
-        total = total + transpose(weights.rows(nodes)) @ xp.take(Z, nodes, axis=0)
+        total = total + weights.rows(nodes).mT @ xp.take(Z, nodes, axis=0)
     return total
 
 
 @rmatmul.register
 def _(weights: Dense, Z: Array) -> Array:
-    return transpose(weights.matrix) @ Z
+    return weights.matrix.mT @ Z
 
 
 @rmatmul.register
@@ -39,7 +39,7 @@ def _(weights: Sparse, Z: Array) -> Array:
 
 @rmatmul.register
 def _(weights: LowRank, Z: Array) -> Array:
-    return LowRank(weights.factor, transpose(weights.core)).matmul(Z)
+    return LowRank(weights.factor, weights.core.mT).matmul(Z)
 
 
 @rmatmul.register

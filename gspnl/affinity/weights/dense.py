@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, namespace, transpose
+from gspnl._base.array import Array, check_fits, constant, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
@@ -79,7 +79,7 @@ def build_dense(
     def block(phi_rows: Array, psi_rows: Array, index: Array) -> Array:
         part = kernel.affinity(phi_rows, psi)
         if symmetrize and psi is not phi:
-            part = (part + transpose(kernel.affinity(phi, psi_rows))) / 2
+            part = (part + kernel.affinity(phi, psi_rows).mT) / 2
         return part if self_loops else xp.where(index == nodes, xp.zeros_like(part), part)
 
     matrix = map_rows(block, phi, psi, nodes[:, None], columns=n)

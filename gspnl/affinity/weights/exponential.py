@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, eps, like, namespace, ones, transpose
+from gspnl._base.array import Array, eps, like, namespace, ones
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.logsums import averages
 from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
@@ -97,9 +97,9 @@ class TiledExponential(Weights):
     def rows(self, index: Array) -> Array:
         xp = namespace(self.q)
         q, k, left, right = self._scaled
-        parts = [xp.take(q, index, axis=0) @ transpose(k)]
+        parts = [xp.take(q, index, axis=0) @ k.mT]
         if self.pattern is Pattern.BOTH:
-            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+            parts.append(xp.take(k, index, axis=0) @ q.mT)
         if not self.self_loops:
             on = index[:, None] == xp.arange(self.shape[-1])
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]

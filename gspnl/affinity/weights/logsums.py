@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace, ones, transpose
+from gspnl._base.array import Array, constant, like, namespace, ones
 from gspnl._base.rows import on_cores
 from gspnl.affinity.weights.tiles import TILE, Pattern, cut, hollow, strips, threaded
 
@@ -124,9 +124,9 @@ def _by_strips(
     logs: list[np.ndarray] = []
 
     def strip(index: Array) -> Array:
-        parts = [xp.take(q, index, axis=0) @ transpose(k)]
+        parts = [xp.take(q, index, axis=0) @ k.mT]
         if pattern is Pattern.BOTH:
-            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+            parts.append(xp.take(k, index, axis=0) @ q.mT)
         if not self_loops:
             on = index[:, None] == nodes
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace, transpose
+from gspnl._base.array import Array, constant, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
@@ -57,12 +57,12 @@ class LowRank(Weights):
 
     def heads(self, Z: Array) -> Array:
         """Bᵀ Z, (..., m, c)."""
-        (total,) = sum_rows(lambda b, z: (transpose(b) @ z,), self.factor, Z)
+        (total,) = sum_rows(lambda b, z: (b.mT @ z,), self.factor, Z)
         return like(total, Z)
 
     def rows(self, index: Array) -> Array:
         chosen = namespace(self.factor).take(self.factor, index, axis=-2)
-        return chosen @ self.core @ transpose(self.factor)
+        return chosen @ self.core @ self.factor.mT
 
     def item(self, index: tuple[int, ...]) -> LowRank:
         return LowRank(self.factor[(*index, ...)], self.core, self.approximate)

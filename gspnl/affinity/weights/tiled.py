@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, namespace, transpose
+from gspnl._base.array import Array, constant, namespace
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
 from gspnl.affinity.weights.exponential import TiledExponential, side_by_side
@@ -62,7 +62,7 @@ class Tiled(Weights):
         part = self.kernel.affinity(xp.take(self.phi, index, axis=0), self.psi)
         if self.pattern is Pattern.BOTH:
             columns = self.kernel.affinity(self.phi, xp.take(self.psi, index, axis=0))
-            part = (part + transpose(columns)) / 2
+            part = (part + columns.mT) / 2
         if self.self_loops:
             return part
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
