@@ -74,27 +74,43 @@ class Krylov:
         self.projected[new, : new.stop] = small.T
         self.tail, self.newest = image - every @ heads, new
 
-    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ritz values, ascending, and the coefficients of their vectors in B."""
+    def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz values, ascending, the coefficients of their vectors in B, and residual norms.
+
+        The residuals come from the newest images alone.
+        """
         small = self.projected[: self.newest.stop, : self.newest.stop]
         values, turn = np.linalg.eigh((small + small.T) / 2)
-        return values, turn
-
-    def residuals(self, turn: np.ndarray) -> np.ndarray:
-        """Residual norms of Ritz vectors B turn, from the newest images alone."""
         gaps = self.values(self.tail).astype(np.float64, copy=False) @ turn[self.newest]
-        norms: np.ndarray = np.linalg.norm(gaps, axis=0)
-        return norms
+        return values, turn, np.linalg.norm(gaps, axis=0)
 
     def off(self, block: Array, negligible: float) -> Array:
-        """Orthonormal basis of what a block has outside B, less what is negligible of it."""
+        """Orthonormal basis of what a block has outside B, less what is negligible of it.
+
+        Through the Gram matrix, a tenth of the price of an SVD; singular values that it does not
+        resolve are left to another one.
+        """
+        xp, every = self.xp, self.columns[:, : self.size]
         # The second time a column has unit length: what then shrinks was rounding.
-        return self._off(self._off(block, negligible), 0.5)
+        for least in (negligible, 0.5):
+            rest = xp.astype(block - every @ (every.mT @ block), xp.float64, copy=False)
+            parts = [rest[:, :0]]
+            while rest.shape[1]:
+                squares, turn = np.linalg.eigh(self.values(rest.mT @ rest))
+                sizes = np.sqrt(np.maximum(squares, 0.0))
+                kept = sizes > max(least, RESOLVED * sizes[-1])
+                parts.append(rest @ xp.asarray(turn[:, kept] / sizes[kept], device=block.device))
+                if kept.all() or sizes[-1] <= least:
+                    break
+                rest = rest @ xp.asarray(turn[:, ~kept], device=block.device)
+                rest = rest - parts[-1] @ (parts[-1].mT @ rest)
+            block = xp.astype(xp.concat(parts, axis=-1), block.dtype, copy=False)
+        return block
 
     def random_block(self, random: Callable[[int], Array], width: int, block: Array) -> Array:
         """Fill a block up to ``width`` orthonormal columns by random ones."""
         block = self.xp.concat([block, random(width - block.shape[1])], axis=-1)
-        return self._off(self.off(block, RESOLVED), 0.5)
+        return self.off(self.off(block, RESOLVED), 0.5)
 
     def restart(self, values: np.ndarray, turn: np.ndarray) -> None:
         """Replace B by the Ritz vectors B turn, whose Ritz values are given."""
@@ -104,10 +120,6 @@ class Krylov:
         self.projected[:] = 0.0
         self.projected[np.arange(kept), np.arange(kept)] = values
         self.size = self.fixed + kept
-
-    def _off(self, block: Array, negligible: float) -> Array:
-        every = self.columns[:, : self.size]
-        return orthonormal(self.xp, block - every @ (every.mT @ block), negligible)
 
     def _reserve(self, capacity: int) -> None:
         self.columns = self._wider(self.columns, self.fixed + capacity)
@@ -120,26 +132,6 @@ class Krylov:
         out = self.xp.empty((x.shape[0], width), dtype=x.dtype, device=x.device)
         out[:, : x.shape[1]] = x
         return out
-
-
-def orthonormal(xp: Any, block: Array, negligible: float) -> Array:
-    """Orthonormal basis of the columns of a block, less what is negligible.
-
-    Through the Gram matrix, a tenth of the price of an SVD; singular values that it does not
-    resolve are left to a second one. Good to rounding if it is done twice.
-    """
-    if block.shape[1] == 0:
-        return block
-    wide = xp.astype(block, xp.float64, copy=False)
-    gram = wide.mT @ wide
-    squares, turn = np.linalg.eigh(gram if type(gram) is np.ndarray else constant(gram))
-    sizes = np.sqrt(np.maximum(squares, 0.0))
-    kept = sizes > max(negligible, RESOLVED * sizes[-1])
-    out = wide @ xp.asarray(turn[:, kept] / sizes[kept], device=block.device)
-    if not kept.all() and sizes[-1] > negligible:
-        rest = wide @ xp.asarray(turn[:, ~kept], device=block.device)
-        out = xp.concat([out, orthonormal(xp, rest - out @ (out.mT @ rest), negligible)], axis=-1)
-    return xp.astype(out, block.dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,15 +192,16 @@ def lanczos(
         )
     for step in range(1, steps + 1):
         space.extend(block)
-        values, turn = space.ritz()
+        values, turn, residuals = space.ritz()
         floor = rounding * max(1.0, float(np.abs(values).max()))
-        if step == steps or done(values, space.residuals(turn)):
+        if step == steps or done(values, residuals):
             break
         block = space.off(space.tail, 64 * floor)
         if block.shape[1] == 0:
             break
-    vectors = space.basis @ like(turn, start)
-    gaps = space.images[:, : space.dimension] @ like(turn, start) - vectors * like(values, start)
+    wide = like(turn, start)
+    vectors = space.basis @ wide
+    gaps = space.images[:, : len(turn)] @ wide - vectors * like(values, start)
     residuals = np.linalg.norm(space.values(gaps).astype(np.float64), axis=0)
     return Ritz(values, residuals + floor, (turn[:width] ** 2).mean(0), vectors[:, -1:])
 
@@ -275,10 +268,10 @@ def largest(
         last, full = size == room or step == steps, size + block.shape[1] > limit
         if last or full or (size >= count and size >= 1.2 * checked):
             checked = size
-            values, turn = (part[..., ::-1] for part in space.ritz())
+            values, turn, residuals = (part[..., ::-1] for part in space.ritz())
             scale = max(scale, float(np.abs(values).max()))
             few, found = turn[:, :count], values[:count]
-            if last or space.residuals(few).max() <= tolerance / 2:
+            if last or residuals[:count].max() <= tolerance / 2:
                 vectors = space.basis @ few
                 gaps = np.linalg.norm(space.images[:, :size] @ few - vectors * found, axis=0)
                 result = Pairs(found, vectors, gaps, step)
@@ -296,10 +289,8 @@ def largest(
                         continue
                     if not len(locked):
                         return result
-                    if size > count:
-                        beyond = float(space.residuals(turn[:, count : count + 1])[0])
-                        if values[count] + beyond <= found[-1] + tolerance:
-                            return result
+                    if size > count and values[count] + residuals[count] <= found[-1] + tolerance:
+                        return result
             if full and limit < room:
                 kept = count + max(block.shape[1], count // 4)
                 space.restart(values[:kept], turn[:, :kept])
