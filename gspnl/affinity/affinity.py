@@ -34,7 +34,7 @@ class Affinity:
     degrees : array of shape (..., N)
         W 1.
     left, right : arrays of shape (..., N)
-        l and r; right = None stands for ones.
+        l and r; None stands for ones.
     isolated : array of bool of shape (..., N), or None where no node is
     symmetric_core : bool
         Whether W is symmetric, so that S exists.
@@ -53,8 +53,9 @@ class Affinity:
     nonnegative: bool = True
     row_stochastic: bool = True
 
-    @property
+    @cached_property
     def n_nodes(self) -> int:
+        """N."""
         return self.weights.shape[-1]
 
     @cached_property
@@ -72,21 +73,24 @@ class Affinity:
         """W = B J Bᵀ where it is stored as such, else None."""
         return low_rank(self.weights)
 
-    @property
+    @cached_property
     def limits(self) -> tuple[float, float]:
-        """Where every λ lies, whatever rounding says: [0, 2] for non-negative weights."""
+        """Interval in which every λ lies: [0, 2] for non-negative weights."""
         return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
 
     def apply(self, Z: Array) -> Array:
         """A Z."""
-        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        wide = Z if self.right is None else self.right[..., None] * Z
+        out = self.weights.matmul(wide)
+        if self.left is not None:
+            out = self.left[..., None] * out
         return (
             out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
         )
 
     def apply_core(self, Y: Array) -> Array:
         """S Y, with rows of isolated nodes 0."""
-        return scale_rows(self.core_scale, self.weights.matmul(scale_rows(self.core_scale, Y)))
+        return self.core_column * self.weights.matmul(self.core_column * Y)
 
     def rows(self, index: Array) -> Array:
         """Rows of A: k indices → (..., k, N)."""
@@ -105,6 +109,11 @@ class Affinity:
         """√(l r), (..., N)."""
         right = 1 if self.right is None else self.right
         return namespace(self.left).sqrt(self.left * right)
+
+    @cached_property
+    def core_column(self) -> Array:
+        """√(l r) as a column, (..., N, 1)."""
+        return self.core_scale[..., None]
 
     @cached_property
     def change(self) -> Array:

@@ -80,7 +80,7 @@ def certify(theta: np.ndarray, resolved: Resolved | None) -> float:
     if resolved is None:
         return math.inf
     rounding = 8 * EPS * len(theta) * float(np.abs(theta).sum())
-    return sup_bound(difference(resolved.coefficients, theta)) + resolved.floor + rounding
+    return sup_bound(npcheb.chebsub(resolved.coefficients, theta)) + resolved.floor + rounding
 
 
 def spectral_error(target: Target, theta: np.ndarray) -> float:

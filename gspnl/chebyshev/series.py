@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,20 @@ class Family:
     @classmethod
     def of(cls, members: Sequence[Series]) -> Family:
         """Series over one interval; shorter ones are filled up with zeros."""
-        (interval,) = {series.interval for series in members}
-        width = 1 + max(series.order for series in members)
-        rows = [np.pad(s.coefficients, (0, width - len(s.coefficients))) for s in members]
-        return cls(np.stack(rows), interval)
+        intervals, widths = zip(*[(s.interval, len(s.coefficients)) for s in members], strict=True)
+        (interval,), width = set(intervals), max(widths)
+        rows = np.zeros((len(members), width))
+        for row, series in zip(rows, members, strict=True):
+            row[: len(series.coefficients)] = series.coefficients
+        return cls(rows, interval)
 
 
+@lru_cache(maxsize=32)
 def nodes(n: int) -> np.ndarray:
-    """The n zeros of T_n, descending."""
-    return np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))
+    """The n zeros of T_n, descending; read-only."""
+    zeros = np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))
+    zeros.flags.writeable = False
+    return zeros
 
 
 def interpolation_coefficients(values: np.ndarray) -> np.ndarray:

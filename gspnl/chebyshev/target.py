@@ -32,7 +32,12 @@ class Target:
 
     def at(self, lam: np.ndarray) -> np.ndarray:
         """Values of g at points λ."""
-        return evaluate(self._callable(), lam)
+        if self.response is None:
+            raise InputError(
+                "values ω on a spectrum determine no polynomial elsewhere; use "
+                "method='least_squares'"
+            )
+        return evaluate(self.response, lam)
 
     def on_spectrum(self) -> np.ndarray:
         """g, or ω, at the eigenvalues of the spectrum."""
@@ -44,14 +49,6 @@ class Target:
         """Whether the response says that it jumps inside the interval."""
         lo, hi = self.interval
         return any(lo <= jump < hi for jump in getattr(self.response, "jumps", ()))
-
-    def _callable(self) -> Response:
-        if self.response is None:
-            raise InputError(
-                "values ω on a spectrum determine no polynomial elsewhere; use "
-                "method='least_squares'"
-            )
-        return self.response
 
 
 def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> Target:

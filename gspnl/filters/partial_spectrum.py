@@ -203,7 +203,7 @@ def _by_lanczos(
 
         tolerance = max(TOLERANCE, 200 * eps(affinity.left))
         found = largest(
-            apply, random, known_modes, room, count=count, tolerance=tolerance, steps=STEPS
+            apply, random, known_modes, room=room, count=count, tolerance=tolerance, steps=STEPS
         )
         if found.residuals.max() > tolerance:
             raise ConvergenceError(

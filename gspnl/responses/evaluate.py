@@ -15,7 +15,7 @@ from gspnl.responses.base import Response
 def make_interval(interval: Any) -> tuple[float, float]:
     """Return (lo, hi) as numbers, or raise."""
     try:
-        lo, hi = (float(v) for v in interval)
+        lo, hi = map(float, interval)
     except (TypeError, ValueError):
         lo = hi = math.nan
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
@@ -25,7 +25,9 @@ def make_interval(interval: Any) -> tuple[float, float]:
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
-    values = numbers(response(lam))
+    values: Any = response(lam)
+    if type(values) is not np.ndarray or values.dtype != np.float64:
+        values = numbers(values)
     if values.shape != lam.shape:
         if values.shape != ():
             raise InputError(
@@ -39,7 +41,7 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
             f"the response {response!r} is not finite on the spectrum: g({first:.6g}) = "
             f"{values[lam == first].flat[0]}; choose one that is finite on [0, 2]"
         )
-    return values
+    return np.asarray(values)
 
 
 def numbers(x: Any) -> np.ndarray:

@@ -130,12 +130,12 @@ def _run(
     shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
     noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
-    return lanczos(affinity.apply_core, start, known=modes, done=done, steps=steps)
+    return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 
 
 def _off(modes: Array, y: Array) -> Array:
     """(I − V Vᵀ) y."""
-    return y - modes @ (transpose(modes) @ y) if modes.shape[-1] else y
+    return y - modes @ (modes.mT @ y) if modes.shape[-1] else y
 
 
 class _Settled:
