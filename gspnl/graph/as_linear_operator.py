@@ -59,7 +59,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     """
     graph = single(graph, "as_linear_operator")
     forward, adjoint = OPERATORS[of]
-    affinity = graph._affinity
+    affinity = graph.affinity
     if of == "core" and not affinity.symmetric_core:
         raise NonsymmetricError(
             "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "

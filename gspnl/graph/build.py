@@ -155,6 +155,4 @@ def graph_of(
 ) -> FeatureGraph:
     """The graph of weights that are built; raises DegreeError where 1/d has no meaning."""
     graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation)
-    if not weights.lazy:
-        graph._affinity  # noqa: B018  (degrees are checked now)
-    return graph
+    return graph if weights.lazy else graph.check_degrees()

@@ -26,7 +26,7 @@ def single(graph: Any, verb: str) -> FeatureGraph:
 
 def edge_count(graph: FeatureGraph) -> int:
     """How many weights W may hold that are not 0."""
-    held = graph._weights
+    held = graph.weights
     return int(held.matrix.nnz) if isinstance(held, Sparse) else graph.n_nodes**2
 
 
@@ -43,7 +43,7 @@ def check_edges(graph: FeatureGraph, bytes_each: int, what: str) -> None:
 
 def stored_weights(graph: FeatureGraph) -> Any:
     """W of one graph, csr_array or ndarray, exactly symmetric where the graph is."""
-    held = graph._weights
+    held = graph.weights
     if isinstance(held, Sparse):
         return held.matrix.copy()
     check_fits(graph.shape, held.like, "W as a dense array", "use apply() or filter()", copies=3)

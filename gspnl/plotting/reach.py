@@ -134,9 +134,9 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
     if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
         slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
         return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
-    column = graph.filter(like(delta[:, None], graph._weights.like), g)[..., 0]
+    column = graph.filter(like(delta[:, None], graph.weights.like), g)[..., 0]
     # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
-    change = np.asarray(constant(graph._affinity.change), dtype=np.float64)
+    change = np.asarray(constant(graph.affinity.change), dtype=np.float64)
     return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 

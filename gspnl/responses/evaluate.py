@@ -46,6 +46,8 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
 
 def numbers(x: Any) -> np.ndarray:
     """A scalar, a list or an array of any library, as float64 NumPy."""
+    if type(x) is np.ndarray and x.dtype.kind in "biuf":
+        return x.astype(np.float64)
     try:
         values = np.asarray(to_numpy(x) if is_array(x) else x)
         if values.dtype.kind in "biuf":

@@ -154,7 +154,7 @@ def spectral_density(
             raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
     lo, hi = graph.spectral_interval()
     n = graph.n_nodes
-    live = constant(graph._affinity.core_scale) > 0
+    live = constant(graph.affinity.core_scale) > 0
     known = n - int(live.sum()) + bool(live.any())  # no edges: no mode but the nodes themselves
     raw = _moments(graph, (lo, hi), int(moments), int(probes), int(seed), live)
     raw[:, 0] = n - known  # exactly, where random signs see a little less or more
@@ -184,7 +184,7 @@ def _moments(
     live: np.ndarray,
 ) -> np.ndarray:
     """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
-    affinity, n = graph._affinity, graph.n_nodes
+    affinity, n = graph.affinity, graph.n_nodes
     lo, hi = interval
     alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
     mode = constant(affinity.stationary).astype(np.float64)[:, None]

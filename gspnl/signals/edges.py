@@ -61,12 +61,12 @@ class Edges:
 
 def symmetric(graph: FeatureGraph, what: str) -> Affinity:
     """The affinity of a graph with a symmetric core, or an error that names what asked for it."""
-    if not check_graph(graph)._affinity.symmetric_core:
+    if not check_graph(graph).affinity.symmetric_core:
         raise NonsymmetricError(
             f"{what} needs symmetric weights, and normalization='softmax' keeps W unsymmetrised; "
             "use normalization='random_walk'"
         )
-    return graph._affinity
+    return graph.affinity
 
 
 def nonnegative(graph: FeatureGraph, what: str) -> Affinity:

@@ -52,7 +52,7 @@ def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     Grows the set of reached nodes by one product with W a step; on a graph with every edge, one
     step. An edge lighter than rounding in the degree is no edge.
     """
-    weights = graph._affinity.weights
+    weights = graph.affinity.weights
     batch = graph.shape[:-2]
     reached = np.broadcast_to(mask, (*batch, mask.shape[-1]))
     if reached.all():

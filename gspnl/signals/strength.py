@@ -158,7 +158,7 @@ def _risk(trial: Trial) -> float:
 @RULES.register("discrepancy")
 def _discrepancy(trial: Trial) -> float:
     """The root, by bracketing decades and Brent's method."""
-    weight = 1 / constant(trial.graph._affinity.change).astype(np.float64)
+    weight = 1 / constant(trial.graph.affinity.change).astype(np.float64)
     target = trial.sigma * math.sqrt(trial.columns * float(weight @ weight))
 
     def size(strength: float) -> float:

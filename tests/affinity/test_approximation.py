@@ -99,7 +99,7 @@ def test_filters_stay_within_the_bound(normalization, block, monkeypatch):
     graph = approximated(X, normalization=normalization, sigma=2.0, rank=90)
     A, change = normalized(affinity("rbf", X, sigma=2.0), normalization)
     S = A / change[:, None] * change
-    own = np.asarray(graph._affinity.change)
+    own = np.asarray(graph.affinity.change)
     mine = graph.dense() / own[:, None] * own
     error = np.linalg.norm(S - mine)
     assert error <= graph.approximation.bound < 100 * error
@@ -252,7 +252,7 @@ def test_negative_entries_do_not_claim_the_interval():
     truth = V @ (np.exp(-values)[:, None] * (V.T @ Z))
     for order in (None, 20):
         assert relative(graph.filter(Z, gspnl.responses.heat(1.0), order=order), truth) < 1e-10
-    assert graph._affinity.limits == (-np.inf, np.inf)
+    assert graph.affinity.limits == (-np.inf, np.inf)
 
 
 def test_degrees_that_vanish_ask_for_a_larger_rank():

@@ -290,7 +290,7 @@ def test_a_kernel_of_your_own_is_tiled_and_an_exponential_one_by_logarithms():
     graph = gspnl.feature_graph(X, Laplace(), storage="tiled")
     assert relative(graph.apply(Z), normalized(W, "random_walk")[0] @ Z) < 1e-13
     graph = gspnl.feature_graph(X, Sharp(), storage="tiled")
-    assert isinstance(graph._weights, TiledExponential)
+    assert isinstance(graph.weights, TiledExponential)
     assert relative(graph.apply(Z), attention(100 * X @ X.T)[0] @ Z) < 1e-10
 
 
@@ -353,7 +353,7 @@ def test_exact_filters_of_many_nodes_need_no_eigenvectors(kernel, normalization)
         (gspnl.responses.tikhonov(20.0), np.linalg.solve(np.eye(1100) + 20.0 * laplacian, Z)),
     ):
         assert relative(graph.filter(Z, g), expected) < 2e-13
-    assert "spectrum" not in graph._part(()).__dict__
+    assert "spectrum" not in graph.caches.item().__dict__
     jump = gspnl.responses.low_pass(0.4)
     assert relative(graph.filter(Z, jump), dense_filter(A, change, jump, Z)) < 1e-10
 

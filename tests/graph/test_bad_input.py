@@ -302,7 +302,7 @@ def test_comparisons_and_modes():
     with pytest.raises(InputError, match="orders is empty"):
         gspnl.compare(graph, Z, HEAT, orders=[])
     for k in (0, 41, 1.5):
-        with pytest.raises(InputError, match="a whole number from 1 to N = 40"):
+        with pytest.raises(InputError, match="a whole number from 1 to 40, the number of nodes"):
             graph.spectrum().modes(k)
 
 
