@@ -46,11 +46,6 @@ def is_numpy(x: Array) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def transpose(x: Array) -> Array:
-    """Swap the last two axes."""
-    return x.mT
-
-
 def as_floats(x: Any, name: str) -> Array:
     """Return ``x`` as a real floating array: float32 and float64 kept, integers to float64."""
     if isinstance(x, np.ma.MaskedArray):

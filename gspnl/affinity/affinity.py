@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from gspnl._base.array import Array, eps, namespace
@@ -88,9 +89,10 @@ class Affinity:
             out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
         )
 
-    def apply_core(self, Y: Array) -> Array:
-        """S Y, with rows of isolated nodes 0."""
-        return self.core_column * self.weights.matmul(self.core_column * Y)
+    @cached_property
+    def apply_core(self) -> Callable[[Array], Array]:
+        """S as a function of Y; rows of isolated nodes become 0."""
+        return partial(self.weights.scaled_matmul, self.core_scale[..., None])
 
     def rows(self, index: Array) -> Array:
         """Rows of A: k indices → (..., k, N)."""
@@ -109,11 +111,6 @@ class Affinity:
         """√(l r), (..., N)."""
         right = 1 if self.right is None else self.right
         return namespace(self.left).sqrt(self.left * right)
-
-    @cached_property
-    def core_column(self) -> Array:
-        """√(l r) as a column, (..., N, 1)."""
-        return self.core_scale[..., None]
 
     @cached_property
     def change(self) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from gspnl._base.array import constant, transpose
+from gspnl._base.array import constant
 from gspnl.errors import InputError
 
 ROUNDING = 64  # units of rounding that W and Wᵀ may differ by
@@ -43,7 +43,7 @@ def symmetrized(W: Any, normalization: str) -> Any:
             f"first W{list(there)} = {values[there]:.6g} and W{list(back)} = {values[back]:.6g}; "
             "pass (W + W.T)/2, or normalization='softmax', which takes directed edges as they are"
         )
-    return ((W + W.T) / 2).tocsr() if sparse else (W + transpose(W)) / 2
+    return ((W + W.T) / 2).tocsr() if sparse else (W + W.mT) / 2
 
 
 def _peaks(values: Any) -> np.ndarray:
