@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval, numbers
@@ -80,6 +81,4 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
 
 def check_order(order: Any) -> None:
     """Raise unless ``order`` is a whole number from 0 to :data:`MAX_ORDER`."""
-    whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
-    if not whole or not 0 <= order <= MAX_ORDER:
-        raise InputError(f"order={order!r} must be a whole number ≥ 0, and at most {MAX_ORDER:,}")
+    whole_number("order", order, 0, MAX_ORDER)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gspnl._base.array import Array, constant, is_array, like
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, number, response
+from gspnl.responses.base import POSITIVE, Parameters, parameter, response
 
 
 def are_numbers(where: str, value: Any) -> Any:
@@ -19,7 +19,7 @@ def are_numbers(where: str, value: Any) -> Any:
         value = constant(value).tolist()
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InputError(f"{where}={value!r} must be a tuple of numbers, with one at least")
-    return tuple(number(f"{where}[{i}]", v) for i, v in enumerate(value))
+    return tuple(parameter(f"{where}[{i}]", v) for i, v in enumerate(value))
 
 
 NUMBERS = {"check": are_numbers}

@@ -7,7 +7,7 @@ from typing import Any
 
 from gspnl._base.array import Array, namespace
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, number, response
+from gspnl.responses.base import POSITIVE, Parameters, parameter, response
 
 
 @response("heat")
@@ -67,7 +67,7 @@ def logistic(x: Array) -> Array:
 
 
 def _speed(where: str, value: Any) -> Any:
-    value = number(where, value)
+    value = parameter(where, value)
     if not 0 <= value < 2:
         raise InputError(f"{where}={value!r} must be in [0, 2), or the wave equation is unstable")
     return value

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, eps, like, namespace
 from gspnl._base.registry import Registry
+from gspnl._base.validate import number, whole_number
 from gspnl.affinity.affinity import normalize
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
@@ -28,7 +28,6 @@ from gspnl.affinity.approximation.points import (
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
-from gspnl.affinity.kernels.base import positive
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import Hollow, LowRank, Weights
 from gspnl.affinity.weights.lowrank import core_of
@@ -61,19 +60,13 @@ def make_request(
     if storage not in ("auto", "lowrank"):
         raise InputError(f"rank= and tol= make a low-rank graph; leave out storage={storage!r}")
     if tol is not None:
-        positive(tol, "tol")
+        number("tol", tol, above=0)
         if method == "random_features":
             raise InputError("approximation='random_features' has no certificate; pass rank=")
-    for name, value, most in (("rank", rank, n_nodes), ("seed", seed, math.inf)):
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        least = 1 if name == "rank" else 0
-        if value is not None and not (whole and least <= value <= most):
-            until = f" to N = {n_nodes}" if name == "rank" else " up"
-            raise InputError(f"{name}={value!r} must be a whole number from {least}{until}")
-    seed = 0 if seed is None else int(seed)
-    return Request(
-        method, None if rank is None else int(rank), None if tol is None else float(tol), seed
-    )
+    if rank is not None:
+        rank = whole_number("rank", rank, 1, n_nodes, ", the nodes of the graph")
+    seed = 0 if seed is None else whole_number("seed", seed)
+    return Request(method, rank, None if tol is None else float(tol), seed)
 
 
 def approximate(

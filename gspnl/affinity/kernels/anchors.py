@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, like, namespace
 from gspnl._base.rows import sum_rows
-from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
+from gspnl._base.validate import number, whole_number
+from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.errors import InputError
 
 SAMPLE = 4096  # nodes on which the anchor points are placed
@@ -51,13 +51,10 @@ class Anchors(Kernel):
     _masses: Array = field(default=None, repr=False, compare=False)  # (..., 1, r)
 
     def __post_init__(self) -> None:
-        for name, least in (("anchors", 1), ("seed", 0)):
-            value = getattr(self, name)
-            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if not whole or value < least:
-                raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+        whole_number("anchors", self.anchors, 1)
+        whole_number("seed", self.seed)
         if self.sigma is not None:
-            positive(self.sigma, "sigma")
+            number("sigma", self.sigma, above=0)
 
     def fit(self, X: Array) -> Anchors:
         """Place the anchors on X (..., N, C), graph by graph, and weigh them."""

@@ -7,7 +7,6 @@ and its graph then has low rank.
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -122,10 +121,3 @@ def check_embedding(
             "both embeddings need the same r"
         )
     return (pair[0], pair[0]) if embed[0] is embed[1] else (pair[0], pair[1])
-
-
-def positive(value: Any, name: str) -> None:
-    """Raise unless ``value`` is a finite number above zero."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise InputError(f"{name}={value!r} must be a finite number > 0")

@@ -18,7 +18,8 @@ from gspnl._base.array import (
     namespace,
     ones,
 )
-from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
+from gspnl._base.validate import number
+from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.errors import DegreeError
 
 DIGITS = 3e-5  # largest rounding of a score, at worst, that is left in float32
@@ -121,7 +122,7 @@ class EmbeddedGaussian(Exponential):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(self.temperature, "temperature")
+        number("temperature", self.temperature, above=0)
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
         return phi if self.temperature == 1 else phi / self.temperature, psi
@@ -144,7 +145,7 @@ class RBF(Exponential):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(self.sigma, "sigma")
+        number("sigma", self.sigma, above=0)
 
     @property
     def bounded(self) -> bool:

@@ -13,7 +13,7 @@ from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.responses import Response, complement, quotient
 from gspnl.responses.banks.bounds import extremes
-from gspnl.responses.base import number
+from gspnl.responses.base import parameter
 from gspnl.responses.composite import are_responses, jumps_of, over_power
 from gspnl.responses.evaluate import make_interval, numbers
 
@@ -72,7 +72,7 @@ class FilterBank:
         object.__setattr__(
             self, "responses", are_responses("FilterBank: responses", self.responses)
         )
-        object.__setattr__(self, "power", number("FilterBank: power", self.power))
+        object.__setattr__(self, "power", parameter("FilterBank: power", self.power))
 
     def __call__(self, lam: Any) -> Array:
         """Evaluate every response.
@@ -224,7 +224,7 @@ class FilterBank:
             For a bound below the upper frame bound.
         """
         high = self.frame_bounds(interval, spectrum=spectrum)[1]
-        bound = high if bound is None else number("bound", bound)
+        bound = high if bound is None else parameter("bound", bound)
         if bound < high * (1 - 1e-12):
             raise InputError(
                 f"bound={bound!r} is below the upper frame bound; take {high:.6g} or more"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
-from gspnl.responses.base import positive
 from gspnl.responses.composite import is_response
 from gspnl.responses.evaluate import evaluate
 from gspnl.responses.points import are_numbers
@@ -42,7 +42,7 @@ def heat(
     >>> heat([1.0, 4.0], lmax=2.0).responses
     (heat(t=0.5), heat(t=2.0))
     """
-    wide = positive("lmax", lmax)
+    wide = number("lmax", lmax, above=0)
     made = [responses.heat(s / wide) for s in _several("scales", scales)]
     if spectrum is None:
         return FilterBank(tuple(made))

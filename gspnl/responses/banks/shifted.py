@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
-from gspnl.responses.base import positive, whole
 from gspnl.responses.composite import is_response
 from gspnl.responses.evaluate import evaluate, numbers
 
@@ -35,9 +35,8 @@ def half_cosine(count: int = 6, lmax: float = 2.0) -> FilterBank:
     >>> [round(v, 12) for v in half_cosine(5).frame_bounds()]
     [1.125, 1.125]
     """
-    if whole("count", count) < 3:
-        raise InputError(f"count={count!r} must be 3 or more")
-    width = positive("lmax", lmax) * 3 / (count - 2)
+    count = whole_number("count", count, 3)
+    width = number("lmax", lmax, above=0) * 3 / (count - 2)
     return FilterBank(
         tuple(responses.half_cosine(width / 3 * (i - 2), width) for i in range(count))
     )
@@ -66,9 +65,9 @@ def itersine(count: int = 6, overlap: int = 2, lmax: float = 2.0) -> FilterBank:
     >>> itersine(5).is_tight()
     True
     """
-    if whole("overlap", overlap) < 1 or whole("count", count) < overlap:
-        raise InputError(f"overlap={overlap!r} must be from 1 to count={count!r}")
-    width = positive("lmax", lmax) / (count - overlap + 1) * overlap
+    count = whole_number("count", count, 1)
+    overlap = whole_number("overlap", overlap, 1, count, ", the count")
+    width = number("lmax", lmax, above=0) / (count - overlap + 1) * overlap
     return FilterBank(
         tuple(
             responses.itersine((i - overlap / 2) / overlap * width, width, (2 / overlap) ** 0.5)

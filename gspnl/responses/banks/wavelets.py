@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank
-from gspnl.responses.base import positive, whole
 from gspnl.responses.points import are_numbers
 
 GAIN = 1 + 2 / 27**0.5  # the largest value of the abspline wavelet
@@ -39,16 +39,18 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
     >>> [round(s, 9) for s in log_scales(0.5, 4.0, 3)]
     [4.0, 1.0, 0.25]
     """
-    first, last = np.log(2 / positive("lmin", lmin)), np.log(1 / positive("lmax", lmax))
-    return tuple(np.exp(np.linspace(first, last, whole("count", count))).tolist())
+    first, last = (
+        np.log(2 / number("lmin", lmin, above=0)),
+        np.log(1 / number("lmax", lmax, above=0)),
+    )
+    return tuple(np.exp(np.linspace(first, last, whole_number("count", count))).tolist())
 
 
 def _scales(
     given: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
 ) -> tuple[float, ...]:
     """The scales of ``count`` − 1 wavelets: those given, checked, or the default."""
-    if whole("count", count) < 2:
-        raise InputError(f"count={count!r} must be 2 or more: a low pass and a wavelet")
+    count = whole_number("count", count, 2)  # a low pass and a wavelet
     if given is None:
         return tuple(float(s) for s in default(count - 1))
     scales: tuple[float, ...] = are_numbers("scales", given)
@@ -96,7 +98,7 @@ def abspline(
     >>> abspline(4, scales=(20.0, 4.0, 1.0))[1]
     abspline(scale=20.0)
     """
-    lmin = positive("lmax", lmax) / positive("lpfactor", lpfactor)
+    lmin = number("lmax", lmax, above=0) / number("lpfactor", lpfactor, above=0)
     chosen = _scales(scales, count, lambda n: log_scales(lmin, lmax, n))
     low = responses.quartic_low_pass(0.6 * lmin, GAIN)
     return _family(low, [responses.abspline(s) for s in chosen])
@@ -135,10 +137,10 @@ def mexican_hat(
     >>> mexican_hat(3, scales=(4.0, 1.0), normalize=True)[1]
     mexican_hat(scale=4.0, gain=2.0)
     """
-    lmin = positive("lmax", lmax) / positive("lpfactor", lpfactor)
+    lmin = number("lmax", lmax, above=0) / number("lpfactor", lpfactor, above=0)
     chosen = _scales(scales, count, lambda n: log_scales(lmin, lmax, n))
     low = responses.quartic_low_pass(0.4 * lmin, 1.2 * float(np.exp(-1)))
-    gains = [positive("scales", s) ** 0.5 if normalize else 1.0 for s in chosen]
+    gains = [number("scales", s, above=0) ** 0.5 if normalize else 1.0 for s in chosen]
     wavelets = [responses.mexican_hat(s, gain) for s, gain in zip(chosen, gains, strict=True)]
     return _family(low, wavelets)
 
@@ -165,7 +167,7 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     >>> meyer(4).is_tight()
     True
     """
-    chosen = _scales(scales, count, _octaves(4 / (3 * positive("lmax", lmax))))
+    chosen = _scales(scales, count, _octaves(4 / (3 * number("lmax", lmax, above=0))))
     return _family(responses.meyer_scaling(chosen[0]), [responses.meyer(s) for s in chosen])
 
 
@@ -193,6 +195,6 @@ def simple_tight(
     >>> simple_tight(4).is_tight()
     True
     """
-    chosen = _scales(scales, count, _octaves(1 / (2 * positive("lmax", lmax))))
+    chosen = _scales(scales, count, _octaves(1 / (2 * number("lmax", lmax, above=0))))
     wavelets = [responses.simple_tight(s) for s in chosen]
     return _family(responses.simple_tight_scaling(chosen[0]), wavelets)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, constant
-from gspnl.affinity.kernels.base import positive
+from gspnl._base.validate import number
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import Response
@@ -103,7 +103,7 @@ def cfl(
     >>> gspnl.stability.cfl(graph, gspnl.responses.nl()).limit  # NL magnifies the mean
     0.0
     """
-    positive(step, "step")
+    number("step", step, above=0)
     units = whole(units, "units", 1)
     mu, _ = modes(graph)
     return verdict(*_rates(graph, response, mu), step, units)
