@@ -29,7 +29,7 @@ from gspnl.affinity.approximation.points import (
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.weights import Hollow, LowRank, Weights
+from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.affinity.weights.lowrank import core_of
 from gspnl.errors import DegreeError, GspnlError, InputError
 
@@ -92,7 +92,7 @@ def approximate(
     found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
     approximation = Approximation.stack([report for _, report in found], batch)
     weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
-    return (weights if self_loops else Hollow(weights, weights.diagonal())), approximation
+    return (weights if self_loops else NoSelfLoops(weights, weights.diagonal())), approximation
 
 
 def _stack(items: list[LowRank], batch: tuple[int, ...]) -> LowRank:
@@ -170,9 +170,9 @@ def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: 
     if not certified(normalization, len(residual.factors) == 2, residual.self_loops):
         return math.inf
     fn, unit = BOUNDS[normalization]
-    hollow = weights if residual.self_loops else Hollow(weights, weights.diagonal())
+    stored = weights if residual.self_loops else NoSelfLoops(weights, weights.diagonal())
     try:
-        affinity = normalize(hollow, kernel, normalization)
+        affinity = normalize(stored, kernel, normalization)
     except DegreeError:
         return math.inf  # the graph itself says so, with a remedy
     scale = constant(affinity.core_scale).astype(np.float64)

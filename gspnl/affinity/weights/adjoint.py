@@ -8,7 +8,7 @@ from gspnl._base.array import Array, float64, namespace
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.lowrank import LowRank
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.sorted import Ramps, Sorted
 from gspnl.affinity.weights.sparse import Sparse
 from gspnl.affinity.weights.tiles import STRIP
@@ -43,7 +43,7 @@ def _(weights: LowRank, Z: Array) -> Array:
 
 
 @rmatmul.register
-def _(weights: Hollow, Z: Array) -> Array:
+def _(weights: NoSelfLoops, Z: Array) -> Array:
     return rmatmul(weights.full, Z) - weights.diagonal[:, None] * Z
 
 

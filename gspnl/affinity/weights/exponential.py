@@ -11,7 +11,7 @@ import numpy as np
 from gspnl._base.array import Array, eps, like, namespace, ones
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.logsums import averages
-from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
 from gspnl.errors import DegreeError
 
 
@@ -86,7 +86,7 @@ class TiledExponential(Weights):
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
             if not self.self_loops:  # first: the degrees that scale W do not bound its diagonal
-                hollow(scores, rows, cols, -np.inf)
+                set_diagonal(scores, rows, cols, -np.inf)
             np.exp(scores, out=scores)
             if not coarse:
                 tile[...] = scores

@@ -12,7 +12,7 @@ import numpy as np
 
 from gspnl._base.array import Array, constant, like, namespace, ones
 from gspnl._base.rows import on_cores
-from gspnl.affinity.weights.tiles import TILE, Pattern, cut, hollow, strips, threaded
+from gspnl.affinity.weights.tiles import TILE, Pattern, cut, set_diagonal, strips, threaded
 
 
 def averages(
@@ -110,7 +110,7 @@ def _scores(
     tile = cut(buffer, rows, cols)
     np.matmul(q[rows], right[:, cols], out=tile)
     if not self_loops:
-        hollow(tile, rows, cols, -np.inf)
+        set_diagonal(tile, rows, cols, -np.inf)
     return tile
 
 

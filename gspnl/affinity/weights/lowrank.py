@@ -12,7 +12,7 @@ from gspnl._base.array import Array, constant, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 
 SAMPLE = 256  # nodes from which the balance of Φ and Ψ is judged
 
@@ -118,7 +118,7 @@ def build_lowrank(
 
     factor = map_rows(block, X)
     weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
-    return weights if self_loops else Hollow(weights, weights.diagonal())
+    return weights if self_loops else NoSelfLoops(weights, weights.diagonal())
 
 
 def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:

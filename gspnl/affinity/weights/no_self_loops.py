@@ -9,7 +9,7 @@ from gspnl.affinity.weights.base import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Hollow(Weights):
+class NoSelfLoops(Weights):
     """W − diag(W), wrapped around a storage.
 
     Parameters
@@ -41,5 +41,5 @@ class Hollow(Weights):
         part = self.full.rows(index)
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
 
-    def item(self, index: tuple[int, ...]) -> Hollow:
-        return Hollow(self.full.item(index), self.diagonal[(*index, ...)])
+    def item(self, index: tuple[int, ...]) -> NoSelfLoops:
+        return NoSelfLoops(self.full.item(index), self.diagonal[(*index, ...)])

@@ -8,7 +8,7 @@ from gspnl._base.array import Array, float64, like, namespace
 from gspnl.affinity.kernels import Concatenation, Kernel
 from gspnl.affinity.kernels.maps import relu
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.stacked import stacked
 
 
@@ -113,7 +113,7 @@ def sort_scalars(phi: Array, psi: Array, *, symmetrize: bool, self_loops: bool) 
         if symmetrize:
             ramps.append(Ramps.of(float64(a), -float64(b)))
         held = Sorted(a, b, tuple(ramps))
-        return held if self_loops else Hollow(held, relu(a + b))
+        return held if self_loops else NoSelfLoops(held, relu(a + b))
 
     return stacked(one, tuple(phi.shape[:-1]))
 

@@ -12,7 +12,7 @@ from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
 from gspnl.affinity.weights.exponential import TiledExponential, side_by_side
 from gspnl.affinity.weights.stacked import stacked
-from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
 from gspnl.errors import DegreeError
 
 
@@ -53,7 +53,7 @@ class Tiled(Weights):
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             tile[...] = self.kernel.affinity(self.phi[rows], self.psi[cols])
             if not self.self_loops:
-                hollow(tile, rows, cols, 0.0)
+                set_diagonal(tile, rows, cols, 0.0)
 
         return tile_products(fill, Z, self.pattern)
 

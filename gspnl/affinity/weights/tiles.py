@@ -63,7 +63,7 @@ def cut(buffer: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
     return buffer[: height * width].reshape(height, width)
 
 
-def hollow(tile: np.ndarray, rows: slice, cols: slice, value: float) -> None:
+def set_diagonal(tile: np.ndarray, rows: slice, cols: slice, value: float) -> None:
     """Write ``value`` on the part of the diagonal of W that lies in a tile."""
     if rows.start == cols.start:
         np.fill_diagonal(tile, value)
