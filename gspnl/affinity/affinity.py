@@ -1,4 +1,4 @@
-"""The normalised affinity A = diag(l) W diag(r), and its symmetric core."""
+"""Normalised affinity A = diag(l) W diag(r), and its symmetric core S."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gspnl.affinity.weights import LowRank, Weights, low_rank
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
-    """diag(scale) Z; None stands for ones."""
+    """Compute diag(scale) Z; None stands for ones."""
     return Z if scale is None else scale[..., None] * Z
 
 
@@ -24,10 +24,10 @@ def scale_rows(scale: Array | None, Z: Array) -> Array:
 class Affinity:
     r"""A = diag(l) W diag(r) + diag(isolated).
 
-    A node of degree 0 is a component of its own: its row of W is 0 and A_ii = 1.
+    A node of degree 0 is isolated: its row of W is 0 and A_ii = 1.
 
     With :math:`S = diag(√(lr))\,W\,diag(√(lr))` and :math:`T = diag(√(l/r))`,
-    :math:`A = T S T^{-1}`: everything spectral is computed on S and carried over by T.
+    :math:`A = T S T^{-1}`: spectra and filters are computed on S and transformed by T.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Affinity:
     nonnegative : bool
         Whether W ≥ 0, so that λ lies in [0, 2].
     row_stochastic : bool
-        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as l = r = d^-½ has it.
+        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as for l = r = d^-½.
     """
 
     weights: Weights
@@ -80,7 +80,7 @@ class Affinity:
         return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
 
     def apply(self, Z: Array) -> Array:
-        """A Z."""
+        """Compute A Z."""
         wide = Z if self.right is None else self.right[..., None] * Z
         out = self.weights.matmul(wide)
         if self.left is not None:
@@ -95,7 +95,7 @@ class Affinity:
         return partial(self.weights.scaled_matmul, self.core_scale[..., None])
 
     def rows(self, index: Array) -> Array:
-        """Rows of A: k indices → (..., k, N)."""
+        """Return k rows of A, (..., k, N)."""
         xp = namespace(self.left)
         part = xp.take(self.left, index, axis=-1)[..., None] * self.weights.rows(index)
         if self.right is not None:
@@ -134,7 +134,7 @@ class Affinity:
         return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
 
     def item(self, index: tuple[int, ...]) -> Affinity:
-        """One graph of a batch."""
+        """Return one graph of a batch."""
         isolated = None if self.isolated is None else self.isolated[(*index, ...)]
         if isolated is not None and not bool(namespace(isolated).any(isolated)):
             isolated = None
@@ -151,7 +151,7 @@ class Affinity:
 
 
 def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
-    """Degrees and scales of one graph or a batch."""
+    """Compute degrees and scales of one graph or a batch; raises DegreeError."""
     scheme = NORMALIZATIONS[normalization]
     degrees = checked_degrees(weights, kernel)
     xp = namespace(degrees)

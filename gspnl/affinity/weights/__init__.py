@@ -1,4 +1,4 @@
-"""Storages of the weight matrix W, one a file."""
+"""Storages of the weight matrix W: dense, low rank, tiled, sorted, sparse."""
 
 from gspnl.affinity.weights.base import STORAGES, Weights
 from gspnl.affinity.weights.dense import Dense

@@ -1,4 +1,4 @@
-"""Wᵀ Z for weights that are not symmetric: what the adjoint of a softmax graph needs."""
+"""Products Wᵀ Z with nonsymmetric weights, for the adjoint of a softmax graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gspnl.affinity.weights.tiles import STRIP
 
 @singledispatch
 def rmatmul(weights: Weights, Z: Array) -> Array:
-    """Wᵀ Z of one graph, (N, c) → (N, c); any storage, by strips of rows: N² time, O(N) memory."""
+    """Compute Wᵀ Z of one graph, (N, c); by strips of rows in N² time where not overridden."""
     xp = namespace(Z)
     n = weights.shape[-1]
     step = max(1, STRIP // n)

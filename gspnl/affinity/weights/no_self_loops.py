@@ -1,4 +1,4 @@
-"""Any weights less their diagonal: self_loops=False without storing W."""
+"""Storage of weights without their diagonal: self_loops=False without N² entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gspnl.affinity.weights.base import Weights
 
 @dataclass(frozen=True, eq=False)
 class NoSelfLoops(Weights):
-    """W − diag(W), wrapped around a storage.
+    """W − diag(W) for W in another storage.
 
     Parameters
     ----------
