@@ -64,6 +64,9 @@ class Affinity:
         """Array API namespace of the graph's arrays."""
         return namespace(self.left)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "xp"}  # a module
+
     @cached_property
     def eps(self) -> float:
         """Spacing of 1.0 in the dtype of the graph's arrays."""
@@ -110,12 +113,12 @@ class Affinity:
     def core_scale(self) -> Array:
         """√(l r), (..., N)."""
         right = 1 if self.right is None else self.right
-        return namespace(self.left).sqrt(self.left * right)
+        return self.xp.sqrt(self.left * right)
 
     @cached_property
     def change(self) -> Array:
         """Diagonal of T = √(l / r), 1 on isolated nodes."""
-        xp = namespace(self.left)
+        xp = self.xp
         if self.right is None:
             ratio = self.left
         else:
@@ -125,7 +128,7 @@ class Affinity:
     @cached_property
     def stationary(self) -> Array:
         """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
-        xp = namespace(self.left)
+        xp = self.xp
         live = self.core_scale > 0
         source = self.change if self.row_stochastic else self.core_scale
         safe = xp.where(live, source, xp.ones_like(source))

@@ -80,7 +80,7 @@ def fit(
     theta = FITS[method](target, order)
     if target.spectrum is not None:
         return Series(theta, target.interval, spectral_error(target, theta))
-    return Series(theta, target.interval, certify(theta, resolve(target)))
+    return Series(theta, target.interval, float(certify(theta, resolve(target))))
 
 
 @FITS.register("interpolate")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
 from gspnl._base.array import constant, float64, to_numpy
-from gspnl.chebyshev.certificate import Resolved, certify, difference, spectral_error
+from gspnl.chebyshev.certificate import Resolved, certify, spectral_error
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, make_target
 from gspnl.filters.cache import SpectralCache
@@ -53,34 +53,35 @@ def balanced(
     second one accounts for the modes outside the bulk, where real signals have their energy.
     """
     lo, hi = target.interval
+    middle, half = (lo + hi) / 2, (hi - lo) / 2
     lam, shares = deflation.density
-    truth = target.at(lam)
     bulk = int(np.argmax(shares))
-    zeros = nodes(len(theta))
-    plain = Series(interpolation_coefficients(Target(target.response, FULL).on(zeros)), FULL)
-    candidates = [
+    zeros, fewer = nodes(len(theta)), nodes(len(theta) - 1) if len(theta) > 1 else np.zeros(0)
+    points = np.concatenate([lam, 1 + zeros, middle + half * fewer])
+    truth, plain, band = np.split(target.at(points), [len(lam), len(lam) + len(zeros)])
+    x = (lam - middle) / half
+    on_full = npcheb.chebval(middle + half * zeros - 1, interpolation_coefficients(plain))
+    candidates = np.stack([
         theta,
-        _meeting(target, len(theta) - 1, (2 * lam[bulk] - lo - hi) / (hi - lo), truth[bulk]),
-        interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * zeros)),
-    ]
-
-    def score(candidate: np.ndarray) -> float:
-        errors = Series(candidate, target.interval)(lam) - truth
-        worst = float(np.abs(errors).max()) if resolved is None else certify(candidate, resolved)
-        return math.sqrt(float(shares @ errors**2)) + 0.1 * worst
-
-    return min(candidates, key=score)
+        _meeting(band, float(x[bulk]), float(truth[bulk])),
+        interpolation_coefficients(on_full),
+    ])  # fmt: skip
+    errors = np.abs(npcheb.chebval(x, candidates.T) - truth)
+    worst = errors.max(axis=1) if resolved is None else certify(candidates, resolved)
+    best = int(np.argmin(np.sqrt(errors**2 @ shares) + 0.1 * worst))
+    return np.asarray(candidates[best])
 
 
-def _meeting(target: Target, order: int, x: float, value: float) -> np.ndarray:
-    """The interpolant at the zeros of T_K, plus the multiple of T_K that makes p(x) = value."""
-    base = interpolation_coefficients(target.on(nodes(order))) if order else np.zeros(1)
-    top = np.zeros(order + 1)
-    top[order] = 1.0
+def _meeting(values: np.ndarray, x: float, value: float) -> np.ndarray:
+    """The interpolant of values at the zeros of T_K, plus the multiple of T_K with p(x) = value."""
+    k = len(values)
+    base = np.append(interpolation_coefficients(values) if k else np.zeros(0), 0.0)
+    top = np.zeros(k + 1)
+    top[k] = 1.0
     at_x = npcheb.chebval(x, top)
-    if abs(at_x) < 1e-6:  # x is one of the zeros, where p interpolates
-        return difference(base, 0 * top)
-    return difference(base, -top * (value - npcheb.chebval(x, base)) / at_x)
+    if abs(at_x) >= 1e-6:  # else x is one of the zeros, where p interpolates
+        base[k] = (value - npcheb.chebval(x, base)) / at_x
+    return base
 
 
 def spectrum_error(cache: SpectralCache, target: Target, theta: np.ndarray, count: int) -> float:

@@ -127,7 +127,7 @@ def chebyshev_filter(
         theta = FITS[method](target, k)
         if choose and method == "interpolate" and order is not None:
             theta = balanced(target, theta, deflation, resolved)
-        bound = certify(theta, resolved)
+        bound = float(certify(theta, resolved))
         if method == "least_squares" or not math.isfinite(bound):
             bound = spectrum_error(cache, target, theta, count)
         if not covered:
@@ -235,7 +235,7 @@ def _nonsymmetric(
     theta = FITS[method](target, order)
     # sup |g − p| bounds nothing for a matrix that is not normal, unless g is p.
     is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
-    bound = certify(theta, resolved) if is_polynomial else math.inf
+    bound = float(certify(theta, resolved)) if is_polynomial else math.inf
     series = Series(theta, target.interval, bound)
     bound += 64 * cache.affinity.eps * float(np.abs(theta).sum())
     if tol is not None and bound > tol:

@@ -13,7 +13,8 @@ from gspnl.chebyshev.series import Family, Series
 
 def apply_series(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
     """Σ θ_k T_k(operator) Z: K applications for order K."""
-    return combine(operator, Family.of([series]), Z)[..., 0, :, :]
+    family = Family(series.coefficients[None], series.interval)
+    return combine(operator, family, Z)[..., 0, :, :]
 
 
 def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, overload
 
 import numpy as np
@@ -338,7 +338,7 @@ class FeatureGraph:
                     "filter; pass order= or tol= with them"
                 )
             return self._on_signals(
-                lambda z: self.caches.map(lambda cache, z: exact_filter(cache, response, z), z), Z
+                partial(self.caches.map, lambda cache, z: exact_filter(cache, response, z)), Z
             )
 
         def planned(cache: SpectralCache, z: Array) -> Array:
@@ -347,7 +347,7 @@ class FeatureGraph:
                 interval=interval, allow_nonsymmetric=allow_nonsymmetric,
             ).apply(z)  # fmt: skip
 
-        return self._on_signals(lambda z: self.caches.map(planned, z), Z)
+        return self._on_signals(partial(self.caches.map, planned), Z)
 
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any

@@ -59,7 +59,8 @@ class Deflation(ABC):
 
     def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
         """p(L) Z, with gain i on deflated mode i and gain ``alone`` on isolated nodes."""
-        out = self.analysis(Family.of([series]), gains[None], np.array([alone]), Z)
+        family = Family(series.coefficients[None], series.interval)
+        out = self.analysis(family, gains[None], np.array([alone]), Z)
         return out[..., 0, :, :]
 
     @property

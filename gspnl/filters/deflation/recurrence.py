@@ -142,8 +142,8 @@ def _run(
     The start differs from run to run: a computed mode is the whole component of the last start in a
     repeated eigenvalue, so the same start would never find a second one.
     """
-    shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
-    noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
+    n = affinity.n_nodes
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, min(BLOCK, n)))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 

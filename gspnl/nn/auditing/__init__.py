@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import captured
 from gspnl.nn.auditing.readings import Reading, read
@@ -14,7 +15,6 @@ from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import Unit, audit_unit
 from gspnl.nn.block import Block
 from gspnl.nn.places import CHILD, outside
-from gspnl.signals.stability.modes import whole
 
 __all__ = ["Audit", "BlockAudit", "Reading", "Unit", "audit"]
 
@@ -79,7 +79,7 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    whole(nodes, "nodes", 1)
+    whole_number("nodes", nodes, 1)
     blocks = {name: m for name, m in outside(model) if isinstance(m, Block)}
     if not blocks:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
