@@ -20,7 +20,7 @@ RESPONSES: Registry[type] = Registry("response")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def response(name: str) -> Callable[[type[R]], type[R]]:
-    """Register a response class, as a frozen dataclass whose parameters are checked."""
+    """Register a response class as a frozen dataclass with checked parameters."""
 
     def file(cls: type[R]) -> type[R]:
         data: type[R] = dataclass(frozen=True)(cls)
@@ -60,7 +60,7 @@ WHOLE = {"check": whole}
 
 @dataclass(frozen=True)
 class Parameters:
-    """Checks every parameter: a finite number, or what the field's ``check`` takes."""
+    """Base of responses: each parameter is a finite number, or passes the field's ``check``."""
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -24,7 +24,7 @@ def make_interval(interval: Any) -> tuple[float, float]:
 
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
-    """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
+    """Return g(λ) in float64; raise, naming the λ, where g is not finite or changes the shape."""
     values: Any = response(lam)
     if type(values) is not np.ndarray or values.dtype != np.float64:
         values = numbers(values)
@@ -45,7 +45,7 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
 
 
 def numbers(x: Any) -> np.ndarray:
-    """A scalar, a list or an array of any library, as float64 NumPy."""
+    """Return a scalar, a list or an array of any library as float64 NumPy."""
     if type(x) is np.ndarray and x.dtype.kind in "biuf":
         return x.astype(np.float64)
     try:

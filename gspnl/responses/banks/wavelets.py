@@ -1,4 +1,4 @@
-"""Spectral graph wavelets: a low pass, and one band pass at several scales."""
+"""Banks of spectral graph wavelets: a low pass, and one band pass at several scales."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
     Parameters
     ----------
     lmin, lmax : float
-        > 0; the ends of the part of the spectrum that wavelets at these scales cover.
+        > 0; ends of the interval that wavelets at these scales cover.
     count : int
         ≥ 0.
 
@@ -49,7 +49,7 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
 def _scales(
     given: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
 ) -> tuple[float, ...]:
-    """The scales of ``count`` − 1 wavelets: those given, checked, or the default."""
+    """Return the scales of ``count`` − 1 wavelets: the user's, checked, or the default."""
     count = whole_number("count", count, 2)  # a low pass and a wavelet
     if given is None:
         return tuple(float(s) for s in default(count - 1))
@@ -60,7 +60,7 @@ def _scales(
 
 
 def _octaves(largest: float) -> Callable[[int], Sequence[float]]:
-    """Scales that halve, down to ``largest``."""
+    """Scales in octaves, down to ``largest``."""
     return lambda n: [largest * 2.0**j for j in range(n - 1, -1, -1)]
 
 
@@ -75,17 +75,17 @@ def abspline(
     scales: Sequence[float] | None = None,
     lmax: float = 2.0,
 ) -> FilterBank:
-    """Cubic-spline wavelets, and a quartic low pass as high as they are.
+    """Cubic-spline wavelets, and a quartic low pass of the same height.
 
     Parameters
     ----------
     count : int
         ≥ 2, number of filters.
     lpfactor : float
-        > 0; the wavelets reach down to lmin = lmax/lpfactor, and the low pass has its cut at
+        > 0; the wavelets cover λ from lmin = lmax/lpfactor on, and the low pass has its cut at
         0.6 lmin.
     scales : sequence of count − 1 floats, optional
-        Default: from 2/lmin to 1/lmax, even in their logarithm.
+        Default: from 2/lmin to 1/lmax, evenly spaced in their logarithm.
     lmax : float
         > 0; the largest λ.
 
@@ -119,10 +119,10 @@ def mexican_hat(
     count : int
         ≥ 2, number of filters.
     lpfactor : float
-        > 0; the wavelets reach down to lmin = lmax/lpfactor, and the low pass has its cut at
+        > 0; the wavelets cover λ from lmin = lmax/lpfactor on, and the low pass has its cut at
         0.4 lmin.
     scales : sequence of count − 1 floats, optional
-        Default: from 2/lmin to 1/lmax, even in their logarithm.
+        Default: from 2/lmin to 1/lmax, evenly spaced in their logarithm.
     normalize : bool
         Whether each wavelet is multiplied by √scale.
     lmax : float
@@ -154,7 +154,7 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass takes the first. Default: octaves down to 4/(3 lmax).
+        The low pass has the first. Default: octaves down to 4/(3 lmax).
     lmax : float
         > 0; the largest λ.
 
@@ -182,7 +182,7 @@ def simple_tight(
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass takes the first. Default: octaves down to 1/(2 lmax).
+        The low pass has the first. Default: octaves down to 1/(2 lmax).
     lmax : float
         > 0; the largest λ.
 
