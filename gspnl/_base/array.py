@@ -1,4 +1,4 @@
-"""The array API, imported here and nowhere else: namespaces, dtypes, finiteness, memory."""
+"""Array API helpers: namespaces, dtypes, finiteness, memory."""
 
 from __future__ import annotations
 
@@ -46,13 +46,8 @@ def is_numpy(x: Array) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def transpose(x: Array) -> Array:
-    """Swap the last two axes."""
-    return x.mT
-
-
 def as_floats(x: Any, name: str) -> Array:
-    """Return ``x`` as a real floating array: float32 and float64 kept, integers to float64."""
+    """Return ``x`` as a real floating array; float32 and float64 stay, integers become float64."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; fill or leave out what is masked first")
     if not compat.is_array_api_obj(x):
@@ -83,17 +78,17 @@ def like(values: Any, x: Array) -> Array:
 
 
 def ones(shape: tuple[int, ...], x: Array) -> Array:
-    """Ones of the library, dtype and device of ``x``."""
+    """Return ones of the library, dtype and device of ``x``."""
     return namespace(x).ones(shape, dtype=x.dtype, device=device(x))
 
 
 def device(x: Array) -> Any:
-    """Where ``x`` lives."""
+    """Return the device of ``x``."""
     return x.device if hasattr(x, "device") else compat.device(x)
 
 
 def float64(x: Array) -> Array:
-    """Return ``x`` in float64, the precision in which all small matrices are treated."""
+    """Return ``x`` in float64, the precision of all small matrices."""
     if type(x) is np.ndarray:
         return x.astype(np.float64, copy=False)
     xp = namespace(x)
@@ -101,7 +96,7 @@ def float64(x: Array) -> Array:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """Return ``x`` in NumPy; refuses to drop a gradient silently."""
+    """Return ``x`` in NumPy; raise rather than drop a gradient silently."""
     if is_numpy(x):
         return x  # type: ignore[no-any-return]
     if carries_gradient(x):
@@ -113,12 +108,12 @@ def to_numpy(x: Array) -> np.ndarray:
 
 
 def carries_gradient(x: Array) -> bool:
-    """Tell whether ``x`` is part of an automatic differentiation."""
+    """Tell whether ``x`` requires a gradient."""
     return bool(getattr(x, "requires_grad", False))
 
 
 def detached(x: Array) -> Array:
-    """Return ``x`` without its gradient, where it has one."""
+    """Return ``x`` without its gradient."""
     return x.detach() if compat.is_torch_array(x) else x
 
 
@@ -136,7 +131,7 @@ def eps(x: Array) -> float:
 
 def check_finite(x: Array, name: str) -> None:
     """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
-    # One sum of squares is half the price of isfinite; only its failure is looked into.
+    # A sum of squares takes half the time of isfinite; only its failure needs more.
     if isinstance(x, np.ndarray) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
         return
     xp = namespace(x)
@@ -160,7 +155,7 @@ def _finite_squares(flat: np.ndarray, step: int = 1 << 18) -> bool:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that can still be taken, or None where the system does not say."""
+    """Return the bytes of memory available, or None where the system does not report them."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

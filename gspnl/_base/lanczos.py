@@ -30,7 +30,7 @@ class Krylov:
     known : array of shape (n, m)
         Orthonormal, spanning a space that is invariant under S: B is kept orthogonal to it.
     capacity : int
-        Columns of B to reserve memory for; more are made room for when they come.
+        Columns of B to reserve memory for; it doubles when more are needed.
     """
 
     def __init__(self, apply: Callable[[Array], Array], known: Array, capacity: int) -> None:
@@ -38,105 +38,104 @@ class Krylov:
         self.xp: Any = namespace(known)
         self.values: Callable[[Array], np.ndarray] = np.asarray if is_numpy(known) else constant
         self.fixed: int = known.shape[1]
-        self.size: int = self.fixed  # columns in use, known ones included
-        self.columns = self._wider(known, self.fixed + capacity)
-        self.images = self._wider(known[:, :0], capacity)
-        self.projected = np.zeros((capacity, capacity))
-        self.tail = known[:, :0]  # what the span of B lacks of the newest images
+        self.size = 0  # columns of B
+        self.tail = known[:, :0]  # what the newest images have outside the span of B
         self.newest = slice(0, 0)
-
-    @property
-    def dimension(self) -> int:
-        """Columns of B."""
-        return self.size - self.fixed
+        self._columns, self._images, self._small = known, self.tail, np.zeros((0, 0))
+        self._reserve(capacity)
 
     @property
     def basis(self) -> Array:
-        """B, (n, dimension)."""
-        return self.columns[:, self.fixed : self.size]
+        """B, (n, size)."""
+        return self._columns[:, self.fixed : self.fixed + self.size]
+
+    @property
+    def images(self) -> Array:
+        """S B, (n, size)."""
+        return self._images[:, : self.size]
 
     def extend(self, block: Array) -> None:
         """Append an orthonormal block to B, and apply S to it."""
-        first = self.size - self.fixed
-        new = slice(first, first + block.shape[1])
-        if new.stop > len(self.projected):
+        new = slice(self.size, self.size + block.shape[1])
+        if new.stop > len(self._small):
             self._reserve(2 * new.stop)
         image = self.apply(block)
         if self.values is constant:
             image = detached(image)
-        self.columns[:, self.size : self.size + block.shape[1]] = block
-        self.images[:, new] = image
-        self.size += block.shape[1]
-        every = self.columns[:, : self.size]
-        heads = every.mT @ image
+        self._columns[:, self.fixed + new.start : self.fixed + new.stop] = block
+        self._images[:, new] = image
+        known_and_basis = self._columns[:, : self.fixed + new.stop]
+        heads = known_and_basis.mT @ image
         small = self.values(heads)[self.fixed :]
-        self.projected[: new.stop, new] = small
-        self.projected[new, : new.stop] = small.T
-        self.tail, self.newest = image - every @ heads, new
+        self._small[: new.stop, new] = small
+        self._small[new, : new.stop] = small.T
+        self.tail, self.newest, self.size = image - known_and_basis @ heads, new, new.stop
 
-    def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ritz values, ascending, the coefficients of their vectors in B, and residual norms.
+    def ritz(self, count: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz values, ascending, their vectors' coefficients in B, and residual norms.
 
-        The residuals come from the newest images alone.
+        Residuals, seen from the newest images alone, of the ``count`` largest values; 0: of all.
         """
-        small = self.projected[: self.newest.stop, : self.newest.stop]
+        small = self._small[: self.size, : self.size]
         values, turn = np.linalg.eigh((small + small.T) / 2)
-        gaps = self.values(self.tail).astype(np.float64, copy=False) @ turn[self.newest]
-        return values, turn, np.linalg.norm(gaps, axis=0)
+        tail = self.values(self.tail).astype(np.float64, copy=False)
+        return values, turn, np.linalg.norm(tail @ turn[self.newest, -count:], axis=0)
 
     def off(self, block: Array, negligible: float) -> Array:
         """Orthonormal basis of what a block has outside B, less what is negligible of it.
 
-        Through the Gram matrix, a tenth of the price of an SVD; singular values that it does not
-        resolve are left to another one.
+        Through Gram matrices, a tenth of the price of an SVD; singular values that one does not
+        resolve are left to the next.
         """
-        xp, every = self.xp, self.columns[:, : self.size]
+        xp, dtype, place = self.xp, block.dtype, block.device
+        known_and_basis = self._columns[:, : self.fixed + self.size]
         # The second time a column has unit length: what then shrinks was rounding.
         for least in (negligible, 0.5):
-            rest = xp.astype(block - every @ (every.mT @ block), xp.float64, copy=False)
-            parts = [rest[:, :0]]
+            rest = block - known_and_basis @ (known_and_basis.mT @ block)
+            rest = xp.astype(rest, xp.float64, copy=False)
+            block = rest[:, :0]
             while rest.shape[1]:
                 squares, turn = np.linalg.eigh(self.values(rest.mT @ rest))
                 sizes = np.sqrt(np.maximum(squares, 0.0))
                 kept = sizes > max(least, RESOLVED * sizes[-1])
-                parts.append(rest @ xp.asarray(turn[:, kept] / sizes[kept], device=block.device))
-                if kept.all() or sizes[-1] <= least:
+                found = rest @ xp.asarray(turn[:, kept] / sizes[kept], device=place)
+                block = xp.concat([block, found], axis=-1) if block.shape[1] else found
+                if kept.all() or not kept.any():
                     break
-                rest = rest @ xp.asarray(turn[:, ~kept], device=block.device)
-                rest = rest - parts[-1] @ (parts[-1].mT @ rest)
-            block = xp.astype(xp.concat(parts, axis=-1), block.dtype, copy=False)
+                rest = rest @ xp.asarray(turn[:, ~kept], device=place)
+                rest = rest - block @ (block.mT @ rest)
+            block = xp.astype(block, dtype, copy=False)
         return block
 
-    def random_block(self, random: Callable[[int], Array], width: int, block: Array) -> Array:
+    def filled(self, block: Array, width: int, random: Callable[[int], Array]) -> Array:
         """Fill a block up to ``width`` orthonormal columns by random ones."""
+        if block.shape[1] >= width:
+            return block[:, :width]
         block = self.xp.concat([block, random(width - block.shape[1])], axis=-1)
         return self.off(self.off(block, RESOLVED), 0.5)
 
     def restart(self, values: np.ndarray, turn: np.ndarray) -> None:
         """Replace B by the Ritz vectors B turn, whose Ritz values are given."""
-        kept, size = len(values), self.size - self.fixed
-        self.columns[:, self.fixed : self.fixed + kept] = self.basis @ turn
-        self.images[:, :kept] = self.images[:, :size] @ turn
-        self.projected[:] = 0.0
-        self.projected[np.arange(kept), np.arange(kept)] = values
-        self.size = self.fixed + kept
+        kept = len(values)
+        self._columns[:, self.fixed : self.fixed + kept] = self.basis @ turn
+        self._images[:, :kept] = self.images @ turn
+        self._small[:] = 0.0
+        self._small[np.arange(kept), np.arange(kept)] = values
+        self.size = kept
 
     def _reserve(self, capacity: int) -> None:
-        self.columns = self._wider(self.columns, self.fixed + capacity)
-        self.images = self._wider(self.images, capacity)
-        projected = np.zeros((capacity, capacity))
-        projected[: len(self.projected), : len(self.projected)] = self.projected
-        self.projected = projected
-
-    def _wider(self, x: Array, width: int) -> Array:
-        out = self.xp.empty((x.shape[0], width), dtype=x.dtype, device=x.device)
-        out[:, : x.shape[1]] = x
-        return out
+        wider = []
+        for old, width in ((self._columns, self.fixed + capacity), (self._images, capacity)):
+            new = self.xp.empty((old.shape[0], width), dtype=old.dtype, device=old.device)
+            new[:, : old.shape[1]] = old
+            wider.append(new)
+        self._columns, self._images = wider
+        self._small = np.pad(self._small, (0, capacity - len(self._small)))
 
 
 @dataclass(frozen=True, eq=False)
 class Ritz:
-    """Ritz values of one run, ascending, with their residuals and quadrature weights.
+    """Ritz values of one run, ascending, with residual norms, and the vector of the largest.
 
     The weights are those of the Gauss quadrature of the spectral density, seen from the start.
     """
@@ -156,40 +155,24 @@ class Ritz:
 def lanczos(
     apply: Callable[[Array], Array],
     start: Array,
+    known: Array,
     *,
-    known: Array | None = None,
     done: Callable[[np.ndarray, np.ndarray], bool],
     steps: int,
 ) -> Ritz:
     """Grow a block Krylov basis, without restarts, until ``done(values, residuals)``.
 
     A block misses an extreme eigenvector only if every one of its random columns does; a single
-    start may settle on the second one.
-
-    Parameters
-    ----------
-    apply : callable
-        A symmetric operator on arrays of shape (n, b).
-    start : array of shape (n, b)
-        Random columns.
-    known : array of shape (n, m), optional
-        Orthonormal, invariant directions to keep out of the run.
-    done : callable
-        Takes the Ritz values, ascending, and their residuals.
-    steps : int
-        The most applications of the operator.
+    start may settle on the second one. ``start`` (n, b) holds random columns; ``apply`` and
+    ``known`` are those of :class:`Krylov`; ``steps`` is the most applications.
     """
     start = detached(start)
-    rounding = eps(start)
-    known = start[:, :0] if known is None else detached(known)
-    space = Krylov(apply, known, 8 * start.shape[1])
-    size = float(np.abs(space.values(start)).max(initial=0.0))
-    block = space.off(start, 1e-6 * size)
-    width = block.shape[1]
+    space = Krylov(apply, detached(known), 8 * start.shape[1])
+    block = space.off(start, 1e-6 * float(np.abs(space.values(start)).max(initial=0.0)))
+    width, rounding = block.shape[1], eps(start)
     if width == 0:
-        return Ritz(
-            np.zeros(1), np.zeros(1), np.ones(1), space.xp.sum(start, axis=-1, keepdims=True)
-        )
+        zero = np.zeros(1)
+        return Ritz(zero, zero, np.ones(1), space.xp.sum(start, axis=-1, keepdims=True))
     for step in range(1, steps + 1):
         space.extend(block)
         values, turn, residuals = space.ritz()
@@ -199,21 +182,17 @@ def lanczos(
         block = space.off(space.tail, 64 * floor)
         if block.shape[1] == 0:
             break
-    wide = like(turn, start)
-    vectors = space.basis @ wide
-    gaps = space.images[:, : len(turn)] @ wide - vectors * like(values, start)
-    residuals = np.linalg.norm(space.values(gaps).astype(np.float64), axis=0)
-    return Ritz(values, residuals + floor, (turn[:width] ** 2).mean(0), vectors[:, -1:])
+    vectors = space.basis @ like(turn, start)
+    gaps = space.values(space.images @ like(turn, start) - vectors * like(values, start))
+    residuals = np.linalg.norm(gaps.astype(np.float64), axis=0) + floor
+    return Ritz(values, residuals, (turn[:width] ** 2).mean(0), vectors[:, -1:])
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Eigenvalues, descending, with orthonormal vectors and residuals ‖S v − μ v‖.
 
-    Attributes
-    ----------
-    products : int
-        Blocks that the operator was applied to.
+    ``products`` is the number of blocks that the operator was applied to.
     """
 
     values: np.ndarray
@@ -226,26 +205,22 @@ def largest(
     apply: Callable[[np.ndarray], np.ndarray],
     random: Callable[[int], np.ndarray],
     known: np.ndarray,
-    room: int,
     *,
+    room: int,
     count: int,
     tolerance: float,
     steps: int,
 ) -> Pairs:
-    """Find the ``count`` largest eigenvalues of a symmetric operator, with thick restarts.
+    """Find the ``count`` largest eigenvalues of a symmetric operator, with thick restarts [1]_.
 
     Parameters
     ----------
-    apply : callable
-        The operator on arrays of shape (n, b), in float64.
+    apply, known
+        Those of :class:`Krylov`, in NumPy and float64.
     random : callable
         Random columns (n, b), in the space in which eigenvectors are sought.
-    known : array of shape (n, m)
-        Orthonormal, invariant directions to keep out of the run.
     room : int
-        Dimension of the space that is left.
-    count : int
-        1 ≤ count ≤ room.
+        Dimension of that space less the known directions; 1 ≤ count ≤ room.
     tolerance : float
         Of each residual.
     steps : int
@@ -261,44 +236,40 @@ def largest(
     limit = min(room, limit)
     space = Krylov(apply, known, limit)
     checked, scale, locked = 0, 1.0, np.zeros(0)
-    block = space.random_block(random, width, space.tail)
+    block = space.filled(space.tail, width, random)
     for step in range(1, steps + 1):
         space.extend(block)
-        size = space.dimension
-        last, full = size == room or step == steps, size + block.shape[1] > limit
+        size, width = space.size, block.shape[1]
+        last, full = size == room or step == steps, size + width > limit
         if last or full or (size >= count and size >= 1.2 * checked):
             checked = size
-            values, turn, residuals = (part[..., ::-1] for part in space.ritz())
+            values, turn, residuals = (x[..., ::-1] for x in space.ritz(count + 1))
             scale = max(scale, float(np.abs(values).max()))
             few, found = turn[:, :count], values[:count]
             if last or residuals[:count].max() <= tolerance / 2:
                 vectors = space.basis @ few
-                gaps = np.linalg.norm(space.images[:, :size] @ few - vectors * found, axis=0)
-                result = Pairs(found, vectors, gaps, step)
+                gaps = np.linalg.norm(space.images @ few - vectors * found, axis=0)
+                pairs = Pairs(found, vectors, gaps, step)
                 if last:
-                    return result
+                    return pairs
                 if gaps.max() <= tolerance:
                     # A block finds as many copies of an eigenvalue as it is wide: look for more.
-                    grown = not len(locked) or float((found - locked).max()) > tolerance
-                    if _repeated(found, 10 * tolerance) and grown:
+                    new = not len(locked) or float((found - locked).max()) > tolerance
+                    if new and _repeated(found, 10 * tolerance):
                         space.restart(found, few)
                         locked, checked = found, 0
-                        block = space.random_block(
-                            random, min(BLOCK, limit - count), space.tail[:, :0]
-                        )
+                        width = min(BLOCK, limit - count)
+                        block = space.filled(space.tail[:, :0], width, random)
                         continue
-                    if not len(locked):
-                        return result
-                    if size > count and values[count] + residuals[count] <= found[-1] + tolerance:
-                        return result
+                    beyond = values[count] + residuals[count] if size > count else np.inf
+                    if not len(locked) or beyond <= found[-1] + tolerance:
+                        return pairs
             if full and limit < room:
-                kept = count + max(block.shape[1], count // 4)
+                kept = count + max(width, count // 4)
                 space.restart(values[:kept], turn[:, :kept])
                 checked = 0
-        width = min(BLOCK, limit - space.dimension)
-        block = space.off(space.tail, 64 * np.finfo(float).eps * scale)[:, :width]
-        if block.shape[1] < width:
-            block = space.random_block(random, width, block)
+        block = space.off(space.tail, 64 * np.finfo(float).eps * scale)
+        block = space.filled(block, min(BLOCK, limit - space.size), random)
     raise AssertionError("the last step returns")
 
 

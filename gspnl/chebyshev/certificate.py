@@ -1,4 +1,4 @@
-"""What can be certified of a polynomial: its largest distance from a response."""
+"""Certified bounds of the distance between a polynomial and a response."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MAX_DEGREE = 1 << 14  # of a resolved expansion; poles as near as 2e-3 to [0, 2]
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """An expansion that is g to rounding: its coefficients, and the rounding left."""
+    """An expansion of g to rounding: its coefficients, and a bound of its error."""
 
     coefficients: np.ndarray
     floor: float
 
 
 def resolve(target: Target) -> Resolved | None:
-    """Double the degree until the coefficients reach rounding; None where they do not.
+    """Expand g to rounding by doubling the degree; None where it does not converge.
 
-    The expansion is checked between its nodes, at the ends, and around every place where a response
-    says it changes, so that a feature falling between nodes is not missed in silence.
+    The expansion is checked between its nodes, at the ends and at the target's probes, so that a
+    feature between nodes is not missed.
     """
     if target.jumps:
         return None
     lo, hi = target.interval
     probe = np.concatenate([np.linspace(-1, 1, 1025), nodes(1500)])
     known = np.append(1.0 if target.probes is None else target.probes, 1.0)
-    known = (2 * known - lo - hi) / (hi - lo)  # where graphs have their modes
+    known = (2 * known - lo - hi) / (hi - lo)  # λ = 1 and the graph's own λ
     probe = np.append(probe, known[np.abs(known) <= 1])
     n = 32
     truth, values = np.split(target.on(np.append(probe, nodes(n))), [len(probe)])
@@ -80,7 +80,7 @@ def certify(theta: np.ndarray, resolved: Resolved | None) -> np.ndarray:
 
 
 def spectral_error(target: Target, theta: np.ndarray) -> float:
-    """Max |g − p| over the eigenvalues of the target, with its rounding."""
+    """Compute max |g − p| over the eigenvalues of the target, plus rounding."""
     assert target.spectrum is not None
     values = target.on_spectrum()
     gap = np.abs(Series(theta, target.interval)(target.spectrum) - values)

@@ -186,7 +186,7 @@ def _by_lanczos(
 
         tolerance = max(TOLERANCE, 200 * affinity.eps)
         found = largest(
-            apply, random, known_modes, room, count=count, tolerance=tolerance, steps=STEPS
+            apply, random, known_modes, room=room, count=count, tolerance=tolerance, steps=STEPS
         )
         if found.residuals.max() > tolerance:
             raise ConvergenceError(

@@ -10,7 +10,7 @@ from gspnl._base import rows as row_blocks
 from gspnl._base.array import Array, float64, is_numpy, like, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.affinity import scale_rows
-from gspnl.affinity.weights import Hollow, LowRank, Weights
+from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.edges import Edges, per_column, symmetric
 
@@ -108,7 +108,7 @@ def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
 
 
 @_variation.register
-def _(weights: Hollow, scale: Array | None, f: Array) -> Array:
+def _(weights: NoSelfLoops, scale: Array | None, f: Array) -> Array:
     return _variation(weights.full, scale, f)  # a self-loop joins a node to itself: no difference
 
 

@@ -271,11 +271,11 @@ def test_scores_beyond_the_range_are_refused():
 @pytest.mark.parametrize(
     ("kernel", "options", "message"),
     [
-        ("rbf", {"rank": 0}, r"rank=0 must be a whole number from 1 to N = 300"),
+        ("rbf", {"rank": 0}, r"rank=0 must be a whole number from 1 to 300, the nodes"),
         ("rbf", {"rank": 301}, r"rank=301"),
         ("rbf", {"rank": 2.0}, r"rank=2.0"),
         ("rbf", {"rank": True}, r"rank=True"),
-        ("rbf", {"rank": 9, "seed": -1}, r"seed=-1 must be a whole number from 0 up"),
+        ("rbf", {"rank": 9, "seed": -1}, r"seed=-1 must be a whole number ≥ 0"),
         ("rbf", {"rank": 9, "seed": "x"}, r"seed='x'"),
         ("rbf", {"tol": 0}, r"tol=0 must be a finite number > 0"),
         ("rbf", {"tol": float("nan")}, r"tol=nan"),

@@ -148,6 +148,7 @@ def test_lanczos_finds_the_ends_of_a_known_operator():
     ritz = lanczos(
         lambda q: d[:, None] * q,
         np.random.default_rng(0).standard_normal((302, 2)),
+        np.zeros((302, 0)),
         done=lambda v, r: max(r[0], r[-1]) < 1e-10,
         steps=60,
     )

@@ -1,4 +1,4 @@
-"""The kernels that compare two nodes by their features alone."""
+"""Kernels that are inner products or sums of embedded features: dot, cosine, concatenation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wᵀ Z for weights that are not symmetric: what the adjoint of a softmax graph needs."""
+"""Products Wᵀ Z with nonsymmetric weights, for the adjoint of a softmax graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gspnl._base.array import Array, float64, namespace
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.lowrank import LowRank
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.sorted import Ramps, Sorted
 from gspnl.affinity.weights.sparse import Sparse
 from gspnl.affinity.weights.tiles import STRIP
@@ -16,7 +16,7 @@ from gspnl.affinity.weights.tiles import STRIP
 
 @singledispatch
 def rmatmul(weights: Weights, Z: Array) -> Array:
-    """Wᵀ Z of one graph, (N, c) → (N, c); any storage, by strips of rows: N² time, O(N) memory."""
+    """Compute Wᵀ Z of one graph, (N, c); by strips of rows in N² time where not overridden."""
     xp = namespace(Z)
     n = weights.shape[-1]
     step = max(1, STRIP // n)
@@ -43,7 +43,7 @@ def _(weights: LowRank, Z: Array) -> Array:
 
 
 @rmatmul.register
-def _(weights: Hollow, Z: Array) -> Array:
+def _(weights: NoSelfLoops, Z: Array) -> Array:
     return rmatmul(weights.full, Z) - weights.diagonal[:, None] * Z
 
 

@@ -145,7 +145,7 @@ def _run(
     n = affinity.n_nodes
     noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, min(BLOCK, n)))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
-    return lanczos(affinity.apply_core, start, known=modes, done=done, steps=steps)
+    return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 
 
 class _Settled:
