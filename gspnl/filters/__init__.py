@@ -2,7 +2,7 @@
 
 from gspnl.filters.bank import BankOnGraph, ChebyshevBank, bank_on_graph, chebyshev_bank
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.filters.exact import exact_filter
+from gspnl.filters.filtering import filter_signals
 
 __all__ = [
     "BankOnGraph",
@@ -11,5 +11,5 @@ __all__ = [
     "bank_on_graph",
     "chebyshev_bank",
     "chebyshev_filter",
-    "exact_filter",
+    "filter_signals",
 ]

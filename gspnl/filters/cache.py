@@ -6,6 +6,7 @@ from functools import cached_property
 
 from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity
+from gspnl.errors import NonsymmetricError
 from gspnl.filters.deflation import Deflation, deflate
 from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
@@ -50,6 +51,15 @@ class SpectralCache:
             return self._engine, self._engine.project(Z)
         self._engine, heads = LowRankEngine.build(self.affinity, weights, Z)
         return self._engine, heads
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
+        if not self.affinity.symmetric_core:
+            raise NonsymmetricError(
+                "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
+            )
+        return self.deflation(1).interval
 
     def deflation(self, count: int) -> Deflation:
         """Return the graph with its ``count`` modes of least λ deflated."""

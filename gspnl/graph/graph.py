@@ -9,20 +9,20 @@ from typing import Any, overload
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, namespace
+from gspnl._base.array import Array, check_fits, constant
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import Weights
-from gspnl.errors import DegreeError, InputError, NonsymmetricError
-from gspnl.filters import ChebyshevFilter, chebyshev_filter, exact_filter
-from gspnl.filters.cache import SpectralCache
+from gspnl.errors import DegreeError, InputError
+from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
 from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
 from gspnl.filters.spectrum import Spectrum
 from gspnl.graph.batch import BatchCache
 from gspnl.graph.degrees import degrees_of, log_degrees_of
+from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
 
 
@@ -185,7 +185,7 @@ class FeatureGraph:
         check_fits(
             self.shape, self.weights.like, "A as a dense array", "use apply(), rows() or filter()"
         )
-        return self.affinity.rows(namespace(self.weights.like).arange(self.n_nodes))
+        return self.affinity.rows(self.affinity.xp.arange(self.n_nodes))
 
     def rows(self, index: Any) -> Array:
         """Return rows of A: the attention maps of the chosen nodes.
@@ -199,14 +199,8 @@ class FeatureGraph:
         -------
         array of shape (..., N) for one node, (..., k, N) for several
         """
-        chosen = np.asarray(index)
-        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-            raise InputError(f"index={index!r} must be a node number or a sequence of them")
-        n = self.n_nodes
-        if chosen.size and (chosen.min() < -n or chosen.max() >= n):
-            raise InputError(f"index={index!r} is outside the {n} nodes of this graph")
-        xp = namespace(self.weights.like)
-        part = self.affinity.rows(xp.asarray(np.atleast_1d(chosen % n)))
+        chosen = node_numbers("index", index, self.n_nodes)
+        part = self.affinity.rows(self.affinity.xp.asarray(np.atleast_1d(chosen)))
         return part[..., 0, :] if chosen.ndim == 0 else part
 
     @overload
@@ -279,12 +273,7 @@ class FeatureGraph:
         >>> 0.9 < low < high < 1.01
         True
         """
-        cache = self.caches.single()
-        if not cache.affinity.symmetric_core:
-            raise NonsymmetricError(
-                "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
-            )
-        return cache.deflation(1).interval
+        return self.caches.single().interval
 
     def filter(
         self,
@@ -331,23 +320,10 @@ class FeatureGraph:
         NonsymmetricError
             For an exact filter, or an order above 1, on a softmax graph.
         """
-        if order is None and tol is None:
-            if method != "interpolate" or deflate is not None or interval or allow_nonsymmetric:
-                raise InputError(
-                    "method=, deflate=, interval= and allow_nonsymmetric= belong to a Chebyshev "
-                    "filter; pass order= or tol= with them"
-                )
-            return self._on_signals(
-                partial(self.caches.map, lambda cache, z: exact_filter(cache, response, z)), Z
-            )
-
-        def planned(cache: SpectralCache, z: Array) -> Array:
-            return chebyshev_filter(
-                cache, response, order=order, tol=tol, method=method, deflate=deflate,
-                interval=interval, allow_nonsymmetric=allow_nonsymmetric,
-            ).apply(z)  # fmt: skip
-
-        return self._on_signals(partial(self.caches.map, planned), Z)
+        options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
+                   "interval": interval, "allow_nonsymmetric": allow_nonsymmetric}  # fmt: skip
+        one = partial(filter_signals, response=response, options=options)
+        return self._on_signals(partial(self.caches.map, one), Z)
 
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any

@@ -46,7 +46,7 @@ class SpectralDensity:
 
     @property
     def resolution(self) -> float:
-        r"""Largest width (standard deviation in λ) to which Jackson's kernel broadens an eigenvalue.
+        r"""Largest width, as a standard deviation in λ, of an eigenvalue in the density.
 
         :math:`\frac{π}{K} \frac{b - a}{2}` for K moments on [a, b], in mid-band; less at the ends.
         """

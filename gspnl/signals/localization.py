@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, like
-from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
 from gspnl.signals.edges import symmetric
 
@@ -64,12 +64,8 @@ def localize(
     """
     affinity = symmetric(graph, "localize")
     n = graph.n_nodes
-    chosen = np.asarray(node)
-    if chosen.dtype.kind not in "iu" or chosen.ndim > 1 or not chosen.size:
-        raise InputError(f"node={node!r} must be a node number or a sequence of them")
-    if chosen.min() < -n or chosen.max() >= n:
-        raise InputError(f"node={node!r} is outside the {n} nodes of this graph")
-    index = np.atleast_1d(chosen) % n
+    chosen = node_numbers("node", node, n, least=1)
+    index = np.atleast_1d(chosen)
     delta = np.zeros((n, len(index)))
     delta[index, np.arange(len(index))] = math.sqrt(n)
     out = graph.filter(like(delta, affinity.left), response, order, tol=tol)

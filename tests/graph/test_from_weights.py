@@ -250,7 +250,7 @@ def test_negative_weights_with_positive_degrees():
     truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z
     for hold in (W, scipy.sparse.csr_array(W)):
         graph = gspnl.graph_from_weights(hold)
-        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Given(signed=True)")
+        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Precomputed(signed=True)")
         assert np.abs(graph.spectrum().eigenvalues - lam).max() < 1e-12
         assert relative(graph.filter(Z, gspnl.responses.heat(1.0), order=20), truth) < 1e-10
         with pytest.raises(InputError, match=r"bistochastic.*-0.3.*maximum"):
