@@ -11,10 +11,10 @@ import torch
 from torch.profiler import profile
 
 from gspnl.errors import InputError
-from gspnl.nn import joint, stacked
-from gspnl.nn.fused import softmax_attention
-from gspnl.nn.joint import joint_attention
-from gspnl.nn.stacked import stacked_attention, stacked_log_degrees
+from gspnl.nn.attention import portable, symmetric
+from gspnl.nn.attention.portable import stacked_attention, stacked_log_degrees
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.attention.symmetric import joint_attention
 
 LOG_2 = math.log(2)
 
@@ -131,10 +131,10 @@ def test_no_batch():
 def test_symmetric_scores(kernel, fused, monkeypatch):
     """E = Eᵀ: one pass. The rbf has two sets of columns for one set of points."""
     if not fused:
-        monkeypatch.setattr(joint, "FORWARD", None)
+        monkeypatch.setattr(symmetric, "FORWARD", None)
     x, _, v = points(n=90, r=4, c=3)
     calls = []
-    monkeypatch.setattr(joint, "stacked_attention", lambda *t: calls.append(t))
+    monkeypatch.setattr(symmetric, "stacked_attention", lambda *t: calls.append(t))
 
     def attend(x, v):
         if kernel == "gaussian":
@@ -156,8 +156,8 @@ def test_symmetric_scores(kernel, fused, monkeypatch):
 
 def test_one_pass_where_scores_are_symmetric(monkeypatch):
     calls = []
-    run = joint.FORWARD
-    monkeypatch.setattr(joint, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
+    run = symmetric.FORWARD
+    monkeypatch.setattr(symmetric, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
     q, k, v = points()
     joint_attention(q, q, v, log_degrees=True)
     assert len(calls) == 1
@@ -209,13 +209,13 @@ def test_memory_is_linear(f, width, channels):
     leaves = [
         draw(1, c, n, seed=c, dtype=torch.float32).requires_grad_() for c in (width, channels)
     ]
-    stacked_chunk, stacked.CHUNK = stacked.CHUNK, n * 64
+    stacked_chunk, portable.CHUNK = portable.CHUNK, n * 64
     try:
         with profile(profile_memory=True) as run:
             out = f(leaves[0].mT, leaves[0].mT * 0.5, leaves[1].mT)
             sum(o.sum() for o in listed(out)).backward()
     finally:
-        stacked.CHUNK = stacked_chunk
+        portable.CHUNK = stacked_chunk
         torch.set_num_threads(threads)
     events = run.profiler.kineto_results.events()
     sizes = [e.nbytes() for e in events if e.name() == "[memory]"]
@@ -354,10 +354,10 @@ def test_export(f, strict):
 def test_elsewhere_the_public_form_is_taken(monkeypatch):
     leaves = points(lead=(2,))
     wanted = results(dense_joint, leaves)
-    monkeypatch.setattr(joint, "BACKWARD", None)
+    monkeypatch.setattr(symmetric, "BACKWARD", None)
     calls = []
     monkeypatch.setattr(
-        joint, "stacked_attention", lambda *t: (calls.append(t), stacked_attention(*t))[1]
+        symmetric, "stacked_attention", lambda *t: (calls.append(t), stacked_attention(*t))[1]
     )
     assert gap(results(joint_pair, leaves), wanted) < 1e-13
     assert len(calls) == 1
@@ -368,7 +368,7 @@ def test_elsewhere_the_public_form_is_taken(monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 1000, 2**22])
 def test_log_degrees_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr(stacked, "CHUNK", chunk)
+    monkeypatch.setattr(portable, "CHUNK", chunk)
     leaves = points(lead=(2,))
     assert gap(results(stacked_pair, leaves), results(dense_joint, leaves)) < 1e-13
 

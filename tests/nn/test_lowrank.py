@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gspnl import nn as gnn
-from gspnl.nn import lowrank, onestep
+from gspnl.nn import fast_path
 
 CASES = [
     ("snl", {}),
@@ -33,8 +33,8 @@ CASES = [
 def steps(monkeypatch):
     """Count the steps taken."""
     taken = []
-    plain = lowrank.Step.apply
-    monkeypatch.setattr(lowrank.Step, "apply", lambda *a: (taken.append(1), plain(*a))[1])
+    plain = fast_path.Unit.apply
+    monkeypatch.setattr(fast_path.Unit, "apply", lambda *a: (taken.append(1), plain(*a))[1])
     return taken
 
 
@@ -48,7 +48,7 @@ def test_the_formula(name, options, isolated, parts, steps, monkeypatch):
     if isolated:
         x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
     width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
     compare(name, x, True, block=block, **options)
     assert steps
 
@@ -72,7 +72,7 @@ def test_gradients_of_gradients(name, options, tied, steps, monkeypatch):
     leaves, found = [x, *block.parameters()], []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+            monkeypatch.setattr(fast_path, "ENABLED", False)
         once = torch.autograd.grad(
             block(x).square().sum(), leaves, create_graph=True, allow_unused=True
         )
@@ -101,7 +101,7 @@ def test_terms_of_any_degree(share, monkeypatch):
     found = []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+            monkeypatch.setattr(fast_path, "ENABLED", False)
         y = block(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)])
     for step, wanted in zip(*found, strict=True):
@@ -261,7 +261,7 @@ def test_the_formula_in_channels_last(name, options, isolated, parts, steps, mon
         x[1:4, :, :, 2] = 0
     x = x.contiguous(memory_format=torch.channels_last)
     width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
     compare(name, x, True, block=block, **options)
     assert steps
     y = block(x.requires_grad_())

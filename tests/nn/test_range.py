@@ -71,12 +71,12 @@ def test_a_normalization_of_the_core_alone_is_refused():
 
 
 def test_degrees_of_symmetric_attention_are_found_once(monkeypatch):
-    from gspnl.nn import exponential
+    from gspnl.nn import attention
 
     calls = []
-    whole = exponential.joint_attention
+    whole = attention.joint_attention
     monkeypatch.setattr(
-        exponential, "joint_attention", lambda *a, **k: (calls.append(1), whole(*a, **k))[1]
+        attention, "joint_attention", lambda *a, **k: (calls.append(1), whole(*a, **k))[1]
     )
     kernel = {"kernel": "embedded_gaussian", "normalization": "symmetric"}
     gnn.create("chebyshev", 8, order=6, **kernel)(torch.randn(1, 8, 9))

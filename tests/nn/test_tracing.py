@@ -16,8 +16,8 @@ import pytest
 import torch
 from support.nn_cases import NAMES, make, signal
 
-from gspnl.nn import scales
-from gspnl.nn.stage import NODES
+from gspnl.nn import normalization
+from gspnl.nn.unit import NODES
 
 KERNELS = ("dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation")
 OPTIONS = [
@@ -110,7 +110,7 @@ def test_fixed_steps_balance_sharp_weights(sharpness):
         return torch.linalg.solve(core, v[..., None])[..., 0]
 
     degrees = W.sum(-1)
-    s = scales._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
+    s = normalization._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
     defect = (s * (W @ s[..., None])[..., 0] - 1).abs().max()
     assert defect < 1e-14  # sums of 40 rounding errors
 
@@ -225,8 +225,8 @@ def test_onnx(name, options):
 def test_onnx_has_no_pseudo_inverse(monkeypatch):
     """Balancing takes a pseudo-inverse, for which ONNX has no operator."""
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(scales, "TRACED_STEPS", 1)  # a shorter program, of the same operators
-    monkeypatch.setattr(scales, "TRACED_NEWTON", 1)
+    monkeypatch.setattr(normalization, "TRACED_STEPS", 1)  # a shorter program
+    monkeypatch.setattr(normalization, "TRACED_NEWTON", 1)
     block, x, _ = ready("snl", normalization="bistochastic")
     with pytest.raises(torch.onnx.OnnxExporterError) as error:
         to_onnx(block, x)
