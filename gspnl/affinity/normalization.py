@@ -110,20 +110,18 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
     s = xp.sqrt(inverse(degrees))
     tolerance = 64 * eps(degrees)
     defect = float("inf")
-    for step in range(SINKHORN_STEPS):
-        with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+    with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+        for step in range(SINKHORN_STEPS):
             ws = product(s)
-            following = sinkhorn_step(s, ws, live)
-            sums = s * ws
-        if step % check_every == 0:
-            gap = xp.where(live, sums - 1, xp.zeros_like(s))
-            previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
-            # Stop at the tolerance, or where rounding lets it go no lower.
-            if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
-                return s
-            if not math.isfinite(defect):
-                break
-        s = following
+            if step % check_every == 0:
+                gap = xp.where(live, s * ws - 1, xp.zeros_like(s))
+                previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
+                # Stop at the tolerance, or where rounding lets it go no lower.
+                if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                    return s
+                if not math.isfinite(defect):
+                    break
+            s = sinkhorn_step(s, ws, live)
     left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
         f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern "

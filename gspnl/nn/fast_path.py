@@ -25,13 +25,13 @@ from torch.nn.modules import module as modules
 from gspnl.affinity.kernels import Dot
 from gspnl.affinity.weights.lowrank import swap_halves
 from gspnl.nn.affinity import FeatureAffinity
-from gspnl.nn.attention.portable import exporting
 from gspnl.nn.normalization import NORMALIZATIONS, inverse, isolated_positions
 from gspnl.nn.operators import Parts, sum_of
 from gspnl.nn.pointwise import NARROW, Pointwise, channel_first, pointwise, pointwise_weight
 from gspnl.nn.precision import HALVES, lift, without_autocast
 
 ENABLED = True
+JIT: Any = torch.jit  # untyped
 BYTES = 4 << 20  # of φ and ψ at a time: allocators take fresh pages for more; measured
 
 # Hooks on all modules and on one. Private: torch has no public functions that list them.
@@ -41,7 +41,6 @@ GLOBAL_HOOKS = (
     modules._global_backward_hooks,
     modules._global_backward_pre_hooks,
 )
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 COVERED: set[type[nn.Module]] = {FeatureAffinity, Pointwise, nn.BatchNorm1d}
 METHODS = {"forward", "filtered", "series", "polynomial", "added", "total", "_operator", "_scales"}
 
@@ -61,7 +60,7 @@ def usable(x: Tensor, *modules: nn.Module) -> bool:
 
 
 def _plain_autograd(x: Tensor) -> bool:
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or exporting():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or JIT.is_tracing():
         return False
     if any(map(len, GLOBAL_HOOKS)) or (x.is_inference() and torch.is_grad_enabled()):
         return False
@@ -74,7 +73,8 @@ def _plain_autograd(x: Tensor) -> bool:
 def _unobserved(module: nn.Module) -> bool:
     if type(module) not in COVERED or not METHODS.isdisjoint(vars(module)):
         return False
-    return not any(getattr(module, name) for name in HOOKS)
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return not (forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def _ordinary(x: Tensor) -> bool:
