@@ -1,4 +1,4 @@
-"""Fused attention: the dense formula in float64, its gradients, memory, tracing, half precision."""
+"""Fused attention: dense formula in float64, gradients, memory, tracing, half precision."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def results(f, leaves, weights=(1.0, 1.0), region=None):
 
 
 def gap(got, wanted):
-    """The largest difference, relative to the largest entry of what is wanted (at least 1)."""
+    """The largest difference, relative to the largest expected entry (at least 1)."""
     assert len(got) == len(wanted)
     worst = 0.0
     for a, b in zip(got, wanted, strict=True):
@@ -93,7 +93,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("pair", [joint_pair, stacked_pair])
-def test_joint_equals_the_dense_formula(pair, shape):
+def test_symmetrised_attention_equals_the_dense_formula(pair, shape):
     if shape.get("lead") == (0,):
         out, logs = pair(*points(**shape))
         assert out.shape == (0, 33, 3)
@@ -117,18 +117,18 @@ def test_joint_equals_the_dense_formula(pair, shape):
 @pytest.mark.parametrize(
     "shape", [*SHAPES[:-1], {"n": 70, "m": 18, "lead": (2,)}, {"n": 5, "m": 1}], ids=str
 )
-def test_softmax_equals_the_dense_formula(shape):
+def test_softmax_attention_equals_the_dense_formula(shape):
     leaves = points(**shape)
     assert gap(results(softmax_attention, leaves), results(dense_softmax, leaves)) < 1e-13
 
 
-def test_no_batch():
+def test_empty_batch():
     assert softmax_attention(*points(lead=(0, 2))).shape == (0, 2, 37, 3)
 
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("kernel", ["gaussian", "rbf"])
-def test_symmetric_scores(kernel, fused, monkeypatch):
+def test_symmetric_scores_take_one_pass_and_equal_the_formula(kernel, fused, monkeypatch):
     """E = Eᵀ: one pass. The rbf has two sets of columns for one set of points."""
     if not fused:
         monkeypatch.setattr(symmetric, "FORWARD", None)
@@ -154,7 +154,7 @@ def test_symmetric_scores(kernel, fused, monkeypatch):
         assert gap(only, results(lambda x, v: dense(x, v)[0], [x, v])) < 1e-13
 
 
-def test_one_pass_where_scores_are_symmetric(monkeypatch):
+def test_symmetric_scores_call_the_kernel_once(monkeypatch):
     calls = []
     run = symmetric.FORWARD
     monkeypatch.setattr(symmetric, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
@@ -172,7 +172,7 @@ def test_gradcheck(pair):
 
 
 @pytest.mark.parametrize("f", [joint_attention, joint_pair, softmax_attention])
-def test_a_second_derivative_is_refused(f):
+def test_second_derivatives_raise(f):
     q, k, v = points()
     out = listed(f(q, k, v))[0]
     (grad,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
@@ -185,8 +185,8 @@ def test_a_second_derivative_is_refused(f):
 
 @pytest.mark.parametrize("width", [1, 4])
 @pytest.mark.parametrize("f", [joint_attention, stacked_attention, softmax_attention])
-def test_strides(f, width):
-    """Channel-first views, rows of one bigger matrix, expanded points: the same numbers."""
+def test_strided_points(f, width):
+    """Channels-first views, rows of a larger matrix, expanded points: the same result."""
     base = [draw(2, width, 40, seed=i) for i in range(3)]
     wanted = f(*(x.mT.contiguous() for x in base))
     assert torch.equal(f(*(x.mT for x in base)), wanted)
@@ -200,7 +200,7 @@ def test_strides(f, width):
 @pytest.mark.parametrize("f", EVERY)
 @pytest.mark.parametrize(("width", "channels"), [(8, 8), (1, 1), (3, 16), (16, 3)])
 def test_memory_is_linear(f, width, channels):
-    """All that is allocated, inside the operators too, against one N × N matrix.
+    """All allocations, inside the operators too, against one N × N matrix.
 
     On one thread: the fused kernel takes a block of 1 MiB for each.
     """
@@ -234,7 +234,7 @@ def test_memory_is_linear(f, width, channels):
 @pytest.mark.parametrize(
     ("dtype", "digits"), [(torch.float64, 2.0**-53), (torch.float32, 2.0**-24)]
 )
-def test_huge_scores(pair, size, dtype, digits):
+def test_large_scores_keep_their_relative_precision(pair, size, dtype, digits):
     """A score s is rounded by a few |s| ε, and that is the relative error of its weight."""
     leaves = points(n=300, r=6, c=4, dtype=dtype, scale=math.sqrt(size / 6))
     wide = [x.detach().double().requires_grad_() for x in leaves]
@@ -268,8 +268,8 @@ def test_half_precision(pair, dtype, size):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_rounds_no_score(dtype, compiled):
-    """Points in float32 stay so; a map under autocast gives half ones, mixed with float32 ones."""
+def test_autocast_does_not_round_scores(dtype, compiled):
+    """Float32 points stay float32; maps under autocast mix half precision and float32."""
     leaves = points(n=80, r=6, c=4, dtype=torch.float32, scale=math.sqrt(1e3 / 6))
     for f in (joint_pair, softmax_attention) if compiled else EVERY:
         run = torch.compile(f, fullgraph=True, backend="aot_eager") if compiled else f
@@ -351,7 +351,7 @@ def test_export(f, strict):
             assert torch.allclose(x, y, rtol=0, atol=1e-13)
 
 
-def test_elsewhere_the_public_form_is_taken(monkeypatch):
+def test_portable_form_without_private_operators(monkeypatch):
     leaves = points(lead=(2,))
     wanted = results(dense_joint, leaves)
     monkeypatch.setattr(symmetric, "BACKWARD", None)
