@@ -79,7 +79,7 @@ def _unobserved(module: nn.Module) -> bool:
 
 def _ordinary(x: Tensor) -> bool:
     """Return whether ``x`` is no subclass and carries no tangent."""
-    tangent = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]  # as torch leaves it
+    tangent = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]  # untyped in torch
     return type(x) in (Tensor, nn.Parameter) and tangent is None
 
 
@@ -129,7 +129,7 @@ def filtered(
             return None
         symmetric = NORMALIZATIONS[affinity.normalization].symmetric_core
         keep = affinity.isolated == "self"
-        out: Tensor = Unit.apply(*inputs, series, symmetric, keep, *tensors)  # type: ignore[no-untyped-call]  # as torch leaves it
+        out: Tensor = FastUnit.apply(*inputs, series, symmetric, keep, *tensors)  # type: ignore[no-untyped-call]  # untyped in torch
     return out
 
 
@@ -153,7 +153,7 @@ def _joined_bias(layers: Sequence[Pointwise]) -> Tensor | None:
     )
 
 
-class Unit(torch.autograd.Function):
+class FastUnit(torch.autograd.Function):
     r"""F = flat Z + tallᵀ Pᵀ of A = P Qᵀ, from [φ; ψ] = relu(W_φψ X) and Z = W_g X.
 
     Symmetrised, H = [φ; ψ], P = D⁻¹H and Q = H J with :math:`J = ½ [[0, I], [I, 0]]`; else
@@ -210,7 +210,7 @@ class Unit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with without_autocast(grad.device):
-            return Unit.gradients(ctx, grad)
+            return FastUnit.gradients(ctx, grad)
 
     @staticmethod
     def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -129,7 +129,7 @@ class Stage(nn.Module):
         F, and its variance even earlier, may overflow float16 where input and output do not.
         """
         norm, self.norm = self.norm, None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # as torch leaves it
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         self.norm = norm
         if norm is not None and recurse:
             norm._apply(partial(lifted, fn))  # type: ignore[no-untyped-call]
