@@ -32,12 +32,15 @@ class Normalization:
         that mode is √d, as for l = r = d^-½.
     averages : bool
         Whether l = 1/d and r = 1, so that A Z is a weighted mean.
+    of_inverse : callable, optional
+        ``of_inverse(1/d) -> (l, r)``, where degrees alone set the scales.
     """
 
     scales: Callable[[Weights, Array], tuple[Array, Array | None]]
     symmetric_core: bool = True
     row_stochastic: bool = True
     averages: bool = False
+    of_inverse: Callable[[Array], tuple[Array, Array | None]] | None = None
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
@@ -62,13 +65,22 @@ def reciprocal(d: Array) -> Array:
     return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
 
 
-def _random_walk(weights: Weights, degrees: Array) -> tuple[Array, None]:
-    return inverse(degrees), None
+def _row_sums(inverses: Array) -> tuple[Array, None]:
+    return inverses, None
 
 
-def _symmetric(weights: Weights, degrees: Array) -> tuple[Array, Array]:
-    scale = namespace(degrees).sqrt(inverse(degrees))
+def _both_sides(inverses: Array) -> tuple[Array, Array]:
+    scale = namespace(inverses).sqrt(inverses)
     return scale, scale
+
+
+def _of_degrees(
+    of_inverse: Callable[[Array], tuple[Array, Array | None]], **properties: bool
+) -> Normalization:
+    """Return a normalisation whose scales are functions of 1/d."""
+    return Normalization(
+        lambda weights, degrees: of_inverse(inverse(degrees)), **properties, of_inverse=of_inverse
+    )
 
 
 def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
@@ -98,20 +110,18 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
     s = xp.sqrt(inverse(degrees))
     tolerance = 64 * eps(degrees)
     defect = float("inf")
-    for step in range(SINKHORN_STEPS):
-        with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+    with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+        for step in range(SINKHORN_STEPS):
             ws = product(s)
-            following = sinkhorn_step(s, ws, live)
-            sums = s * ws
-        if step % check_every == 0:
-            gap = xp.where(live, sums - 1, xp.zeros_like(s))
-            previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
-            # Stop at the tolerance, or where rounding lets it go no lower.
-            if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
-                return s
-            if not math.isfinite(defect):
-                break
-        s = following
+            if step % check_every == 0:
+                gap = xp.where(live, s * ws - 1, xp.zeros_like(s))
+                previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
+                # Stop at the tolerance, or where rounding lets it go no lower.
+                if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                    return s
+                if not math.isfinite(defect):
+                    break
+            s = sinkhorn_step(s, ws, live)
     left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
         f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern "
@@ -126,7 +136,7 @@ def sinkhorn_step(s: Array, ws: Array, live: Array) -> Array:
     return xp.where(live, xp.sqrt(s * inverse(ws)), s)
 
 
-NORMALIZATIONS.register("random_walk")(Normalization(_random_walk, averages=True))
-NORMALIZATIONS.register("symmetric")(Normalization(_symmetric, row_stochastic=False))
+NORMALIZATIONS.register("random_walk")(_of_degrees(_row_sums, averages=True))
+NORMALIZATIONS.register("symmetric")(_of_degrees(_both_sides, row_stochastic=False))
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
-NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False, averages=True))
+NORMALIZATIONS.register("softmax")(_of_degrees(_row_sums, symmetric_core=False, averages=True))

@@ -14,7 +14,6 @@ except ImportError as error:
 from gspnl.nn import parallel
 from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
-from gspnl.nn.creating import create
 from gspnl.nn.files import load, save
 from gspnl.nn.folding import fold
 from gspnl.nn.listing import describe
@@ -30,6 +29,7 @@ from gspnl.nn.presets import (
     Chebyshev,
     Linear,
     Spectral,
+    create,
 )
 from gspnl.nn.surgery import insert, remove
 from gspnl.nn.table import TABLE, Row, table

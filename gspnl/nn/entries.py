@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.creating import create
 from gspnl.nn.places import CHILD, Place
+from gspnl.nn.presets import create
 
 Entry = str | tuple[str, Mapping[str, Any]] | Block
 

@@ -131,8 +131,7 @@ def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:
 
 def swap_halves(H: Array) -> Array:
     r"""J H for :math:`J = ½\begin{pmatrix}0&I\\I&0\end{pmatrix}`: (..., 2r, c) → (..., 2r, c)."""
-    r = H.shape[-2] // 2
-    return namespace(H).concat([H[..., r:, :], H[..., :r, :]], axis=-2) / 2
+    return namespace(H).roll(H, H.shape[-2] // 2, axis=-2) / 2
 
 
 def _balance(phi: Array, psi: Array) -> float:

@@ -16,11 +16,10 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import ConvergenceError, DegreeError, SizeError
 from gspnl.graph.build import feature_graph
 from gspnl.graph.graph import FeatureGraph
+from gspnl.nn.affinity import FeatureAffinity, Pooled
 from gspnl.nn.auditing.tall import Tall
-from gspnl.nn.embed import FeatureAffinity, Pooled
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.scales import SYMMETRIZED
 from gspnl.nn.structured import Grouped, Unconnected
 
 COMPLEX = "A is not similar to a symmetric matrix, so λ is complex in general"
@@ -89,7 +88,9 @@ def _nothing(nodes: int, why: str) -> Reading:
 def _in_core(affinity: FeatureAffinity, nodes: int) -> bool:
     """Whether the core has this graph, and does not need N² entries where it need not."""
     known = affinity.normalization in NORMALIZATIONS and affinity.pool is None and nodes > 1
-    return known and (SYMMETRIZED[affinity.normalization] or not affinity.kernel.bilinear)
+    if not known or not affinity.kernel.bilinear:
+        return known
+    return NORMALIZATIONS[affinity.normalization].symmetric_core
 
 
 def _of_core(affinity: FeatureAffinity, X: Tensor, most: int) -> Reading:
@@ -103,7 +104,7 @@ def _of_core(affinity: FeatureAffinity, X: Tensor, most: int) -> Reading:
             return _nothing(n, "all but a position or none are isolated")
         if alone:
             graph = _graph(affinity, X.numpy()[live], most)
-    symmetric = SYMMETRIZED[affinity.normalization]
+    symmetric = NORMALIZATIONS[affinity.normalization].symmetric_core
     if n > most and graph.storage != "lowrank":
         why = too_many(n, most)
         if not symmetric:

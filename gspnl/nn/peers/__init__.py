@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.creating import create
 from gspnl.nn.peers import criss_cross, generalized, pairwise, spectral
 from gspnl.nn.peers.layout import key_mismatch, read_sizes
 from gspnl.nn.peers.source import SOURCES, Rebuilt, Source
@@ -21,6 +20,7 @@ from gspnl.nn.peers.values import (
     read_values,
     shared_prefix,
 )
+from gspnl.nn.presets import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from gspnl._base.registry import Registry
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.block import count
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry("backbone")
 SPATIAL = {2: "height, width", 3: "time, height, width"}
@@ -50,8 +50,8 @@ class Backbone(nn.Module):
         default_place: str,
     ) -> None:
         super().__init__()
-        self.classes = count(classes, "classes")
-        self.channels = count(channels, "channels")
+        self.classes = whole_number("classes", classes, 1)
+        self.channels = whole_number("channels", channels, 1)
         self.dimensions = dimensions
         self.places = dict(places)
         self.default_place = default_place

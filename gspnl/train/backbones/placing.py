@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn import insert
-from gspnl.nn.block import count
 from gspnl.nn.places import find
 from gspnl.nn.probing import channels_from
 from gspnl.train.backbones.base import Backbone
@@ -81,7 +81,7 @@ def place(
     where = model.default_place if where is None else where
     names = _modules(model, where)
     units = _units(where, units)
-    count(reduction, "reduction")
+    whole_number("reduction", reduction, 1)
     matched = block_options.get("match") is not None
     if matched and reduction != 2:
         raise InputError(
@@ -111,7 +111,7 @@ def _units(where: str, units: int | None) -> int:
     said = UNITS.get(where)
     if units is None:
         return said or 1
-    if said not in (None, count(units, "units")):
+    if said not in (None, whole_number("units", units, 1)):
         raise InputError(
             f"where={where!r} means {said} units, and units={units} was given; use "
             f"where='stage1' with units={units}"

@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gspnl.nn.block import count
+from gspnl._base.validate import whole_number
 from gspnl.train.backbones.base import BACKBONES, Backbone, early_places, initialize
 
 
@@ -75,7 +75,7 @@ class PreResNet(Backbone):
             places=early_places(3),
             default_place="stage1",
         )
-        inputs = count(width, "width")
+        inputs = whole_number("width", width, 1)
         self.conv1 = _conv(channels, inputs, 3)
         for stage in range(3):
             layer = nn.Sequential()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gspnl.nn.block import among, count
+from gspnl._base.validate import one_of, whole_number
 from gspnl.train.backbones.base import BACKBONES, Backbone, early_places, initialize
 
 EXPANSION = 4
@@ -70,7 +70,7 @@ class ResNet(Backbone):
             places={**early_places(len(blocks)), "res4": (f"layer3.{blocks[2] - 2}",)},
             default_place="res4",
         )
-        inputs = count(width, "width")
+        inputs = whole_number("width", width, 1)
         conv, pool = CONV[dimensions], POOL[dimensions]
         self.conv1 = conv(channels, inputs, stem.kernel, stem.stride, stem.kernel // 2, bias=False)
         self.bn1 = NORM[dimensions](inputs)
@@ -99,5 +99,5 @@ STEMS = {"cifar": Stem(3, (1, 1), pool=False), "imagenet": Stem(7, (2, 2), pool=
 @BACKBONES.register("resnet50")
 def resnet50(*, classes: int, channels: int = 3, stem: str = "cifar", width: int = 64) -> ResNet:
     """ResNet-50, with a stem for small images or for ImageNet's."""
-    among("stem", stem, tuple(STEMS))
+    one_of("stem", stem, tuple(STEMS))
     return ResNet((3, 4, 6, 3), STEMS[stem], classes=classes, channels=channels, width=width)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gspnl.nn.embed import Pooled
+from gspnl.nn.affinity import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting.reach import _reach
 from gspnl.train.figures.passing import Passage, cell_of, check_item, passages, photos_of

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.nn.operators import Operator
-from gspnl.nn.stage import Stage
+from gspnl.nn.unit import Stage
 
 
 def row_of(operator: Operator, i: int, columns: int) -> np.ndarray:
