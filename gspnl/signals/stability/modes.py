@@ -26,7 +26,11 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
 
 def others(graph: FeatureGraph) -> np.ndarray:
     """Return μ of all modes but one constant one; N ≥ 2, so there is another."""
-    mu, counts = modes(graph)
+    return nonconstant(*modes(graph))
+
+
+def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the eigenvalues without one of the constant mode, μ = 1, each once."""
     left = counts - (np.arange(len(mu)) == np.argmin(np.abs(mu - 1)))
     return np.asarray(mu[left > 0])
 
