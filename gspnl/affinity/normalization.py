@@ -18,18 +18,18 @@ SINKHORN_STEPS = 2000
 
 @dataclass(frozen=True)
 class Normalization:
-    """How W becomes A.
+    """Scales l and r that make A of W.
 
     Parameters
     ----------
     scales : callable
         ``scales(weights, degrees) -> (l, r)``, each (..., N); r = None stands for ones.
-        Nodes of degree 0 get l = r = 0. W may come less a common factor, which A must not see.
+        Nodes of degree 0 get l = r = 0. A must not depend on a common factor of W.
     symmetric_core : bool
         Whether W is symmetrised first, so that A is similar to a symmetric matrix.
     row_stochastic : bool
-        Whether the rows of A sum to 1, so that its constant mode is the constant vector; else the
-        mode is √d, as l = r = d^-½ has it.
+        Whether the rows of A sum to 1, so that its mode with λ = 0 is the constant vector; else
+        that mode is √d, as for l = r = d^-½.
     averages : bool
         Whether l = 1/d and r = 1, so that A Z is a weighted mean.
     of_inverse : callable, optional
@@ -47,11 +47,11 @@ NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
 
 
 def inverse(d: Array) -> Array:
-    """1/d, and 0 where d = 0."""
+    """Compute 1/d, and 0 where d = 0, with a gradient that does not overflow."""
     xp = namespace(d)
     safe = xp.where(d > 0, d, xp.ones_like(d))
     if carries_gradient(d):
-        # The gradient of 1/d squares it: by logarithms where that would leave the range.
+        # The gradient of 1/d is 1/d²: by logarithms where that would leave the range.
         far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
         if np.abs(np.log(constant(safe))).max() > far:
             return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
@@ -59,7 +59,7 @@ def inverse(d: Array) -> Array:
 
 
 def reciprocal(d: Array) -> Array:
-    """1/d, and 0 where d = 0, plainly."""
+    """Compute 1/d, and 0 where d = 0."""
     xp = namespace(d)
     safe = xp.where(d > 0, d, xp.ones_like(d))
     return xp.where(d > 0, 1 / safe, xp.zeros_like(d))

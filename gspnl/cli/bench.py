@@ -35,12 +35,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from gspnl.signals.stability.modes import whole
+    from gspnl._base.validate import whole_number
 
     known = scripts()
     if options.list:
         return _list(named(options.names, known), options.json)
-    whole(options.seed, "seed", 0)
+    whole_number("seed", options.seed)
     picked = runnable(named(options.names, known))
     say = ignore if options.quiet else to_stderr
     tables: list[dict[str, Any]] = []

@@ -9,14 +9,14 @@ import torch
 from support.formulas import affinity, eigen, normalized, relative
 
 import gspnl
-from gspnl._base import krylov
+from gspnl._base import lanczos
 from gspnl.errors import ConvergenceError, GspnlError, InputError, NonsymmetricError
 from gspnl.filters import partial_spectrum as partial
 
 
 @pytest.fixture
 def always_lanczos(monkeypatch):
-    monkeypatch.setattr(partial, "DENSE", 0)
+    monkeypatch.setattr(partial, "SMALL", 0)
 
 
 def features(n, c=3, seed=0):
@@ -117,8 +117,8 @@ def test_few_steps_between_restarts(monkeypatch, always_lanczos):
     X = features(400, 4)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled", sigma=0.8)
     lam = graph.spectrum(40).eigenvalues
-    monkeypatch.setattr(krylov, "WIDEST", 1)
-    monkeypatch.setattr(krylov, "BLOCK", 4)
+    monkeypatch.setattr(lanczos, "WIDEST", 1)
+    monkeypatch.setattr(lanczos, "BLOCK", 4)
     assert np.abs(graph.spectrum(40).eigenvalues - lam).max() < 1e-9
 
 
@@ -163,7 +163,7 @@ def test_float32_and_other_libraries(always_lanczos):
 def test_bad_requests(monkeypatch):
     graph = gspnl.feature_graph(features(60), "rbf")
     for k in (0, 61, -1, 2.0, True, "3"):
-        with pytest.raises(InputError, match=r"must be a whole number from 1 to N = 60"):
+        with pytest.raises(InputError, match=r"must be a whole number from 1 to 60"):
             graph.spectrum(k)
     with pytest.raises(InputError, match=r"which='lowest' must be one of"):
         graph.spectrum(3, "lowest")
@@ -180,7 +180,7 @@ def test_bad_requests(monkeypatch):
     for verb in (lambda: batch.spectrum(3), batch.spectral_interval):
         with pytest.raises(InputError, match=r"take one, graph\[i\]"):
             verb()
-    monkeypatch.setattr(partial, "DENSE", 0)
+    monkeypatch.setattr(partial, "SMALL", 0)
     monkeypatch.setattr(partial, "STEPS", 2)
     with pytest.raises(ConvergenceError, match=r"ask for fewer, or for gspnl.spectral_density"):
         gspnl.feature_graph(features(300), "rbf", sigma=0.3).spectrum(30)

@@ -178,7 +178,7 @@ def test_duplicates_add_up_and_explicit_zeros_are_no_edges():
     graph = gspnl.graph_from_weights(W)
     truth, _ = normalized(np.array([[0.0, 3, 4], [3, 0, 0], [4, 0, 0]]), "random_walk")
     assert np.abs(graph.dense() - truth).max() < 1e-15
-    assert graph._weights.matrix.nnz == 4
+    assert graph.weights.matrix.nnz == 4
     assert W.nnz == 8  # the input is as it was
 
 
@@ -216,7 +216,7 @@ def test_rounding_is_averaged_away_and_nothing_more():
         bent[i, j] *= factor
         for hold in (np.asarray, scipy.sparse.csr_array):
             if fits:
-                held = gspnl.graph_from_weights(hold(bent))._weights.matrix
+                held = gspnl.graph_from_weights(hold(bent)).weights.matrix
                 assert abs(held - held.T).max() == 0
                 assert abs(held[i, j] - W[i, j]) <= 8e-16 * W[i, j]
             else:
@@ -250,7 +250,7 @@ def test_negative_weights_with_positive_degrees():
     truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z
     for hold in (W, scipy.sparse.csr_array(W)):
         graph = gspnl.graph_from_weights(hold)
-        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Given(signed=True)")
+        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Precomputed(signed=True)")
         assert np.abs(graph.spectrum().eigenvalues - lam).max() < 1e-12
         assert relative(graph.filter(Z, gspnl.responses.heat(1.0), order=20), truth) < 1e-10
         with pytest.raises(InputError, match=r"bistochastic.*-0.3.*maximum"):

@@ -114,7 +114,7 @@ def test_the_spectrum_is_real_in_0_2_and_the_transform_is_unitary(graph):
     assert lam[0] >= 0
     assert lam[-1] <= 2
     assert lam[0] < 1e-10  # the constant mode
-    A, change = graph.dense(), graph._affinity.change
+    A, change = graph.dense(), graph.affinity.change
     truth = eigen(A, change)[0]
     assert np.abs(lam - np.clip(truth, 0, 2)).max() < 1e-9
     Z = signal(graph)
@@ -145,7 +145,7 @@ def test_chebyshev_is_exact_within_its_certificate(graph, order, deflate, g):
     if graph is None:
         return
     Z = signal(graph)
-    A, change = graph.dense(), graph._affinity.change
+    A, change = graph.dense(), graph.affinity.change
     lam, U, inverse = eigen(A, change)
     truth = U @ (g(np.clip(lam, 0, 2))[:, None] * (inverse @ Z))
     # The oracle itself is only as good as eigh: 1e-14 in the weighted norm.

@@ -100,7 +100,7 @@ def test_the_least_risk_is_the_least_of_its_formula(method, normalization):
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05, normalization=normalization)
     A = np.asarray(graph.dense())
     response = {"tikhonov": lambda s, v: 1 / (1 + s * v), "heat": lambda s, v: np.exp(-s * v)}
-    lam, U, inverse = eigen(A, np.asarray(graph._affinity.change))
+    lam, U, inverse = eigen(A, np.asarray(graph.affinity.change))
 
     def scored(strength):
         gains = response[method](strength, lam)
@@ -120,7 +120,7 @@ def test_the_discrepancy_is_the_noise(normalization, options):
     x, _, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05, normalization=normalization)
     strength = gspnl.choose_strength(graph, noisy, sigma=0.5, rule="discrepancy", **options)
-    change = np.asarray(graph._affinity.change)[:, None]
+    change = np.asarray(graph.affinity.change)[:, None]
     taken = (noisy - gspnl.denoise(graph, noisy, strength=strength)) / change
     # Brent stops at a relative step of 1e-3 in the strength
     assert np.sum(taken**2) == pytest.approx(0.25 * 2 * np.sum(1 / change**2), rel=2e-3)

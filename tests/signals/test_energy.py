@@ -70,7 +70,7 @@ def test_the_constant_mode_varies_not_at_all(case, normalization):
     graph, W, _, _ = build(case, normalization)
     d = W.sum(1)
     mode = 1e6 * (np.sqrt(d) if normalization == "symmetric" else np.ones(len(d)))
-    scale = float(((mode / np.asarray(graph._affinity.change)) ** 2).sum())
+    scale = float(((mode / np.asarray(graph.affinity.change)) ** 2).sum())
     # Taking the mean off first leaves eps², not eps, of the norm (bistochastic: its tolerance).
     assert 0 <= gspnl.dirichlet_energy(graph, mode) <= 1e-28 * scale
     assert 0 <= gspnl.smoothness(graph, mode) <= 1e-28

@@ -211,7 +211,7 @@ def test_one_recurrence_serves_all_filters():
     graph, _, _ = make("rbf", "dense", "random_walk")
     plan = gspnl.plan_bank(graph, BANKS["spline"], 12)
     count = [0]
-    kind = type(graph._affinity.weights)
+    kind = type(graph.affinity.weights)
     whole = kind.matmul
 
     def counted(self, Z):

@@ -25,7 +25,7 @@ DENSE_SPECTRUM = 4096  # nodes: a low-rank W without self-loops has an exact spe
 
 @dataclass(frozen=True)
 class Problem:
-    """Sizes of one graph, and how many of them a batch has.
+    """Sizes of one graph, and the number of graphs in a batch.
 
     Parameters
     ----------

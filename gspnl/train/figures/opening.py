@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.signals.stability.modes import whole
 from gspnl.train import data
 from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe
@@ -132,7 +132,7 @@ def evaluated(
     InputError
         If there is no image of that number.
     """
-    whole(count, "images", 1)
+    whole_number("images", count, 1)
     found = data.load(recipe.data, path, **recipe.data_options)
     now = data.fingerprint(found) if runs else ""
     for run in runs:

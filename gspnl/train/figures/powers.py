@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
 from gspnl.nn.auditing.measures import JOINED, size_limit
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
-from gspnl.signals.stability.modes import whole
 from gspnl.train.figures.passing import Passage, check_item, passages
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def power_histograms(
     >>> found.defects.shape, bool((found.defects[:, 1:] > 0.1).all())
     ((2, 4), True)
     """
-    whole(nodes, "nodes", 1)
-    whole(seed, "seed", 0)
+    whole_number("nodes", nodes, 1)
+    whole_number("seed", seed)
     reached = passages(model, images)
     item = check_item(image, len(images))
     return tuple(_of_block(each, item, nodes, seed) for each in reached)
