@@ -51,8 +51,7 @@ def registries_as_they_were():
     from gspnl.responses import RESPONSES
     from gspnl.train.backbones import BACKBONES
     from gspnl.train.data import AUGMENTATIONS, DATASETS
-    from gspnl.train.recipes import RECIPES
-    from gspnl.train.schedules import SCHEDULES
+    from gspnl.train.recipes import RECIPES, SCHEDULES
     from gspnl.train.tables import GRIDS, PROTOCOLS
 
     registries = (
