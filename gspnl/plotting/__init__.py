@@ -1,7 +1,7 @@
-"""Plots: each is ``f(object, *, ax=None)`` and returns the axes it drew on.
+"""Plots, each a function ``f(object, *, ax=None)`` that returns the axes it drew on.
 
-Without ``ax`` a figure of its own is made, ``ax.figure``, which needs no display; no plot touches
-the state of pyplot.
+Without ``ax`` a plot creates a figure, ``ax.figure``, which needs no display; no plot changes the
+state of pyplot.
 """
 
 from gspnl.plotting.channels import top_eigenvalues

@@ -1,4 +1,4 @@
-"""Curves: a spectrum, and responses against λ."""
+"""Plot spectra, responses and filter banks against λ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
-    """Draw the eigenvalues λ of a graph in ascending order, repeated ones with their multiplicity.
+    """Draw the eigenvalues λ of a graph in ascending order, with multiplicities above 1 as labels.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
     for entry, value, count in zip(
         entries[many], lam[many], spec.multiplicities[many], strict=True
     ):
-        # Left of its point in the right half, and right of it in the left, so as to stay inside.
+        # Labels point to the middle of the axes, so that they stay inside.
         right = entry > len(lam) / 2
         ax.annotate(
             f"λ = {value:.4g}, {count:,} times", (entry, value), color=ORANGE,
@@ -71,16 +71,16 @@ def responses(
     spec: Spectrum | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw responses g(λ), and Chebyshev series of them over the intervals on which they hold.
+    """Draw responses g(λ), and Chebyshev series over their intervals.
 
     Parameters
     ----------
     response : callable, or sequence of them
         g(λ).
     series : Series or ChebyshevFilter, or sequence of them
-        Drawn dashed; of a filter also the modes it treats exactly, as dots.
+        Drawn dashed; the modes that a filter treats exactly are drawn as dots.
     spec : Spectrum, optional
-        Its eigenvalues are drawn as ticks below: only there does a filter of that graph act.
+        Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -104,11 +104,11 @@ def responses(
         ax.plot(lam, values, color=colour, linewidth=1.8, label=repr(g))
     for item, colour in zip(approximate, COLOURS * len(approximate), strict=False):
         polynomial = item.series if isinstance(item, ChebyshevFilter) else item
-        held = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
-        ax.plot(held, polynomial(held), "--", color=colour, linewidth=1.4,
+        inside = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
+        ax.plot(inside, polynomial(inside), "--", color=colour, linewidth=1.4,
                 label=f"Chebyshev, order {polynomial.order}")  # fmt: skip
-    treated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
-    dots = np.unique(np.concatenate(treated)) if treated else np.zeros(0)
+    deflated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
+    dots = np.unique(np.concatenate(deflated)) if deflated else np.zeros(0)
     if dots.size and len(exact) == 1:
         ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,
                 label="filtered exactly", clip_on=False)  # fmt: skip
@@ -116,13 +116,15 @@ def responses(
 
 
 def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the filters of a bank, and dashed the sum of their squares, whose range is the frame's.
+    """Draw the filters of a bank, and, dashed, the sum of their squares.
+
+    The extremes of that sum are the frame bounds.
 
     Parameters
     ----------
     bank : FilterBank
     spec : Spectrum, optional
-        Its eigenvalues are drawn as ticks below.
+        Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -146,7 +148,7 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
 
 
 def _finished(ax: Axes, spec: Spectrum | None) -> Axes:
-    """Labels of an axis of λ, and the eigenvalues of a graph as ticks below."""
+    """Label the axes, and draw the eigenvalues of a graph as ticks below the curves."""
     if spec is not None:
         ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
                 markersize=9, transform=ax.get_xaxis_transform(), label="eigenvalues of the graph",

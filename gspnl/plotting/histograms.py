@@ -1,4 +1,4 @@
-"""Histograms: entries of A, A², A³, A⁴ (the paper's figure 2), and eigenvalues."""
+"""Plot histograms of the entries of A, A², A³, A⁴ (the paper's figure 2), and of eigenvalues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gspnl._base.array import constant
-from gspnl.errors import InputError
+from gspnl._base.validate import whole_number
 from gspnl.plotting._axes import BLUE, COLOURS, curve_axes
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
     from gspnl.signals.stability import Strengths
 
-LEAST = 0.6  # where a logarithmic axis of counts begins: one is seen, none is not
+LEAST = 0.6  # lower end of a logarithmic axis of counts: shows 1, hides 0
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
-    r"""Draw the histograms of A, A², A³, A⁴, with the distances of the matrices beside them.
+    r"""Draw the histograms of A, A², A³, A⁴, with the distances of the matrices in the legend.
 
-    Figure 2 of the paper reads :math:`A^k = A` off such a picture. It cannot be read off: the
-    histogram forgets where an entry stands. What decides is :math:`\|A^k - A\|_F / \|A\|_F`, which
-    the legend gives for each power beside the share of entries by which the histograms differ.
+    Figure 2 of the paper concludes :math:`A^k = A` from such a picture. That does not follow: a
+    histogram does not show where an entry is. The legend gives :math:`\|A^k - A\|_F / \|A\|_F`,
+    which decides, and the share of entries by which the histograms differ.
 
     Parameters
     ----------
     figure : Strengths
-        As :func:`gspnl.stability.strengths` returns it.
+        Result of :func:`gspnl.stability.strengths`.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -62,7 +62,7 @@ def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
                 f": histogram {100 * distance:.1f} % apart, "
                 f"‖{name} − {first}‖ = {_short(defect)} ‖{first}‖"
             )
-        # Lines that coincide stay apart to the eye: the first is the widest.
+        # The first line is the widest, so that lines that coincide are all visible.
         ax.stairs(counts, figure.edges, color=COLOURS[i % len(COLOURS)], label=label,
                   linewidth=max(1.2, 4.2 - i), baseline=None)  # fmt: skip
     ax.set_yscale("log")
@@ -76,13 +76,13 @@ def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
 
 
 def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) -> Axes:
-    """Draw the histogram of a graph's eigenvalues λ, repeated ones counted as often as they are.
+    """Draw the histogram of a graph's eigenvalues λ, with their multiplicities.
 
     Parameters
     ----------
     spec : Spectrum
     bins : int
-        ≥ 1, of equal width on [0, max(1, λmax)].
+        Number of bins ≥ 1, of equal width on [0, max(1, λmax)].
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -98,12 +98,11 @@ def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) 
     >>> float(ax.patches[0].get_data().values.sum())
     500.0
     """
-    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise InputError(f"bins={bins!r} must be a whole number ≥ 1")
+    bins = whole_number("bins", bins, 1)
     ax = curve_axes(ax)
     lam = np.asarray(constant(spec.eigenvalues), dtype=np.float64)
     top = max(1.0, float(lam.max()))
-    # Rounding may leave λ just below 0, outside the bins.
+    # Rounding may put λ just below 0, outside the bins.
     counts, edges = np.histogram(np.clip(lam, 0, top), bins, (0, top), weights=spec.multiplicities)
     ax.stairs(counts, edges, color=BLUE, fill=True)
     ax.set_yscale("log")

@@ -11,7 +11,7 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.embed import Pooled
+from gspnl.nn.affinity import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting.reach import _reach
 from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
