@@ -71,7 +71,7 @@ def test_exact_banks_equal_the_dense_formula(kernel, storage, normalization, nam
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("order", [0, 1, 2, 7, 40])
 def test_chebyshev_banks_equal_the_filters_one_by_one(kernel, storage, normalization, zeros, order):
-    """The shared recurrence gives what the dense polynomials of the plans give."""
+    """The shared recurrence equals the dense polynomials of the plans."""
     graph, A, change = make(kernel, storage, normalization, zeros and kernel == "dot")
     bank = BANKS["spline"]
     plan = gspnl.plan_bank(graph, bank, order)
@@ -170,7 +170,7 @@ def test_shapes_of_signals_are_kept():
 
 
 def test_as_many_filters_as_nodes_are_not_confused_with_nodes():
-    """PyGSP guesses from the shape; here F = N = c changes nothing."""
+    """Shapes with F = N = c are not ambiguous, unlike in PyGSP."""
     X = np.random.default_rng(2).standard_normal((5, 2))
     graph = gspnl.feature_graph(X)
     bank = banks.meyer(5)
