@@ -4,8 +4,8 @@ Autograd would store, read and add up tensors of the size of φ in a dozen nodes
 share one tensor, for a part of the batch at a time, and so do their gradients.
 
 The fast path bypasses the modules: it reads their weights and calls none of them. It may be taken
-only where nothing could observe that. So it is not taken where a hook is registered, globally or on
-a module; where a module is parametrised, a subclass, or has a replaced method; while torch.compile,
+only where that cannot be observed. It is not taken if a hook is registered, globally or on a
+module; if a module is parametrised, is a subclass, or has a replaced method; while torch.compile,
 torch.export, torch.jit or ONNX trace the program; under torch.func transforms and forward-mode
 differentiation, which need a rule for each function; for tensor subclasses; and for half precision
 and devices other than CPUs, where it saves no time. Set :data:`ENABLED` to False to switch it off.
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.modules import module as modules
+from torch.nn.modules import module as module_registry
 
 from gspnl.affinity.kernels import Dot
 from gspnl.affinity.weights.lowrank import swap_halves
@@ -36,26 +36,24 @@ BYTES = 4 << 20  # of φ and ψ at a time: allocators take fresh pages for more;
 
 # Hooks on all modules and on one. Private: torch has no public functions that list them.
 GLOBAL_HOOKS = (
-    modules._global_forward_hooks,
-    modules._global_forward_pre_hooks,
-    modules._global_backward_hooks,
-    modules._global_backward_pre_hooks,
+    module_registry._global_forward_hooks,
+    module_registry._global_forward_pre_hooks,
+    module_registry._global_backward_hooks,
+    module_registry._global_backward_pre_hooks,
 )
 COVERED: set[type[nn.Module]] = {FeatureAffinity, Pointwise, nn.BatchNorm1d}
 METHODS = {"forward", "filtered", "series", "polynomial", "added", "total", "_operator", "_scales"}
-
-
 M = TypeVar("M", bound=nn.Module)
 
 
 def covered(cls: type[M]) -> type[M]:
-    """Declare that the fast path computes what a class does; subclasses are not included."""
+    """Register a class whose computation the fast path replaces; subclasses are not included."""
     COVERED.add(cls)
     return cls
 
 
 def usable(x: Tensor, *modules: nn.Module) -> bool:
-    """Return whether plain autograd runs, and nothing observes or replaces calls of the modules."""
+    """Return whether plain autograd runs, and no hook or override affects the modules."""
     return ENABLED and _plain_autograd(x) and all(map(_unobserved, modules))
 
 
@@ -67,7 +65,7 @@ def _plain_autograd(x: Tensor) -> bool:
     if x.dtype in HALVES and not torch.is_autocast_enabled("cpu"):
         return False
     # Private: torch.func has no public function that tells whether a transform is active.
-    return _ordinary(x) and not torch._C._are_functorch_transforms_active()
+    return not torch._C._are_functorch_transforms_active() and _ordinary(x)
 
 
 def _unobserved(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What an audit of a network tells, against dense matrices made here."""
+"""Audits of networks, compared with dense matrices."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ C, CS, SIDE = 6, 4, 4
 N = SIDE * SIDE
 
 
-def made(name, **options):
+def make_block(name, **options):
     torch.manual_seed(0)
     block = gnn.create(name, C, inner=CS, zero_init=False, **options)
-    for stage in block.stages:  # statistics that are not those of a new norm
+    for stage in block.stages:  # other statistics than those of a new norm
         if isinstance(stage.norm, torch.nn.BatchNorm1d):
             stage.norm.running_mean.normal_()
             stage.norm.running_var.uniform_(0.5, 2.0)
@@ -36,19 +36,19 @@ def numpy(tensor):
     return tensor.detach().numpy()
 
 
-def points(block, X):
+def embeddings(block, X):
     return [numpy(getattr(block.affinity, k).weight).T for k in ("phi", "psi")]
 
 
 def dense_of(block, x):
-    """A of one item, entry by entry, and the diagonal of the change to its symmetric core."""
+    """Return the dense A of one item, and the diagonal of the change to its symmetric core."""
     X = numpy(x.flatten(1)).T
     options = block.config
     kernel = options["kernel"]
     own = {
         k: options[k] for k in ("feature_map", "temperature", "sigma") if options.get(k) is not None
     }
-    pair = points(block, X) if kernel in ("dot", "embedded_gaussian") else None
+    pair = embeddings(block, X) if kernel in ("dot", "embedded_gaussian") else None
     M = affinity(kernel, X, pair, **own)
     return normalized(weights(M, options["normalization"]), options["normalization"])
 
@@ -58,7 +58,7 @@ def maps(stage):
 
 
 def response_of(name, w, lam, stage):
-    """MATH.md section 2, written out."""
+    """Return W(λ) by the formulas of the blocks (docs/mathematics.md)."""
     if name == "spectral":
         taus = 32 / (1 + np.exp(-numpy(stage.times)))
         return sum(np.exp(-t * lam) * w[f"w_{m}"] for m, t in enumerate(taus))
@@ -75,8 +75,8 @@ def response_of(name, w, lam, stage):
     }[name]()
 
 
-def steps_of(name, stage, mu):
-    """H(μ), (C, C): the unit, less the identity, on a mode; norm in evaluation."""
+def unit_matrices(name, stage, mu):
+    """Return H(μ), (C, C), of each mode: the unit less the identity, its norm in evaluation."""
     norm = stage.norm
     scale = 1.0 if norm is None else numpy(norm.weight / torch.sqrt(norm.running_var + norm.eps))
     W = [response_of(name, maps(stage), 1 - m, stage) for m in mu]
@@ -98,8 +98,8 @@ SYMMETRIC = [
 
 
 @pytest.mark.parametrize(("name", "options"), SYMMETRIC)
-def test_real_spectra(name, options):
-    block, x = made(name, **options), features()
+def test_symmetric_affinities_match_dense_eigenvalues(name, options):
+    block, x = make_block(name, **options), features()
     record = gnn.audit(block, x)[0]
     assert len(record.items) == 2
     for i, item in enumerate(record.items):
@@ -112,15 +112,15 @@ def test_real_spectra(name, options):
         S = A / change[:, None] * change
         defect = np.linalg.norm(S @ S - S) / np.linalg.norm(S)
         assert item.defect == pytest.approx(defect, abs=1e-10)
-        check_steps(name, block, record, i, 1 - lam)
+        check_cfl(name, block, record, i, 1 - lam)
 
 
-def check_steps(name, block, record, i, mu):
-    """The verdict on the unit, against the eigenvalues of the matrices of all modes."""
+def check_cfl(name, block, record, i, mu):
+    """Compare the CFL verdict with the eigenvalues of H(μ) of all modes."""
     for stage, unit in zip(block.stages, record.units, strict=True):
         if name in ("chebyshev", "spectral"):
             mu = np.clip(mu, -1, 1)  # for arccos
-        rates = np.concatenate([np.linalg.eigvals(H) for H in steps_of(name, stage, mu)])
+        rates = np.concatenate([np.linalg.eigvals(H) for H in unit_matrices(name, stage, mu)])
         verdict = unit.cfl[i]
         assert verdict.radius == pytest.approx(np.abs(1 + rates).max(), rel=1e-9)
         moving = rates[np.abs(rates) > 1e-9 * np.abs(rates).max()]
@@ -130,9 +130,9 @@ def check_steps(name, block, record, i, mu):
 
 
 @pytest.mark.parametrize("shift", [0.0, -0.3])
-def test_a_stable_unit_is_told(shift):
-    """W₁ = −(½ + …) W_gᵀ: all modes shrink, or a step too long."""
-    block = made("linear", norm="none")
+def test_cfl_limit_of_a_unit_with_one_known_rate(shift):
+    """W₁ = −c W_gᵀ with W_g orthogonal: H = −c I, stable for c ≤ 2."""
+    block = make_block("linear", norm="none")
     stage = block.stages[0]
     with torch.no_grad():
         torch.nn.init.orthogonal_(stage.g.weight)
@@ -152,10 +152,10 @@ NONSYMMETRIC = [
 ]
 
 
-def structured(name, block, x):
-    """A2 and criss-cross attention, by their definitions."""
+def structured_affinity(name, block, x):
+    """Return the dense A of A2 or criss-cross attention, by its definition."""
     X = numpy(x.flatten(1)).T
-    phi, psi = (X @ w for w in points(block, X))
+    phi, psi = (X @ w for w in embeddings(block, X))
     if name == "a2":
         V, B = np.exp(phi), np.exp(psi)
         return (V / V.sum(1, keepdims=True)) @ (B / B.sum(0)).T
@@ -166,22 +166,26 @@ def structured(name, block, x):
 
 
 @pytest.mark.parametrize(("name", "options"), NONSYMMETRIC)
-def test_complex_spectra(name, options):
-    block, x = made(name, **options), features()
+def test_nonsymmetric_affinities_match_dense_matrices(name, options):
+    block, x = make_block(name, **options), features()
     record = gnn.audit(block, x)[0]
     for i, item in enumerate(record.items):
-        A = structured(name, block, x[i]) if name in ("a2", "cc") else dense_of(block, x[i])[0]
-        check_matrix(item, A, 1.0)
+        A = (
+            structured_affinity(name, block, x[i])
+            if name in ("a2", "cc")
+            else dense_of(block, x[i])[0]
+        )
+        check_against_dense(item, A, 1.0)
         assert "complex" in item.reasons["eigenvalues"]
         mu = np.linalg.eigvals(A)
-        check_steps(name, block, record, i, mu)
+        check_cfl(name, block, record, i, mu)
         left = np.delete(mu, np.argmin(np.abs(mu - 1)))
         assert item.gap == pytest.approx(1 - np.abs(left).max(), abs=1e-8)
     assert "complex" in str(gnn.audit(block, x))
 
 
-def check_matrix(item, A, scale):
-    """Traces of powers, which tell all eigenvalues, and the defect."""
+def check_against_dense(item, A, scale):
+    """Compare traces of powers, which determine all eigenvalues, and the defect."""
     mu = 1 - item.eigenvalues
     assert len(mu) == len(A)
     for k in range(1, 7):
@@ -199,8 +203,8 @@ def check_matrix(item, A, scale):
         {"kernel": "concatenation", "normalization": "mean"},
     ],
 )
-def test_affinities_whose_rows_do_not_sum_to_one(options):
-    block, x = made("nl", bias=True, **options), features(1)
+def test_affinities_whose_rows_do_not_sum_to_one_have_no_gap(options):
+    block, x = make_block("nl", bias=True, **options), features(1)
     item = gnn.audit(block, x)[0].items[0]
     X = numpy(x[0].flatten(1)).T
     affine = block.affinity
@@ -212,13 +216,13 @@ def test_affinities_whose_rows_do_not_sum_to_one(options):
         A = h(phi) @ h(psi).T
     if options["normalization"] == "mean":
         A = A / N
-    check_matrix(item, A, 1.0)
+    check_against_dense(item, A, 1.0)
     assert item.gap is None
     assert "do not sum to 1" in item.reasons["gap"]
 
 
-def test_biases_of_embeddings_count():
-    block, x = made("snl", bias=True, feature_map="softplus"), features(1)
+def test_biases_of_embeddings_are_used():
+    block, x = make_block("snl", bias=True, feature_map="softplus"), features(1)
     torch.nn.init.normal_(block.affinity.phi.bias)
     X = numpy(x[0].flatten(1)).T
     phi, psi = (
@@ -231,9 +235,9 @@ def test_biases_of_embeddings_count():
 
 
 @pytest.mark.parametrize("isolated", ["self", "zero"])
-def test_isolated_positions(isolated):
-    block, x = made("snl", isolated=isolated), features(1)
-    x[0, :, 0] = 0  # a line of zeros: relu leaves no edges
+def test_isolated_positions_have_diagonal_one_or_zero(isolated):
+    block, x = make_block("snl", isolated=isolated), features(1)
+    x[0, :, 0] = 0  # a row of zeros: relu leaves no edges
     A, change = dense_of(block, x[0])
     alone = np.isclose(np.diag(A), 1) & (np.abs(A).sum(1) == 1) & (np.abs(A).sum(0) == 1)
     assert alone.sum() >= SIDE
@@ -245,11 +249,14 @@ def test_isolated_positions(isolated):
     assert item.defect == pytest.approx(
         defect / np.linalg.norm(A / change[:, None] * change), abs=1e-10
     )
-    check_steps("snl", block, gnn.audit(block, x)[0], 0, 1 - eigen(A, change)[0])
+    check_cfl("snl", block, gnn.audit(block, x)[0], 0, 1 - eigen(A, change)[0])
 
 
-def test_isolated_positions_of_rows_by_softmax():
-    block, x = made("snl", kernel="dot", normalization="softmax", storage="lowrank"), features(1)
+def test_isolated_positions_of_low_rank_softmax():
+    block, x = (
+        make_block("snl", kernel="dot", normalization="softmax", storage="lowrank"),
+        features(1),
+    )
     with torch.no_grad():
         block.affinity.psi.weight.abs_()
         block.affinity.phi.weight.abs_()
@@ -257,12 +264,12 @@ def test_isolated_positions_of_rows_by_softmax():
     x[0, :, 1] *= -1
     A = dense_of(block, x[0])[0]
     assert np.trace(A) >= SIDE
-    check_matrix(gnn.audit(block, x)[0].items[0], A, 1.0)
+    check_against_dense(gnn.audit(block, x)[0].items[0], A, 1.0)
 
 
 @pytest.mark.parametrize("name", ["snl", "gsnl", "nl", "ns", "chebyshev", "spectral", "linear"])
-def test_responses_and_weights(name):
-    block = made(name)
+def test_singular_values_of_responses_and_weights(name):
+    block = make_block(name)
     unit, stage = gnn.audit(block, features())[0].units[0], block.stages[0]
     for lam, values in zip(unit.lam, unit.response, strict=True):
         W = response_of(name, maps(stage), lam, stage)
@@ -292,37 +299,37 @@ def test_responses_and_weights(name):
         ("spectral", lambda w: sum(w.values())),
     ],
 )
-def test_damping(name, factor):
-    block = made(name)
+def test_damping_matches_the_symmetric_part(name, factor):
+    block = make_block(name)
     product = factor(maps(block.stages[0])) @ numpy(block.stages[0].g.weight)
     values = np.linalg.eigvalsh((product + product.T) / 2)[::-1]
     found = gnn.audit(block, features())[0].units[0].damping
     np.testing.assert_allclose(found.eigenvalues, values, atol=1e-11)
 
 
-def test_only_the_largest_weights_are_kept():
+def test_weights_keep_32_singular_values():
     block = gnn.create("snl", 80)
     unit = gnn.audit(block, torch.randn(1, 80, 3, 3))[0].units[0]
     truth = np.linalg.svd(numpy(block.stages[0].g.weight).astype(float), compute_uv=False)
     np.testing.assert_allclose(unit.weights["g"], truth[:32], atol=1e-6)
 
 
-def test_generalized_blocks_join_channels():
-    block, x = made("cgnl", groups=2), features(1)
+def test_cgnl_nodes_are_pairs_of_position_and_channel():
+    block, x = make_block("cgnl", groups=2), features(1)
     record = gnn.audit(block, x)[0]
     X = numpy(x[0].flatten(1)).T
-    t, p = (X @ w for w in points(block, X))
+    t, p = (X @ w for w in embeddings(block, X))
     halves = [slice(0, CS // 2), slice(CS // 2, CS)]
     blocks = [np.outer(t[:, s].T.ravel(), p[:, s].T.ravel()) for s in halves]
     A = np.zeros((N * CS, N * CS))
     A[: N * CS // 2, : N * CS // 2], A[N * CS // 2 :, N * CS // 2 :] = blocks
     item = record.items[0]
     assert item.nodes == N * CS
-    check_matrix(item, A, 1.0)
+    check_against_dense(item, A, 1.0)
     assert item.gap is None
     assert record.units[0].cfl == (None,)
     assert "channel" in record.units[0].reasons["cfl"]
-    whole = np.zeros((C, CS))  # a grouped map is a matrix of blocks
+    whole = np.zeros((C, CS))  # a grouped map is block-diagonal
     w = numpy(block.stages[0].w.weight)
     whole[: C // 2, : CS // 2], whole[C // 2 :, CS // 2 :] = w[: C // 2], w[C // 2 :]
     values = np.linalg.svd(whole, compute_uv=False)
@@ -338,39 +345,39 @@ def test_generalized_blocks_join_channels():
         ({"norm": "group"}, "GroupNorm"),
     ],
 )
-def test_units_that_are_not_linear(options, reason):
-    unit = gnn.audit(made("snl", **options), features())[0].units[0]
+def test_nonlinear_units_have_no_cfl_verdict(options, reason):
+    unit = gnn.audit(make_block("snl", **options), features())[0].units[0]
     assert unit.cfl == (None, None)
     assert reason in unit.reasons["cfl"]
     assert unit.damping.eigenvalues.shape == (C,)
 
 
 def test_pooled_keys_have_no_spectrum():
-    record = gnn.audit(made("nl", sub_sample=2), features())[0]
+    record = gnn.audit(make_block("nl", sub_sample=2), features())[0]
     assert record.items[0].eigenvalues is None
     assert "pooled" in record.items[0].reasons["eigenvalues"]
     assert "pooled" in record.units[0].reasons["cfl"]
 
 
-def test_linear_has_no_edges():
-    record = gnn.audit(made("linear"), features())[0]
+def test_the_linear_block_has_only_constant_modes():
+    record = gnn.audit(make_block("linear"), features())[0]
     item = record.items[0]
     np.testing.assert_array_equal(item.eigenvalues, np.zeros(N))
     assert (item.gap, item.defect) == (None, 0.0)
-    assert "no edges" in str(gnn.audit(made("linear"), features()))
+    assert "no edges" in str(gnn.audit(make_block("linear"), features()))
 
 
-def test_one_position():
+def test_one_position_has_one_mode_and_no_gap():
     for name in ("snl", "nl", "a2", "cc"):
-        item = gnn.audit(made(name, norm="none"), features()[..., :1, :1].abs())[0].items[0]
+        item = gnn.audit(make_block(name, norm="none"), features()[..., :1, :1].abs())[0].items[0]
         np.testing.assert_allclose(item.eigenvalues, [0], atol=1e-12)
         assert item.gap is None
 
 
 def test_folded_blocks_have_the_same_verdicts():
-    """Folding merges maps and norm; what the unit does to a mode stays."""
+    """Folding merges maps and norm, and leaves H(μ) as it is."""
     for name in ("gsnl", "chebyshev", "linear"):
-        block = made(name).eval()
+        block = make_block(name).eval()
         plain, folded = (gnn.audit(m, features())[0] for m in (block, gnn.fold(block)))
         assert folded.units[0].cfl[0].radius == pytest.approx(plain.units[0].cfl[0].radius)
         if name == "linear":
@@ -384,23 +391,27 @@ class Net(torch.nn.Module):
         self.nonlocal_block = gnn.create("snl", C)
         self.unused = gnn.create("nl", C)
         self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(()))
 
     def forward(self, x, scale=1.0):
         self.calls += 1
+        self.last = x.mean() + torch.rand(())  # assigned, not changed in place
         assert not self.training
         assert not self.first.training
         assert not torch.is_grad_enabled()
         return self.nonlocal_block(scale * self.first(x))
 
 
-def test_networks():
+def test_networks_are_restored_and_every_block_is_listed():
     torch.manual_seed(0)
     net = gnn.insert(Net(), {"first": ("ns", {"units": 2})})
     net.first[1].eval()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     modes = [m.training for m in net.modules()]
     x = torch.randn(3, 3, SIDE, SIDE)
+    random = torch.get_rng_state()
     seen = gnn.audit(net, x)
+    assert torch.equal(torch.get_rng_state(), random)
     assert [b.module for b in seen] == ["first.1", "nonlocal_block", "unused"]
     assert [b.block for b in seen] == ["ns", "snl", "nl"]
     assert [len(b.units) for b in seen] == [2, 1, 1]
@@ -417,13 +428,13 @@ def test_networks():
         seen["second"]
 
 
-def test_half_precision_networks():
+def test_half_precision_blocks_are_audited_in_float64():
     block = gnn.create("snl", C, feature_map="softplus").bfloat16()
     item = gnn.audit(block, features(1).bfloat16())[0].items[0]
     assert item.eigenvalues[0] == pytest.approx(0, abs=1e-12)
 
 
-def test_bad_input():
+def test_models_and_batches_that_cannot_be_audited():
     block = gnn.create("snl", C)
     with pytest.raises(InputError, match="no nonlocal blocks"):
         gnn.audit(torch.nn.Linear(2, 2), torch.zeros(1, 2))
@@ -448,40 +459,40 @@ def test_bad_input():
     assert not block.affinity._forward_pre_hooks
 
 
-def test_beyond_the_nodes_no_square_matrix_is_made(monkeypatch):
-    """Low rank at many positions; for others the gap alone, or nothing."""
+def test_no_dense_matrix_beyond_the_node_limit(monkeypatch):
+    """Low-rank affinities need none; others have the gap alone, or no value."""
     x = torch.randn(1, C, 20_000)
     for name, options in (("snl", {}), ("snl", {"kernel": "cosine"}), ("a2", {}), ("cgnl", {})):
         record = gnn.audit(gnn.create(name, C, **options), x)[0]
         assert len(record.items[0].eigenvalues) == 20_000 * (3 if name == "cgnl" else 1)
         assert record.items[0].defect is not None
     few = features(1)
-    soft = gnn.audit(made("nl"), few, nodes=8)[0].items[0]
+    soft = gnn.audit(make_block("nl"), few, nodes=8)[0].items[0]
     assert soft.gap is soft.defect is soft.eigenvalues is None
     assert "nodes=8" in soft.reasons["gap"]
-    block = made("snl", kernel="rbf")
+    block = make_block("snl", kernel="rbf")
     near = gnn.audit(block, few, nodes=8)[0].items[0]
     lam = eigen(*dense_of(block, few[0]))[0]
     assert near.eigenvalues is None
     assert near.gap == pytest.approx(1 - np.sort(np.abs(1 - lam))[-2], abs=1e-8)
-    assert "nodes=8" in gnn.audit(made("cc"), few, nodes=8)[0].items[0].reasons["gap"]
+    assert "nodes=8" in gnn.audit(make_block("cc"), few, nodes=8)[0].items[0].reasons["gap"]
 
 
-def test_the_graph_is_at_hand():
-    """For whatever else the core can tell."""
-    block, x = made("snl"), features(1)
+def test_the_graph_of_the_core_gives_the_same_verdict():
+    """The graph of an item can be passed to gspnl.stability."""
+    block, x = make_block("snl"), features(1)
     item = gnn.audit(block, x)[0].items[0]
     assert gspnl.stability.memory(item.graph, 3) == pytest.approx((1 - item.gap) ** 3)
     direct = [gspnl.stability.cfl(item.graph, [H0, H1 - H0]) for H0, H1 in
-              [steps_of("snl", block.stages[0], [0.0, 1.0])]]  # fmt: skip
+              [unit_matrices("snl", block.stages[0], [0.0, 1.0])]]  # fmt: skip
     found = gnn.audit(block, x)[0].units[0].cfl[0]
     assert found.radius == pytest.approx(direct[0].radius)
     assert found.limit == pytest.approx(direct[0].limit, abs=1e-9)
 
 
-def test_plot():
+def test_plot_draws_spectra_responses_and_weights():
     pytest.importorskip("matplotlib")
-    net = torch.nn.Sequential(made("snl", units=2), made("nl", sub_sample=2))
+    net = torch.nn.Sequential(make_block("snl", units=2), make_block("nl", sub_sample=2))
     figure = gnn.audit(net, features()).plot()
     spectra, responses, channels = figure.axes
     A, change = dense_of(net[0], features()[0])

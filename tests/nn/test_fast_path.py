@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.nn_cases import close, compare, make, noise
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
@@ -226,6 +227,45 @@ def test_function_transforms_use_the_plain_path(steps):
     assert len(steps) == 1
     assert (leaf.grad - wanted).abs().max() < 1e-12 * wanted.abs().max()
     assert abs(slope - (wanted * x).sum()) < 1e-12 * abs(slope)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's
+@pytest.mark.parametrize("place", ["x", "affinity.phi.weight", "stages.0.w_1.weight"])
+def test_forward_mode_uses_the_plain_path(place, steps):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    leaf = (x if place == "x" else block.get_parameter(place)).detach().clone().requires_grad_()
+    direction, parameters = noise(*leaf.shape, seed=2), dict(block.named_parameters())
+
+    def total(v):
+        values, features = (parameters, v) if place == "x" else (parameters | {place: v}, x)
+        return torch.func.functional_call(block, values, (features,)).square().sum()
+
+    (gradient,) = torch.autograd.grad(total(leaf), leaf)
+    assert len(steps) == 1
+    with forward_ad.dual_level():
+        slope = forward_ad.unpack_dual(
+            total(forward_ad.make_dual(leaf.detach(), direction))
+        ).tangent
+    assert len(steps) == 1
+    wanted = (gradient * direction).sum()
+    assert (slope - wanted).abs() < 1e-12 * wanted.abs()
+
+
+def test_tensor_subclasses_use_the_plain_path(steps):
+    class Named(torch.Tensor):
+        pass
+
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    assert isinstance(block(x.as_subclass(Named)), Named)
+    assert not steps
+
+
+def test_the_switch_takes_the_plain_path(steps, monkeypatch):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    y = block(x)
+    monkeypatch.setattr(fast_path, "ENABLED", False)
+    close(block(x).detach(), y.detach())
+    assert len(steps) == 1
 
 
 def test_autocast_uses_the_fast_path_in_float32(steps):

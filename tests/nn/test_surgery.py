@@ -1,4 +1,4 @@
-"""Blocks in other people's networks: nothing changes at insertion, and everything still works."""
+"""Insertion of blocks: unchanged outputs, removal, copies, compilation, training, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gspnl.errors import InputError
 
 
 class BasicBlock(nn.Module):
-    """As in torchvision: one ReLU called twice, and a downsample."""
+    """The block of torchvision's ResNet: one ReLU called twice, and a downsample."""
 
     def __init__(self, inputs, outputs, stride=1):
         super().__init__()
@@ -52,9 +52,9 @@ class ResNet(nn.Module):
         return self.fc(self.layer2(self.layer1(self.stem(x))).mean((2, 3)))
 
 
-PLACES = {"layer1.0": "snl", "layer1": "nl", "layer2.0.conv1": ("gsnl", {"units": 2}),
+TARGETS = {"layer1.0": "snl", "layer1": "nl", "layer2.0.conv1": ("gsnl", {"units": 2}),
           "layer2.0.downsample": "snl", "stem": "snl"}  # fmt: skip
-KEPT = ["stem.2", "layer1.0", "layer1.1", "layer2.0.conv1", "layer2.0.downsample.1"]
+FOLLOWED = ["stem.2", "layer1.0", "layer1.1", "layer2.0.conv1", "layer2.0.downsample.1"]
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def x():
 @pytest.fixture
 def net():
     torch.manual_seed(1)
-    return randomized(ResNet()).eval()
+    return with_random_statistics(ResNet()).eval()
 
 
-def randomized(net):
-    """Running statistics as if it had been trained."""
+def with_random_statistics(net):
+    """Set random running statistics, as after training."""
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_()
@@ -77,8 +77,8 @@ def randomized(net):
     return net
 
 
-def wake(net):
-    """Give every block something to add: a new one is the identity."""
+def activate(net):
+    """Draw random weights for every block: a new one is the identity."""
     for block in blocks_of(net):
         for parameter in block.parameters():
             nn.init.normal_(parameter, std=0.3)
@@ -90,7 +90,7 @@ def blocks_of(net):
 
 
 def snapshot(net):
-    """All there is to a network: state, modes, hooks and attributes."""
+    """State, modes, hooks and attributes of a network."""
     state = {key: value.clone() for key, value in net.state_dict().items()}
     parts = {
         name: (type(m), m.training, sorted(vars(m)), list(m._modules), dict(m._forward_hooks))
@@ -99,7 +99,7 @@ def snapshot(net):
     return state, parts
 
 
-def same(one, other):
+def equal_snapshots(one, other):
     return (
         one[1] == other[1]
         and list(one[0]) == list(other[0])
@@ -108,26 +108,26 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("example", [False, True])
-def test_nothing_changes_at_insertion(net, x, example):
+def test_new_blocks_change_no_output_and_no_tensor(net, x, example):
     before, state = net(x), net.state_dict()
-    result = gnn.insert(net, PLACES, example=x if example else None, inner=3)
+    result = gnn.insert(net, TARGETS, example=x if example else None, inner=3)
     assert result is net
     assert torch.equal(net(x), before)
     after = net.state_dict()
     assert [key for key in after if "nonlocal_" not in key] == list(state)
     assert all(after[key].data_ptr() == state[key].data_ptr() for key in state)
     new = {key.partition(".nonlocal_.")[0] for key in after if key not in state}
-    assert new == set(KEPT)
-    assert [row.name for row in gnn.describe(net)] == KEPT
+    assert new == set(FOLLOWED)
+    assert [row.name for row in gnn.describe(net)] == FOLLOWED
     net.train()
-    plain = randomized(ResNet()).train()
+    plain = with_random_statistics(ResNet()).train()
     plain.load_state_dict({key: after[key] for key in state})
     assert torch.equal(net(x), plain(x))  # in training mode too
 
 
-def test_the_block_follows_its_module(net, x):
-    """Against the same network written with the blocks in its forward."""
-    wake(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
+def test_the_block_is_applied_to_the_output_of_its_module(net, x):
+    """Compared with the same network written with the blocks in its forward."""
+    activate(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
     after, inside = (net.get_submodule(n).nonlocal_ for n in ("layer1.1", "layer2.0.conv1"))
     plain = gnn.remove(copy.deepcopy(net))
     y = after(plain.layer1(plain.stem(x)))
@@ -140,23 +140,23 @@ def test_the_block_follows_its_module(net, x):
     assert not torch.allclose(net(x), plain(x), rtol=1e-2)
 
 
-def test_remove_restores(net, x):
+def test_remove_restores_the_network(net, x):
     before = snapshot(net)
-    gnn.insert(net, PLACES)
+    gnn.insert(net, TARGETS)
     middle = snapshot(net)
-    assert not same(before, middle)
+    assert not equal_snapshots(before, middle)
     gnn.insert(net, {"layer2.1": "snl"})
-    assert gnn.remove(net, "layer2") is net  # the place that a Sequential stands for
-    assert same(snapshot(net), middle)
+    assert gnn.remove(net, "layer2") is net  # its last child
+    assert equal_snapshots(snapshot(net), middle)
     gnn.remove(net)
-    assert same(snapshot(net), before)
-    gnn.remove(net)  # nothing to do
-    assert same(snapshot(net), before)
+    assert equal_snapshots(snapshot(net), before)
+    gnn.remove(net)  # no blocks left
+    assert equal_snapshots(snapshot(net), before)
     assert len(gnn.describe(net)) == 0
     assert str(gnn.describe(net)) == "no blocks"
 
 
-def test_hooks_of_others_stay(net, x):
+def test_other_hooks_are_kept(net, x):
     seen = []
     net.layer1[0].register_forward_hook(lambda *a: seen.append("old"))
     before = snapshot(net)
@@ -165,10 +165,10 @@ def test_hooks_of_others_stay(net, x):
     net(x)
     assert seen == ["old"]
     gnn.remove(net)
-    assert same(snapshot(net), before)
+    assert equal_snapshots(snapshot(net), before)
 
 
-def test_an_example_leaves_no_trace(net, x):
+def test_running_the_example_changes_nothing(net, x):
     class Counting(nn.Module):
         """Buffers that change in evaluation mode too, in place and by assignment."""
 
@@ -192,10 +192,10 @@ def test_an_example_leaves_no_trace(net, x):
         gnn.insert(net, {"2.layer1": block}, example=example)
         assert torch.equal(torch.get_rng_state(), random)
         gnn.remove(net)
-        assert same(snapshot(net), before)
+        assert equal_snapshots(snapshot(net), before)
 
 
-def broken(net):
+def invalid_insertions(net):
     return [
         ({"layer1.0": "snl", "layer3.1": "snl"}, {}, r"no module 'layer3.1'; did you mean 'layer."),
         ({"layer1.0": "snl", "zzz": "snl"}, {}, "it has 'stem', 'layer1', 'layer2', 'fc'"),
@@ -216,15 +216,15 @@ def broken(net):
 
 
 @pytest.mark.parametrize("case", range(15))
-def test_all_or_nothing(net, case):
-    blocks, options, message = broken(net)[case]
+def test_a_failed_insertion_changes_nothing(net, case):
+    blocks, options, message = invalid_insertions(net)[case]
     before = snapshot(net)
     with pytest.raises(InputError, match=message):
         gnn.insert(net, blocks, **options)
-    assert same(snapshot(net), before)
+    assert equal_snapshots(snapshot(net), before)
 
 
-def test_what_only_an_example_shows(net, x):
+def test_errors_that_need_an_example(net, x):
     shared = gnn.create("snl", 8)
     before = snapshot(net)
     for blocks, message in [
@@ -235,16 +235,16 @@ def test_what_only_an_example_shows(net, x):
     ]:
         with pytest.raises(InputError, match=message):
             gnn.insert(net, blocks, example=x)
-        assert same(snapshot(net), before)
+        assert equal_snapshots(snapshot(net), before)
     for example, message in [(x[:, :2], "does not pass"), ([x], "example must be")]:
         with pytest.raises(InputError, match=message):
             gnn.insert(net, {"stem": "snl"}, example=example)
-        assert same(snapshot(net), before)
+        assert equal_snapshots(snapshot(net), before)
     gnn.insert(net, {"layer1.0.bn2": "snl"}, example=x)
     assert net.layer1[0].bn2.nonlocal_.channels == 8
 
 
-def test_a_second_block_is_refused(net):
+def test_a_second_block_after_a_module_is_refused(net):
     gnn.insert(net, {"layer1": "snl"})
     before = snapshot(net)
     with pytest.raises(InputError, match=r"follows 'layer1.1' already \('snl'\); remove it first"):
@@ -257,7 +257,7 @@ def test_a_second_block_is_refused(net):
         gnn.insert(net, {"layer1.1.nonlocal_.stages.0": "nl"})
     with pytest.raises(InputError, match=r"no block follows 'layer1.0'; blocks follow 'layer1.1'"):
         gnn.remove(net, "layer1.0")
-    assert same(snapshot(net), before)
+    assert equal_snapshots(snapshot(net), before)
 
 
 class Listed(nn.ModuleList):
@@ -265,7 +265,7 @@ class Listed(nn.ModuleList):
 
 
 class Dense(nn.Sequential):
-    """A Sequential that calls its children in its own way, as torchvision's ASPPPooling does."""
+    """A Sequential with a forward of its own, as torchvision's ASPPPooling."""
 
     def forward(self, x):
         for child in self:
@@ -274,7 +274,7 @@ class Dense(nn.Sequential):
 
 
 class Looping(nn.Module):
-    """Calls whatever children it has."""
+    """Calls all its children, inserted ones included."""
 
     def __init__(self):
         super().__init__()
@@ -286,7 +286,7 @@ class Looping(nn.Module):
         return x
 
 
-def test_containers(x):
+def test_lists_shared_and_unused_modules(x):
     conv = nn.Conv2d(3, 3, 1)
 
     class Net(nn.Module):
@@ -322,7 +322,7 @@ def test_containers(x):
     ]:
         with pytest.raises(InputError, match=message):
             gnn.insert(net, {"looping.one": "snl", name: "snl"}, example=x)
-        assert same(snapshot(net), before)
+        assert equal_snapshots(snapshot(net), before)
     y = net(x)
     gnn.insert(net, {"deep": "snl", "items.0": "snl", "dense.0": "snl"}, example=x)
     assert [row.name for row in gnn.describe(net)] == ["items.0", "dense.0", "deep.0.1.0"]
@@ -331,7 +331,7 @@ def test_containers(x):
     assert len(gnn.describe(net)) == 2
 
 
-def test_the_root(x):
+def test_a_block_after_the_whole_network(x):
     net = Looping()
     with pytest.raises(InputError, match="is called 2 times"):
         gnn.insert(net, {"": "snl"}, example=x)
@@ -358,7 +358,7 @@ class Tokens(nn.Module):
 
 
 class Channels(nn.Module):
-    """Linear maps inside, channels first outside, as a block of ConvNeXt."""
+    """Linear layers between permutations of the axes, as a block of ConvNeXt."""
 
     def __init__(self, channels):
         super().__init__()
@@ -373,7 +373,7 @@ class Pair(nn.Conv2d):
         return super().forward(x), x
 
 
-def test_outputs_that_no_block_can_follow(x):
+def test_outputs_without_channels_on_the_second_axis_are_refused(x):
     tokens = nn.Sequential(Tokens(8))
     for example in (None, torch.ones(2, 5, 8)):
         with pytest.raises(InputError, match=r"Linear"):
@@ -395,7 +395,7 @@ def test_outputs_that_no_block_can_follow(x):
     assert gnn.describe(guess)[0].channels == 2
 
 
-def test_channels_are_those_of_the_nearest_layer_before():
+def test_channels_come_from_the_nearest_previous_layer():
     net = nn.Sequential(nn.Conv1d(2, 8, 1), nn.Conv1d(8, 4, 1), nn.Sequential(nn.ReLU(), nn.Tanh()))
     gnn.insert(net, {"2.0": "snl", "2": "nl"})
     assert [row.channels for row in gnn.describe(net)] == [4, 4]
@@ -403,13 +403,13 @@ def test_channels_are_those_of_the_nearest_layer_before():
         gnn.insert(nn.Sequential(nn.ReLU(), nn.Conv1d(2, 8, 1)), {"0": "snl"})
 
 
-def test_an_entrys_own_options_go_first():
+def test_options_of_one_block_override_the_common_ones():
     net = nn.Sequential(nn.Conv1d(2, 8, 1), nn.Conv1d(8, 8, 1))
     gnn.insert(net, {"0": ("snl", {"inner": 3}), "1": "nl"}, inner=5, units=2)
     assert [(row.inner, row.units) for row in gnn.describe(net)] == [(3, 2), (5, 2)]
 
 
-def test_a_wrong_guess_is_found_at_the_first_forward(x):
+def test_wrong_channels_raise_at_the_first_forward(x):
     class Cut(nn.Conv2d):
         def forward(self, x):
             return super().forward(x)[:, :2]
@@ -420,7 +420,7 @@ def test_a_wrong_guess_is_found_at_the_first_forward(x):
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_any_number_of_spatial_dimensions(dims):
+def test_one_to_three_spatial_dimensions(dims):
     conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
     norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dims - 1]
     turn = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
@@ -438,11 +438,11 @@ def test_any_number_of_spatial_dimensions(dims):
     assert torch.equal(net(x), y)
     gnn.insert(gnn.remove(net), names, example=x)
     assert [row.channels for row in gnn.describe(net)] == [6, 4, 4, 3]
-    wake(net)(x).sum().backward()
+    activate(net)(x).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_timm():
+def test_a_timm_network():
     timm = pytest.importorskip("timm", exc_type=ImportError)
     net = timm.create_model("resnet18").eval()
     x = torch.randn(1, 3, 32, 32)
@@ -451,7 +451,7 @@ def test_timm():
     assert torch.equal(net(x), y)
 
 
-def test_dtype_device_and_mode(net, x):
+def test_blocks_take_dtype_device_and_mode_of_their_module(net, x):
     net.double()
     net.layer1.half()
     net.layer1[0].train()
@@ -473,8 +473,8 @@ def test_dtype_device_and_mode(net, x):
 
 
 @pytest.mark.parametrize("way", ["deepcopy", "pickle", "torch.save"])
-def test_copies(net, x, way):
-    wake(gnn.insert(net, PLACES))
+def test_copied_and_pickled_networks_keep_their_blocks(net, x, way):
+    activate(gnn.insert(net, TARGETS))
     y = net(x)
     if way == "deepcopy":
         other = copy.deepcopy(net)
@@ -488,14 +488,14 @@ def test_copies(net, x, way):
     assert torch.equal(other(x), y)
     gnn.remove(other)
     assert not torch.allclose(other(x), y, rtol=1e-2)
-    assert torch.equal(net(x), y)  # the copy had hooks and blocks of its own
-    wake(gnn.insert(other, {"layer1.0": "snl"}))
+    assert torch.equal(net(x), y)  # the copy has its own hooks and blocks
+    activate(gnn.insert(other, {"layer1.0": "snl"}))
     assert torch.equal(net(x), y)
 
 
-def test_a_hook_number_is_not_given_twice(net, x, monkeypatch):
-    """In a process that has made no hooks, one on a loaded module must not replace the block's."""
-    wake(gnn.insert(net, {"stem.0": "snl"}))
+def test_hooks_on_an_unpickled_network_do_not_replace_the_block(net, x, monkeypatch):
+    """Hook numbers start at 0 in a new process; the block's number must stay reserved."""
+    activate(gnn.insert(net, {"stem.0": "snl"}))
     y, content = net(x), pickle.dumps(net)
     monkeypatch.setattr(torch.utils.hooks.RemovableHandle, "next_id", 0)
     other = pickle.loads(content)
@@ -504,9 +504,9 @@ def test_a_hook_number_is_not_given_twice(net, x, monkeypatch):
     assert torch.equal(other(x), y)
 
 
-def test_state_dicts(net, x):
-    wake(gnn.insert(net, PLACES))
-    fresh = gnn.insert(ResNet().eval(), PLACES)
+def test_state_dicts_load_with_and_without_blocks(net, x):
+    activate(gnn.insert(net, TARGETS))
+    fresh = gnn.insert(ResNet().eval(), TARGETS)
     fresh.load_state_dict(net.state_dict())
     assert torch.equal(fresh(x), net(x))
     bare = ResNet()
@@ -516,7 +516,7 @@ def test_state_dicts(net, x):
 
 
 def test_training_moves_every_parameter(net, x):
-    gnn.insert(net.train(), PLACES)
+    gnn.insert(net.train(), TARGETS)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     before = {name: p.clone() for name, p in net.named_parameters()}
     for _ in range(3):
@@ -526,24 +526,24 @@ def test_training_moves_every_parameter(net, x):
     assert [n for n, p in net.named_parameters() if torch.equal(p, before[n])] == []
 
 
-def test_compiled(net, x):
-    wake(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
+def test_compiled_networks_give_the_same_outputs(net, x):
+    activate(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     assert torch.allclose(compiled(x), net(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the compiler's own
-def test_inductor():
+@pytest.mark.filterwarnings("ignore")  # the compiler's own warnings
+def test_inductor_gives_the_same_outputs():
     net = nn.Sequential(nn.Conv1d(2, 4, 1), nn.ReLU()).eval()
-    wake(gnn.insert(net, {"0": ("snl", {"inner": 2})}))
+    activate(gnn.insert(net, {"0": ("snl", {"inner": 2})}))
     x = torch.randn(2, 2, 5)
     with torch.no_grad():
         assert torch.allclose(torch.compile(net, fullgraph=True)(x), net(x), rtol=1e-5, atol=1e-5)
 
 
-def test_training_compiled(net):
-    """Gradients through the compiler's autograd."""
-    net = wake(gnn.insert(net, {"layer1": "snl"})).layer1
+def test_compiled_training_gives_the_same_gradients(net):
+    """Compiled by AOTAutograd."""
+    net = activate(gnn.insert(net, {"layer1": "snl"})).layer1
     x = torch.randn(2, 8, 4, 4)
     net(x).square().sum().backward()
     gradients = [p.grad.clone() for p in net.parameters()]
@@ -553,12 +553,12 @@ def test_training_compiled(net):
         assert torch.allclose(p.grad, gradient, rtol=1e-4, atol=1e-4)
 
 
-def test_what_was_compiled_before_is_dropped(net, x):
+def test_insert_and_remove_drop_compiled_code(net, x):
     compiled = torch.compile(net, backend="eager")
     before = compiled(x)
     block = gnn.create("snl", 8)
     gnn.insert(net, {"layer1": block})
-    wake(net)
+    activate(net)
     assert torch.allclose(compiled(x), net(x), rtol=1e-5, atol=1e-5)
     assert not torch.allclose(compiled(x), before, rtol=1e-2)
     gnn.remove(net)
@@ -566,23 +566,23 @@ def test_what_was_compiled_before_is_dropped(net, x):
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_exported(net, x, strict):
-    wake(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
+def test_exported_networks_give_the_same_outputs(net, x, strict):
+    activate(gnn.insert(net, {"layer1": "snl", "layer2.0.conv1": "nl"}))
     program = torch.export.export(net, (x,), strict=strict)
     assert torch.allclose(program.module()(x), net(x), rtol=1e-5, atol=1e-5)
     assert set(program.state_dict) == set(net.state_dict())
 
 
-def test_traced_by_fx(net, x):
-    wake(gnn.insert(net, {"layer2.0.conv1": "snl"}))
+def test_fx_traces_give_the_same_outputs(net, x):
+    activate(gnn.insert(net, {"layer2.0.conv1": "snl"}))
     graph = torch.fx.symbolic_trace(net)
     assert torch.allclose(graph(x), net(x), rtol=1e-5, atol=1e-5)
 
 
-def test_checkpointed(net, x):
+def test_activation_checkpointing_gives_the_same_gradients(net, x):
     from torch.utils.checkpoint import checkpoint
 
-    wake(gnn.insert(net, {"layer1.0": "snl"}))
+    activate(gnn.insert(net, {"layer1.0": "snl"}))
     y = net.stem(x)
     net.layer1[0](y).sum().backward()
     gradients = [p.grad.clone() for p in net.layer1.parameters() if p.grad is not None]
@@ -646,8 +646,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
-def test_two_processes(tmp_path):
-    """The gradients of two processes are those of one with both halves of the batch."""
+def test_distributed_data_parallel_averages_gradients_of_blocks(tmp_path):
+    """Two processes, each with half of the batch, get the gradients of one with all of it."""
     script = tmp_path / "parallel.py"
     script.write_text(PARALLEL)
     done = subprocess.run(
@@ -656,7 +656,7 @@ def test_two_processes(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_describe(net):
+def test_describe_lists_inserted_and_own_blocks(net):
     gnn.insert(net, {"layer2": ("gsnl", {"units": 2, "inner": 3}), "stem": "nl"})
     net.own = gnn.create("snl", 2000)
     table = gnn.describe(net)
@@ -670,16 +670,16 @@ def test_describe(net):
     assert lines[3].split()[:5] == ["own", "snl", "2,000", "1,000", "1"]
     assert len({len(line) for line in lines}) == 1
     gnn.remove(net)
-    assert [row.name for row in gnn.describe(net)] == ["own"]  # its own block stays
+    assert [row.name for row in gnn.describe(net)] == ["own"]  # not inserted, so not removed
     assert [row.name for row in gnn.describe(net.own)] == [""]
 
 
-def test_blocks_of_a_network_with_blocks(x):
-    """After a module that a block follows inside; not after a block."""
+def test_insertion_around_existing_blocks(x):
+    """A block may follow a module that holds blocks, but not a block."""
     net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1)), gnn.create("nl", 4), BasicBlock(4, 4))
     y = net.eval()(x)
     gnn.insert(net, {"0": "snl", "2.bn2": "snl"})
-    gnn.insert(net, {"2": "snl"})  # its last layer is a block's
+    gnn.insert(net, {"2": "snl"})  # the last layer inside is a block's
     assert [row.name for row in gnn.describe(net)] == ["0.0", "1", "2.bn2", "2"]
     assert torch.equal(net(x), y)
     with pytest.raises(InputError, match="'1' is a block itself; make it with more units"):

@@ -1,9 +1,8 @@
-"""Peers' published nonlocal modules, written anew: the same state-dict keys, the same outputs.
+"""Reference modules of the spectral nonlocal and CGNL codes, with their state-dict keys.
 
-Dense formulas on plain torch, nothing of gspnl: the oracles of ``from_peer``. ``dim`` is the number
-of spatial dimensions. Read off the code of zh460045050/spectral-nonlocal-block (2019) and
-SNL_ICCV2021, KaiyuYue/cgnl-network.pytorch (2018), AlexHex7/Non-local_pytorch, open-mmlab/mmcv and
-speedinghzl/CCNet.
+Written again from zh460045050/spectral-nonlocal-block (2019) and SNL_ICCV2021, and from
+KaiyuYue/cgnl-network.pytorch (2018), as dense formulas in plain torch without gspnl: they are what
+``from_peer`` is tested against. ``dim`` is the number of spatial dimensions.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def image(nodes, like):
 
 
 class Unit(nn.Module):
-    """One stage of the spectral nonlocal authors: maps, batch norm, perhaps ReLU, residual."""
+    """A stage of the spectral nonlocal codes: maps, batch norm, optional ReLU, residual."""
 
     def __init__(self, channels, inner, dim, maps, relu):
         super().__init__()

@@ -11,7 +11,7 @@ from torch import nn
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
-from gspnl.nn.places import CHILD
+from gspnl.nn.surgery.targets import CHILD
 from gspnl.train import backbones
 
 EARLY = {

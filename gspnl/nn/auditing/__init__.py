@@ -1,4 +1,4 @@
-"""What the blocks of a network do, read off the spectra of their graphs."""
+"""Audit the blocks of a network on a batch: spectra of their graphs, gains and stability."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.auditing.capture import captured
-from gspnl.nn.auditing.readings import Reading, read
+from gspnl.nn.auditing.capture import capture
+from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
 from gspnl.nn.auditing.report import Audit, BlockAudit
-from gspnl.nn.auditing.units import Unit, audit_unit
-from gspnl.nn.block import Block
-from gspnl.nn.places import CHILD, outside
+from gspnl.nn.auditing.units import UnitAudit, audit_unit
+from gspnl.nn.surgery.targets import label, named_blocks
 
-__all__ = ["Audit", "BlockAudit", "Reading", "Unit", "audit"]
+__all__ = ["AffinityAudit", "Audit", "BlockAudit", "UnitAudit", "audit"]
 
 
 def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
-    r"""Read off what every nonlocal block of a network does to this batch.
+    r"""Measure every nonlocal block of a network on a batch.
 
-    Of each block, on each item: the eigenvalues of its affinity A, the spectral gap 1 − \|μ₂\|, and
-    the defect of the stable hypothesis. Of each unit: the response W(λ) by its singular values, the
+    For each block and item: the eigenvalues of the affinity A, the spectral gap 1 − \|μ₂\|, and the
+    defect of the stable hypothesis. For each unit: the singular values of the response W(λ); the
     CFL verdict of :math:`I + H(μ)` over all modes, with the norm's scale and W_g in H; damping, the
     eigenvalues of the symmetric part of W_g W; and the largest singular values of the weights.
 
@@ -31,33 +30,33 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     ----------
     model : Module
         A network with blocks, or a block. It is run once, in evaluation mode, without gradients;
-        its modes and buffers are afterwards as they were.
+        modes, buffers and the random state are restored.
     batch : tensor, tuple or mapping
-        What the model is called with.
+        Input of the model: one argument, all positional arguments, or keyword arguments.
     nodes : int
-        Up to so many positions, matrices of all N² entries are made. Beyond, what needs them is
-        None and says so; low-rank affinities (kernels "dot", "cosine"; "a2", "cgnl") need none:
+        The most positions for which N × N matrices are made. Beyond, values that need them are
+        None, with a reason; low-rank affinities (kernels "dot", "cosine"; "a2", "cgnl") need none:
         O(N r²).
 
     Returns
     -------
     Audit
-        A record for each block: ``audit["layer3.4"]`` or ``audit[0]``; its ``items`` are readings
-        of the spectrum, one for each of the batch (none where the batch does not reach the block),
-        its ``units`` the steps on it. Prints as a table, with the reason where there is no number;
-        ``plot()`` draws one figure.
+        A record for each block: ``audit["layer3.4"]`` or ``audit[0]``. Its ``items`` measure the
+        affinity on each item of the batch (none where the batch does not reach the block), its
+        ``units`` each unit. Prints as a table, with reasons for missing values; ``plot()`` draws
+        one figure.
 
     Raises
     ------
     InputError
-        For a model without blocks, a batch that it cannot run, or that reaches none of them,
-        and features that are not finite.
+        For a model without blocks, for a batch that it cannot run or that reaches no block, and
+        for features that are not finite.
 
     Notes
     -----
     All is computed in float64 from the weights and the features that reach the block. The numbers
     are those of the core's graph (:func:`gspnl.feature_graph`), where the core has the affinity.
-    For what is not similar to a symmetric matrix (softmax, "mean", "none", blocks "a2", "cc" and
+    Where A is not similar to a symmetric matrix (softmax, "mean", "none", blocks "a2", "cc" and
     "cgnl") λ is complex in general. A CFL verdict costs O(m Cs³) for m distinct eigenvalues.
 
     References
@@ -80,21 +79,22 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     whole_number("nodes", nodes, 1)
-    blocks = {name: m for name, m in outside(model) if isinstance(m, Block)}
+    blocks = named_blocks(model)
     if not blocks:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
-    features = captured(model, blocks, batch)
+    features = capture(model, blocks, batch)
     records = []
     for name, block in blocks.items():
-        items: tuple[Reading, ...] = ()
+        items: tuple[AffinityAudit, ...] = ()
         if name in features:
             X, spatial = features[name]
             with torch.no_grad():
-                items = tuple(read(block.affinity, x, spatial, nodes) for x in X.cpu().double())
+                items = tuple(
+                    audit_affinity(block.affinity, x, spatial, nodes) for x in X.cpu().double()
+                )
         units = tuple(
             audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]
             for stage in block.stages
         )
-        shown = name.removesuffix(CHILD).removesuffix(".")
-        records.append(BlockAudit(shown, block.block, items, units))
+        records.append(BlockAudit(label(name), block.block, items, units))
     return Audit(tuple(records))

@@ -1,4 +1,4 @@
-"""What an audit found, as records, a table and a figure."""
+"""Records of an audit, printed as a table and drawn as a figure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gspnl.errors import InputError
-from gspnl.nn.auditing.readings import Reading
-from gspnl.nn.auditing.units import Unit
+from gspnl.nn.auditing.measures import AffinityAudit
+from gspnl.nn.auditing.units import UnitAudit
+from gspnl.nn.surgery.describe import aligned
+from gspnl.plotting import top_eigenvalues
+from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TITLES = (
@@ -20,6 +24,7 @@ TITLES = (
     "CFL limit", "negative",
 )  # fmt: skip
 NONE = "–"
+LEAST = 1e-12  # of the largest eigenvalue; smaller ones are rounding, and not drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,25 +34,31 @@ class BlockAudit:
     Attributes
     ----------
     module : str
-        What it follows, or its own name where it was not inserted.
+        The module that it follows, or its own name where it was not inserted.
     block : str
         The name of its kind.
-    items : tuple of Reading
-        Its affinity on each item of the batch, which all its units share.
-    units : tuple of Unit
+    items : tuple of AffinityAudit
+        Its affinity, which all its units share, on each item of the batch.
+    units : tuple of UnitAudit
     """
 
     module: str
     block: str
-    items: tuple[Reading, ...]
-    units: tuple[Unit, ...]
+    items: tuple[AffinityAudit, ...]
+    units: tuple[UnitAudit, ...]
 
     @property
     def reasons(self) -> list[str]:
-        """What has no number, and why; each once."""
+        """Reasons for missing values, and remarks; each once."""
+        if not self.items:
+            return ["no item of the batch reaches it"]
         parts = [each.reasons for each in self.items] + [each.reasons for each in self.units]
-        told = [f"{key}: {why}" for reasons in parts for key, why in reasons.items()]
-        return list(dict.fromkeys(told if self.items else ["no item of the batch reaches it"]))
+        return list(dict.fromkeys(f"{key}: {why}" for each in parts for key, why in each.items()))
+
+    @property
+    def title(self) -> str:
+        """Module and kind, for a legend."""
+        return f"{self.module} ({self.block})" if self.module else self.block
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +82,9 @@ class Audit:
         return found[module]
 
     def __str__(self) -> str:
-        lines = [TITLES, *(_cells(b, i) for b in self.blocks for i in range(len(b.units)))]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                cell.ljust(width) if place < 2 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
+        cells = [_cells(b, i) for b in self.blocks for i in range(len(b.units))]
         notes = [f"{b.module or b.block}: {why}" for b in self.blocks for why in b.reasons]
-        return "\n".join([*table, *notes])
+        return "\n".join([aligned([TITLES, *cells]), *notes])
 
     def plot(self) -> Figure:
         r"""Draw spectra, responses and channel weights of all units.
@@ -97,35 +100,68 @@ class Audit:
         MissingExtraError
             Without matplotlib.
         """
-        from gspnl.nn.auditing.figure import draw
+        units = {
+            b.title + (f", unit {i}" if len(b.units) > 1 else ""): unit
+            for b in self.blocks
+            for i, unit in enumerate(b.units, 1)
+        }
+        figure = new_figure(16.0, 4.5 + 0.25 * len(units))
+        spectra, responses, weights = figure.subplots(1, 3)
+        _draw_spectra(self.blocks, spectra)
+        curve_axes(responses)
+        for (name, unit), colour in zip(units.items(), COLOURS * len(units), strict=False):
+            responses.plot(unit.lam, unit.norm, color=colour, label=name, linewidth=1.8)
+        responses.set_xlabel("eigenvalue λ")
+        responses.set_ylabel("largest gain ‖W(λ)‖")
+        top_eigenvalues({name: unit.damping for name, unit in units.items()}, ax=weights)
+        for ax in (spectra, responses, weights):  # below: there may be many
+            ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        return figure
 
-        return draw(self.blocks)
 
-
-def _cells(block: BlockAudit, place: int) -> tuple[str, ...]:
-    """One line of the table: a unit, with the range over all items."""
-    unit, items = block.units[place], block.items
+def _cells(block: BlockAudit, index: int) -> tuple[str, ...]:
+    """Format the table row of one unit, with the range over all items."""
+    unit, items = block.units[index], block.items
     verdicts = [v for v in unit.cfl if v is not None]
     return (
         block.module or NONE,
         block.block,
-        str(place + 1),
+        str(index + 1),
         str(len(items)),
-        span([item.nodes for item in items]),
-        span([item.gap for item in items]),
-        span([item.defect for item in items]),
-        span([float(unit.norm.max())]),
-        span([v.radius for v in verdicts]),
-        span([v.limit for v in verdicts]),
+        _range([item.nodes for item in items]),
+        _range([item.gap for item in items]),
+        _range([item.defect for item in items]),
+        _range([float(unit.norm.max())]),
+        _range([v.radius for v in verdicts]),
+        _range([v.limit for v in verdicts]),
         f"{100 * unit.damping.negative:.0f} %",
     )
 
 
-def span(values: Sequence[float | None]) -> str:
-    """The range of numbers."""
+def _range(values: Sequence[float | None]) -> str:
+    """Format the least and the greatest number."""
     known = np.array([v for v in values if v is not None])
     if not known.size:
         return NONE
     ends = (known.min().item(), known.max().item())
     shown = [f"{v:,}" if isinstance(v, int) else f"{v:.3g}" for v in ends]
     return " … ".join(dict.fromkeys(shown))
+
+
+def _draw_spectra(blocks: Sequence[BlockAudit], ax: Axes) -> None:
+    curve_axes(ax)
+    for block, colour in zip(blocks, COLOURS * len(blocks), strict=False):
+        label: str | None = block.title
+        spectra = [item.eigenvalues for item in block.items if item.eigenvalues is not None]
+        for lam in spectra:
+            size = np.sort(np.abs(1 - lam))[::-1]
+            size = size[size > LEAST * size[0]]
+            index = np.arange(1, len(size) + 1)
+            ax.plot(index, size, ".-", color=colour, label=label, markersize=4, linewidth=0.8)
+            label = None  # once for all items
+        if not spectra:
+            ax.plot([], [], color=colour, label=f"{label}: none")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("number of the mode, without those of μ = 0")
+    ax.set_ylabel("|μ| = |1 − λ|")

@@ -57,11 +57,16 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     """
     power = whole_number("power", power, 2)
     if check_graph(graph).normalization == SOFTMAX:
-        A = dense(graph)
-        return float(np.linalg.norm(np.linalg.matrix_power(A, power) - A) / np.linalg.norm(A))
+        return matrix_defect(dense(graph), power)
     mu, counts = modes(graph)
     # np.sqrt(Σ μ²) > 0: a graph has at least the mode μ = 1.
     return math.sqrt((counts * (mu**power - mu) ** 2).sum() / (counts * mu**2).sum())
+
+
+def matrix_defect(A: np.ndarray, power: int = 2) -> float:
+    """Return ‖A^p − A‖ / ‖A‖ (Frobenius) of a matrix, and 0 for A = 0."""
+    size = float(np.linalg.norm(A))
+    return float(np.linalg.norm(np.linalg.matrix_power(A, power) - A)) / size if size else 0.0
 
 
 def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:

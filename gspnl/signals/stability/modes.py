@@ -24,7 +24,11 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
 
 def others(graph: FeatureGraph) -> np.ndarray:
     """Return μ of all modes except one with μ = 1; there is another, as N ≥ 2."""
-    mu, counts = modes(graph)
+    return nonconstant(*modes(graph))
+
+
+def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the eigenvalues without one of the constant mode, μ = 1, each once."""
     left = counts - (np.arange(len(mu)) == np.argmin(np.abs(mu - 1)))
     return np.asarray(mu[left > 0])
 

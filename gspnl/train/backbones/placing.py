@@ -8,8 +8,8 @@ from typing import Any
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn import insert
-from gspnl.nn.places import find
-from gspnl.nn.probing import channels_from
+from gspnl.nn.surgery.shapes import channels_of_layers
+from gspnl.nn.surgery.targets import find
 from gspnl.train.backbones.base import Backbone
 
 UNITS = {"sp3": 3, "sp5": 5}  # consecutive units that share one affinity
@@ -120,4 +120,4 @@ def _units(where: str, units: int | None) -> int:
 
 
 def _channels(model: Backbone, name: str) -> int:
-    return channels_from(name, find(model, name).within)
+    return channels_of_layers(name, find(model, name).sources)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import FileError, InputError
-from gspnl.nn.peers.values import COUNTER, read_values
-from gspnl.nn.places import CHILD
+from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
+from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.base import Backbone
 from gspnl.train.backbones.weights import read_state
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gspnl._base.files import replace
 from gspnl.nn import Audit
-from gspnl.nn.auditing import Unit
+from gspnl.nn.auditing import UnitAudit
 from gspnl.train.figures.writing import folder_for, write_numbers, write_picture
 
 
@@ -64,7 +64,7 @@ def audit_numbers(audit: Audit) -> dict[str, Any]:
     }
 
 
-def _unit(unit: Unit) -> dict[str, Any]:
+def _unit(unit: UnitAudit) -> dict[str, Any]:
     values = unit.damping.eigenvalues
     return {
         "gain": _number(unit.norm.max()),

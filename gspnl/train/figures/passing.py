@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
-from gspnl.nn.auditing.capture import captured
+from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
-from gspnl.nn.places import CHILD, outside
+from gspnl.nn.surgery.targets import label, named_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def blocks_of(model: nn.Module, called: str = "") -> dict[str, Block]:
     """The blocks of a network by their full names; an InputError where there are none."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    found = {name: m for name, m in outside(model) if isinstance(m, Block)}
+    found = named_blocks(model)
     if not found:
         network = f"the network {called!r}" if called else "the network"
         raise InputError(
@@ -62,7 +62,7 @@ def blocks_of(model: nn.Module, called: str = "") -> dict[str, Block]:
 
 def title_of(name: str, block: Block) -> str:
     """What a block is called in figures."""
-    shown = name.removesuffix(CHILD).removesuffix(".")
+    shown = label(name)
     return f"{shown} ({block.block})" if shown else block.block
 
 
@@ -76,7 +76,7 @@ def passages(model: nn.Module, images: Any) -> list[Passage]:
     blocks = blocks_of(model)
     check_images(images)
     weight = next(model.parameters())
-    features = captured(model, blocks, images.to(weight.device, weight.dtype))
+    features = capture(model, blocks, images.to(weight.device, weight.dtype))
     return [
         Passage(title_of(name, block), exact(block), X.cpu().double(), grid)
         for name, block in blocks.items()

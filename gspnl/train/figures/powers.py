@@ -12,7 +12,7 @@ from torch import nn
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
-from gspnl.nn.auditing.readings import JOINED, too_many
+from gspnl.nn.auditing.measures import JOINED, size_limit
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
@@ -162,7 +162,7 @@ def _refusal(each: Passage, nodes: int) -> str | None:
     """Why a block has no N × N matrix of positions to take powers of."""
     n = int(np.prod(each.grid))
     if n > nodes:
-        return too_many(n, nodes)
+        return size_limit(n, nodes)
     operator = each.operator(0)
     if isinstance(operator, Unconnected):
         return "there are no edges, so A = I"

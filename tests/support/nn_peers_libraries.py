@@ -1,4 +1,8 @@
-"""Peers' published modules, continued: two libraries of nonlocal blocks, criss-cross attention."""
+"""Reference modules of Non-local_pytorch, mmcv and CCNet, with their state-dict keys.
+
+Written again from AlexHex7/Non-local_pytorch, open-mmlab/mmcv and speedinghzl/CCNet, as dense
+formulas in plain torch without gspnl.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
 
 class Pairwise(nn.Module):
-    """What both libraries compute; subclasses name the modules."""
+    """The computation of both libraries; subclasses name the modules."""
 
     mode = "embedded_gaussian"
     scale = False
@@ -63,7 +67,7 @@ class NONLocalBlock(Pairwise):
 
 
 class ConvModule(nn.Module):
-    """mmcv's bundle: a 1×1 convolution, its norm, its ReLU; a bias where no norm follows."""
+    """mmcv's ConvModule: a 1×1 convolution, norm, ReLU; a bias where no norm follows."""
 
     def __init__(self, conv, c_in, c_out, *, norm=None, bias=True, relu=False):
         super().__init__()
@@ -109,7 +113,7 @@ class NonLocalNd(Pairwise):
 
 
 class CrissCrossAttention(nn.Module):
-    """CCNet's module: a softmax over the own column, without oneself, and the own row."""
+    """CCNet's module: a softmax over a position's column, without itself, and its row."""
 
     def __init__(self, channels, inner=None):
         super().__init__()

@@ -1,8 +1,9 @@
-"""What comes out of the modules of a network, by running it once or by reading it."""
+"""Determine the channels of a module's output: by running the network, or from its layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.places import outside
+from gspnl.nn.surgery.targets import outer_modules
 
-FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
-LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
+CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
 RESHAPES = (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle)
 WIDTHS = (
     "out_channels", "num_features", "num_channels", "channels", "out_features", "embed_dim",
@@ -22,11 +23,12 @@ WIDTHS = (
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
-def observe(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> dict[str, Any]:
-    """Run the network once, and return what each of the modules gave.
+def record_outputs(
+    model: nn.Module, modules: Mapping[str, nn.Module], example: Example
+) -> dict[str, Any]:
+    """Run the network once, and return the outputs of some of its modules.
 
-    The run is in evaluation mode, without gradients, on copies of the buffers and with the random
-    state put back: it leaves no trace in the network.
+    The run is in evaluation mode and changes nothing in the network, see :func:`evaluation`.
 
     Parameters
     ----------
@@ -48,33 +50,54 @@ def observe(model: nn.Module, modules: Mapping[str, nn.Module], example: Example
     """
     args, kwargs = _arguments(example)
     seen: dict[str, list[Any]] = {name: [] for name in modules}
-    handles = [
-        module.register_forward_hook(lambda _, args, output, name=name: seen[name].append(output))
-        for name, module in modules.items()
-    ]
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    cuda = {value.device for value in model.parameters() if value.is_cuda}
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=sorted(d.index for d in cuda)):
-            torch.func.functional_call(model, buffers, args, kwargs)
-    except Exception as error:
-        raise InputError(
-            f"the example does not pass through the network: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes:
-            module.training = mode
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            handle = module.register_forward_hook(
+                lambda _, args, output, name=name: seen[name].append(output)
+            )
+            stack.callback(handle.remove)
+        stack.enter_context(evaluation(model))
+        try:
+            model(*args, **kwargs)
+        except Exception as error:
+            raise InputError(
+                f"the example does not pass through the network: {type(error).__name__}: {error}"
+            ) from error
     for name, outputs in seen.items():
         _check_once(name, len(outputs))
     return {name: outputs[0] for name, outputs in seen.items()}
 
 
-def channels_of(name: str, module: nn.Module, output: Any) -> int:
-    """The channels C of an output (B, C, *spatial); an InputError if it has another form."""
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; modes, buffers and random state are restored at the end.
+
+    Buffers are restored whether the forward changes them in place or assigns new ones.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    cuda = {each.device.index for each in model.parameters() if each.is_cuda}
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=sorted(cuda)):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for module, name, buffer, before in buffers:
+                if getattr(module, name) is not buffer:
+                    setattr(module, name, buffer)
+                if not (buffer.is_meta or torch.equal(buffer, before)):
+                    buffer.copy_(before)
+
+
+def channels_of_output(name: str, module: nn.Module, output: Any) -> int:
+    """Return the channels C of an output (B, C, *spatial); raise InputError for other shapes."""
     if not isinstance(output, Tensor):
         raise InputError(
             f"{name!r} gives a {type(output).__name__}, and a block follows one tensor "
@@ -86,20 +109,21 @@ def channels_of(name: str, module: nn.Module, output: Any) -> int:
             f"{name!r} gives {output.dtype} of shape {shape}, and a block follows floating-point "
             "tensors (B, C, *spatial) with one to three spatial dimensions, none empty"
         )
-    width = _width(_last(module), LAST)
+    last = _last_layer(module)
+    width = _width(last, CHANNELS_LAST)
     if width == shape[-1] != shape[1]:
         raise InputError(
-            f"{name!r} ends in a {type(_last(module)).__name__} and gives {shape}: the last axis "
-            "holds its channels, and a block needs them on the second; name a module whose output "
-            "is (B, C, *spatial)"
+            f"{name!r} ends in a {type(last).__name__} and gives {shape}: the last axis holds its "
+            "channels, and a block needs them on the second; name a module whose output is "
+            "(B, C, *spatial)"
         )
     return shape[1]
 
 
-def channels_from(name: str, modules: Iterable[nn.Module]) -> int:
-    """The channels C by the last layer of the first module that has any: a convolution or norm."""
-    last = next(filter(None, map(_last, modules)), None)
-    width = _width(last, FIRST)
+def channels_of_layers(name: str, modules: Iterable[nn.Module]) -> int:
+    """Return the channels of the last convolution or norm in the first module that has layers."""
+    last = next(filter(None, map(_last_layer, modules)), None)
+    width = _width(last, CHANNELS_FIRST)
     if width is None:
         why = f"they end in a {type(last).__name__}" if last else "no convolution or norm is there"
         raise InputError(
@@ -135,18 +159,16 @@ def _check_once(name: str, times: int) -> None:
         )
 
 
-def _last(module: nn.Module) -> nn.Module | None:
-    """The last layer, in the order of registration, that says something about the output."""
+def _last_layer(module: nn.Module) -> nn.Module | None:
+    """Return the last layer, in the order of registration, that can change the channels."""
     last = None
-    for _, layer in outside(module):
+    for _, layer in outer_modules(module):
         own = next(layer.parameters(recurse=False), None) is not None
-        if isinstance(layer, (*FIRST, *LAST, *RESHAPES)) or (own and not _pointwise(layer)):
+        if isinstance(layer, (*CHANNELS_FIRST, *CHANNELS_LAST, *RESHAPES)) or (
+            own and not isinstance(layer, nn.PReLU)
+        ):
             last = layer
     return last
-
-
-def _pointwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.PReLU)
 
 
 def _width(layer: nn.Module | None, kinds: tuple[type[nn.Module], ...]) -> int | None:

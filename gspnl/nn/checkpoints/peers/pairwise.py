@@ -1,4 +1,4 @@
-"""The two widely used libraries of nonlocal blocks, in their four modes.
+"""Formats of two libraries of nonlocal blocks, Non-local_pytorch and mmcv, in four modes.
 
 References
 ----------
@@ -16,8 +16,15 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gspnl.errors import InputError
-from gspnl.nn.peers.layout import PROJECTION, Layout, batch_norm
-from gspnl.nn.peers.source import SOURCES, Rebuilt, Source, choice, flag, renamed_norm, roots
+from gspnl.nn.checkpoints.peers.source import (
+    SOURCES,
+    Rebuilt,
+    Source,
+    choice,
+    flag,
+    renamed_norm,
+)
+from gspnl.nn.checkpoints.peers.state_dict import PROJECTION, Layout, batch_norm, first_parts
 
 GRAPHS: dict[str, dict[str, Any]] = {
     "embedded_gaussian": {"kernel": "embedded_gaussian", "normalization": "softmax"},
@@ -29,28 +36,28 @@ SUB_SAMPLING: dict[int, int | tuple[int, ...]] = {1: 2, 2: 2, 3: (1, 2, 2)}
 
 
 class Pairwise(Source):
-    """What both have in common; they name their modules differently."""
+    """The blocks of both libraries; subclasses supply the names of the modules."""
 
     options: ClassVar[tuple[str, ...]] = ("mode",)
     default_scale: ClassVar[bool] = False
 
     @abstractmethod
     def part(self, name: str, pooled: bool = False) -> str:
-        """The name of a convolution; ``pooled`` where a max-pooling follows it."""
+        """Return the name of a convolution; ``pooled`` if max-pooling follows it."""
 
     @abstractmethod
     def output(self, keys: Collection[str]) -> tuple[str, bool, str | None]:
-        """The name of the last convolution, whether it has a bias, the name of its norm."""
+        """Return the name of the last convolution, whether it has a bias, the name of its norm."""
 
     @abstractmethod
     def projection(self) -> str:
-        """The name of the projection of the concatenated pair."""
+        """Return the name of the projection of the concatenated pair."""
 
     def mode(self, keys: Collection[str], options: Mapping[str, Any]) -> str:
-        """The mode said, or the one that the keys tell; theirs by default is embedded_gaussian."""
-        told = "embedded_gaussian" if "theta" in roots(keys) else "gaussian"
-        told = "concatenation" if PROJECTION in roots(keys) else told
-        return choice(options, "mode", tuple(GRAPHS)) or told
+        """Return the mode of the options, or else of the keys, or else embedded_gaussian."""
+        shown = "embedded_gaussian" if "theta" in first_parts(keys) else "gaussian"
+        shown = "concatenation" if PROJECTION in first_parts(keys) else shown
+        return choice(options, "mode", tuple(GRAPHS)) or shown
 
     def pooled(self, keys: Collection[str]) -> bool:
         """Whether keys and values are sub-sampled."""
@@ -98,7 +105,7 @@ class Pairwise(Source):
                 pair = values[f"{self.projection()}.weight"]
                 first, second = pair[:, : sizes["S"]], pair[:, sizes["S"] :]
                 queries = _projected(queries, first)
-                # Pooling stands between the keys and their projection, else they are one map.
+                # With pooling between keys and projection, the two maps cannot be multiplied.
                 project = {"affinity.project.weight": second}
                 keys = keys | project if pooled else _projected(keys, second)
             state |= queries | keys
@@ -110,12 +117,12 @@ def _linear(values: Mapping[str, Tensor], name: str, to: str) -> dict[str, Tenso
 
 
 def _projected(linear: dict[str, Tensor], row: Tensor) -> dict[str, Tensor]:
-    """A linear map followed by a row: one linear map. (S, C) and (S,) become (1, C) and (1,)."""
+    """Multiply a row into weight and bias: (S, C) and (S,) become (1, C) and (1,)."""
     return {key: (row.double() @ value.double()).to(value.dtype) for key, value in linear.items()}
 
 
 def _output(values: Mapping[str, Tensor], last: str, norm: str | None) -> dict[str, Tensor]:
-    """The map and its norm; a bias before a batch norm only shifts the mean, which takes it."""
+    """Return the state of W and its norm; a bias before a batch norm moves into the mean."""
     state = {"stages.0.w.weight": values[f"{last}.weight"]}
     bias = values.get(f"{last}.bias")
     if norm is None:
@@ -127,10 +134,10 @@ def _output(values: Mapping[str, Tensor], last: str, norm: str | None) -> dict[s
 
 
 class NonlocalPytorch(Pairwise):
-    """Non-local_pytorch: theta, phi, g with biases; W, or W.0 and its batch norm W.1."""
+    """Non-local_pytorch: theta, phi and g with biases; W, or W.0 and its batch norm W.1."""
 
     def looks(self, keys: Collection[str]) -> bool:
-        return {"g", "W"} <= roots(keys)
+        return {"g", "W"} <= first_parts(keys)
 
     def part(self, name: str, pooled: bool = False) -> str:
         return f"{name}.0" if pooled else name
@@ -149,7 +156,7 @@ class MMCV(Pairwise):
     default_scale: ClassVar[bool] = True
 
     def looks(self, keys: Collection[str]) -> bool:
-        return {"g", "conv_out"} <= roots(keys)
+        return {"g", "conv_out"} <= first_parts(keys)
 
     def part(self, name: str, pooled: bool = False) -> str:
         return f"{name}.0.conv" if pooled else f"{name}.conv"

@@ -1,4 +1,4 @@
-"""Blocks from other people's checkpoints: ``from_peer`` and the registry of sources."""
+"""Rebuild blocks from the state dicts of other codes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.peers import criss_cross, generalized, pairwise, spectral
-from gspnl.nn.peers.layout import key_mismatch, read_sizes
-from gspnl.nn.peers.source import SOURCES, Rebuilt, Source
-from gspnl.nn.peers.values import (
-    below,
+from gspnl.nn.checkpoints.peers import cgnl_ccnet, pairwise, spectral
+from gspnl.nn.checkpoints.peers.source import SOURCES, Rebuilt, Source
+from gspnl.nn.checkpoints.peers.state_dict import (
+    check_names,
     common_dtype,
+    key_mismatch,
     prefixes,
-    read_names,
+    read_sizes,
     read_values,
     shared_prefix,
+    under_prefix,
 )
 from gspnl.nn.presets import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 
-_REGISTERED = (criss_cross, generalized, pairwise, spectral)
+_REGISTERED = (cgnl_ccnet, pairwise, spectral)  # each registers its sources when imported
 
 
 def from_peer(
@@ -41,9 +42,9 @@ def from_peer(
 ) -> Block:
     r"""Rebuild a nonlocal block from the state dict of another code.
 
-    The block gives the outputs of the peer's own module, in training and in evaluation, and can be
+    The block has the outputs of the peer's module, in training and in evaluation, and can be
     trained, folded, audited and saved as any other. Units, widths, groups and sub-sampling are read
-    from keys and shapes. What they cannot tell is an option:
+    from keys and shapes. What these do not show is an option:
 
     ==================== ======================================= ==================================
     source               code                                    options
@@ -62,10 +63,10 @@ def from_peer(
     state_dict : mapping of str to array
         NumPy arrays or tensors, finite; copied. Batch norms may lack ``num_batches_tracked``.
     source : str
-        A name of the table.
+        A name in the table.
     prefix : str, optional
-        Take the keys that begin with this, such as ``"layer3.5."``, and leave the others. By
-        default all keys must belong to the block; a beginning that all share is taken off.
+        Use only the keys that begin with this, such as ``"layer3.5."``. By default all keys must
+        belong to the block; a prefix that all share is removed.
     block : {"snl", "nl", "ns"}, optional
         Which block of the 2021 release; its NL and NS have the same keys.
     activation : {"relu"}, optional
@@ -76,27 +77,27 @@ def from_peer(
         The Taylor order of CGNLx, at least 1. By default the block is the dot-product CGNL.
     scale : bool, optional
         Whether scores are divided by the square root of the inner width before the softmax. By
-        default what the class does by default: mmcv divides, the NL of CGNL does not (the networks
-        released with it do: pass True).
+        default as in the peer's class: mmcv divides, the NL of CGNL does not (the networks released
+        with it do: pass True).
     mode : {"embedded_gaussian", "gaussian", "dot_product", "concatenation"}, optional
-        The pairwise function. Gaussian and concatenation show in the keys; embedded Gaussian, the
-        default, and dot product do not.
+        The pairwise function. The keys show "gaussian" and "concatenation"; they are the same for
+        "embedded_gaussian", the default, and "dot_product".
 
     Returns
     -------
     Block
-        On the device of the first array, in the dtype that holds them all, in training mode.
+        On the device of the first array, in the widest dtype of the arrays, in training mode.
 
     Raises
     ------
     InputError
-        Keys are missing or unexpected, an array has another shape than the others ask for, is not
-        finite or not of floating point, the checkpoint is of another kind (the message says which),
-        or an option is given to a source that does not take it.
+        If keys are missing or unexpected; if an array has a shape that does not fit the others, is
+        not finite or not of floating point; if the checkpoint is of another source (the message
+        names it); or if an option is passed that the source does not take.
 
     Notes
     -----
-    Some parameters take another form, with the same outputs: a bias before a batch norm moves into
+    Some parameters change their form, with the same outputs: a bias before a batch norm moves into
     the running mean, the shared map of the 2021 NS changes its sign, the scalar :math:`\gamma` of
     criss-cross attention becomes the map :math:`\gamma I`, and the projection of a concatenated
     pair is multiplied into the maps before it.
@@ -114,8 +115,8 @@ def from_peer(
     torch.Size([1, 16, 5, 7])
     """
     reader = SOURCES[source]
-    entries = _selected(read_names(state_dict), prefix, source)
-    given = {
+    entries = _selected(check_names(state_dict), prefix, source)
+    arguments = {
         "block": block,
         "activation": activation,
         "groups": groups,
@@ -123,7 +124,7 @@ def from_peer(
         "scale": scale,
         "mode": mode,
     }
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in arguments.items() if value is not None}
     for name in options:
         if name not in reader.options:
             takes = ", ".join(f"{one}=" for one in reader.options) or "none"
@@ -135,10 +136,10 @@ def from_peer(
     values = read_values(entries)
     sizes = read_sizes(layout, values)
     matrices = {key: values[key].flatten(1) for key, terms in layout.items() if len(terms) == 2}
-    return _built(reader.rebuild(values | matrices, sizes, options), values)
+    return _create_block(reader.rebuild(values | matrices, sizes, options), values)
 
 
-def _built(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
+def _create_block(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
     device = next(iter(values.values())).device
     block = create(rebuilt.name, rebuilt.channels, **rebuilt.options)
     block = block.to(device=device, dtype=common_dtype(values))
@@ -147,9 +148,9 @@ def _built(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
 
 
 def _selected(entries: dict[str, Any], prefix: str | None, source: str) -> dict[str, Any]:
-    """The block's own entries, under the peer's own names."""
+    """Return the block's entries, with the prefix removed."""
     if prefix is None:
-        shared = below(entries, shared_prefix(list(entries)))
+        shared = under_prefix(entries, shared_prefix(list(entries)))
         known = any(SOURCES[name].looks(shared) for name in SOURCES)
         return shared if known else entries
     if not isinstance(prefix, str):
@@ -157,14 +158,14 @@ def _selected(entries: dict[str, Any], prefix: str | None, source: str) -> dict[
             f"prefix must be the beginning of keys, such as 'layer3.5.', not {prefix!r}"
         )
     start = f"{prefix.removesuffix('.')}." if prefix else ""
-    chosen = below(entries, start)
+    chosen = under_prefix(entries, start)
     if not chosen:
         raise InputError(f"no key begins with {start!r}{_where(entries, source)}")
     return chosen
 
 
 def _hint(entries: Mapping[str, Any], source: str) -> str:
-    """What else the keys look like, or where in a network or in a file the block is."""
+    """Suggest another source that the keys fit, or where in a network the block is."""
     nested = [key for key, value in entries.items() if isinstance(value, Mapping)]
     if nested:
         return f". {nested[0]!r} is itself a mapping: pass state_dict[{nested[0]!r}]"
@@ -175,7 +176,9 @@ def _hint(entries: Mapping[str, Any], source: str) -> str:
 
 
 def _where(entries: Mapping[str, Any], source: str) -> str:
-    found = [at for at in prefixes(list(entries)) if SOURCES[source].looks(below(entries, at))]
+    found = [
+        at for at in prefixes(list(entries)) if SOURCES[source].looks(under_prefix(entries, at))
+    ]
     if not found:
         return ""
     return f". Blocks of this kind stand at prefix={' and prefix='.join(map(repr, found[:4]))}"

@@ -1,4 +1,4 @@
-"""Where in a network a block can follow: the modules that a name stands for, checked."""
+"""Find the modules of a network that a block can follow, and attach blocks to them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
 
-CHILD = "nonlocal_"  # the block's name under its target; "nonlocal" itself is a keyword of Python,
-HANDLE = "_nonlocal_handle"  # and the code that torch.export writes would not compile
+# Under its target the block is not called "nonlocal": that is a keyword of Python, and the code
+# that torch.export writes would not compile.
+CHILD = "nonlocal_"
+HANDLE = "_nonlocal_handle"
 LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WRAPPERS = {
     "DistributedDataParallel": "its processes would not share the gradients of new parameters",
@@ -27,38 +29,44 @@ WRAPPERS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """A module of a network under its full name, which a block follows or may follow.
+class Target:
+    """A module that a block follows or can follow.
 
-    ``within`` are the modules that end with it, itself or what a Sequential calls last, and then
-    those called right before it, as far as that can be told.
+    Attributes
+    ----------
+    name : str
+        Its full name in the network.
+    module : Module
+    sources : tuple of Module
+        Modules whose output may be the target's: the module that the caller named, then those that
+        the Sequentials around it call before it, the nearest first.
     """
 
     name: str
     module: nn.Module
-    within: tuple[nn.Module, ...] = ()
+    sources: tuple[nn.Module, ...] = ()
 
     @property
-    def taken(self) -> bool:
-        """Whether a block follows it already."""
+    def occupied(self) -> bool:
+        """Whether a block follows the module already."""
         return HANDLE in vars(self.module)
 
     def attach(self, block: Block) -> None:
-        """Let ``block`` follow."""
+        """Add ``block`` as a child of the module, called on the module's output."""
         self.module.add_module(CHILD, block)
         # Kept with the module, so that loading a pickle reserves the number of the hook.
-        setattr(self.module, HANDLE, self.module.register_forward_hook(_follow))
+        setattr(self.module, HANDLE, self.module.register_forward_hook(_call_block))
 
     def detach(self) -> None:
-        """Leave the module as it was, whether or not a block follows it."""
+        """Remove the block and its hook, if there are any."""
         handle = vars(self.module).pop(HANDLE, None)
         if handle is not None:
             handle.remove()
             delattr(self.module, CHILD)
 
 
-def _follow(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-    """The forward hook: a plain function of a module, so that it can be pickled and copied."""
+def _call_block(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Forward hook; at module level, so that it can be pickled and copied."""
     result: Tensor = getattr(module, CHILD)(output)
     return result
 
@@ -76,15 +84,15 @@ def check_model(model: nn.Module) -> None:
                 )
 
 
-def forget_compiled() -> None:
-    """Drop what torch.compile has made: it does not look whether modules have new hooks."""
+def reset_compiled() -> None:
+    """Drop the code that torch.compile has cached: it does not notice new hooks."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
 
-def outside(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules by all their names, blocks included, but not what is inside of blocks."""
-    inside = "\n"  # no module's name begins so
+def outer_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every module under each of its names: blocks, but not the modules inside blocks."""
+    inside = "\n"  # a prefix that no name has
     for name, module in model.named_modules(remove_duplicate=False):
         if name.startswith(inside):
             continue
@@ -93,22 +101,34 @@ def outside(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             inside = f"{name}." if name else ""
 
 
-def find(model: nn.Module, name: str) -> Place:
-    """The module after which a block goes when it is to follow ``name``.
+def named_blocks(model: nn.Module) -> dict[str, Block]:
+    """Return the blocks of a network by their full names."""
+    return {name: module for name, module in outer_modules(model) if isinstance(module, Block)}
 
-    A plain Sequential calls all its children, so what follows it follows its last child.
+
+def label(name: str) -> str:
+    """Return what a block follows, or its own name where it was not inserted."""
+    return name.removesuffix(CHILD).removesuffix(".")
+
+
+def find(model: nn.Module, name: str) -> Target:
+    """Return the module after which a block goes when it is to follow ``name``.
+
+    A plain Sequential calls all its children, so a block after it follows its last child.
 
     Raises
     ------
     InputError
         If there is no such module, if it is a list that nothing calls or whose own forward may call
-        whatever is put into it, or if it has several names.
+        every child, the block included, or if it has several names.
     """
-    modules = {path: module for path, module in outside(model) if path.rpartition(".")[2] != CHILD}
+    modules = {
+        path: module for path, module in outer_modules(model) if path.rpartition(".")[2] != CHILD
+    }
     if name not in modules:
         raise InputError(f"the network has no module {name!r}; {_nearest(name, modules)}")
     path, module = name, modules[name]
-    while _plain(module):
+    while _is_plain(module):
         children = _children(path, modules)
         if not children:
             raise InputError(f"{path!r} is an empty Sequential; name the module before it")
@@ -116,7 +136,7 @@ def find(model: nn.Module, name: str) -> Place:
     if isinstance(module, LISTS):
         raise InputError(
             f"{path!r} is a {type(module).__name__} whose children are called by other code, which "
-            f"would call the block too, or never; {_beside(path, modules)}"
+            f"would call the block too, or never; {_alternatives(path, modules)}"
         )
     names = [each for each, other in modules.items() if other is module]
     if len(names) > 1:
@@ -130,17 +150,17 @@ def find(model: nn.Module, name: str) -> Place:
             f"{path!r} is a block itself; make it with more units, or replace it by a Sequential "
             "of two blocks"
         )
-    return Place(path, module, (modules[name], *_before(name, modules)))
+    return Target(path, module, (modules[name], *_predecessors(name, modules)))
 
 
-def places(model: nn.Module) -> list[Place]:
-    """Every module of the network that an inserted block follows."""
-    found = (Place(name, module) for name, module in model.named_modules())
-    return [place for place in found if place.taken]
+def occupied_targets(model: nn.Module) -> list[Target]:
+    """Return every module of the network that an inserted block follows."""
+    targets = (Target(name, module) for name, module in model.named_modules())
+    return [target for target in targets if target.occupied]
 
 
-def _plain(module: nn.Module) -> bool:
-    """Whether it is a Sequential that calls its children one after another."""
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module is a Sequential that calls its children one after another."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
@@ -148,9 +168,9 @@ def _children(path: str, modules: Mapping[str, nn.Module]) -> list[str]:
     return [each for each in modules if each and each.rpartition(".")[0] == path]
 
 
-def _before(path: str, modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
-    """What Sequentials around a module call before it, the nearest first."""
-    while path and _plain(modules[path.rpartition(".")[0]]):
+def _predecessors(path: str, modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
+    """Yield the modules that Sequentials around ``path`` call before it, the nearest first."""
+    while path and _is_plain(modules[path.rpartition(".")[0]]):
         parent = path.rpartition(".")[0]
         siblings = _children(parent, modules)
         yield from (modules[each] for each in reversed(siblings[: siblings.index(path)]))
@@ -164,8 +184,8 @@ def _nearest(name: str, modules: dict[str, nn.Module]) -> str:
     return f"it has {', '.join(repr(path) for path in modules if path and '.' not in path)}"
 
 
-def _beside(path: str, modules: dict[str, nn.Module]) -> str:
-    """What to name in place of a list of modules."""
+def _alternatives(path: str, modules: dict[str, nn.Module]) -> str:
+    """Suggest modules to name in place of a list of modules."""
     children = _children(path, modules)
     others = [f"one of its children, as {children[-1]!r}"] if children else []
     if path:

@@ -1,4 +1,4 @@
-"""Blocks in files: everything comes back, and what is wrong with a file is said."""
+"""Saving and loading of blocks, and errors for damaged or foreign files."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def names(folder):
     return [entry.name for entry in folder.iterdir()]
 
 
-def trained(block, x):
-    """Parameters and running statistics of every kind, none as at the start."""
+def with_trained_values(block, x):
+    """Draw parameters and running statistics, none at its initial value."""
     for parameter in block.parameters():
         nn.init.normal_(parameter, std=0.4)
     block.train()(x)
@@ -52,9 +52,9 @@ def trained(block, x):
 @pytest.mark.parametrize(
     ("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ""
 )
-def test_round_trip(tmp_path, x, name, options):
+def test_saved_blocks_load_with_the_same_state_and_outputs(tmp_path, x, name, options):
     torch.manual_seed(0)
-    block = trained(gnn.create(name, 8, **options), x)
+    block = with_trained_values(gnn.create(name, 8, **options), x)
     path = tmp_path / "block.safetensors"
     gnn.save(block, path)
     random = torch.get_rng_state()
@@ -74,16 +74,16 @@ def test_round_trip(tmp_path, x, name, options):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_dtypes(tmp_path, dtype):
+def test_dtypes_are_kept(tmp_path, dtype):
     block = gnn.create("snl", 4).to(dtype)
     gnn.save(block, tmp_path / "b")
     other = gnn.load(tmp_path / "b")
-    assert other.affinity.phi.weight.dtype == dtype  # norms stay in float32 beside halves
+    assert other.affinity.phi.weight.dtype == dtype  # norms are in float32 in half-precision blocks
     assert [p.dtype for p in other.parameters()] == [p.dtype for p in block.parameters()]
     assert torch.equal(other.affinity.phi.weight, block.affinity.phi.weight)
 
 
-def test_the_file_is_plain_safetensors(tmp_path):
+def test_files_are_safetensors_and_not_pickles(tmp_path):
     block = gnn.create("snl", 4)
     gnn.save(block, tmp_path / "b")
     tensors = safetensors.load_file(tmp_path / "b")
@@ -92,16 +92,16 @@ def test_the_file_is_plain_safetensors(tmp_path):
         pickle.loads((tmp_path / "b").read_bytes())
 
 
-def test_an_inserted_block(tmp_path, x):
+def test_an_inserted_block_can_be_saved_and_inserted_again(tmp_path, x):
     net = gnn.insert(nn.Sequential(nn.Conv2d(8, 8, 1)), {"0": ("gsnl", {"units": 2})})
-    trained(net, x)
+    with_trained_values(net, x)
     gnn.save(net[0].nonlocal_, tmp_path / "b")
     again = gnn.insert(gnn.remove(net), {"0": gnn.load(tmp_path / "b")})
     assert again.eval()(x).shape == x.shape
     assert not again[0].nonlocal_.training or net[0].training
 
 
-def test_a_killed_run_leaves_the_old_file(tmp_path, monkeypatch):
+def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "b"
     gnn.save(gnn.create("snl", 4), path)
     before = path.read_bytes()
@@ -121,14 +121,14 @@ def interrupted(*args):
     raise KeyboardInterrupt
 
 
-def test_a_link_stays_a_link(tmp_path):
+def test_saving_to_a_link_writes_its_target(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     gnn.save(gnn.create("snl", 4), tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert gnn.load(tmp_path / "real").channels == 4
 
 
-def test_what_cannot_be_saved(tmp_path):
+def test_objects_and_paths_that_cannot_be_saved(tmp_path):
     from gspnl.affinity.kernels import Dot
 
     class Own(Dot):
@@ -147,8 +147,8 @@ def test_what_cannot_be_saved(tmp_path):
     assert names(tmp_path) == []
 
 
-def edited(path, **changes):
-    """The file with another configuration, tensors or version."""
+def edit_file(path, **changes):
+    """Rewrite the file with another configuration, tensors or version."""
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]
     tensors = safetensors.load(content)
@@ -188,15 +188,15 @@ def edited(path, **changes):
         ({"text": "[" * 100_000}, "damaged: it does not say"),
     ],
 )
-def test_files_that_describe_no_block(tmp_path, changes, message):
+def test_metadata_that_describes_no_block(tmp_path, changes, message):
     path = tmp_path / "b"
     gnn.save(gnn.create("snl", 4), path)
-    edited(path, **changes)
+    edit_file(path, **changes)
     with pytest.raises(FileError, match=f"(?s){message}"):
         gnn.load(path)
 
 
-def test_damage(tmp_path):
+def test_truncated_and_foreign_bytes_are_refused(tmp_path):
     path = tmp_path / "b"
     gnn.save(gnn.create("snl", 4), path)
     content = path.read_bytes()
@@ -215,8 +215,8 @@ def test_damage(tmp_path):
             gnn.load(path)
 
 
-def test_any_flipped_header_byte_is_told_or_harmless(tmp_path, x):
-    """Only errors that say which file, whatever the damage."""
+def test_flipped_header_bytes_raise_file_errors_or_load(tmp_path, x):
+    """Every damage raises a FileError that names the file, or none at all."""
     path = tmp_path / "b"
     gnn.save(gnn.create("linear", 2), path)
     content = path.read_bytes()
@@ -232,7 +232,7 @@ def test_any_flipped_header_byte_is_told_or_harmless(tmp_path, x):
     assert refused > 0.9 * size
 
 
-def test_foreign_files(tmp_path):
+def test_missing_files_and_safetensors_of_other_code(tmp_path):
     path = tmp_path / "b"
     with pytest.raises(FileError, match=r"cannot read .*No such file"):
         gnn.load(path)

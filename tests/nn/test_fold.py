@@ -1,4 +1,4 @@
-"""Folded blocks: the same outputs from fewer maps."""
+"""Folded blocks give the same outputs from fewer maps."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ OPTIONS = [
 ]
 
 
-def trained(model, std=0.5):
-    """Weights and running statistics as after training: nothing at its first value."""
+def with_trained_values(model, std=0.5):
+    """Draw weights and running statistics, none at its initial value."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_()
@@ -65,11 +65,11 @@ def trained(model, std=0.5):
     return model.eval()
 
 
-def close(folded, model, x, tolerance):
+def assert_close(folded, model, x, tolerance):
     truth = model(x)
     error = ((folded(x) - truth).norm() / truth.norm()).item()
     assert error <= tolerance, error
-    # What the blocks add must itself be right, and not be lost beside x.
+    # The output less x must be right too, and must not be small beside x.
     if isinstance(model, gnn.Block):
         step = (truth - x).norm()
         assert step > 0.05 * x.norm()
@@ -77,9 +77,9 @@ def close(folded, model, x, tolerance):
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
-def test_every_block(name, options):
+def test_folded_blocks_give_the_same_outputs(name, options):
     torch.manual_seed(0)
-    block = trained(gnn.create(name, 8, **options)).double()
+    block = with_trained_values(gnn.create(name, 8, **options)).double()
     state = {key: value.clone() for key, value in block.state_dict().items()}
     block.train()
     folded = gnn.fold(block)
@@ -87,7 +87,7 @@ def test_every_block(name, options):
     assert not block.folded
     assert list(block.state_dict()) == list(state)
     assert all(torch.equal(block.state_dict()[key], state[key]) for key in state)
-    close(folded, block.eval(), X, 1e-13)  # float64; sums of about 10 terms in another order
+    assert_close(folded, block.eval(), X, 1e-13)  # float64; sums of about 10 terms in another order
     assert folded.folded
     assert not any(m.training for m in folded.modules())
     assert not any(p.requires_grad for p in folded.parameters())
@@ -100,9 +100,9 @@ def test_every_block(name, options):
     assert list(again.state_dict()) == list(folded.state_dict())
 
 
-def test_maps_are_rounded_once():
+def test_maps_are_merged_in_float64_and_rounded_once():
     for norm in ("batch", "none"):
-        block = trained(gnn.create("gsnl", 8, inner=8, norm=norm))
+        block = with_trained_values(gnn.create("gsnl", 8, inner=8, norm=norm))
         one, other = (
             gnn.fold(block).state_dict(),
             gnn.fold(copy.deepcopy(block).double()).state_dict(),
@@ -111,31 +111,31 @@ def test_maps_are_rounded_once():
         assert all(torch.equal(one[key], other[key].float()) for key in one)
 
 
-def test_a_bias_before_the_norm():
-    """No block makes one; other people's code may."""
-    block = trained(gnn.create("gsnl", 8)).double()
+def test_a_bias_before_the_norm_is_merged():
+    """Our blocks have none; loaded ones may."""
+    block = with_trained_values(gnn.create("gsnl", 8)).double()
     for output in block.stages[0].outputs:
         output.bias = nn.Parameter(torch.randn(8, dtype=torch.float64))
-    close(gnn.fold(block), block, X, 1e-13)
+    assert_close(gnn.fold(block), block, X, 1e-13)
 
 
-def test_isolated_positions():
-    """Rows of degree 0 keep A_ii = 1, folded too, with W_g merged or not."""
+def test_isolated_positions_keep_a_diagonal_of_one():
+    """Positions of degree 0 have A_ii = 1, with W_g merged or not."""
     for inner in (4, 12):
-        block = trained(gnn.create("gsnl", 8, inner=inner, embedding=2)).double()
+        block = with_trained_values(gnn.create("gsnl", 8, inner=inner, embedding=2)).double()
         x = X.clone()
         block.affinity.phi.weight.data.abs_()
         block.affinity.psi.weight.data.abs_()
         x[:, :, 0] = -x[:, :, 0].abs()
         degrees_vanish = torch.einsum("rc,bcn->brn", block.affinity.phi.weight, x.flatten(2)) <= 0
         assert degrees_vanish.all(1).any()
-        close(gnn.fold(block), block, x, 1e-13)
+        assert_close(gnn.fold(block), block, x, 1e-13)
 
 
-def test_gsnl_folds_into_snl():
-    """Erratum E1: W₁ − W₃ and W₂ + 2W₃, with the norm written out."""
+def test_gsnl_folds_into_the_snl_of_erratum_e1():
+    """The SNL with maps W₁ − W₃ and W₂ + 2W₃ folds to the same weights."""
     for norm in ("batch", "layer"):
-        block = trained(gnn.create("gsnl", 8, norm=norm)).double()
+        block = with_trained_values(gnn.create("gsnl", 8, norm=norm)).double()
         stage = block.stages[0]
         snl = gnn.create("snl", 8, norm=norm).double().eval()
         snl.load_state_dict(block.state_dict(), strict=False)
@@ -146,12 +146,12 @@ def test_gsnl_folds_into_snl():
         for key, value in one.state_dict().items():
             assert torch.allclose(value, other.state_dict()[key], rtol=1e-13, atol=1e-14), key
         assert list(one.stages[0].terms) == ["v_0", "v_1"]
-    scale = snl.stages[0].norm  # layer norm stays as it was
+    scale = snl.stages[0].norm  # layer norm is kept
     assert torch.equal(one.stages[0].norm.weight, scale.weight)
 
 
-def test_the_maps_are_what_the_formulas_say():
-    block = trained(gnn.create("snl", 8, inner=12)).double()
+def test_folded_maps_of_snl_match_the_formulas():
+    block = with_trained_values(gnn.create("snl", 8, inner=12)).double()
     stage = gnn.fold(block).stages[0]
     before = block.stages[0]
     s = before.norm.weight / torch.sqrt(before.norm.running_var + before.norm.eps)
@@ -169,13 +169,13 @@ def test_the_maps_are_what_the_formulas_say():
 @pytest.mark.parametrize(
     ("name", "options", "merged"),
     [
-        # multiplications a position, with C = 8 and r = inner: kept, merged
+        # multiplications per position, C = 8 and r = inner: with W_g, and merged
         ("snl", {}, False),  # 2·8·4 + 8·4 = 96, 64 + 8·8 = 128
         ("snl", {"inner": 8}, True),  # 2·64 + 16·8, 64 + 16·8
         ("snl", {"inner": 5, "embedding": 4}, False),  # 80 + 8·5, 64 + 8·8: W has rank 2r
         ("snl", {"inner": 5, "embedding": 4, "normalization": "softmax"}, True),  # M has rank r
         ("snl", {"inner": 5, "embedding": 4, "storage": "dense"}, False),  # N²·5, N²·8
-        ("linear", {}, True),  # 64, 64, and X is added for nothing
+        ("linear", {}, True),  # 64, 64, and the residual is merged too
         ("linear", {"inner": 3}, False),  # 48, 64
         ("nl", {}, False),  # N² · 4 + 32, N² · 8
         ("nl", {"inner": 8}, True),  # N² · 8 + 64, N² · 8
@@ -186,13 +186,13 @@ def test_the_maps_are_what_the_formulas_say():
     ],
     ids=str,
 )
-def test_where_merging_pays(name, options, merged):
+def test_the_signal_map_is_merged_where_that_is_cheaper(name, options, merged):
     stage = gnn.fold(gnn.create(name, 8, **options)).stages[0]
     assert (stage.g is None) is merged
 
 
 class Net(nn.Module):
-    """Ten blocks, one after another and side by side, between convolutions."""
+    """Ten blocks after convolutions, each within a residual connection."""
 
     def __init__(self):
         super().__init__()
@@ -209,17 +209,17 @@ class Net(nn.Module):
         return x
 
 
-def test_ten_blocks_in_float32():
+def test_a_network_of_ten_blocks_in_float32():
     torch.manual_seed(0)
-    net = trained(Net(), std=0.1).train()
+    net = with_trained_values(Net(), std=0.1).train()
     x = torch.randn(4, 16, 12, 12)
     folded = gnn.fold(net)
-    close(folded, net.eval(), x, 1e-5)
+    assert_close(folded, net.eval(), x, 1e-5)
     assert len(gnn.describe(folded)) == 10
     assert all(block.folded for block in folded.modules() if isinstance(block, gnn.Block))
-    assert isinstance(folded.layers[0][1], nn.BatchNorm2d)  # that of others is left alone
+    assert isinstance(folded.layers[0][1], nn.BatchNorm2d)  # outside of blocks: kept
     bare, truth = gnn.remove(copy.deepcopy(net))(x), net(x)
-    assert (bare - truth).norm() > 0.1 * truth.norm()  # the blocks did something
+    assert (bare - truth).norm() > 0.1 * truth.norm()  # the blocks have an effect
     assert torch.equal(pickle.loads(pickle.dumps(folded))(x), folded(x))
 
 
@@ -229,10 +229,10 @@ def test_ten_blocks_in_float32():
     [("gsnl", {"inner": 8}), ("cgnl", {"groups": 2}), ("spectral", {"order": 2})],
     ids=str,
 )
-def test_half_precision(name, options, dtype):
-    """As near to float64 as the block itself is: merged maps are in float32."""
+def test_half_precision_is_as_accurate_as_the_block(name, options, dtype):
+    """Merged maps are in float32, so the error is that of the block itself."""
     torch.manual_seed(0)
-    block = trained(gnn.create(name, 8, **options), std=0.3).to(dtype)
+    block = with_trained_values(gnn.create(name, 8, **options), std=0.3).to(dtype)
     folded = gnn.fold(block)
     stage = folded.stages[0]
     assert {p.dtype for output in stage.outputs for p in output.parameters()} == {torch.float32}
@@ -246,9 +246,9 @@ def test_half_precision(name, options, dtype):
     assert torch.isfinite(folded.to(dtype)(x)).all()
 
 
-def test_autocast():
+def test_folded_blocks_run_under_autocast():
     torch.manual_seed(0)
-    block = trained(gnn.create("snl", 8, inner=8), std=0.3)
+    block = with_trained_values(gnn.create("snl", 8, inner=8), std=0.3)
     x = X.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = gnn.fold(block)(x)
@@ -256,34 +256,34 @@ def test_autocast():
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_exported(strict):
+def test_folded_blocks_can_be_exported(strict):
     torch.manual_seed(0)
-    folded = gnn.fold(trained(gnn.create("gsnl", 8, units=2, inner=8), std=0.3))
+    folded = gnn.fold(with_trained_values(gnn.create("gsnl", 8, units=2, inner=8), std=0.3))
     x = X.float()
     program = torch.export.export(folded, (x,), strict=strict)
     assert torch.allclose(program.module()(x), folded(x), rtol=1e-5, atol=1e-5)
 
 
-def test_compiled():
+def test_folded_blocks_can_be_compiled():
     torch.manual_seed(0)
-    folded = gnn.fold(trained(gnn.create("gsnl", 8), std=0.3))
+    folded = gnn.fold(with_trained_values(gnn.create("gsnl", 8), std=0.3))
     x = X.float()
     compiled = torch.compile(folded, fullgraph=True, backend="eager")
     assert torch.allclose(compiled(x), folded(x), rtol=1e-5, atol=1e-5)
 
 
-def test_saving_is_refused(tmp_path):
+def test_folded_blocks_cannot_be_saved(tmp_path):
     pytest.importorskip("safetensors")
     folded = gnn.fold(gnn.create("snl", 8))
     with pytest.raises(InputError, match="save the block that it was folded from"):
         gnn.save(folded, tmp_path / "b")
     fresh = gnn.fold(gnn.create("snl", 8))
-    fresh.load_state_dict(folded.state_dict())  # of two blocks folded alike
+    fresh.load_state_dict(folded.state_dict())  # two blocks of one configuration
     assert torch.equal(fresh(X.float()), folded(X.float()))
 
 
 def test_parametrised_weights_are_refused():
-    block = trained(gnn.create("snl", 8)).double()
+    block = with_trained_values(gnn.create("snl", 8)).double()
     y = block(X)
     torch.nn.utils.parametrizations.weight_norm(block.stages[0].w_1)
     with pytest.raises(InputError, match=r"'stages.0.w_1' in a block are parametrised"):
@@ -291,32 +291,32 @@ def test_parametrised_weights_are_refused():
     assert torch.allclose(block(X), y)
 
 
-def test_a_batch_norm_without_statistics_stays():
-    block = trained(gnn.create("snl", 8)).double()
+def test_a_batch_norm_without_statistics_is_kept():
+    block = with_trained_values(gnn.create("snl", 8)).double()
     norm = block.stages[0].norm
     norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
     folded = gnn.fold(block)
     assert isinstance(folded.stages[0].norm, nn.BatchNorm1d)
-    close(folded, block, X, 1e-13)
-    block = trained(gnn.create("snl", 8)).double()
+    assert_close(folded, block, X, 1e-13)
+    block = with_trained_values(gnn.create("snl", 8)).double()
     block.stages[0].norm = nn.SyncBatchNorm.convert_sync_batchnorm(block.stages[0].norm)
     plain = copy.deepcopy(block)
     plain.stages[0].norm = nn.BatchNorm1d(8).double().eval()
     plain.stages[0].norm.load_state_dict(block.stages[0].norm.state_dict())
-    close(gnn.fold(block), plain, X, 1e-13)
+    assert_close(gnn.fold(block), plain, X, 1e-13)
 
 
-def test_stages_of_others_are_left_alone():
+def test_subclasses_of_stages_are_not_folded():
     class Own(Stage):
         def filtered(self, Z, operator):
             return super().filtered(Z, operator) ** 2
 
-    block = trained(gnn.create("snl", 8)).double()
+    block = with_trained_values(gnn.create("snl", 8)).double()
     block.stages[0].__class__ = Own
-    close(gnn.fold(block), block, X, 1e-13)
+    assert_close(gnn.fold(block), block, X, 1e-13)
 
 
-def test_bad_input():
+def test_models_that_cannot_be_folded_are_refused():
     with pytest.raises(InputError, match=r"must be a torch.nn.Module, not str"):
         gnn.fold("snl")
     block = gnn.create("snl", 8)
@@ -327,7 +327,7 @@ def test_bad_input():
         gnn.fold(block)
 
 
-def test_without_blocks_it_is_a_copy_in_evaluation_mode():
+def test_a_network_without_blocks_is_copied_in_evaluation_mode():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     folded = gnn.fold(net)
     assert folded is not net

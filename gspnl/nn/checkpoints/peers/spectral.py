@@ -1,4 +1,4 @@
-"""The two releases of the spectral nonlocal block's authors.
+"""Formats of the two releases of the spectral nonlocal blocks.
 
 References
 ----------
@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gspnl.errors import InputError
-from gspnl.nn.peers.layout import Layout, batch_norm
-from gspnl.nn.peers.source import SOURCES, Rebuilt, Source, choice, renamed_norm, roots
+from gspnl.nn.checkpoints.peers.source import SOURCES, Rebuilt, Source, choice, renamed_norm
+from gspnl.nn.checkpoints.peers.state_dict import Layout, batch_norm, first_parts
 
 SOFTMAX = {"kernel": "embedded_gaussian", "normalization": "softmax"}
 
 
 def _units(keys: Collection[str]) -> int:
-    """How many stages there are, by how many numbers the keys name."""
+    """Return the number of stages, from the numbers in the keys."""
     return len({key.split(".")[1] for key in keys if key.startswith("stages.")})
 
 
@@ -46,7 +46,19 @@ def _rebuilt(
     maps: dict[str, tuple[str, float]],
     **options: Any,
 ) -> Rebuilt:
-    """The block; ``maps`` takes each map of ours to the peer's and the sign it gets."""
+    """Map a checkpoint to a block.
+
+    Parameters
+    ----------
+    name : str
+        Of the block.
+    values, sizes : mapping
+        As in :meth:`Source.rebuild`.
+    maps : mapping of str to (str, float)
+        For each of our maps the peer's name and the sign to multiply it by.
+    **options
+        Of the block.
+    """
     state = {
         "affinity.phi.weight": values["t.weight"],
         "affinity.psi.weight": values["p.weight"],
@@ -57,8 +69,8 @@ def _rebuilt(
         for ours, (theirs, sign) in maps.items():
             state[f"stages.{i}.{ours}.weight"] = sign * values[f"stages.{i}.{theirs}.weight"]
         state |= renamed_norm(values, f"stages.{i}.bn", f"stages.{i}.norm")
-    plain = {"norm": "batch", "zero_init": False}
-    options = {"inner": sizes["S"], "units": units} | plain | options
+    common = {"inner": sizes["S"], "units": units, "norm": "batch", "zero_init": False}
+    options = common | options
     return Rebuilt(name, sizes["C"], options, state)
 
 
@@ -67,12 +79,12 @@ def _same(*names: str) -> dict[str, tuple[str, float]]:
 
 
 class FirstRelease(Source):
-    """SNL and, with a third map, gSNL; the rows of A are softmaxes."""
+    """SNL and, with a third map, gSNL; every row of A is a softmax."""
 
     options: ClassVar[tuple[str, ...]] = ("activation",)
 
     def looks(self, keys: Collection[str]) -> bool:
-        return {"t", "p", "stages"} <= roots(keys) and _has(keys, "w_1")
+        return {"t", "p", "stages"} <= first_parts(keys) and _has(keys, "w_1")
 
     def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:
         third = ("w_3",) if _has(keys, "w_3") else ()
@@ -90,12 +102,12 @@ class FirstRelease(Source):
 
 
 class SecondRelease(Source):
-    """SNL on the symmetric normalisation; NL and NS, which share their keys, on softmax rows."""
+    """SNL with the symmetric normalisation; NL and NS, with the same keys, with softmax rows."""
 
     options: ClassVar[tuple[str, ...]] = ("block",)
 
     def looks(self, keys: Collection[str]) -> bool:
-        return {"t", "p", "stages"} <= roots(keys) and not _has(keys, "w_3")
+        return {"t", "p", "stages"} <= first_parts(keys) and not _has(keys, "w_3")
 
     def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:
         return _stages(keys, ("w_1", "w_2") if self._block(keys, options) == "snl" else ("w_2",))
@@ -119,7 +131,7 @@ class SecondRelease(Source):
                 "snl", values, sizes, _same("w_1", "w_2"),
                 activation="relu", isolated="zero", **graph,
             )  # fmt: skip
-        # Theirs is W₂ Z − W₂ A Z, ours W (A − I) Z.
+        # The NS unit is W₂ Z − W₂ A Z there, and W (A − I) Z here.
         maps = {"w": ("w_2", -1.0 if block == "ns" else 1.0)}
         return _rebuilt(block, values, sizes, maps, activation="relu", **SOFTMAX)
 

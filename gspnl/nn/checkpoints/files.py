@@ -1,4 +1,4 @@
-"""A block in a file: safetensors, with the block's configuration beside its weights."""
+"""Save and load a block: safetensors of its weights, its configuration as metadata."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from gspnl.nn.presets import create
 if TYPE_CHECKING:
     from os import PathLike
 
-KEY, VERSION = "gspnl.nn.block", 1  # where the configuration is kept, and how it is written
+KEY, VERSION = "gspnl.nn.block", 1  # of the metadata, and of its format
 
 
 def save(block: Block, path: str | PathLike[str]) -> None:
     """Write a block to a file: its weights, and the configuration that rebuilds it.
 
-    The file is written under another name beside ``path`` and put in its place at the end, so that
-    whatever interrupts this leaves a former file whole.
+    The write is atomic: an interruption leaves an existing file as it was.
 
     Parameters
     ----------
     block : Block
     path : path
-        In a folder that exists, by custom ending in ``.safetensors``. A file there is replaced.
+        In an existing folder, usually ending in ``.safetensors``. An existing file is replaced.
 
     Raises
     ------
     FileError
         If the file cannot be written.
     InputError
-        If ``block`` is no block; :func:`gspnl.nn.describe` finds those of a network.
+        If ``block`` is not a block (:func:`gspnl.nn.describe` lists those of a network), is
+        folded, or has an option that JSON cannot hold.
 
     Examples
     --------
@@ -58,20 +58,20 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "that it was folded from, and fold that when it is loaded"
         )
     try:
-        note = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
+        metadata = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
     except TypeError as error:
         raise InputError(
             f"the configuration of the block cannot be written ({error}); an object among its "
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
-    replace(_path(path), _library().torch.save(tensors, note))
+    replace(_path(path), _library().torch.save(tensors, metadata))
 
 
 def load(path: str | PathLike[str]) -> Block:
-    """Rebuild a block from a file that :func:`save` wrote.
+    """Load a block from a file that :func:`save` wrote.
 
-    Nothing in the file is executed: it holds numbers and names only.
+    The file holds tensors and JSON; nothing in it is executed.
 
     Parameters
     ----------
@@ -80,23 +80,23 @@ def load(path: str | PathLike[str]) -> Block:
     Returns
     -------
     Block
-        On the CPU, in the dtype that it was saved in, and in training mode as every new module.
+        On the CPU, in its saved dtype, and in training mode as every new module.
 
     Raises
     ------
     FileError
-        If the file is missing, damaged, cut off or no block of gspnl, or if this version of gspnl
-        cannot build what it describes.
+        If the file is missing, damaged, cut off or not a block of gspnl, or if this version of
+        gspnl cannot rebuild its configuration.
 
     Examples
     --------
     See :func:`save`.
     """
     path = _path(path)
-    note, tensors = _read(path)
-    config = _config(path, note)
+    metadata, tensors = _read(path)
+    config = _config(path, metadata)
     try:
-        with torch.device("meta"):  # no numbers are drawn that those in the file replace
+        with torch.device("meta"):  # draws no initial values, which the file would replace
             block = create(**config)
         block.load_state_dict(tensors, assign=True)
     except (InputError, TypeError, KeyError, RuntimeError) as error:
@@ -108,7 +108,7 @@ def load(path: str | PathLike[str]) -> Block:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Metadata and tensors of a safetensors file."""
+    """Return the metadata and the tensors of a safetensors file."""
     safetensors = _library()
     try:
         content = path.read_bytes()
@@ -124,16 +124,16 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     return json.loads(content[8 : 8 + size]).get("__metadata__", {}), tensors
 
 
-def _config(path: Path, note: dict[str, str]) -> dict[str, Any]:
-    """The configuration in the metadata of a file."""
-    if KEY not in note:
+def _config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the configuration in the metadata of a file."""
+    if KEY not in metadata:
         raise FileError(
             f"{str(path)!r} holds tensors but no block of gspnl; weights of other code go through "
             "gspnl.nn.from_peer, and state dicts through load_state_dict"
         )
     try:
-        about = json.loads(note[KEY])
-        version, config = about["version"], dict(about["config"])
+        content = json.loads(metadata[KEY])
+        version, config = content["version"], dict(content["config"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"{str(path)!r} is damaged: it does not say what it holds") from error
     if version != VERSION:

@@ -1,4 +1,4 @@
-"""Trained blocks in the form that is the quickest to run: the same outputs, fewer steps."""
+"""Fold trained blocks for inference: norms and maps merged, the same outputs."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from gspnl.errors import InputError
 from gspnl.nn.affinity import FeatureAffinity
 from gspnl.nn.block import Block
 from gspnl.nn.normalization import NORMALIZATIONS
-from gspnl.nn.places import check_model
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
+from gspnl.nn.surgery.targets import check_model
 from gspnl.nn.unit import SpectralStage, Stage, combined
 
-ENTRIES = 1 << 30  # multiplications a position and channel, where A is not of low rank
+DENSE = 1 << 30  # more multiplications per position and channel than any rank
 
 
 def fold(model: nn.Module) -> nn.Module:
-    r"""Make an inference copy of a network or block, its nonlocal blocks merged.
+    r"""Copy a network or block for inference, with every nonlocal block merged.
 
     Every unit of every block becomes one filter with constant maps:
 
     - maps of one power of A are added up: gSNL is :math:`Z (W_1 - W_3) + A Z (W_2 + 2 W_3)`, an SNL
       (erratum E1), and :math:`T_k(A)` keeps a single map :math:`V_k`;
-    - batch norm, in evaluation a scale and a shift of each channel, goes into these maps and a
+    - batch norm, in evaluation a scale and a shift of each channel, is merged into these maps and a
       bias; group and layer norm, which depend on the input, stay;
-    - :math:`W_g` goes into the maps where that takes fewer multiplications, and then the input
-      that the unit adds to, X = X I, goes into :math:`V_0` as well.
+    - :math:`W_g` is merged into the maps where that takes fewer multiplications, and then the
+      residual connection, X = X I, into :math:`V_0` as well.
 
     Parameters
     ----------
     model : Module
-        A network with blocks, inserted or its own, or a block. It is left as it is.
+        A network with blocks, inserted or its own, or a block. It is not changed.
 
     Returns
     -------
     Module
-        A copy in evaluation mode. Its blocks have other parameters than before, which are frozen;
-        :func:`gspnl.nn.save` refuses them: save the block itself, and fold it when it is loaded.
+        A copy in evaluation mode. Its blocks have fewer parameters, which are frozen, and
+        :func:`gspnl.nn.save` refuses them: save the original block, and fold it after loading.
 
     Raises
     ------
@@ -52,8 +52,8 @@ def fold(model: nn.Module) -> nn.Module:
 
     Notes
     -----
-    In exact arithmetic nothing changes. The maps are merged in float64 and rounded once; of blocks
-    in half precision they are kept in float32, as the norms are.
+    In exact arithmetic the outputs are the same. The maps are merged in float64 and rounded once,
+    to float32 for blocks in half precision, whose norms are in float32 too.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def _check_plain(block: Block) -> None:
-    """Raise InputError where weights are computed: they share a class with those of the copy."""
+    """Raise InputError for parametrised weights: original and copy share their class."""
     for name, module in block.named_modules():
         if parametrize.is_parametrized(module):
             raise InputError(
@@ -95,7 +95,7 @@ def _check_plain(block: Block) -> None:
 
 @torch.no_grad()
 def _fold(stage: Stage, affinity: nn.Module) -> None:
-    """Merge what can be merged, in place, in float64."""
+    """Merge norm, maps and W_g of a unit, in place, in float64."""
     # Half precision would lose digits of merged maps, and F is summed in float32 anyway.
     dtype = torch.promote_types(stage.outputs[0].weight.dtype, torch.float32)
     for output in stage.outputs:
@@ -114,7 +114,7 @@ def _fold(stage: Stage, affinity: nn.Module) -> None:
 
 
 def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """γ (F − mean)/√(var + ε) + β, in the maps and a bias of the first of them."""
+    """Merge γ (F − mean)/√(var + ε) + β into the maps and a bias of the first of them."""
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None
     assert var is not None
@@ -134,7 +134,7 @@ def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
 
 
 def _merge_terms(stage: Stage) -> None:
-    """One map for each T_k(A)."""
+    """Replace the terms by one map for each T_k(A)."""
     outputs = stage.outputs
     biases = [output.bias for output in outputs if output.bias is not None]
     maps = combined(stage.terms, [output.weight for output in outputs])
@@ -152,9 +152,10 @@ def _merge_terms(stage: Stage) -> None:
 
 
 def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
-    """Whether F takes fewer multiplications a position from X than from Z = X W_g.
+    """Whether F of X takes fewer multiplications per position than F of Z = X W_g.
 
-    Keeping W_g costs C·Cs, and spares the same in every product with Z instead of X if Cs < C.
+    With W_g they are C·Cs for Z, C·Cs for the map of the identity if there is one, and rank·Cs for
+    A; without it C·C for the map of the identity, and rank·C.
     """
     rank = _rank(affinity)
     if rank is None or stage.g is None or stage.g.bias is not None:
@@ -166,19 +167,19 @@ def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
 
 
 def _rank(affinity: nn.Module) -> int | None:
-    """Multiplications that A takes a position and channel; None if channels may not be mixed.
+    """Multiplications of A per position and channel; None where A does not commute with W_g.
 
-    Max-pooling does not commute with W_g, and nodes of the generalised block are single channels.
+    Max-pooling does not, nor does the affinity of CGNL, whose nodes are single channels.
     """
     if isinstance(affinity, NoEdges):
         return 0
     if isinstance(affinity, GatherDistribute):
         return affinity.phi.width
     if isinstance(affinity, CrissCross):
-        return ENTRIES
+        return DENSE
     if isinstance(affinity, FeatureAffinity) and affinity.pool is None:
         if not affinity.kernel.bilinear or affinity.storage == "dense":
-            return ENTRIES
+            return DENSE
         if affinity.kernel.embedding == "none":
             return affinity.load.channels
         return affinity.phi.width * (
@@ -188,7 +189,7 @@ def _rank(affinity: nn.Module) -> int | None:
 
 
 def _merge_signal(stage: Stage) -> None:
-    """W_g into the maps; and X into V₀, if nothing comes between."""
+    """Merge W_g into the maps, and the residual X into V₀ where no norm or activation is left."""
     assert stage.g is not None
     for output in stage.outputs:
         output.weight = nn.Parameter(output.weight @ stage.g.weight.double())

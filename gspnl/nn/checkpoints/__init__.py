@@ -1,0 +1,1 @@
+"""Read and write single blocks: our own files, and state dicts of other codes."""
