@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,17 @@ from gspnl._base.array import Array, namespace
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import InputError
 from gspnl.filters.cache import SpectralCache
+
+
+def batch_key(index: Any, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``index`` as one number for each batch dimension, or raise."""
+    key = index if isinstance(index, tuple) else (index,)
+    if len(key) != len(batch) or not all(isinstance(i, (int, np.integer)) for i in key):
+        raise InputError(
+            f"graph[{index!r}]: this graph has batch dimensions {batch}; "
+            + ("index each with a number" if batch else "it is a single graph")
+        )
+    return key
 
 
 class BatchCache:

@@ -20,7 +20,7 @@ from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
 from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
 from gspnl.filters.spectrum import Spectrum
-from gspnl.graph.batch import BatchCache
+from gspnl.graph.batch import BatchCache, batch_key
 from gspnl.graph.degrees import degrees_of, log_degrees_of
 from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
@@ -352,13 +352,7 @@ class FeatureGraph:
 
     def __getitem__(self, index: Any) -> FeatureGraph:
         """Return one graph of a batch: ``graph[3]``, ``graph[0, 2]`` for two batch dimensions."""
-        key = index if isinstance(index, tuple) else (index,)
-        batch = self.shape[:-2]
-        if len(key) != len(batch) or not all(isinstance(i, (int, np.integer)) for i in key):
-            raise InputError(
-                f"graph[{index!r}]: this graph has batch dimensions {batch}; "
-                + ("index each with a number" if batch else "it is a single graph")
-            )
+        key = batch_key(index, self.shape[:-2])
         one = FeatureGraph(
             self.weights.item(key),
             self.kernel,

@@ -20,6 +20,7 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = (
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER)
 GREY = "#666666"
+LEAST_COUNT = 0.6  # lower end of a logarithmic axis of counts: shows 1, hides 0
 WIDTH = 10.0  # inches, of a figure as wide as the page
 TITLE, GAP, TALLEST = 0.27, 0.08, 5.5  # inches above a picture, beside one, and of its height
 

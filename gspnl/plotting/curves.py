@@ -1,4 +1,4 @@
-"""Plot spectra, responses and filter banks against λ."""
+"""Plot responses, their Chebyshev series and filter banks against λ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from gspnl._base.array import constant
 from gspnl.filters import ChebyshevFilter
-from gspnl.plotting._axes import BLUE, COLOURS, GREY, ORANGE, curve_axes
+from gspnl.plotting._axes import COLOURS, GREY, curve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,50 +18,6 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
     from gspnl.responses import Response
     from gspnl.responses.banks import FilterBank
-
-
-def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
-    """Draw the eigenvalues λ of a graph in ascending order, with multiplicities above 1 as labels.
-
-    Parameters
-    ----------
-    spec : Spectrum
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Examples
-    --------
-    >>> import numpy as np, gspnl
-    >>> X = np.random.default_rng(0).standard_normal((500, 4))
-    >>> ax = gspnl.plotting.spectrum(gspnl.feature_graph(X).spectrum())
-    >>> ax.get_ylabel()
-    'eigenvalue λ'
-    """
-    ax = curve_axes(ax)
-    lam = constant(spec.eigenvalues)
-    entries = np.arange(1, len(lam) + 1)
-    many = spec.multiplicities > 1
-    ax.plot(entries[~many], lam[~many], "o", color=BLUE, markersize=3.5, label="single")
-    if many.any():
-        ax.plot(entries[many], lam[many], "D", color=ORANGE, markersize=6, label="repeated")
-    for entry, value, count in zip(
-        entries[many], lam[many], spec.multiplicities[many], strict=True
-    ):
-        # Labels point to the middle of the axes, so that they stay inside.
-        right = entry > len(lam) / 2
-        ax.annotate(
-            f"λ = {value:.4g}, {count:,} times", (entry, value), color=ORANGE,
-            xytext=(-8 if right else 8, 9), textcoords="offset points",
-            ha="right" if right else "left", va="center",
-        )  # fmt: skip
-    ax.set_xlabel("number of the eigenvalue, repeated ones counted once")
-    ax.set_ylabel("eigenvalue λ")
-    ax.set_ylim(-0.04, max(1.0, float(lam.max())) * 1.1)
-    ax.margins(x=0.02)
-    return ax
 
 
 def responses(

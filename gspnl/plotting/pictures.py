@@ -114,7 +114,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     ax.imshow(
         0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1
     )  # dim, so that bright colours stand out
-    image = ax.imshow(row, cmap=_veil(), vmin=0, vmax=float(row.max()))
+    image = ax.imshow(row, cmap=attention_colours(), vmin=0, vmax=float(row.max()))
     ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="white",
             markeredgewidth=3.2)  # fmt: skip
     ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
@@ -159,7 +159,7 @@ def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     return tiles(pictures, list(photos), ax, across=3, room=2.7, cmap="gray", vmin=0, vmax=1)[0]
 
 
-def _veil() -> Colormap:
+def attention_colours() -> Colormap:
     """Colours from transparent to bright, so that the photo shows where attention is low."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap

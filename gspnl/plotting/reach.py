@@ -105,7 +105,7 @@ def attention_range(
         width, dashes = STYLES[min(i, len(STYLES) - 1)]
         shown = size > 0  # a logarithmic axis has no 0
         colour = COLOURS[i % len(COLOURS)]
-        reach = _reach(row)
+        reach = reach_of(row)
         label = f"{name}: reach {reach:,} node{'' if reach == 1 else 's'}"
         ax.plot(places[shown], size[shown], color=colour, linewidth=width, linestyle=dashes,
                 label=label)  # fmt: skip
@@ -139,7 +139,7 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
     return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 
-def _reach(row: np.ndarray) -> int:
+def reach_of(row: np.ndarray) -> int:
     """The least number of nodes that have the share, up to rounding."""
     sums = np.cumsum(np.sort(np.abs(row))[::-1])
     if not sums[-1]:
@@ -151,7 +151,7 @@ def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Ax
     pictures = [to_photo(row, shape) for row in rows.values()]
     others = max(float(np.abs(np.delete(row, node)).max(initial=0.0)) for row in rows.values())
     titles = [
-        f"{name}: itself {row[node] / row.size:,.3g}, reach {_reach(row):,}"
+        f"{name}: itself {row[node] / row.size:,.3g}, reach {reach_of(row):,}"
         for name, row in rows.items()
     ]
     bound = others or 1.0

@@ -26,7 +26,7 @@ def gaussian():
 
 
 def test_errors_and_bounds_match_the_reference_table(gaussian):
-    """g = 1/(1 + 50λ): what [0, 2] and [0, λmax] lose, and what deflation gives back."""
+    """g = 1/(1 + 50λ): errors on [0, 2], on [0, λmax], and with deflation."""
     graph, A, Z = gaussian
     lam = graph.spectrum().eigenvalues
     assert lam[0] < 1e-14
@@ -94,7 +94,7 @@ def test_several_modes_can_be_deflated(storage):
 
 
 def test_all_copies_of_a_repeated_zero_are_deflated():
-    """Three components: λ = 0 three times, and Lanczos from one vector sees only one."""
+    """Three components: λ = 0 has multiplicity 3, of which Lanczos from one vector finds one."""
     X = np.repeat(np.eye(3), 30, axis=0)
     graph = gspnl.feature_graph(X, storage="dense")
     plan = graph.chebyshev(responses.heat(4.0), order=3, deflate=3)
@@ -119,7 +119,7 @@ def test_band_ends_bound_all_other_eigenvalues():
 
 
 def test_band_ends_bound_the_eigenvalues_of_outliers():
-    """A few far nodes put eigenvalues between the bulk and 0, where one start may miss them."""
+    """Distant nodes give eigenvalues between the bulk and 0, which a single start can miss."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
         n, c, scale = int(rng.integers(50, 300)), int(rng.integers(2, 12)), rng.uniform(0.2, 0.6)
@@ -171,7 +171,7 @@ def test_the_recurrence_equals_the_matrix_polynomial():
 
 
 def test_least_squares_excludes_deflated_modes():
-    """The fit is over the other modes: neither the constant one nor those of isolated nodes."""
+    """The fit excludes the constant mode and the modes of isolated nodes."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((80, 3))
     X[:7] = -1  # isolated

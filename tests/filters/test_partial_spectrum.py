@@ -102,7 +102,7 @@ def test_modes_of_isolated_nodes_come_first(k, always_lanczos):
 
 
 def test_all_copies_of_repeated_eigenvalues_are_found(always_lanczos):
-    """Twenty far clusters of the same shape: λ = 0 twenty times, and each other λ as often."""
+    """Twenty distant clusters of one shape: each λ has multiplicity 20."""
     one = features(15, 2)
     X = np.concatenate([one + 1e3 * i for i in range(20)])
     found = gspnl.feature_graph(X, "rbf", storage="tiled").spectrum(30)
@@ -202,7 +202,7 @@ def test_the_interval_contains_every_other_eigenvalue(kernel, storage):
 
 
 def test_more_copies_than_the_block_width_are_found(always_lanczos):
-    """30 different nodes, 10 times each: λ = 1, 270 times over, and nothing above."""
+    """30 distinct nodes, each repeated 10 times: λ = 1 has multiplicity 270, and no λ is larger."""
     X = np.repeat(features(30), 10, axis=0)
     A, change = normalized(affinity("rbf", X), "random_walk")
     lam, _, _ = eigen(A, change)

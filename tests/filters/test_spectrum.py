@@ -72,7 +72,7 @@ def test_a_factor_with_as_many_columns_as_nodes():
 
 
 def test_a_response_that_jumps_at_one_uses_eigenvectors():
-    """The Gram form needs a derivative at λ = 1; here there is none, and N − r modes lie there."""
+    """The Gram form needs a derivative at λ = 1, where N − r modes are; this response has none."""
     rng = np.random.default_rng(3)
     X, Z = rng.standard_normal((120, 6)), rng.standard_normal((120, 2))
     embed = pair(rng, r=3)

@@ -37,7 +37,7 @@ def embeddings(kernel, dtype=np.float64, zeros=False, seed=1):
 
 
 def variants(names):
-    """(kernel, options, embedded) of these registered kernels."""
+    """Return (kernel, options, embedded) of registered kernels."""
     for name in names:
         kind = KERNELS[name].embedding
         if name == "dot":
@@ -58,7 +58,7 @@ def variants(names):
 
 
 def contract(names):
-    """Every case of these kernels: each storage that can hold them, each normalisation."""
+    """Return every case of these kernels: each storage that supports them, each normalisation."""
     for kernel, options, embedded in variants(names):
         for storage in STORAGES:
             if STORAGES[storage].supports(KERNELS[kernel](**options)):
@@ -73,7 +73,7 @@ CASES = [
 
 
 def build(kernel, options, embedded, storage, normalization, dtype=np.float64, **more):
-    """(graph, A, T) of the case, A by the plain formula."""
+    """Return (graph, W, A, T) of a case, by the plain formula."""
     zeros = more.pop("zeros", False)
     X = features(kernel, dtype, zeros)
     embed = embeddings(kernel, dtype, zeros) if embedded else None
@@ -250,7 +250,7 @@ def test_a_single_signal_keeps_its_shape():
 
 @pytest.mark.parametrize("kernel", ["rbf", "anchors"])
 def test_features_far_from_the_origin_lose_no_digits(kernel):
-    """Distances do not see the mean of the features; |x|² + |y|² − 2⟨x, y⟩ would lose them all."""
+    """Distances do not depend on the mean of the features; |x|² + |y|² − 2⟨x, y⟩ cancels them."""
     X = np.random.default_rng(0).standard_normal((N, C)) + 1e7
     graph = gspnl.feature_graph(X, kernel, **({"anchors": 6} if kernel == "anchors" else {}))
     options = {}
@@ -261,7 +261,7 @@ def test_features_far_from_the_origin_lose_no_digits(kernel):
 
 
 def test_each_graph_of_a_signed_batch_has_its_own_band():
-    """Raw dot products with positive degrees: λ leaves [0, 2], and each item's band must know."""
+    """Raw dot products with positive degrees: λ leaves [0, 2], and the bands must cover it."""
     rng = np.random.default_rng(2)
     X = rng.standard_normal((3, 60, 4)) + np.array([1.2, 1.3, 1.4])[:, None, None]
     graph = gspnl.feature_graph(X, feature_map=None)
@@ -283,7 +283,7 @@ def test_each_graph_of_a_signed_batch_has_its_own_band():
 
 @dataclass(frozen=True)
 class Laplacian(Kernel):
-    """exp(−‖x_i − x_j‖₁ / scale): an affinity of its own."""
+    """exp(−‖x_i − x_j‖₁ / scale), with its own method ``affinity``."""
 
     scale: float = 2.0
 
@@ -293,7 +293,7 @@ class Laplacian(Kernel):
 
 @dataclass(frozen=True)
 class Quadratic(Kernel):
-    """⟨x_i, x_j⟩²: only embeds."""
+    """⟨x_i, x_j⟩², by an embedding only."""
 
     def embed(self, X, weights):
         points = (X[..., :, None] * X[..., None, :]).reshape(*X.shape[:-1], -1)
@@ -328,7 +328,7 @@ ADDED = {
 
 @pytest.fixture
 def added(request, monkeypatch):
-    """A kernel is registered, its plain formula is known, and both are forgotten afterwards."""
+    """Register a kernel with its plain formula, and remove both afterwards."""
     name = request.param
     kernel, formula, storages = ADDED[name]
     monkeypatch.setitem(FORMULAS, name, formula)

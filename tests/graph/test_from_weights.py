@@ -20,7 +20,7 @@ SYMMETRIC = ["random_walk", "symmetric", "bistochastic"]
 
 
 def neighbours(k=8, isolated=(), seed=0, directed=False, n=N):
-    """W of a k-nearest-neighbour graph as users make it: a kd-tree, Gaussian weights, the larger
+    """W of a typical k-nearest-neighbour graph: a kd-tree, Gaussian weights, the larger
     of the two directions."""
     X = np.random.default_rng(seed).random((n, 2))
     distance, index = cKDTree(X).query(X, k + 1)
@@ -35,7 +35,7 @@ def neighbours(k=8, isolated=(), seed=0, directed=False, n=N):
 
 
 def with_loops(W):
-    """Self-loops, without which a sparse pattern need not have a bistochastic scaling."""
+    """Add self-loops: without them a sparse pattern may have no bistochastic scaling."""
     return (W + scipy.sparse.eye_array(W.shape[0])).tocsr()
 
 

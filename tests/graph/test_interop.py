@@ -123,7 +123,7 @@ def test_linear_operators_of_sparse_graphs(normalization):
 
 
 def test_adjoints_by_strips_of_rows_equal_the_transpose(monkeypatch):
-    """Many strips, the last one shorter."""
+    """Several strips, the last one shorter."""
     monkeypatch.setattr("gspnl.affinity.weights.adjoint.STRIP", 7 * N)
     graph = build("rbf", "tiled", "softmax")
     operator = gspnl.as_linear_operator(graph)
@@ -447,7 +447,7 @@ def test_exports_that_do_not_fit_raise_before_allocating():
 
 
 def test_exported_weights_that_leave_the_range_raise():
-    """Scores of 900: A is fine, W is not."""
+    """Scores of 900: A is finite, W overflows."""
     big = np.random.default_rng(0).standard_normal((30, 3))
     big = 30 * big / np.linalg.norm(big, axis=1, keepdims=True)
     graph = gspnl.feature_graph(big, "gaussian", storage="tiled")
@@ -457,7 +457,7 @@ def test_exported_weights_that_leave_the_range_raise():
 
 
 def test_exported_weights_include_the_common_factor():
-    """Scores of 660: the tiles hold W e^{-c}, the others get W."""
+    """Scores of 660: tiles store W e^{-c}, exports contain W."""
     big = np.random.default_rng(0).standard_normal((20, 3))
     big = np.sqrt(660) * big / np.linalg.norm(big, axis=1, keepdims=True)
     graph = gspnl.feature_graph(big, "gaussian", storage="tiled")

@@ -46,7 +46,7 @@ def features(draw):
 
 @st.composite
 def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
-    """A graph of any kernel, storage and normalisation, or the reason there is none."""
+    """Draw a graph of any kernel, storage and normalisation, or the error that it raises."""
     X = draw(features())
     kernel = draw(st.sampled_from(sorted(KERNELS)))
     options = {}
@@ -64,7 +64,7 @@ def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
     options["normalization"] = draw(st.sampled_from(list(normalizations)))
     try:
         graph = gspnl.feature_graph(X, kernel, **options)
-        graph.rows(0)  # tiled graphs find out what they are when they are asked
+        graph.rows(0)  # tiled graphs compute degrees on first use
     except (DegreeError, ConvergenceError) as refused:
         event(f"refused: {type(refused).__name__}")
         return None
@@ -157,7 +157,7 @@ def test_chebyshev_errors_are_within_the_certificate(graph, order, deflate, g):
 
 
 def test_most_random_graphs_are_accepted():
-    """The tests above would pass on nothing but refusals."""
+    """The tests above pass trivially if every graph raises."""
     made = []
 
     @settings(MANY, max_examples=300)

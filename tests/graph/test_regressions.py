@@ -40,7 +40,7 @@ def worst(graph, plan, g):
     ],
 )
 def test_a_response_that_is_narrow_at_one_is_filtered_exactly(g):
-    """Most modes of a low-rank graph lie at λ = 1, where samples on an interval do not look."""
+    """Most modes of a low-rank graph have λ = 1, which samples of an interval can miss."""
     X, low, _ = graphs()
     spectrum = low.spectrum()
     gains = np.repeat(g(spectrum.eigenvalues), spectrum.multiplicities)
@@ -54,7 +54,7 @@ def test_a_response_that_is_narrow_at_one_is_filtered_exactly(g):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_deflation_ends_with_the_modes_below_one(count):
-    """Without self-loops λ soon exceeds 1; the deflated directions must not be found again."""
+    """Without self-loops λ soon exceeds 1; deflated modes must not be found again."""
     X = np.abs(np.random.default_rng(0).standard_normal((60, 2)))
     for n in (2, 3, 60):
         for storage in ("dense", "lowrank"):
@@ -68,7 +68,7 @@ def test_deflation_ends_with_the_modes_below_one(count):
 
 
 def test_a_graph_of_low_numerical_rank_deflates():
-    """The Krylov space runs out after some twenty vectors; rounding must not be taken for more."""
+    """The Krylov space has about twenty dimensions; rounding must not extend it."""
     for n in (20, 60, 300, 1000):
         graph = gspnl.feature_graph(np.random.default_rng(0).random((n, 1)), "rbf")
         plan = graph.chebyshev(HEAT, order=6, deflate=2)
@@ -77,7 +77,7 @@ def test_a_graph_of_low_numerical_rank_deflates():
 
 
 def test_certificates_hold_for_all_signals():
-    """The largest error over all signals, not that of one signal, is below the certificate."""
+    """The certificate bounds the largest error over all signals."""
     rng = np.random.default_rng(2)
     for _ in range(60):
         n, c = int(rng.integers(12, 90)), int(rng.integers(1, 6))

@@ -23,7 +23,7 @@ def rbf(normalization="random_walk"):
 
 
 def curves(ax):
-    """The curves by name, without the rings and the entry for them in the legend."""
+    """Return the curves by name, without the rings and their legend entry."""
     lines = [line for line in ax.lines if line.get_linestyle() != "None" and len(line.get_xdata())]
     return {line.get_label().split(":")[0]: line for line in lines}
 
@@ -35,7 +35,7 @@ def rings(ax):
 
 
 def fewest(row, share=0.9):
-    """The least number of entries that hold the share, by counting up."""
+    """Count the least number of entries that have the share."""
     size = sorted(np.abs(row), reverse=True)
     return next(k for k in range(1, len(size) + 1) if sum(size[:k]) >= share * sum(size))
 

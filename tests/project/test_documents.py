@@ -11,7 +11,6 @@ from support.paths import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 DOCUMENTS = [
     ROOT / "README.md",
-    ROOT / "docs" / "architecture.md",
     ROOT / "docs" / "blocks.md",
     ROOT / "docs" / "index.md",
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
@@ -43,7 +42,7 @@ def test_the_code_of_documents_runs(path, registries_as_they_were):
 
 @pytest.fixture
 def registries_as_they_were():
-    """Forget what a document registers."""
+    """Remove what a document registers."""
     from gspnl.affinity.kernels import KERNELS
     from gspnl.affinity.normalization import NORMALIZATIONS
     from gspnl.affinity.weights import STORAGES
@@ -66,7 +65,7 @@ def registries_as_they_were():
 
 
 def test_a_failing_assertion_in_a_document_fails_the_test(tmp_path):
-    """The harness itself can fail."""
+    """The test itself can fail."""
     path = tmp_path / "claim.md"
     path.write_text("text\n\n```{code-cell} ipython3\n:tags: [x]\n%magic\nassert 1 == 2\n```\n")
     with pytest.raises(AssertionError):

@@ -127,7 +127,7 @@ def test_the_discrepancy_rule_leaves_the_energy_of_the_noise(normalization, opti
 
 
 def test_cross_validation_fails_on_fully_connected_graphs():
-    """Why it is no rule here: its score prefers no smoothing to what is best in hindsight."""
+    """Its score prefers no smoothing to the strength of least true error."""
     x, clean, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05)
     A = np.asarray(graph.dense())
@@ -225,7 +225,7 @@ def test_one_known_value_fills_the_graph(method, offset):
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
 def test_a_large_offset_loses_no_digits(normalization):
-    """L does not see a multiple of its mode: what is left of 1e8 is its own rounding, 1.5e-8."""
+    """L m = 0, so an offset of 1e8 leaves only its rounding, 1.5e-8."""
     graph, W, _, _ = build("rbf", normalization)
     mode = np.sqrt(W.sum(1)) if normalization == "symmetric" else np.ones(N)
     Z, known = signals(N), reaching(N)
@@ -247,7 +247,7 @@ def test_huge_and_tiny_values_are_inpainted(size):
 
 
 def test_inpainting_from_few_known_nodes():
-    """The smallest eigenvalue is about 3/2000, and the answer still right to 1e-8."""
+    """The smallest eigenvalue is about 3/2000; the error is still below 1e-8."""
     features = np.random.default_rng(0).random((2000, 3))
     graph = gspnl.feature_graph(features)
     known = np.arange(2000) < 3
@@ -298,7 +298,7 @@ def test_inpainting_in_other_libraries(convert):
 
 
 def test_inpainting_is_differentiable():
-    """Through the steps of conjugate gradients, in the values and in the features."""
+    """Gradients in the values and in the features, through conjugate gradients."""
     known = np.arange(8) % 2 == 0
 
     def run(features, Z):
@@ -353,7 +353,7 @@ def test_nodes_without_a_path_to_a_known_one_raise(method):
 
 
 def test_weights_below_rounding_are_no_edges():
-    """Opposite directions have the cosine −1, and weights that only rounding keeps from 0."""
+    """Opposite directions have cosine −1, so their weights are 0 to rounding."""
     rng = np.random.default_rng(4)
     apart = np.outer(np.r_[1 + rng.random(10), -1 - rng.random(10)], rng.standard_normal(5))
     graph = gspnl.feature_graph(apart, "cosine", storage="lowrank")

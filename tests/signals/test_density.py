@@ -45,7 +45,7 @@ def test_counts_agree_with_dense_eigenvalues(kernel, options, normalization, sto
 
 
 def test_the_density_equals_the_damped_moment_series():
-    """With a probe for every direction there is no noise: the plain sum over eigenvalues."""
+    """With a probe for every direction the estimate equals the sum over eigenvalues."""
     n, K = 60, 40
     X = features(n)
     graph = gspnl.feature_graph(X, "rbf", sigma=0.8)

@@ -127,7 +127,7 @@ def test_memory_stays_below_n_squared(monkeypatch):
 
 
 def test_the_energy_of_a_smooth_signal_is_nonnegative():
-    """Values a bit apart on clusters 1e-14 apart in weight: rounding must not make it negative."""
+    """Slightly different values on clusters joined by weights of 1e-14: the energy stays ≥ 0."""
     features = np.repeat([[0.0], [8.0]], 20, axis=0)
     graph = gspnl.feature_graph(features, "rbf")
     value = np.repeat([0.0, 1.0], 20)
@@ -179,7 +179,7 @@ def test_energies_in_other_libraries(kernel, options, convert):
 
 @pytest.mark.parametrize("verb", [gspnl.dirichlet_energy, gspnl.total_variation, gspnl.smoothness])
 def test_energies_are_differentiable(verb):
-    """As a regulariser of a network: gradients in the signal and in the features."""
+    """Gradients in the signal and in the features, as for a regulariser of a network."""
     features = torch.from_numpy(X[:8].copy()).requires_grad_()
     Z = torch.from_numpy(signals(8)).requires_grad_()
 
@@ -210,7 +210,7 @@ def test_the_rayleigh_quotient_of_a_zero_column_raises():
 
 
 def test_energies_of_signed_weights():
-    """Raw dot products whose degrees happen to be positive: energies may be negative."""
+    """Raw dot products with positive degrees: energies may be negative."""
     features = np.array([[1.0, 5.0], [20.0, 0.0], [1.0, -3.0]])
     graph = gspnl.feature_graph(features, feature_map="identity")
     W = features @ features.T

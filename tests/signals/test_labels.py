@@ -25,7 +25,7 @@ def blobs(seed=0, size=25):
 
 
 def rings(n=150):
-    """Two rings, which no k-means on the features parts."""
+    """Two rings, which k-means on the features does not separate."""
     rng = np.random.default_rng(1)
     truth = np.arange(n) % 2
     angle = rng.random(n) * 2 * np.pi
@@ -57,7 +57,7 @@ def test_separated_clusters_are_found(points, k, sigma, normalization):
 
 
 def test_the_normalised_cut_is_the_least_of_all_partitions():
-    """The relaxation is exact on well separated clusters: against every bipartition."""
+    """The relaxation is exact on well separated clusters, compared with every bipartition."""
     features = np.r_[np.zeros(4), np.full(5, 3.0)][:, None] + 0.3 * X[:9, :1]
     graph = gspnl.feature_graph(features, "rbf")
     W = np.exp(-(np.subtract.outer(features[:, 0], features[:, 0]) ** 2) / 2)
@@ -88,7 +88,7 @@ def test_isolated_nodes_belong_to_no_cluster():
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
 def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
-    """The rows of U, of unit length for symmetric, up to a turn: their inner products."""
+    """Compares inner products of the rows of U, of unit length for symmetric."""
     if case.startswith("isolated") and normalization == "bistochastic":
         pytest.skip("this pattern of zeros allows no bistochastic scaling")
     graph, W, A, change = build(case, normalization)
@@ -110,7 +110,7 @@ def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
 
 
 def test_the_seed_determines_the_labels():
-    """No clusters to find, and one run: labels that depend on where k-means starts."""
+    """Without clusters, and with one run, labels depend on the start of k-means."""
     graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
     runs = [gspnl.spectral_clustering(graph, 7, seed=5, restarts=1) for _ in range(3)]
     assert (runs[0] == runs[1]).all()
@@ -236,7 +236,7 @@ def test_harmonic_labels_equal_pygsp():
 
 
 def test_local_global_scores_equal_the_spectral_formula():
-    """The response (1 − α)/(1 − α(1 − λ)), on eigenvectors computed apart."""
+    """The response (1 − α)/(1 − α(1 − λ)) on dense eigenvectors."""
     graph, _, A, change = build("cosine", "symmetric")
     labels = some((X[:, 0] > 0).astype(int))
     lam, U, inverse = eigen(A, change)

@@ -16,7 +16,7 @@ TOLERANCE = 1e-10  # float64 rounding over sums of 60 nodes is near 1e-14
 
 
 def make(kernel="dot", normalization="random_walk", n=60, seed=0, **options):
-    """A graph, and its dense A and change of basis by the oracle."""
+    """Return a graph, with dense A and change of basis by plain formulas."""
     X = np.random.default_rng(seed).standard_normal((n, 4))
     graph = gspnl.feature_graph(X, kernel, normalization=normalization, **options)
     return graph, *normalized(weights(affinity(kernel, X, **options), normalization), normalization)
@@ -41,7 +41,7 @@ def test_the_defect_equals_the_distance_of_matrices(normalization, kernel, optio
 
 
 def test_the_defect_counts_multiplicities():
-    """Isolated nodes are μ = 1 many times over, and make A nearly the identity."""
+    """Isolated nodes give μ = 1 a high multiplicity, and make A nearly the identity."""
     X = np.zeros((40, 4))
     X[:4] = np.random.default_rng(0).random((4, 4))
     graph = gspnl.feature_graph(X, "dot")

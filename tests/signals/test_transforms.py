@@ -71,7 +71,7 @@ def test_exact_banks_equal_the_dense_formula(kernel, storage, normalization, nam
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("order", [0, 1, 2, 7, 40])
 def test_chebyshev_banks_equal_the_filters_one_by_one(kernel, storage, normalization, zeros, order):
-    """The shared recurrence gives what the dense polynomials of the plans give."""
+    """The shared recurrence equals the dense polynomials of the plans."""
     graph, A, change = make(kernel, storage, normalization, zeros and kernel == "dot")
     bank = BANKS["spline"]
     plan = gspnl.plan_bank(graph, bank, order)
@@ -170,7 +170,7 @@ def test_shapes_of_signals_are_kept():
 
 
 def test_as_many_filters_as_nodes_are_not_confused_with_nodes():
-    """PyGSP guesses from the shape; here F = N = c changes nothing."""
+    """Shapes with F = N = c are not ambiguous, unlike in PyGSP."""
     X = np.random.default_rng(2).standard_normal((5, 2))
     graph = gspnl.feature_graph(X)
     bank = banks.meyer(5)
@@ -211,14 +211,14 @@ def test_one_recurrence_serves_all_filters():
     graph, _, _ = make("rbf", "dense", "random_walk")
     plan = gspnl.plan_bank(graph, BANKS["spline"], 12)
     count = [0]
-    kind = type(graph.affinity.weights)
-    whole = kind.matmul
+    kind = type(graph.weights)
+    product = kind.matmul
 
     def counted(self, Z):
         count[0] += 1
         assert Z.shape[-1] == 2  # not the coefficients' F · c columns either
         assert Z.ndim == 2
-        return whole(self, Z)
+        return product(self, Z)
 
     kind.matmul = counted
     try:
@@ -227,7 +227,7 @@ def test_one_recurrence_serves_all_filters():
         plan.synthesis(signals((5, N, 2)))
         assert count[0] == 24
     finally:
-        kind.matmul = whole
+        kind.matmul = product
 
 
 def test_softmax_allows_first_order_only():

@@ -1,22 +1,16 @@
-"""Plot histograms of the entries of A, A², A³, A⁴ (the paper's figure 2), and of eigenvalues."""
+"""Plot histograms of the entries of A, A², A³, A⁴, figure 2 of the paper."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from gspnl._base.array import constant
-from gspnl._base.validate import whole_number
-from gspnl.plotting._axes import BLUE, COLOURS, curve_axes
+from gspnl.plotting._axes import COLOURS, LEAST_COUNT, curve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.filters.spectrum import Spectrum
     from gspnl.signals.stability import Strengths
 
-LEAST = 0.6  # lower end of a logarithmic axis of counts: shows 1, hides 0
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -67,48 +61,13 @@ def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
                   linewidth=max(1.2, 4.2 - i), baseline=None)  # fmt: skip
     ax.set_yscale("log")
     peak = max(2.0, float(figure.counts.max()))
-    ax.set_ylim(LEAST, peak * (peak / LEAST) ** (0.1 + 0.12 * len(names)))  # the legend's room
+    ax.set_ylim(
+        LEAST_COUNT, peak * (peak / LEAST_COUNT) ** (0.1 + 0.12 * len(names))
+    )  # the legend's room
     ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel("strength: an entry of the matrix")
     ax.set_ylabel("entries in a bin")
     ax.legend(frameon=False, loc="upper right")
-    return ax
-
-
-def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) -> Axes:
-    """Draw the histogram of a graph's eigenvalues λ, with their multiplicities.
-
-    Parameters
-    ----------
-    spec : Spectrum
-    bins : int
-        Number of bins ≥ 1, of equal width on [0, max(1, λmax)].
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        With a logarithmic axis of counts, which sum to N.
-
-    Examples
-    --------
-    >>> import numpy as np, gspnl
-    >>> X = np.random.default_rng(0).standard_normal((500, 4))
-    >>> ax = gspnl.plotting.spectral_density(gspnl.feature_graph(X).spectrum())
-    >>> float(ax.patches[0].get_data().values.sum())
-    500.0
-    """
-    bins = whole_number("bins", bins, 1)
-    ax = curve_axes(ax)
-    lam = np.asarray(constant(spec.eigenvalues), dtype=np.float64)
-    top = max(1.0, float(lam.max()))
-    # Rounding may put λ just below 0, outside the bins.
-    counts, edges = np.histogram(np.clip(lam, 0, top), bins, (0, top), weights=spec.multiplicities)
-    ax.stairs(counts, edges, color=BLUE, fill=True)
-    ax.set_yscale("log")
-    ax.set_ylim(LEAST, 2 * float(counts.max()))
-    ax.set_xlabel("eigenvalue λ")
-    ax.set_ylabel("modes in a bin")
     return ax
 
 
