@@ -1,10 +1,10 @@
-"""The errors gspnl raises. Each message says what was given, what is wrong and what to do."""
+"""Errors of gspnl. Each message names the value given, what is wrong, and the fix."""
 
 from __future__ import annotations
 
 
 class GspnlError(Exception):
-    """Base of every error that gspnl raises on purpose."""
+    """Base class of the errors of gspnl."""
 
 
 class InputError(GspnlError, ValueError):
@@ -16,11 +16,11 @@ class DegreeError(InputError):
 
 
 class NonsymmetricError(InputError):
-    """A real spectrum was asked of a graph that is not similar to a symmetric one."""
+    """A real spectrum does not exist: the affinity is not similar to a symmetric matrix."""
 
 
 class SizeError(GspnlError, MemoryError):
-    """An array would not fit in memory; raised before it is allocated."""
+    """An array does not fit in memory; raised before it is allocated."""
 
 
 class ConvergenceError(GspnlError, RuntimeError):
@@ -28,11 +28,11 @@ class ConvergenceError(GspnlError, RuntimeError):
 
 
 class ProcessError(GspnlError, RuntimeError):
-    """Another process of a distributed run has failed, or does not answer."""
+    """Another process of a distributed run has failed or does not respond."""
 
 
 class FileError(GspnlError, OSError):
-    """A file is missing, damaged or of the wrong kind, or a folder cannot be written."""
+    """A file is missing, damaged or of the wrong format, or a folder cannot be written."""
 
 
 class MissingExtraError(GspnlError, ImportError):
@@ -40,4 +40,4 @@ class MissingExtraError(GspnlError, ImportError):
 
 
 class BusyError(InputError):
-    """Another process is at work on the same thing."""
+    """Another process holds the lock."""

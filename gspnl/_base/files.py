@@ -1,4 +1,4 @@
-"""Atomic replacement of files."""
+"""Atomic replacement of files, and creation of folders."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def replace(path: Path, content: bytes) -> None:
     finally:
         if fresh is not None:
             fresh.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, fix: str = "name another") -> Path:
+    """Make a folder that may exist, or raise FileError with the fix."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"cannot make the folder {str(path)!r}: {error.strerror or error}; {fix}"
+        ) from error
+    return path
 
 
 def clean(path: Path) -> None:

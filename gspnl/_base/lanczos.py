@@ -15,9 +15,9 @@ import numpy as np
 from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, namespace
 
 BLOCK = 16
-WIDEST = 1024  # columns of a basis: restarts cost more products, a wider basis more memory
-BYTES = 1 << 30  # of a basis and its images, unless count needs more
-RESOLVED = 1e-7  # of the largest singular value: what a Gram matrix in float64 still resolves
+WIDEST = 1024  # columns of a basis: fewer cost more products, more of them more memory
+BYTES = 1 << 30  # memory of a basis and its images, unless count needs more
+RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
 
 
 class Krylov:
@@ -74,7 +74,7 @@ class Krylov:
     def ritz(self, count: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values, ascending, their vectors' coefficients in B, and residual norms.
 
-        Residuals, seen from the newest images alone, of the ``count`` largest values; 0: of all.
+        Residuals, from the newest images alone, of the ``count`` largest values; 0: of all.
         """
         small = self._small[: self.size, : self.size]
         values, turn = np.linalg.eigh((small + small.T) / 2)
@@ -89,7 +89,7 @@ class Krylov:
         """
         xp, dtype, place = self.xp, block.dtype, block.device
         known_and_basis = self._columns[:, : self.fixed + self.size]
-        # The second time a column has unit length: what then shrinks was rounding.
+        # Columns have unit length in the second pass; one that shrinks in it is rounding error.
         for least in (negligible, 0.5):
             rest = block - known_and_basis @ (known_and_basis.mT @ block)
             rest = xp.astype(rest, xp.float64, copy=False)
@@ -162,8 +162,8 @@ def lanczos(
 ) -> Ritz:
     """Grow a block Krylov basis, without restarts, until ``done(values, residuals)``.
 
-    A block misses an extreme eigenvector only if every one of its random columns does; a single
-    start may settle on the second one. ``start`` (n, b) holds random columns; ``apply`` and
+    A block misses an extreme eigenvector only if all its random columns do; a single column may
+    converge to the second one. ``start`` (n, b) holds random columns; ``apply`` and
     ``known`` are those of :class:`Krylov`; ``steps`` is the most applications.
     """
     start = detached(start)
@@ -253,7 +253,7 @@ def largest(
                 if last:
                     return pairs
                 if gaps.max() <= tolerance:
-                    # A block finds as many copies of an eigenvalue as it is wide: look for more.
+                    # A block finds at most BLOCK copies of an eigenvalue: restart to find others.
                     new = not len(locked) or float((found - locked).max()) > tolerance
                     if new and _repeated(found, 10 * tolerance):
                         space.restart(found, few)
@@ -274,7 +274,7 @@ def largest(
 
 
 def _repeated(values: np.ndarray, near: float) -> bool:
-    """Tell whether a block of copies of one eigenvalue, or more, stands before a lower one."""
+    """Tell whether at least BLOCK copies of one eigenvalue come before a lower one."""
     if len(values) <= BLOCK:
         return False
     return bool((values[:-BLOCK] - values[BLOCK - 1 : -1] <= near).any()) and bool(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from gspnl._base.array import Array, eps, namespace
@@ -92,10 +91,10 @@ class Affinity:
             out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
         )
 
-    @cached_property
-    def apply_core(self) -> Callable[[Array], Array]:
-        """S as a function of Y; rows of isolated nodes become 0."""
-        return partial(self.weights.scaled_matmul, self.core_scale[..., None])
+    def apply_core(self, Y: Array) -> Array:
+        """Compute S Y; rows of isolated nodes become 0."""
+        scale = self.core_scale[..., None]
+        return scale * self.weights.matmul(scale * Y)
 
     def rows(self, index: Array) -> Array:
         """Return k rows of A, (..., k, N)."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-EPS = float(np.finfo(np.float64).eps)
+from gspnl.chebyshev.series import EPS
+
 ROUNDS = 60
 
 

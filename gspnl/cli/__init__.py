@@ -1,4 +1,4 @@
-"""The command line, ``gspnl COMMAND``: a module a command.
+"""Run the command line ``gspnl COMMAND``; each command is a module.
 
 Nothing heavy is imported before a command runs, so that ``gspnl --help`` answers at once.
 """
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from gspnl._base.version import __version__
 from gspnl.cli import audit, bench, figures, report, tables, train, verify
-from gspnl.cli.status import BAD_INPUT, INTERRUPTED
+from gspnl.cli.status import BAD_INPUT, INTERRUPTED, end_log
 from gspnl.errors import GspnlError
 
 COMMANDS = (audit, bench, figures, report, tables, train, verify)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0; 1 if the work failed a check; 2 for bad usage, bad input or output that
-        cannot be written, with one line on stderr; 3 if other processes are at what is left; 130 if
+        cannot be written, with one line on stderr; 3 if other processes work on the rest; 130 if
         interrupted, 143 by SIGTERM where a command saves first.
 
     Examples
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has said what there is to say
+    except SystemExit as stop:  # argparse has printed its message
         return int(stop.code or 0)
     name = f"gspnl {options.command}"
     try:
@@ -60,20 +60,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERRUPTED
     except OSError as error:  # a full disk; a traceback exits with 1, which is "a check failed"
-        with contextlib.suppress(OSError, ValueError):  # what is left in the buffer fails again
+        with contextlib.suppress(OSError, ValueError):  # the rest of the buffer would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"{name}: {error}", file=sys.stderr)
         return BAD_INPUT
+    finally:
+        end_log()
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(self, *args: Any, **options: Any) -> tuple[Any, list[str]]:
-        """What a command does not know is its own error, not that of the parser around it."""
+        """Report unknown arguments as errors of the command, not of the outer parser."""
         found, unknown = super().parse_known_args(*args, **options)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -1,20 +1,23 @@
-"""``gspnl audit``: what a trained network's blocks do to test images, read off spectra."""
+"""``gspnl audit``: audit the blocks of a trained network on test images."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 from typing import Any
 
 from gspnl.cli.options import add_output, add_test_images
-from gspnl.cli.status import DONE, ignore, show, to_stderr
+from gspnl.cli.status import DONE, log_to_stderr, show
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     audit = commands.add_parser(
         "audit",
-        help="what the blocks of a trained network do: spectra, gains, stability",
+        help="spectra, gains and stability of the blocks of a trained network",
         description="Audit the blocks of a trained network on test images: spectral gap and "
         "defect of the stable hypothesis of each affinity, gain, CFL verdict and damping of each "
         "unit. Prints a table.",
@@ -25,16 +28,16 @@ def add(commands: Any) -> None:
     )
     audit.add_argument(
         "--recipe", metavar="R",
-        help="name or file of the recipe that it must be of; its network is rebuilt from the "
-        "recipe that it holds",
+        help="name or file of a recipe that the run must agree with; the network is rebuilt from "
+        "the recipe in the checkpoint",
     )  # fmt: skip
     add_test_images(
         audit,
         image="number of the first test image",
         count=8,
         images="how many test images",
-        nodes="up to so many positions, matrices of all entries are made",
-        seed="of what the evaluation draws at random, if anything",
+        nodes="blocks of more positions have no dense matrices",
+        seed="of random choices of the evaluation, if it has any",
     )
     audit.add_argument("--out", metavar="DIR", help="folder for audit.txt, audit.png, audit.json")
     add_output(audit, "the numbers as JSON")
@@ -43,24 +46,25 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl import train
     from gspnl.nn import audit
     from gspnl.train.figures import audit_numbers, write_audit
-    from gspnl.train.figures.opening import evaluated, opened, recipe_named
-    from gspnl.train.figures.passing import blocks_of
+    from gspnl.train.figures.evaluation import evaluation_images, open_run
+    from gspnl.train.figures.features import blocks_of
 
-    say = ignore if options.quiet else to_stderr
-    wanted = None if options.recipe is None else recipe_named(options.recipe)
-    recipe, model = opened(options.checkpoint, wanted)
-    blocks_of(model)  # before the data are read
-    images, _ = evaluated(
+    log_to_stderr(quiet=options.quiet)
+    wanted = None if options.recipe is None else train.recipe(options.recipe)
+    recipe, model = open_run(options.checkpoint, wanted)
+    blocks_of(model)  # raises before the data are read
+    images, _ = evaluation_images(
         recipe, options.data, options.image, options.images, options.seed,
-        runs=[options.checkpoint], say=to_stderr,
+        runs=[options.checkpoint],
     )  # fmt: skip
-    say(f"auditing on {len(images)} test images of {recipe.data}")
+    log.info(f"auditing on {len(images)} test images of {recipe.data}")
     seen = audit(model, images, nodes=options.nodes)
     if options.out is not None:
         write_audit(seen, options.out)
-        say(f"wrote audit.txt, audit.png and audit.json to {options.out}")
+        log.info(f"wrote audit.txt, audit.png and audit.json to {options.out}")
     if options.json:
         print(json.dumps(audit_numbers(seen), allow_nan=False), flush=True)
     else:

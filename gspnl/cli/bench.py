@@ -1,19 +1,22 @@
-"""``gspnl bench``: the measured comparisons with peers."""
+"""``gspnl bench``: run the measured comparisons with peers."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.scripts import Script, named, runnable, scripts
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.scripts import Script, by_name, runnable, scripts
+from gspnl.cli.status import DONE, FAILED, log_to_stderr
 
-RESULTS, SEED = "GSPNL_BENCH_RESULTS", "GSPNL_BENCH_SEED"  # what benchmarks/_measure.py reads
+log = logging.getLogger(__name__)
+
+RESULTS, SEED = "GSPNL_BENCH_RESULTS", "GSPNL_BENCH_SEED"  # read by benchmarks/_measure.py
 
 
 def add(commands: Any) -> None:
@@ -27,7 +30,7 @@ def add(commands: Any) -> None:
         allow_abbrev=False,
     )
     bench.add_argument("names", metavar="NAME", nargs="*", help="which (default: all)")
-    bench.add_argument("--list", action="store_true", help="only say what there is")
+    bench.add_argument("--list", action="store_true", help="print the benchmarks, and run nothing")
     add_seed(bench, "of the random features and signals")
     add_output(bench, "the figures as JSON")
     bench.set_defaults(run=run)
@@ -39,38 +42,35 @@ def run(options: argparse.Namespace) -> int:
 
     known = scripts()
     if options.list:
-        return _list(named(options.names, known), options.json)
+        return _list(by_name(options.names, known), options.json)
     whole_number("seed", options.seed)
-    picked = runnable(named(options.names, known))
-    say = ignore if options.quiet else to_stderr
+    picked = runnable(by_name(options.names, known))
+    log_to_stderr(quiet=options.quiet)
     tables: list[dict[str, Any]] = []
     failed: list[str] = []
     for script in picked:
-        say(f"running {script.name}: {script.about}")
+        log.info(f"running {script.name}: {script.about}")
         status, found = measure(script, options.seed, to_stdout=not options.json)
         tables += found
         if status:
             failed.append(script.name)
-            print(
-                f"gspnl bench: {script.name} failed with exit status {status}; see above",
-                file=sys.stderr,
-            )
+            log.warning(f"gspnl bench: {script.name} failed with exit status {status}; see above")
     if options.json:
         print(json.dumps({"tables": tables, "failed": failed}, allow_nan=False), flush=True)
     return FAILED if failed else DONE
 
 
 def measure(script: Script, seed: int, *, to_stdout: bool) -> tuple[int, list[dict[str, Any]]]:
-    """Run a script in a process of its own: its memory figures are those of a fresh one.
+    """Run a script in a fresh process, so that its memory figures are its own.
 
     Returns its exit status and its tables, each ``{"benchmark", "title", "machine", "rows": [{
-    "name", "value"}]}``. What it prints goes to stdout, or else to stderr.
+    "name", "value"}]}``. Its own output goes to stdout, or else to stderr.
     """
     import subprocess
     import tempfile
 
-    with tempfile.TemporaryDirectory() as held:
-        results = Path(held) / "results.jsonl"
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.jsonl"
         environment = {**os.environ, RESULTS: str(results), SEED: str(seed)}
         sys.stdout.flush()
         done = subprocess.run(

@@ -1,14 +1,17 @@
-"""``gspnl figures``: what the blocks of trained networks do, as the paper's figures."""
+"""``gspnl figures``: draw the paper's figures of trained networks."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_output, add_test_images
-from gspnl.cli.status import DONE, ignore, to_stderr
+from gspnl.cli.status import DONE, log_to_stderr
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: Any) -> None:
@@ -16,10 +19,10 @@ def add(commands: Any) -> None:
     figures = commands.add_parser(
         "figures",
         help="figures 1, 2, 4 and 5 of the paper, of trained networks",
-        description="Draw what the blocks of trained networks do to test images: the range of "
-        "their attention, the histograms of the powers of their affinity, what they add where, "
-        "and the eigenvalues of their channel weights. Writes PNG files and figures.json, with "
-        "the numbers that the pictures stand for. Several runs are drawn side by side.",
+        description="Draw the blocks of trained networks on test images: the range of their "
+        "attention, the histograms of the powers of their affinity, maps of what they add, and "
+        "the eigenvalues of their channel weights. Writes PNG files and figures.json, with the "
+        "numbers of the pictures. Several runs are drawn side by side.",
         allow_abbrev=False,
     )
     figures.add_argument(
@@ -47,29 +50,29 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl.train.figures import write_figures
-    from gspnl.train.figures.opening import IMAGES, check_same, evaluated, opened
+    from gspnl.train.figures.evaluation import IMAGES, check_same, evaluation_images, open_run
 
     position = parse_position(options.position)
-    say = ignore if options.quiet else to_stderr
-    found = {path: opened(path) for path in dict.fromkeys(options.runs)}
+    log_to_stderr(quiet=options.quiet)
+    found = {path: open_run(path) for path in dict.fromkeys(options.runs)}
     check_same({path: recipe for path, (recipe, _) in found.items()}, IMAGES)
     recipe = next(iter(found.values()))[0]
-    images, pictures = evaluated(
-        recipe, options.data, options.image, options.images, runs=options.runs, say=to_stderr
+    images, pictures = evaluation_images(
+        recipe, options.data, options.image, options.images, runs=options.runs
     )
     networks = {name: found[path][1] for name, path in names_of(list(found)).items()}
     numbers = write_figures(
         networks, images, options.out, position=position, pictures=pictures.numpy(),
-        nodes=options.nodes, seed=options.seed, say=say,
+        nodes=options.nodes, seed=options.seed,
     )  # fmt: skip
-    say(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
+    log.info(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
     if options.json:
         print(json.dumps(numbers, allow_nan=False), flush=True)
     return DONE
 
 
 def parse_position(text: str | None) -> tuple[int, ...] | None:
-    """``"Y,X"`` as numbers."""
+    """Parse ``"Y,X"``."""
     from gspnl.errors import InputError
 
     if text is None:

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Add options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_number(command: Any, flag: str, metavar: str, default: int, text: str) -> None:
-    """A whole number; its help ends in the default."""
+    """Add a whole number; its help ends with the default."""
     command.add_argument(
         flag, type=int, metavar=metavar, default=default, help=f"{text} (default: %(default)s)"
     )
@@ -15,7 +15,7 @@ def add_number(command: Any, flag: str, metavar: str, default: int, text: str) -
 def add_test_images(
     command: Any, *, image: str, count: int, images: str, nodes: str, seed: str
 ) -> None:
-    """Which test images a trained network is looked at on; the texts are the helps."""
+    """Add the choice of test images for a trained network; the texts are the helps."""
     command.add_argument(
         "--data", metavar="PATH",
         help="the data set of the run's recipe (default: where its name alone finds it)",
@@ -27,11 +27,11 @@ def add_test_images(
 
 
 def add_seed(command: Any, text: str) -> None:
-    """``--seed``, of what ``text`` says."""
+    """Add ``--seed`` with its help."""
     add_number(command, "--seed", "N", 0, text)
 
 
 def add_output(command: Any, what: str) -> None:
-    """``--json``, which prints ``what``, and ``--quiet``."""
+    """Add ``--json``, which prints ``what``, and ``--quiet``."""
     command.add_argument("--json", action="store_true", help=f"print {what} to stdout")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")

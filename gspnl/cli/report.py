@@ -1,15 +1,18 @@
-"""``gspnl report``: the analysis of a photo."""
+"""``gspnl report``: analyse a photo as a graph."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_output
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr
+
+log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
     "graph": (
@@ -20,19 +23,19 @@ OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
             "anchors, dot, cosine, or for small photos rbf (default: anchors)",
         ),
         ("--rank", int, "R", "number of anchors (default: 64)"),
-        ("--sigma", float, "S", "bandwidth of anchors or rbf (default: the kernel's own)"),
+        ("--sigma", float, "S", "bandwidth of anchors or rbf (default: that of the kernel)"),
         ("--normalization", str, "NAME", "or symmetric, bistochastic (default: random_walk)"),
-        ("--max-nodes", int, "N", "larger photos are scaled down to fit (default: 400000)"),
-        ("--seed", int, "N", "of the anchors and the segments (default: 0)"),
+        ("--max-nodes", int, "N", "a photo with more pixels is scaled down (default: 400000)"),
+        ("--seed", int, "N", "seed of the anchors and the segments (default: 0)"),
     ),
-    "features, each with a scale, 0 to leave it out": (
+    "scales of the features, 0 to leave a feature out": (
         ("--colour", float, "S", "colour in OKLab (default: 1.0)"),
         ("--position", float, "S", "position, the longer side being 1 (default: 0.5)"),
         ("--patch", float, "S", "colours of the 3 x 3 pixels around (default: 0.0)"),
     ),
     "filters": (
-        ("--response", str, "G", "such as 'heat(3)' (default: tikhonov(10))"),
-        ("--orders", str, "K", "of Chebyshev filters, such as 1,2,4 or 1:30:5 (default: 1:30)"),
+        ("--response", str, "G", "response of the filter, as 'heat(3)' (default: tikhonov(10))"),
+        ("--orders", str, "K", "Chebyshev orders, as 1,2,4 or 1:30:5 (default: 1:30)"),
     ),
 }
 
@@ -41,7 +44,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     report = commands.add_parser(
         "report",
-        help="the whole analysis of a photo as a graph: a page, figures and numbers",
+        help="analyse a photo as a graph: a page, figures and numbers",
         description="Analyse a photo as a fully-connected graph of its pixels: its exact spectrum, "
         "modes and segments, attention, exact filters, and Chebyshev filters with certified "
         "errors. Writes report.html, which opens offline, report.json, and figures as PNG.",
@@ -53,17 +56,17 @@ def add(commands: Any) -> None:
     for title, options in OPTIONS.items():
         group = report.add_argument_group(title)
         for flag, kind, metavar, text in options:
-            # What is not given is left to Settings, which holds the defaults.
+            # SUPPRESS: an option that is left out takes its default from Settings.
             group.add_argument(
                 flag, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
             )
     shown = report.add_argument_group("output")
     shown.add_argument(
-        "--pixel", metavar="X,Y", action="append", help="whose attention to show; may be repeated"
+        "--pixel", metavar="X,Y", action="append", help="show its attention; may be repeated"
     )
     shown.add_argument(
         "--out", metavar="DIR", default="gspnl-report",
-        help="folder to write: new, or an earlier report (default: %(default)s)",
+        help="folder to write, new or an earlier report (default: %(default)s)",
     )  # fmt: skip
     add_output(shown, "report.json")
     report.set_defaults(run=run)
@@ -77,9 +80,9 @@ def run(options: argparse.Namespace) -> int:
     own = {"command", "run", "image", "pixel", "out", "json", "quiet"}
     given = {name: value for name, value in vars(options).items() if name not in own}
     pixels = tuple(parse_pixel(text) for text in options.pixel or ())
-    say = ignore if options.quiet else to_stderr
-    numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given), say=say)
-    say(f"wrote {Path(options.out) / 'report.html'}")
+    log_to_stderr(quiet=options.quiet)
+    numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given))
+    log.info("wrote %s", Path(options.out) / "report.html")
     if options.json:
         print(json.dumps(numbers, allow_nan=False), flush=True)
     failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]

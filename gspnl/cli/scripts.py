@@ -1,4 +1,4 @@
-"""The benchmark scripts: where they are, what each is about and needs."""
+"""Find the benchmark scripts, with their first lines and the peers they import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gspnl.errors import FileError, InputError
 
-INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # where a wheel has them
+INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # in a wheel
 CHECKOUT = Path(__file__).parent.parent.parent / "benchmarks"
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # installed under another name
 
@@ -29,7 +29,7 @@ class Script:
     about : str
         The first line of its docstring.
     peers : tuple of str
-        The packages that it imports at once, beside gspnl and the standard library.
+        The packages that it imports at module level, beside gspnl and the standard library.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Script:
 
 
 def folder() -> Path:
-    """Where the scripts are: in the package as it was installed, or in the checkout."""
+    """The folder of the scripts, in the installed package or in the checkout."""
     for place in (INSTALLED, CHECKOUT):
         if (place / "_measure.py").is_file():
             return place
@@ -62,24 +62,24 @@ def scripts(place: Path | None = None) -> dict[str, Script]:
     return {path.stem: _read(path) for path in paths}
 
 
-def named(names: Sequence[str], known: dict[str, Script]) -> list[Script]:
+def by_name(names: Sequence[str], known: dict[str, Script]) -> list[Script]:
     """The scripts of these names, each once, or all where no name is given."""
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            told = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise InputError(f"there is no benchmark {name!r}; {told}")
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"there is no benchmark {name!r}; {hint}")
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 def runnable(picked: list[Script]) -> list[Script]:
-    """The same; an InputError where a peer is not installed."""
+    """The same scripts; an InputError where a peer is not installed."""
     lacking = {script.name: script.missing for script in picked if script.missing}
     if lacking:
-        told = "; ".join(f"{name} needs {', '.join(peers)}" for name, peers in lacking.items())
-        needed = " ".join(sorted({peer for peers in lacking.values() for peer in peers}))
+        needs = "; ".join(f"{name} needs {', '.join(peers)}" for name, peers in lacking.items())
+        names = " ".join(sorted({peer for peers in lacking.values() for peer in peers}))
         raise InputError(
-            f"peers are not installed: {told}; pip install {needed}, or name other benchmarks"
+            f"peers are not installed: {needs}; pip install {names}, or name other benchmarks"
         )
     return picked
 

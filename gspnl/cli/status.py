@@ -1,4 +1,4 @@
-"""Exit statuses, and the lines that commands print."""
+"""Exit statuses of commands, and their output to stdout and stderr."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def log_to_stderr(*, quiet: bool) -> None:
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
+
+
+def end_log() -> None:
+    """Undo :func:`log_to_stderr`: a program may go on after :func:`gspnl.cli.main`."""
+    logger = logging.getLogger("gspnl")
+    for handler in [each for each in logger.handlers if isinstance(each, _Lines)]:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def show(text: str) -> None:

@@ -1,18 +1,20 @@
-"""``gspnl tables``: the paper's tables, run or resumed, beside what it reports."""
+"""``gspnl tables``: run or resume the paper's tables, and print them beside its reports."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gspnl.cli.options import add_number, add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, LEFT, ignore, show, to_stderr
+from gspnl.cli.status import DONE, FAILED, LEFT, log_to_stderr, show
 
 if TYPE_CHECKING:
-    from gspnl.train.tables import Tables
+    from gspnl.train.tables import Plan, Tables
+
+log = logging.getLogger(__name__)
 
 NAMES = "2 to 9, parameters, orders, depth"
 
@@ -21,13 +23,13 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     tables = commands.add_parser(
         "tables",
-        help="the paper's tables 2 to 9 and its reviewers' controls: run, resumed, printed",
+        help="run, resume and print the paper's tables 2 to 9 and its reviewers' controls",
         description="Run or resume the networks of the paper's tables, and print and write each "
         "table beside what the paper reports: last-epoch accuracy over seeds, the paired "
         "difference to the backbone with a 95 % interval, parameters, FLOPs, images/s and peak "
-        "memory. May be stopped at any time; the same command goes on. The files show all that "
-        "there is in DIR, of every call. Exit status 1 if a run failed, 3 if another process is at "
-        "one still, 130 or 143 if stopped.",
+        "memory. May be stopped at any time; the same command resumes. The files show all results "
+        "in DIR, of earlier calls too. Exit status 1 if a run failed, 3 if another process still "
+        "has a run locked, 130 or 143 if stopped.",
         allow_abbrev=False,
     )
     tables.add_argument(
@@ -50,7 +52,7 @@ def add(commands: Any) -> None:
     add_number(tables, "--seeds", "N", 3, "runs a network")
     add_seed(tables, "the first seed")
     tables.add_argument(
-        "--only", metavar="BLOCKS", help="run these blocks alone, and backbones, such as nl,snl"
+        "--only", metavar="BLOCKS", help="run only these blocks, such as nl,snl, and backbones"
     )
     tables.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0")
     tables.add_argument("--threads", type=int, metavar="N", help="on the CPU (default: torch's)")
@@ -58,10 +60,10 @@ def add(commands: Any) -> None:
         "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
     )
     tables.add_argument(
-        "--list", action="store_true", help="what is done, to do, and how long it may take"
+        "--list", action="store_true", help="list finished runs, runs to do, and the time left"
     )
     tables.add_argument(
-        "--no-run", action="store_true", help="print and write what is done, and run nothing"
+        "--no-run", action="store_true", help="print and write the tables so far, and run nothing"
     )
     add_output(tables, "tables as JSON")
     tables.set_defaults(run=run)
@@ -69,12 +71,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from gspnl.train.stopping import Stopped
+    from gspnl.train.interrupts import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
-    from gspnl.train.tables.markdown import markdown
-    from gspnl.train.tables.writing import as_json
+    from gspnl.train.tables.columns import overview
+    from gspnl.train.tables.pages import as_json, markdown
 
-    say = ignore if options.quiet else to_stderr
+    log_to_stderr(quiet=options.quiet)
     asked = {
         "out": options.out,
         "seeds": options.seeds,
@@ -95,40 +97,40 @@ def run(options: argparse.Namespace) -> int:
                 skip_bad=options.skip_bad,
                 device=options.device,
                 threads=options.threads,
-                say=say,
             )
     except Stopped as stop:
         name = signal.Signals(stop.signum).name
-        to_stderr(f"gspnl tables: stopped by {name}, and saved; the same command goes on")
+        log.warning("gspnl tables: stopped by %s, and saved; the same command goes on", name)
         return 128 + stop.signum
     if options.json:
         print(json.dumps(as_json(found), allow_nan=False), flush=True)
     else:
-        show("\n".join(markdown(table) for table in found.tables))
-    say(f"wrote {options.out}: README.md, tables.json, tables/")
-    return _end(found, say)
+        show("\n".join([markdown(table) for table in found.tables]))
+    log.info("gspnl tables: %s", overview(found.tables))
+    log.info("wrote %s: README.md, tables.json, tables/", options.out)
+    return _end(found)
 
 
-def _end(found: Tables, say: Callable[[str], None]) -> int:
-    """Say what is left; the exit status."""
-    from gspnl.train.tables import planning
-    from gspnl.train.tables.texts import left
+def _end(found: Tables) -> int:
+    """Log failures and the runs that are left, and return the exit status."""
+    from gspnl.train.tables import plan
 
     why = set(found.left.values())
-    status = FAILED if planning.FAILED in why else LEFT if planning.BUSY in why else DONE
+    status = FAILED if plan.FAILED in why else LEFT if plan.BUSY in why else DONE
     failed: dict[str, list[str]] = {}
     for name, reason in found.failed.items():
-        if found.left.get(name) == planning.FAILED:
+        if found.left.get(name) == plan.FAILED:
             failed.setdefault(reason, []).append(name)
     for reason, (name, *others) in failed.items():
         more = f" and {len(others)} more" if others else ""
-        to_stderr(f"gspnl tables: {name}{more} failed: {reason}")
+        log.warning("gspnl tables: %s%s failed: %s", name, more, reason)
     if found.left:
-        (say if status == DONE else to_stderr)(f"gspnl tables: {left(found.left)}")
+        level = logging.INFO if status == DONE else logging.WARNING
+        log.log(level, "gspnl tables: %s", plan.why_left(found.left.values()))
     return status
 
 
-def _list(plan: Any, as_json: bool) -> int:
+def _list(plan: Plan, as_json: bool) -> int:
     progress = plan.progress()
     if as_json:
         runs = [{"run": name, "state": state} for name, state in progress.states.items()]

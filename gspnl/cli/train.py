@@ -1,17 +1,19 @@
-"""``gspnl train``: one experiment."""
+"""``gspnl train``: train one network by a recipe."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-import sys
 from typing import Any
 
 from gspnl.cli.options import add_output
-from gspnl.cli.status import DONE, FAILED, ignore, to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show
 
-# Known here, since a look at the registry imports much for a line of help.
+log = logging.getLogger(__name__)
+
+# Written out, since importing the registry takes long for a line of help.
 NAMES = (
     "mini, cifar10-preresnet20, cifar100-preresnet56, cifar100-resnet50, cub200-resnet50, "
     "ucf101-i3d"
@@ -36,7 +38,7 @@ def add(commands: Any) -> None:
     )
     train.add_argument(
         "--pretrained", metavar="PATH",
-        help="where the weights lie that the recipe names (default: at that path)",
+        help="where the weights are that the recipe names (default: at that path)",
     )  # fmt: skip
     train.add_argument(
         "--resume", action="store_true", help="go on with the run in DIR; begin it if there is none"
@@ -69,39 +71,37 @@ def run(options: argparse.Namespace) -> int:
 
     from gspnl.errors import ConvergenceError
     from gspnl.train import train
-    from gspnl.train.recipes.edits import edited
-    from gspnl.train.stopping import Stopped
+    from gspnl.train.interrupts import Stopped
+    from gspnl.train.recipes import edited
 
+    log_to_stderr(quiet=options.quiet)
     recipe = edited(options.recipe, options.changes, seed=options.seed, epochs=options.epochs)
-    out = options.out or Path("runs") / Path(options.recipe).stem
-    say = ignore if options.quiet else to_stderr
     first = os.environ.get("RANK", "0") == "0"
     try:
         done = train(
             recipe,
             data=options.data,
-            out=out,
+            out=options.out or Path("runs") / Path(options.recipe).stem,
             pretrained=options.pretrained,
             resume=options.resume,
             skip_bad=options.skip_bad,
             device=options.device,
             threads=options.threads,
             checkpoint_every=options.checkpoint_every,
-            say=say,
         )
     except ConvergenceError as error:
-        print(f"gspnl train: {error}", file=sys.stderr)
+        log.error(f"gspnl train: {error}")
         return FAILED
     except Stopped as stop:
         if first:
-            left = "and finished" if stop.finished else "and saved; go on with --resume"
-            to_stderr(f"gspnl train: {stop}, {left}")
+            state = "and finished" if stop.finished else "and saved; go on with --resume"
+            log.warning(f"gspnl train: {stop}, {state}")
         return 128 + stop.signum
     if first:
         left_out = len(done.result["skipped"])
         if left_out:
-            say(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
-        say(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
+            log.info(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
+        log.info(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
         if options.json:
-            print(json.dumps(done.result, allow_nan=False), flush=True)
+            show(json.dumps(done.result, allow_nan=False))
     return DONE

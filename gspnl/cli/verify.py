@@ -1,24 +1,28 @@
-"""``gspnl verify``: every claim, measured."""
+"""``gspnl verify``: check every claim and print its number."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, ignore, show, to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     verify = commands.add_parser(
         "verify",
-        help="every theorem and erratum, a row each: claim, source, number, tolerance, verdict",
-        description="Check every claim: measure its number and compare it with a tolerance. Of an "
-        "erratum both readings are measured. Exit status 1 if any claim fails; a claim that the "
-        "features cannot decide, such as two readings that agree on them, is said to be n/a.",
+        help="check every theorem and erratum: claim, source, number, tolerance, verdict",
+        description="Check every claim: measure its number and compare it with a tolerance. For an "
+        "erratum, both the printed and the corrected reading are measured. A claim that these "
+        "features cannot decide (both readings agree on them, say) is reported as n/a. Exit "
+        "status 1 if any claim fails.",
         allow_abbrev=False,
     )
     verify.add_argument(
@@ -26,7 +30,7 @@ def add(commands: Any) -> None:
         help="a .npy file of shape (N, C), or a photo; without FILE, the photo matplotlib ships "
         "(default: random features)",
     )  # fmt: skip
-    add_seed(verify, "of random features, embeddings, signals and samples")
+    add_seed(verify, "seed of random features, embeddings, signals and samples")
     add_output(verify, "the rows as JSON")
     verify.set_defaults(run=run)
 
@@ -36,25 +40,24 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     import time
 
-    from gspnl.theory import table, verify
-    from gspnl.theory.reading import read_subject
+    from gspnl.theory import read_subject, tables, verify
 
     start = time.perf_counter()
     subject = read_subject(options.features, options.seed)
-    say = ignore if options.quiet else to_stderr
-    say(f"checking claims on {table.about(subject)}")
-    verdicts = verify(subject, say=say)
+    log_to_stderr(quiet=options.quiet)
+    log.info("checking claims on %s", tables.about(subject))
+    verdicts = verify(subject)
     seconds = time.perf_counter() - start
     if options.json:
-        numbers = {"claims": table.rows(verdicts), "seconds": seconds, "subject": subject.facts}
+        numbers = {"claims": tables.rows(verdicts), "seconds": seconds, "subject": subject.facts}
         print(json.dumps(numbers, allow_nan=False), flush=True)
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         lines = [
-            table.about(subject),
-            table.text(verdicts, width),
+            tables.about(subject),
+            tables.text(verdicts, width),
             "",
-            table.summary(verdicts, seconds),
+            tables.summary(verdicts, seconds),
         ]
         show("\n".join(lines))
     failed = [verdict for verdict in verdicts if verdict.passed is False]

@@ -65,14 +65,14 @@ class ChebyshevBank:
         deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
         if deflation is None:
             return combine(scaled(self._family.interval, affinity.apply), self._family, Z)
-        return deflation.analysis(self._family, self._gains, self._alone, Z)
+        return deflation.analysis(self._family, self._gains, self._isolated_gains, Z)
 
     def synthesis(self, C: Array) -> Array:
         """The sum of p_f(L) C_f, (..., F, N, c) to (..., N, c), by one recurrence."""
         deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
         if deflation is None:
             return clenshaw(scaled(self._family.interval, affinity.apply), self._family, C)
-        return deflation.synthesis(self._family, self._gains, self._alone, C)
+        return deflation.synthesis(self._family, self._gains, self._isolated_gains, C)
 
     def __repr__(self) -> str:
         return (
@@ -89,8 +89,8 @@ class ChebyshevBank:
         return np.stack([plan.gains for plan in self.plans])
 
     @cached_property
-    def _alone(self) -> np.ndarray:
-        return np.array([plan.alone for plan in self.plans])
+    def _isolated_gains(self) -> np.ndarray:
+        return np.array([plan.isolated_gain for plan in self.plans])
 
 
 def chebyshev_bank(
@@ -112,23 +112,23 @@ class ExactBank:
         lowrank = self._lowrank(Z)
         if lowrank is not None:
             engine, heads, core = lowrank
-            middle, alone = (like(v[:, None, None], Z) for v in self._constants)
+            null_gain, isolated_gain = (like(v[:, None, None], Z) for v in self._constants)
             wide = Z[..., None, :, :], heads[..., None, :, :]
-            return engine.expand(middle, alone, core, *wide)
+            return engine.expand(null_gain, isolated_gain, core, *wide)
         spectrum = self.cache.spectrum
         gains = like(self._gains[:, :, None], Z)
-        return spectrum.igft(gains * spectrum.gft(Z)[..., None, :, :])
+        return spectrum.inverse(gains * spectrum.transform(Z)[..., None, :, :])
 
     def synthesis(self, C: Array) -> Array:
         """The sum of g_f(L) C_f."""
         lowrank = self._lowrank(C)
         if lowrank is not None:
             engine, heads, core = lowrank
-            middle, alone = (like(v[:, None, None], C) for v in self._constants)
-            return engine.contract(middle, alone, core, C, heads)
+            null_gain, isolated_gain = (like(v[:, None, None], C) for v in self._constants)
+            return engine.contract(null_gain, isolated_gain, core, C, heads)
         spectrum = self.cache.spectrum
         gains = like(self._gains[:, :, None], C)
-        return spectrum.igft(self.cache.affinity.xp.sum(gains * spectrum.gft(C), axis=-3))
+        return spectrum.inverse(self.cache.affinity.xp.sum(gains * spectrum.transform(C), axis=-3))
 
     def _lowrank(self, Z: Array) -> tuple[LowRankEngine, Array, Array] | None:
         """The engine, Bᵀ diag(r) Z and C of every filter, (F, m, m).

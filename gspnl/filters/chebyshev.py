@@ -41,7 +41,7 @@ class ChebyshevFilter:
         λ of the modes that are filtered exactly.
     gains : array of shape (m,)
         g at these λ.
-    alone : float
+    isolated_gain : float
         Gain of isolated nodes.
     affinity : Affinity
     deflation : Deflation or None
@@ -52,7 +52,7 @@ class ChebyshevFilter:
     error_bound: float
     deflated: np.ndarray
     gains: np.ndarray
-    alone: float
+    isolated_gain: float
     affinity: Affinity
     deflation: Deflation | None
 
@@ -70,7 +70,7 @@ class ChebyshevFilter:
         if self.deflation is None:
             step = scaled(self.series.interval, self.affinity.apply)
             return apply_series(step, self.series, Z)
-        return self.deflation.polynomial(self.series, self.gains, self.alone, Z)
+        return self.deflation.polynomial(self.series, self.gains, self.isolated_gain, Z)
 
     def __repr__(self) -> str:
         lo, hi = self.series.interval
@@ -134,10 +134,10 @@ def chebyshev_filter(
             bound = math.inf  # λ may lie outside, by less than Lanczos resolves
         series = Series(theta, span, bound)
         # Isolated nodes have λ = 0: filtered exactly where modes are deflated.
-        alone = float(series(0.0)) if at_zero is None else at_zero
+        isolated_gain = float(series(0.0)) if at_zero is None else at_zero
         return ChebyshevFilter(
             series, bound + rounding(deflation, target, series),
-            deflation.eigenvalues, gains, alone, cache.affinity, deflation,
+            deflation.eigenvalues, gains, isolated_gain, cache.affinity, deflation,
         )  # fmt: skip
 
     if tol is not None:

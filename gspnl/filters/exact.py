@@ -36,8 +36,8 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
         engine, heads = lowrank
         core = engine.exact_core(response)
         if core is not None:
-            middle, alone = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
-            return engine.expand(middle, alone, core, Z, heads)
+            null_gain, isolated_gain = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
+            return engine.expand(null_gain, isolated_gain, core, Z, heads)
     elif affinity.symmetric_core and affinity.nonnegative and affinity.n_nodes > SMALL:
         series = _resolved(response, (0.0, 2.0))
         if series is not None and series.order < affinity.n_nodes:
@@ -69,5 +69,5 @@ def _resolved(response: Response, interval: tuple[float, float]) -> Series | Non
 
 
 def _by_series(cache: SpectralCache, response: Response, series: Series, Z: Array) -> Array:
-    alone = float(evaluate(response, np.zeros(1))[0])
-    return cache.deflation(0).polynomial(series, np.zeros(0), alone, Z)
+    isolated_gain = float(evaluate(response, np.zeros(1))[0])
+    return cache.deflation(0).polynomial(series, np.zeros(0), isolated_gain, Z)

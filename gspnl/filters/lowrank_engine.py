@@ -77,17 +77,17 @@ class LowRankEngine:
 
     def expand(
         self,
-        middle: float | Array,
-        alone: float | Array,
+        null_gain: float | Array,
+        isolated_gain: float | Array,
         core: Array,
         Z: Array,
         heads: Array | None = None,
     ) -> Array:
-        """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes.
+        """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``isolated_gain`` · Z on isolated nodes.
 
         Parameters
         ----------
-        middle, alone : float, or array of shape (F, 1, 1)
+        null_gain, isolated_gain : float, or array of shape (F, 1, 1)
             f(0), and the gain of isolated nodes; arrays for F filters.
         core : array of shape (m, m), or (F, m, m)
             C.
@@ -99,7 +99,7 @@ class LowRankEngine:
         heads = self.project(Z) if heads is None else heads
         small = like(core @ float64(heads), Z)
         out = map_rows(
-            lambda b, left, z: middle * z + left * (b @ small),
+            lambda b, left, z: null_gain * z + left * (b @ small),
             self.weights.factor,
             affinity.left[..., None],
             Z,
@@ -107,24 +107,29 @@ class LowRankEngine:
         )
         if affinity.isolated is None:
             return out
-        return affinity.xp.where(affinity.isolated[..., None], alone * Z, out)
+        return affinity.xp.where(affinity.isolated[..., None], isolated_gain * Z, out)
 
     def contract(
-        self, middle: Array, alone: Array, core: Array, C: Array, heads: Array | None = None
+        self,
+        null_gain: Array,
+        isolated_gain: Array,
+        core: Array,
+        C: Array,
+        heads: Array | None = None,
     ) -> Array:
         """Sum over f of :meth:`expand` applied to C_f: (..., F, N, c) to (..., N, c)."""
         xp, affinity = self.affinity.xp, self.affinity
         heads = self.project(C) if heads is None else heads
         small = like(xp.sum(core @ float64(heads), axis=-3), C)
         out = map_rows(
-            lambda b, left, c: xp.sum(middle * c, axis=-3) + left * (b @ small),
+            lambda b, left, c: xp.sum(null_gain * c, axis=-3) + left * (b @ small),
             self.weights.factor,
             affinity.left[..., None],
             C,
         )
         if affinity.isolated is None:
             return out
-        return xp.where(affinity.isolated[..., None], xp.sum(alone * C, axis=-3), out)
+        return xp.where(affinity.isolated[..., None], xp.sum(isolated_gain * C, axis=-3), out)
 
     def exact_core(self, response: Response) -> Array | None:
         r"""C of an exact filter, or None where the response is not smooth at λ = 1.
@@ -238,9 +243,9 @@ def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarr
     theta = family.coefficients
     eye = like(np.eye(G.shape[-1]), G)
     GJ, weight = G @ J, like(theta[:, :, None, None], G)
-    total, middle = 0 * weight[:, 0, ...] * eye, theta[:, 0]
+    total, null_gain = 0 * weight[:, 0, ...] * eye, theta[:, 0]
     small = small_terms(partial(matmul, GJ), eye, theta.shape[1] - 1, *scales(family.interval))
     for k, (t, R) in enumerate(small, 1):
         total = total + weight[:, k, ...] * R
-        middle = middle + theta[:, k] * t
-    return J @ total, middle
+        null_gain = null_gain + theta[:, k] * t
+    return J @ total, null_gain

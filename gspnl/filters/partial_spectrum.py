@@ -138,7 +138,7 @@ def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> P
     chosen = np.r_[0:below, n - above : n]
     unit = np.zeros((n, len(chosen)))
     unit[chosen, np.arange(len(chosen))] = 1.0
-    V = constant(spectrum.igft(like(unit, sample)) / affinity.change[:, None])
+    V = constant(spectrum.inverse(like(unit, sample)) / affinity.change[:, None])
     return _checked(affinity, every[chosen], V)
 
 

@@ -81,20 +81,21 @@ class Spectrum:
         array of shape (..., N, c)
             With ‖Ẑ‖ = ‖T⁻¹ Z‖ (Parseval in the D-weighted norm).
         """
-        return self._on_signals(self._gft, Z)
+        return self._on_signals(self.transform, Z)
 
-    def _gft(self, Z: Array) -> Array:
+    def transform(self, Z: Array) -> Array:
+        """:meth:`gft` for signals (..., N, c) that have been checked."""
         xp = namespace(Z)
         y = Z / self._change[:, None]
-        alone = None
+        isolated = None
         if self._live is not None:
-            alone = xp.take(y, xp.asarray(self._isolated), axis=-2)
+            isolated = xp.take(y, xp.asarray(self._isolated), axis=-2)
             y = xp.take(y, xp.asarray(self._live), axis=-2)
         y = self._reflection.apply(y)
         m, s = self._vectors.shape[1], self._split
         head = self._reflection.turn.mT @ y[..., :m, :]
         parts = [head[..., :s, :], y[..., m:, :], head[..., s:, :]]
-        return xp.concat(parts if alone is None else [alone, *parts], axis=-2)
+        return xp.concat(parts if isolated is None else [isolated, *parts], axis=-2)
 
     def igft(self, Zhat: Array) -> Array:
         r"""Inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
@@ -107,9 +108,10 @@ class Spectrum:
         -------
         array of shape (..., N, c)
         """
-        return self._on_signals(self._igft, Zhat)
+        return self._on_signals(self.inverse, Zhat)
 
-    def _igft(self, Zhat: Array) -> Array:
+    def inverse(self, Zhat: Array) -> Array:
+        """:meth:`igft` for coefficients (..., N, c) that have been checked."""
         xp = namespace(Zhat)
         n, m, s = self.n_nodes, self._vectors.shape[1], self._split
         skip = 0 if self._live is None else n - len(self._live)
@@ -140,7 +142,7 @@ class Spectrum:
         k = whole_number("k", k, 1, n, ", the number of nodes")
         check_fits((n, k), self._change, "a matrix of modes", "ask for fewer modes", copies=4)
         unit = xp.concat([like(np.eye(k), self._change), like(np.zeros((n - k, k)), self._change)])
-        u = self.igft(unit)
+        u = self.inverse(unit)
         peak = np.argmax(np.abs(constant(u)), axis=0)
         signs = np.sign(constant(u)[peak, np.arange(k)])
         return u * like(np.where(signs == 0, 1.0, signs), u)
@@ -166,7 +168,7 @@ class Spectrum:
         if not np.isfinite(values).all():
             raise InputError("omega holds values that are not finite")
         gains = like(np.repeat(values, self.multiplicities), self._change)
-        return self._igft(gains[:, None] * self._gft(Z))
+        return self.inverse(gains[:, None] * self.transform(Z))
 
     def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
         return on_signals(fn, Z, (self.n_nodes, self.n_nodes), self._change)
@@ -218,17 +220,17 @@ def _dense(affinity: Affinity) -> Spectrum:
     check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
     xp = namespace(sample)
     scale = affinity.core_scale
-    live, alone = _live_nodes(affinity)
+    live, n_isolated = _live_nodes(affinity)
     nodes = xp.arange(n) if live is None else xp.asarray(live)
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
     if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
     mu, V = xp.linalg.eigh(S)
-    lam = xp.concat([0 * ones((1,), sample)] * bool(alone) + [xp.flip(1 - mu)])
-    counts = [alone] * bool(alone) + [1] * (n - alone)
+    lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])
+    counts = [n_isolated] * bool(n_isolated) + [1] * (n - n_isolated)
     vectors = partial(xp.flip, V, axis=-1)
     return Spectrum(
-        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - alone, live
+        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - n_isolated, live
     )
 
 
@@ -255,14 +257,17 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     chosen = xp.asarray(kept)
     lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
-    live, alone = _live_nodes(affinity)
+    live, n_isolated = _live_nodes(affinity)
     vectors = partial(_explicit_modes, tall, turned, live)
-    at_one = affinity.n_nodes - alone - len(kept)
+    at_one = affinity.n_nodes - n_isolated - len(kept)
     unit = ones((1,), scale)
     counts = (
-        [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+        [n_isolated] * bool(n_isolated)
+        + [1] * split
+        + [at_one] * bool(at_one)
+        + [1] * (len(kept) - split)
     )
-    pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
+    pieces = [0 * unit] * bool(n_isolated) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
     eigenvalues = _clip(xp.concat(pieces), affinity)
     return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
 

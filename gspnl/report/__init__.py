@@ -1,4 +1,4 @@
-"""The report: the whole analysis of one photo, as a page, pictures and numbers."""
+"""Analyse one photo as a graph: a page, figures and numbers in a folder."""
 
 from gspnl.report.settings import Settings
 from gspnl.report.write import write_report

@@ -1,7 +1,8 @@
-"""The analysis of a photo, step by step."""
+"""Analyse a photo as a graph of its pixels: spectrum, modes, segments, filters, attention."""
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from os import PathLike
@@ -19,37 +20,39 @@ from gspnl.report.segments import Segments, segment
 from gspnl.report.settings import Settings
 from gspnl.signals import images
 
-MODES = 8  # shown, beside the constant one
-VIEWS = 4  # reference pixels, unless they are given
+log = logging.getLogger(__name__)
+
+MODES = 8  # shown, without the constant mode
+VIEWS = 4  # reference pixels where the settings name none
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """All that a report shows of a photo of N = H W pixels.
+    """Results of the analysis of a photo of N = H W pixels.
 
     Attributes
     ----------
     name : str
-        Of the file.
+        Name of the file.
     photo : array of shape (H, W, 3)
     full_size : (int, int)
-        (H, W) in the file.
+        (H, W) of the photo in the file.
     features : array of shape (N, C)
     graph, spectrum, table
         The graph, its eigenpairs, and the comparison over orders.
     modes : array of shape (N, k)
-        The slowest, the constant one first; k ≤ 9.
+        Modes of the smallest λ, the constant mode first; k ≤ 9.
     mode_values : array of shape (k,)
-        Their λ.
+        λ of each mode.
     segments : Segments
     smooth : array of shape (N, 3)
         g(L) Z of the photo's colours Z.
     pixels : list of (int, int)
         Reference pixels, (x, y) in the photo at full size.
     nodes : list of int
-        The nodes they belong to.
+        The node that each pixel belongs to.
     rows : array of shape (len(nodes), N)
-        Their attention.
+        Attention of each reference pixel: its row of A.
     """
 
     settings: Settings
@@ -75,7 +78,7 @@ class Analysis:
 
     @property
     def leading(self) -> np.ndarray:
-        """The modes but the constant one, (N, k − 1)."""
+        """The modes without the constant one, (N, k − 1)."""
         return without_constant(self.modes)
 
     @property
@@ -85,27 +88,27 @@ class Analysis:
 
     @property
     def smoothing(self) -> bool:
-        """Whether g falls from 1 towards 0 over the spectrum: a low pass, however soft."""
+        """Whether g(0) = 1 and g decreases over the spectrum without falling below 0."""
         g = np.asarray(self.settings.response_function(self.spectrum.eigenvalues))
         return bool(g.ndim and abs(g[0] - 1) < 1e-6 and g.min() >= 0 and np.diff(g).max() <= 1e-12)
 
     @property
     def enhanced(self) -> np.ndarray:
-        """Z + (Z − g(L) Z), (N, 3): what the filter takes away, doubled."""
+        """Z + (Z − g(L) Z), (N, 3): what the filter removes is doubled."""
         return np.asarray(2 * self.signals - self.smooth)
 
 
 def analyse(image: str | PathLike[str] | None, settings: Settings, clock: Clock) -> Analysis:
-    """Load a photo (None: the default one), and take its graph apart."""
+    """Load a photo (None: the default photo) and analyse its graph."""
     path = images.default_photo() if image is None else image
     with clock.step("photo", str(path)):
         photo, full_size = images.read_photo(path, max_pixels=settings.max_nodes)
     height, width = photo.shape[:2]
     if (height, width) != full_size:
-        clock.say(
-            f"note: {full_size[1]} × {full_size[0]} pixels were scaled down to {width} × {height}; "
-            "raise --max-nodes to keep more"
-        )
+        log.info(
+            "note: %d × %d pixels were scaled down to %d × %d; raise --max-nodes to keep more",
+            full_size[1], full_size[0], width, height,
+        )  # fmt: skip
     if height * width < 2:
         raise InputError(
             f"{str(path)!r} has 1 pixel, and a graph needs 2 nodes; pass a larger photo"
@@ -149,17 +152,17 @@ def analyse(image: str | PathLike[str] | None, settings: Settings, clock: Clock)
 
 
 def printable(path: str | PathLike[str]) -> str:
-    """The last part of a path; bytes of it that are no text become question marks."""
+    """The file name of a path, with a replacement character for each undecodable byte."""
     return os.fsencode(Path(path).name).decode("utf-8", "replace")
 
 
 def without_constant(modes: np.ndarray) -> np.ndarray:
-    """All modes but the first, unless there is no other."""
+    """All modes but the first; the first itself where it is the only one."""
     return modes[:, 1:] if modes.shape[1] > 1 else modes
 
 
 def _pixel(node: int, full_size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """The pixel of the photo at full size, (x, y), in the middle of those of a node."""
+    """The central one, (x, y), of the full-size pixels that a node covers."""
     row, column = divmod(node, shape[1])
 
     def middle(i: int, whole: int, part: int) -> int:
@@ -170,7 +173,7 @@ def _pixel(node: int, full_size: tuple[int, int], shape: tuple[int, int]) -> tup
 
 
 def _node(pixel: tuple[int, int], full_size: tuple[int, int], shape: tuple[int, int]) -> int:
-    """The node that a pixel of the photo at full size belongs to."""
+    """The node that a pixel (x, y) of the full-size photo belongs to."""
     x, y = pixel
     if x >= full_size[1] or y >= full_size[0]:
         raise InputError(

@@ -1,9 +1,8 @@
-"""The interactive charts of the page, as what plotly.js draws."""
+"""Interactive charts of the page: the data and layout that plotly.js draws."""
 
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from gspnl.errors import MissingExtraError
@@ -22,7 +21,7 @@ AXIS = {"gridcolor": "#e3e3e3", "zeroline": False, "linecolor": "#666", "ticks":
 
 
 def plotly_script() -> str:
-    """Return plotly.js as the address of a script that needs no other file."""
+    """Return plotly.js as a data: URL, so that the page loads no other file."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
@@ -33,8 +32,8 @@ def plotly_script() -> str:
     return f"data:text/javascript;charset=utf-8;base64,{code}"
 
 
-def spectrum_chart(numbers: dict[str, Any]) -> str:
-    """λ in ascending order; the multiplicity is read by hovering."""
+def spectrum_chart(numbers: dict[str, Any]) -> list[Any]:
+    """Plot the eigenvalues λ in ascending order; hovering shows the multiplicity."""
     lam, counts = numbers["eigenvalues"], numbers["multiplicities"]
     traces = []
     for name, many, colour, symbol, size in (
@@ -61,8 +60,8 @@ def spectrum_chart(numbers: dict[str, Any]) -> str:
     )
 
 
-def error_chart(numbers: dict[str, Any]) -> str:
-    """Measured error and certified bound against order, with the seconds by hovering."""
+def error_chart(numbers: dict[str, Any]) -> list[Any]:
+    """Plot measured error and certified bound against the order; hovering shows the seconds."""
     rows = numbers["orders"]
     traces = []
     for name, key, colour, dash in (
@@ -91,9 +90,8 @@ def error_chart(numbers: dict[str, Any]) -> str:
 
 def _chart(
     traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], **layout: Any
-) -> str:
-    """The data, layout and options as JSON that may stand inside a script."""
+) -> list[Any]:
+    """The arguments of ``Plotly.newPlot`` after the element: traces, layout and options."""
     full = {**LAYOUT, "xaxis": {**AXIS, **x}, "yaxis": {**AXIS, **y}, **layout}
     options = {"responsive": True, "displayModeBar": False}
-    text = json.dumps([traces, full, options], allow_nan=False)
-    return text.replace("<", "\\u003c")
+    return [traces, full, options]

@@ -1,4 +1,4 @@
-"""Checks that a report makes of its own numbers, each against a second way to get them."""
+"""Check the numbers of a report, each against a second way to compute it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = 1e-10  # rounding of float64 over the nodes of a photo is near 1e-13
 
 @dataclass(frozen=True)
 class Check:
-    """A claim, the number that would be 0 in exact arithmetic, and how large it may be."""
+    """A claim, a number that is 0 or less in exact arithmetic, and its tolerance."""
 
     id: str
     claim: str
@@ -23,12 +23,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the number is within the tolerance; a NaN is not."""
+        """Whether the number is at most the tolerance; a NaN fails."""
         return bool(self.value <= self.tolerance)
 
 
 def run_checks(analysis: Analysis) -> list[Check]:
-    """Every check that applies."""
+    """Run the checks that apply to this graph."""
     return [
         Check(name, claim, value, TOLERANCE)
         for name, claim, measure in CHECKS
@@ -59,7 +59,7 @@ def _rows(analysis: Analysis) -> float | None:
 
 
 def _certificate(analysis: Analysis) -> float:
-    # The exact filter that errors are measured against rounds too, hence a tolerance here as well.
+    # The exact filter, against which errors are measured, has rounding errors of its own.
     return float((analysis.table.errors - analysis.table.bounds).max())
 
 

@@ -1,33 +1,36 @@
-"""Wall time of the steps, said as they end."""
+"""Time the steps of a report, and log each as it ends."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Times steps; ``say`` is called with a line at the end of each."""
+    """Wall time of named steps.
 
-    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+    Attributes
+    ----------
+    seconds : dict
+        Name of each finished step → seconds.
+    """
+
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._say = say
         self._start = time.perf_counter()
 
     @contextmanager
     def step(self, name: str, note: str = "") -> Iterator[None]:
-        """Time a block."""
+        """Time a block, and log its name, its seconds and ``note``."""
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
-        self.say(f"{name:<10} {self.seconds[name]:7.2f} s  {note}".rstrip())
-
-    def say(self, line: str) -> None:
-        """Pass a line on."""
-        if self._say is not None:
-            self._say(line)
+        log.info("%s", f"{name:<10} {self.seconds[name]:7.2f} s  {note}".rstrip())
 
     @property
     def total(self) -> float:
@@ -36,7 +39,7 @@ class Clock:
 
 
 def peak_bytes() -> int | None:
-    """The most memory this process has held, or None where the system does not say."""
+    """Peak resident memory of this process, or None on a system that does not report it."""
     try:
         import resource
     except ImportError:  # Windows

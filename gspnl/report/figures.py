@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG files."""
+"""Draw the figures of a report as PNG files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DPI = 150
 
 
 def draw(analysis: Analysis) -> dict[str, bytes]:
-    """Return file name → PNG."""
+    """Draw all figures: file name → PNG."""
     return {
         name + ".png": _png(figure(analysis))
         for name, figure in (
@@ -34,7 +34,7 @@ def draw(analysis: Analysis) -> dict[str, bytes]:
 
 
 def shown_orders(analysis: Analysis) -> list[int]:
-    """The few orders whose polynomials are drawn."""
+    """At most three orders, among the low ones, whose polynomials are drawn."""
     orders = analysis.settings.order_list
     picks = {min(len(orders) - 1, round(len(orders) * f)) for f in (0.03, 0.13, 0.3)}
     return [orders[i] for i in sorted(picks)]
@@ -103,7 +103,7 @@ def _comparison(analysis: Analysis) -> Figure:
 
 
 def _of(ax: object) -> Figure:
-    """The figure of axes that a plot made for itself."""
+    """The figure that holds the axes of a plot."""
     figure: Figure = ax.figure  # type: ignore[attr-defined]
     return figure
 

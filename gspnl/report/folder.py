@@ -1,4 +1,4 @@
-"""Putting a report into its folder: whole or not at all, and never over files of others."""
+"""Write the files of a report to a folder: all or none, and only over an earlier report."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from gspnl.errors import FileError
 
 NUMBERS = "report.json"
-LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left in any folder by file managers
+LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers write these anywhere
 
 
 def check_target(out: Path) -> None:
-    """Raise FileError unless a report may be written to ``out``: new, empty, or a report's.
+    """Raise FileError unless ``out`` is writable and new, empty, or an earlier report.
 
-    Nothing is left on the disk by asking.
+    The disk is left as it was.
     """
     try:
         if out == Path.cwd() or not out.name:
@@ -24,13 +24,13 @@ def check_target(out: Path) -> None:
         if out.exists() and not out.is_dir():
             raise FileError(f"{str(out)!r} is a file, and a report is a folder; pass another --out")
         if out.is_dir():
-            _check_ours(out)
-        there = next(folder for folder in out.parents if folder.exists())
-        if not there.is_dir():
+            _check_own(out)
+        existing = next(folder for folder in out.parents if folder.exists())
+        if not existing.is_dir():
             raise FileError(
-                f"{str(there)!r} is a file, so {str(out)!r} cannot be made; pass another --out"
+                f"{str(existing)!r} is a file, so {str(out)!r} cannot be made; pass another --out"
             )
-        trial = _beside(there / out.name)
+        trial = _beside(existing / out.name)
         trial.mkdir()
         trial.rmdir()
     except FileError:
@@ -40,67 +40,67 @@ def check_target(out: Path) -> None:
 
 
 def publish(out: Path, files: dict[str, bytes]) -> None:
-    """Write the files to a new folder beside ``out``, and put it in its place at the end.
+    """Write the files to a temporary folder beside ``out``, then rename it to ``out``.
 
-    Whatever interrupts this, the former folder is kept, and nothing half-written is left.
+    If this is interrupted, the earlier report stays and the temporary folder is removed.
 
     Raises
     ------
     FileError
-        If the folder cannot be written, or holds what no report wrote.
+        If the folder cannot be written, or holds files that no report wrote.
     """
-    fresh, former = _beside(out), _beside(out)
-    made: list[Path] = []
+    new, earlier = _beside(out), _beside(out)
+    created: list[Path] = []
     try:
         for folder in reversed([out.parent, *out.parent.parents]):
             if not folder.exists():
-                made.append(folder)
+                created.append(folder)
                 folder.mkdir()
-        fresh.mkdir()
+        new.mkdir()
         for name, content in files.items():
-            (fresh / name).write_bytes(content)
-        check_target(out)  # it may have changed during the analysis
+            (new / name).write_bytes(content)
+        check_target(out)  # the folder may have changed during the analysis
         if out.exists():
-            out.rename(former)
-        fresh.rename(out)
+            out.rename(earlier)
+        new.rename(out)
     except FileError:
         raise
     except OSError as error:
         raise _cannot_write(out, error) from error
     finally:
-        if not out.exists():  # this did not succeed
-            if former.exists():
-                former.rename(out)
-            shutil.rmtree(fresh, ignore_errors=True)
-            for folder in reversed(made):
+        if not out.exists():  # an error or an interrupt: restore
+            if earlier.exists():
+                earlier.rename(out)
+            shutil.rmtree(new, ignore_errors=True)
+            for folder in reversed(created):
                 if folder.exists() and not any(folder.iterdir()):
                     folder.rmdir()
-        for folder in (fresh, former):
+        for folder in (new, earlier):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _beside(path: Path) -> Path:
-    """A name that is not taken, in the same folder, so that renaming never copies."""
+    """An unused path in the same folder, so that a rename does not copy."""
     return path.parent / f".{path.name}.{secrets.token_hex(6)}"
 
 
-def _check_ours(out: Path) -> None:
-    """Raise unless all that the folder holds was written by a report."""
-    held = {entry.name for entry in out.iterdir()} - LITTER
-    if not held:
+def _check_own(out: Path) -> None:
+    """Raise FileError unless an earlier report wrote every file of the folder."""
+    names = {entry.name for entry in out.iterdir()} - LITTER
+    if not names:
         return
     try:
-        former = json.loads((out / NUMBERS).read_text(encoding="utf-8"))
-        ours = set(former["files"]) if "gspnl" in former else set()
+        earlier = json.loads((out / NUMBERS).read_text(encoding="utf-8"))
+        own = set(earlier["files"]) if "gspnl" in earlier else set()
     except (OSError, ValueError, KeyError, TypeError):
-        ours = set()
-    if not ours:
+        own = set()
+    if not own:
         raise FileError(
             f"{str(out)!r} holds files and is no report of gspnl; pass --out with a new folder"
         )
-    if held - ours:
+    if names - own:
         raise FileError(
-            f"{str(out)!r} holds {sorted(held - ours)[0]!r}, which no report wrote and "
+            f"{str(out)!r} holds {sorted(names - own)[0]!r}, which no report wrote and "
             "replacing the folder would delete; move it away, or pass another --out"
         )
 

@@ -1,4 +1,4 @@
-"""The numbers of a report: all that report.json holds, and the page shows."""
+"""Collect the numbers of a report, for report.json and for the page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gspnl.report.analysis import Analysis
 from gspnl.report.checks import Check
 from gspnl.report.clock import Clock, peak_bytes
 
-TARGETS = (1e-1, 1e-2, 1e-3, 1e-6)  # errors for which the least certified order is given
+TARGETS = (1e-1, 1e-2, 1e-3, 1e-6)  # errors; for each, the lowest order certified to it
 
 
 def collect(
     analysis: Analysis, checks: list[Check], clock: Clock, image: str | None
 ) -> dict[str, Any]:
-    """Return strict JSON: plain numbers, texts and lists; what is not finite becomes null."""
+    """Return values of strict JSON; numbers that are not finite become None."""
     settings, graph, spectrum = analysis.settings, analysis.graph, analysis.spectrum
     n, found = graph.n_nodes, analysis.segments
     numbers = {
@@ -78,13 +78,13 @@ def collect(
 
 
 def rank(analysis: Analysis) -> int:
-    """The numerical rank of A: how many of its eigenvalues 1 − λ exceed 1e-12 in magnitude."""
+    """Numerical rank of A: the number of eigenvalues 1 − λ above 1e-12 in magnitude."""
     counted = np.abs(1 - analysis.spectrum.eigenvalues) > 1e-12
     return int(analysis.spectrum.multiplicities[counted].sum())
 
 
 def strict(value: Any) -> Any:
-    """Plain numbers and lists for NumPy's; None for numbers that JSON cannot hold."""
+    """Convert NumPy's numbers and arrays to Python's, and infinities and NaN to None."""
     if isinstance(value, dict):
         return {key: strict(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -99,7 +99,7 @@ def strict(value: Any) -> Any:
 
 
 def _attention(analysis: Analysis, i: int) -> dict[str, Any]:
-    """Of one reference pixel: its label, how many pixels hold half of its weight, the largest."""
+    """A reference pixel, the pixels that hold half of its weight, its largest weight × N."""
     row = analysis.rows[i]
     share = np.cumsum(np.sort(row)[::-1]) / row.sum()
     return {
@@ -110,6 +110,6 @@ def _attention(analysis: Analysis, i: int) -> dict[str, Any]:
 
 
 def _least_order(analysis: Analysis, error: float) -> int | None:
-    """The least order compared that is certified to an error, None if there is none."""
+    """The lowest order compared whose bound is at most ``error``; None if there is none."""
     enough = analysis.table.orders[analysis.table.bounds <= error]
     return int(enough.min()) if enough.size else None

@@ -1,4 +1,4 @@
-"""What the leading modes see: a photo's segments and its false colours."""
+"""Segment a photo by k-means on its slowest modes, and map modes to colours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SAMPLE = 8192  # pixels on which the segments are found
-STARTS = 4  # of which the best is kept
+STARTS = 4  # runs of k-means, of which the best is kept
 ROUNDS = 30
 LIGHTS = np.array([[0.0, 0.447, 0.698], [0.902, 0.624, 0.0], [0.8, 0.475, 0.655]])
 
@@ -22,9 +22,9 @@ class Segments:
     labels : array of int of shape (N,)
         In 0 … m − 1.
     shares : array of shape (m,)
-        Of the nodes, descending, above 0.
+        Share of the nodes in each segment, descending, above 0.
     colours : array of shape (m, 3)
-        Mean RGB.
+        Mean RGB of each segment.
     """
 
     labels: np.ndarray
@@ -35,18 +35,22 @@ class Segments:
         """The node of a segment that is farthest from any pixel outside it."""
         from scipy.ndimage import distance_transform_edt
 
-        inside = np.pad((self.labels == label).reshape(shape), 1)  # beyond the edge is outside
+        inside = np.pad(
+            (self.labels == label).reshape(shape), 1
+        )  # the border of the photo counts as outside
         depth = np.asarray(distance_transform_edt(inside))[1:-1, 1:-1]
         return int(depth.argmax())
 
 
 def segment(modes: np.ndarray, colours: np.ndarray, seed: int) -> Segments:
-    """K-means on the modes: pixels that diffusion mixes soonest go together.
+    """Cluster the nodes by k-means on their values in the slowest modes.
+
+    The clusters are found on a sample of the nodes; every node is then assigned to the nearest.
 
     Parameters
     ----------
     modes : array of shape (N, k)
-        The slowest modes but the constant one; k + 1 segments are looked for, in a sample.
+        The slowest modes without the constant one; there are at most k + 1 segments.
     colours : array of shape (N, 3)
     seed : int
     """
@@ -54,7 +58,7 @@ def segment(modes: np.ndarray, colours: np.ndarray, seed: int) -> Segments:
 
     rng = np.random.default_rng(seed)
     n, k = modes.shape
-    # Pixels that differ by rounding alone are the same: k-means would tell them apart.
+    # Without rounding, k-means would separate pixels that differ by rounding errors only.
     modes = np.round(modes / np.abs(modes).max(), 9)
     sample = modes[rng.choice(n, SAMPLE, replace=False)] if n > SAMPLE else modes
     wanted = min(k + 1, len(np.unique(sample, axis=0)))
@@ -80,8 +84,8 @@ def segment(modes: np.ndarray, colours: np.ndarray, seed: int) -> Segments:
 def false_colour(modes: np.ndarray) -> np.ndarray:
     """Mix three modes as light: the first blue, the second amber, the third pink.
 
-    Each is stretched between its 2 % and 98 % quantiles. The colours are Okabe and Ito's, which the
-    colour-blind tell apart too.
+    Each mode is stretched between its 2 % and 98 % quantiles. The colours are those of Okabe and
+    Ito, which colour-blind readers can distinguish.
 
     Parameters
     ----------

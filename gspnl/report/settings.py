@@ -1,12 +1,12 @@
-"""What a report is asked for, checked before any work is done."""
+"""Settings of a report, validated before any work is done."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from gspnl._base.validate import number, whole_number
 from gspnl.affinity.kernels import KERNELS
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError
@@ -18,30 +18,30 @@ HIGHEST_ORDER = 10_000
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of :func:`gspnl.report.write_report`; the command line's, by the same names.
+    """Options of :func:`gspnl.report.write_report`, named as on the command line.
 
     Parameters
     ----------
     kernel : str
-        A registered kernel. Only "anchors", "dot" and "cosine" reach the size of a photo.
+        A registered kernel. Full-size photos need "anchors", "dot" or "cosine".
     rank : int, optional
         Number of anchors, ≥ 1, of kernel "anchors"; default 64.
     sigma : float, optional
-        Bandwidth of "anchors" or "rbf", in units of the features; default: the kernel's own.
+        Bandwidth of "anchors" or "rbf", in units of the features; default: that of the kernel.
     normalization : str
     response : str
-        g(λ) of the filter shown, as :func:`gspnl.responses.parse` reads it.
+        g(λ) of the filter, in the form that :func:`gspnl.responses.parse` reads.
     orders : str
         Chebyshev orders to compare: "1:30" (both ends included), "1:30:5", or "1,2,4".
     pixels : sequence of (x, y)
-        Whose attention to show, in pixels of the photo at full size from its upper left corner;
-        default: the innermost pixel of each of the largest segments.
+        Reference pixels of the attention, counted from the upper left corner of the full-size
+        photo; default: the innermost pixel of each of the largest segments.
     max_nodes : int
         A photo of more pixels is scaled down to fit.
     colour, position, patch : float
         Scales of the features, see :func:`gspnl.images.photo_features`.
     seed : int
-        Of the anchors and of the segmentation, ≥ 0.
+        Seed of the anchors and of the segmentation, ≥ 0.
 
     Raises
     ------
@@ -89,13 +89,12 @@ class Settings:
                 f"sigma={self.sigma} belongs to kernel='anchors' or 'rbf'; leave it out with "
                 f"kernel={self.kernel!r}"
             )
-        if self.sigma is not None and not 0 < self.sigma < math.inf:
-            raise InputError(f"sigma={self.sigma} must be a finite number > 0")
-        for name, value, least in (
-            ("rank", self.rank, 1), ("max_nodes", self.max_nodes, 2), ("seed", self.seed, 0)
-        ):  # fmt: skip
-            if value is not None and (isinstance(value, bool) or value < least):
-                raise InputError(f"{name}={value} must be a whole number ≥ {least}")
+        if self.sigma is not None:
+            number("sigma", self.sigma, above=0)
+        if self.rank is not None:
+            whole_number("rank", self.rank, 1)
+        whole_number("max_nodes", self.max_nodes, 2)
+        whole_number("seed", self.seed)
         for x, y in self.pixels:
             if x < 0 or y < 0:
                 raise InputError(f"pixel={x},{y} must be X,Y with X ≥ 0 and Y ≥ 0")
@@ -103,17 +102,17 @@ class Settings:
 
     @property
     def response_function(self) -> Response:
-        """The response that the text names."""
+        """The response that ``response`` names."""
         return parse(self.response)
 
     @property
     def order_list(self) -> tuple[int, ...]:
-        """The orders that the text names."""
+        """The orders that ``orders`` names, ascending."""
         return parse_orders(self.orders)
 
     @property
     def kernel_options(self) -> dict[str, Any]:
-        """What :func:`gspnl.feature_graph` is given beside the kernel's name."""
+        """Options of the kernel, for :func:`gspnl.feature_graph`."""
         options: dict[str, Any] = {}
         if self.kernel == "anchors":
             options = {"anchors": self.rank or 64, "seed": self.seed}
@@ -122,7 +121,7 @@ class Settings:
         return options
 
     def command(self, image: str | None) -> str:
-        """The command line that makes this report again."""
+        """The command line that reproduces this report."""
         words = ["gspnl", "report"] + ([image] if image else [])
         default = Settings()
         for name in ("kernel", "rank", "sigma", "normalization", "response", "orders",

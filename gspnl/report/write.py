@@ -1,10 +1,9 @@
-"""From a photo to a folder with its report."""
+"""Write the report of a photo to a folder."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,19 @@ def write_report(
     image: str | PathLike[str] | None = None,
     out: str | PathLike[str] = "gspnl-report",
     settings: Settings | None = None,
-    *,
-    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Analyse a photo as a graph, and write a page, its figures and its numbers to a folder.
+
+    Progress is logged: one line as each step ends.
 
     Parameters
     ----------
     image : path, optional
         Default: the photo that matplotlib ships, 512 × 600.
     out : path
-        A folder: new, empty, or one that an earlier report wrote, which is then replaced as a whole
-        at the very end.
+        A folder that is new, empty, or written by an earlier report. An earlier report is replaced
+        as a whole, once the new one is complete.
     settings : Settings, optional
-    say : callable, optional
-        Called with a line of text as each step ends.
 
     Returns
     -------
@@ -51,13 +48,13 @@ def write_report(
     Raises
     ------
     FileError
-        If the photo cannot be read, or the folder not written or not replaced.
+        If the photo cannot be read, or the folder cannot be written or replaced.
     InputError
         For a pixel outside the photo.
     SizeError
         For a kernel that stores all pairs, on a photo whose pairs do not fit in memory.
     MissingExtraError
-        Without matplotlib, Pillow or plotly.
+        Without matplotlib, Pillow, Jinja or plotly.
 
     Examples
     --------
@@ -70,7 +67,7 @@ def write_report(
     """
     settings = Settings() if settings is None else settings
     target = Path(os.path.realpath(out))
-    clock = Clock(say)
+    clock = Clock()
     check_target(target)
     analysis = analyse(image, settings, clock)
     with clock.step("checks"):

@@ -98,7 +98,7 @@ class regular(Parameters):
     .. math:: g = \sin(\tfrac{π}{4} (1 + s^{(n)}(x - 1))), \qquad n = \max(1, degree - 1),
 
     and for degree 0 :math:`g = \sin(πx/4)`. PyGSP calls it the low pass; it is the high one. Its
-    text gives n = degree, its code what stands here, so that degrees 1 and 2 are the same.
+    documentation gives n = degree, its code the formula here, so that degrees 1 and 2 are equal.
 
     Parameters
     ----------

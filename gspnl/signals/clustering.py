@@ -66,18 +66,18 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     """
     affinity = symmetric(graph, "spectral_clustering")
     n = graph.n_nodes
-    alone = np.zeros(n, bool) if affinity.isolated is None else constant(affinity.isolated)
-    skip = int(alone.sum())
+    isolated = np.zeros(n, bool) if affinity.isolated is None else constant(affinity.isolated)
+    skip = int(isolated.sum())
     k = whole_number("k", k, 1, n - skip, ", the nodes that have edges")
     whole_number("seed", seed)
     whole_number("restarts", restarts, 1)
     # Modes of isolated nodes come first; each is 0 on all other nodes.
-    rows = constant(_lowest_modes(graph, skip + k))[~alone, skip:].astype(np.float64)
+    rows = constant(_lowest_modes(graph, skip + k))[~isolated, skip:].astype(np.float64)
     if not affinity.row_stochastic:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
     labels = np.full(n, ISOLATED)
-    labels[~alone] = _in_order(_k_means(rows, k, seed, restarts))
+    labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts))
     return affinity.xp.asarray(labels, device=affinity.left.device)
 
 

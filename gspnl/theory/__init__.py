@@ -1,32 +1,31 @@
-"""The claims of the paper and of gspnl, each a check that prints its number.
+"""Check the claims of the paper and of gspnl numerically.
 
-``gspnl verify`` runs them all. A claim is a registered function that measures one number on a
-:class:`Subject`, by means of its own, and compares it with a tolerance; an erratum measures the
-printed reading beside the corrected one.
+``gspnl verify`` checks them all. A claim is a registered function that measures one number on a
+:class:`Subject`, independently of the code it checks, and compares it with a tolerance. For an
+erratum, both the printed and the corrected reading are measured.
 """
 
 import importlib
 
 from gspnl.theory.claims import CLAIMS, Claim, Measured, Verdict, claim
-from gspnl.theory.reading import read_subject
+from gspnl.theory.files import read_subject
+from gspnl.theory.runner import ordered, verify
 from gspnl.theory.subject import Subject
-from gspnl.theory.verifying import ordered, verify
 
-# Claims are numbered as they are registered: in this order.
+# Claims are numbered in the order of registration, hence of this list.
 for _part in (
-    "theorem",
+    "theorem1",
     "eigenvalues",
-    "largest",
-    "operators",
-    "polynomials",
-    "lowrank",
-    "fullrank",
-    "affinities",
-    "depth",
-    "steps",
-    "errata",
-    "asymmetry",
-    "hypothesis",
+    "largest_eigenvalue",
+    "nonlocal_operators",
+    "chebyshev_filters",
+    "lowrank_filters",
+    "kernels",
+    "powers",
+    "step_size",
+    "errata_operators",
+    "errata_affinity",
+    "errata_stability",
 ):
     importlib.import_module(f"gspnl.theory.{_part}")
 

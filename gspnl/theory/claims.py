@@ -1,4 +1,4 @@
-"""What a claim is: a statement, where it stands, and a check that measures it."""
+"""Claims: a statement, its place in the paper, a check, and the verdict of the check."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gspnl.theory.subject import Subject
 
 @dataclass(frozen=True)
 class Measured:
-    """What a check found.
+    """The number that a check measured.
 
     Parameters
     ----------
     value : float
-        The number that is at most the tolerance if the claim holds; of an erratum, the miss of the
+        A number that is at most the tolerance if the claim holds; for an erratum, the error of the
         corrected reading.
     nodes : int
-        On how many nodes.
+        The number of nodes of the graph.
     printed : float, optional
-        Of an erratum: the miss of the printed reading.
+        For an erratum, the error of the printed reading.
     """
 
     value: float
@@ -38,26 +38,28 @@ class Measured:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, decided on a subject.
+    """The result of checking a claim on a subject.
 
     Attributes
     ----------
     id, claim, source : str
-        Its name, its statement, and where that stands in the paper.
+        Name of the claim, its statement, and the place of the statement in the paper.
     value, tolerance : float
-        The measured number, and how large it may be; the value is NaN where nothing was measured.
+        The measured number, and its upper limit; the value is NaN where the check could not run.
     passed : bool or None
-        Whether the claim holds; None where these features cannot decide it, with the ``reason``.
+        Whether the claim holds; None where these features cannot decide it.
     nodes : int
-        On how many nodes it was measured.
+        Number of nodes on which it was measured.
     seconds : float
-        What that took.
+        Time of the check.
+    reason : str
+        Why the claim is undecided, or "".
     erratum : str
         "E1" to "E10" for the paper's errata, else "".
     printed, corrected : (str, float) or None
-        Both readings of an erratum, each with what it misses by.
+        For an erratum, each reading with its error.
     holds : str
-        Of an erratum, which reading does: "corrected", "printed", "both" or "neither".
+        For an erratum, the reading that holds: "corrected", "printed", "both" or "neither".
     """
 
     id: str
@@ -85,24 +87,24 @@ class Claim:
     Attributes
     ----------
     id, claim, source : str
-        Its name, its statement, and where that stands in the paper.
+        Name, statement, and the place of the statement in the paper.
     equation : str
-        In LaTeX.
+        The statement in LaTeX.
     tolerance : float
-        How large the measured number may be.
+        Upper limit of the measured number.
     because : str
-        Why it may be that large.
+        Reason for that limit.
     check : callable
         ``check(subject, **formulas) -> Measured``. The formulas under test are keyword arguments,
-        whose defaults are the right ones.
+        whose defaults are the correct ones.
     number : int
-        Its place in the order of the paper.
+        Position in the order of the paper.
     erratum : str
         "E1" to "E10", or "".
     printed, corrected : str
         Both readings of an erratum.
     apart : float
-        By how many tolerances a printed reading must miss to be refuted.
+        A printed reading is refuted if its error exceeds this many tolerances.
     """
 
     id: str
@@ -120,11 +122,11 @@ class Claim:
 
     @property
     def section(self) -> str:
-        """What the claims of its module are about."""
+        """The subject of the claim: the first line of its module."""
         return (sys.modules[self.check.__module__].__doc__ or "").partition("\n")[0]
 
     def __call__(self, subject: Subject, **formulas: Any) -> Verdict:
-        """Decide the claim on a subject, by other formulas if they are given."""
+        """Check the claim on a subject, with other formulas if they are given."""
         start = time.perf_counter()
         try:
             found = self.check(subject, **formulas)
@@ -178,12 +180,12 @@ def claim(
 ) -> Callable[[Check], Check]:
     """Register a check as the claim ``name``; see :class:`Claim` for the parameters."""
 
-    def file(check: Check) -> Check:
-        made = Claim(
+    def register(check: Check) -> Check:
+        entry = Claim(
             name, text, source, equation, tolerance, because, check, len(CLAIMS), erratum,
             printed, corrected, apart,
         )  # fmt: skip
-        CLAIMS.register(name)(made)
+        CLAIMS.register(name)(entry)
         return check
 
-    return file
+    return register

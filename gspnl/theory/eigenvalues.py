@@ -1,4 +1,4 @@
-"""Where the eigenvalues of a fully-connected graph lie."""
+"""Eigenvalues of a fully-connected graph, and its steady state."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from gspnl.theory import plain
+from gspnl.theory import dense
 from gspnl.theory.claims import Measured, claim
 from gspnl.theory.subject import Subject
-from gspnl.theory.theorem import ROUNDING
+from gspnl.theory.theorem1 import ROUNDING
 
 
-def expanded(spectrum: Any) -> np.ndarray:
-    """Every λ, as often as its multiplicity says."""
+def all_eigenvalues(spectrum: Any) -> np.ndarray:
+    """All N eigenvalues, each repeated by its multiplicity."""
     return np.repeat(np.asarray(spectrum.eigenvalues), spectrum.multiplicities)
 
 
-def ratio(d: np.ndarray) -> float:
-    """The condition number of T, by which the eigenvalues of D⁻¹W round worse than those of S."""
+def condition_number(d: np.ndarray) -> float:
+    """Condition number of T, by which rounding errors of D⁻¹W exceed those of S."""
     return float(np.sqrt(d.max() / d.min()))
 
 
@@ -28,16 +28,16 @@ def ratio(d: np.ndarray) -> float:
     source="sec. 3.1: 'non-singular eigenvalue and eigenvector'",
     equation=r"A = T S T^{-1} , \quad S = S^\top",
     tolerance=1e-8,
-    because="a general eigensolver rounds by 1e-13 times the condition of eigenvectors of a "
-    "repeated λ = 1",
+    because="rounding of a general eigensolver, 1e-13 times the condition of the eigenvectors of "
+    "the repeated λ = 1",
 )
-def spectrum_real(subject: Subject, *, eigenvalues: Any = expanded) -> Measured:
-    """A general eigensolver on D⁻¹W, against gspnl's λ."""
+def spectrum_real(subject: Subject, *, eigenvalues: Any = all_eigenvalues) -> Measured:
+    """Compare gspnl's λ with a general eigensolver on D⁻¹W."""
     A, _ = subject.affinity("random_walk")
     mu = np.linalg.eigvals(A)
     lam = np.sort(eigenvalues(subject.graph("random_walk").spectrum()))
     gap = max(np.abs(mu.imag).max(), np.abs(np.sort(1 - mu.real) - lam).max())
-    return Measured(float(gap) / ratio(subject.weights().sum(1)), len(A))
+    return Measured(float(gap) / condition_number(subject.weights().sum(1)), len(A))
 
 
 def laplacian(A: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def laplacian(A: np.ndarray) -> np.ndarray:
     because=ROUNDING,
 )
 def spectrum_range(subject: Subject, *, operator: Any = laplacian) -> Measured:
-    """Rayleigh quotients of the core, and L 1."""
+    """Measure the extreme eigenvalues of the core, and L 1."""
     A, change = subject.affinity("random_walk")
     L = operator(A)
     lam = np.linalg.eigvalsh(L / change[:, None] * change)
@@ -63,26 +63,27 @@ def spectrum_range(subject: Subject, *, operator: Any = laplacian) -> Measured:
 
 
 def square_roots(d: np.ndarray) -> np.ndarray:
-    """Diagonal of D^½, which takes the modes of D⁻¹W to those of D^-½ W D^-½."""
+    """Diagonal of D^½, which maps the modes of D⁻¹W to those of D^-½ W D^-½."""
     return np.asarray(np.sqrt(d))
 
 
 @claim(
     "normalisations-similar",
-    "D⁻¹W and D^-½ W D^-½ have the same λ, and D^½ takes the modes of one to the other's",
+    "D⁻¹W and D^-½ W D^-½ have the same λ, and D^½ maps the modes of the first to those of the "
+    "second",
     source="sec. 3.1, the normalisation",
     equation=r"D^{1/2} (D^{-1} W) D^{-1/2} = D^{-1/2} W D^{-1/2}",
     tolerance=1e-9,
-    because=ROUNDING + ", and once more for the eigenvectors",
+    because=ROUNDING + ", and that of the eigenvectors",
 )
 def similar(subject: Subject, *, change: Any = square_roots) -> Measured:
-    """Modes of one graph, changed, in the eigen-equation of the other."""
+    """Insert D^½ times the modes of D⁻¹W into the eigen-equation of D^-½ W D^-½."""
     spectrum = subject.graph("random_walk").spectrum()
     k = min(4, spectrum.n_nodes)
     modes = change(subject.weights().sum(1))[:, None] * np.asarray(spectrum.modes(k))
     A, _ = subject.affinity("symmetric")
-    lam = expanded(spectrum)
-    other = expanded(subject.graph("symmetric").spectrum())
+    lam = all_eigenvalues(spectrum)
+    other = all_eigenvalues(subject.graph("symmetric").spectrum())
     residual = (np.eye(len(A)) - A) @ modes - modes * lam[:k]
     residual = np.linalg.norm(residual, axis=0) / np.linalg.norm(modes, axis=0)
     return Measured(float(max(residual.max(), np.abs(lam - other).max())), len(A))
@@ -104,7 +105,7 @@ def adjoint(Z: np.ndarray, Y: np.ndarray) -> float:
 def bistochastic_scaling(
     subject: Subject, *, normalization: str = "bistochastic", product: Any = adjoint
 ) -> Measured:
-    """Row sums, and the adjoint test with random signals, on all nodes."""
+    """Measure row sums and the adjoint test on random signals, on all nodes."""
     graph = subject.graph(normalization, everything=True)
     n = graph.n_nodes
     Z, Y = subject.signals(n), subject.rng("adjoint").standard_normal((n, 3))
@@ -121,20 +122,20 @@ def proportional(d: np.ndarray) -> np.ndarray:
 
 @claim(
     "steady-state",
-    "the constant signal is kept by A, and means weighted by π ∝ d are kept",
+    "A preserves the constant signal, and the mean weighted by π ∝ d",
     source="sec. 3.2, steady-state analysis",
     equation=r"A 1 = 1 , \quad \pi^\top A = \pi^\top , \quad \pi \propto d",
     tolerance=1e-10,
     because=ROUNDING,
 )
 def steady_state(subject: Subject, *, stationary: Any = proportional) -> Measured:
-    """A 1 and πᵀ A Z, on all nodes."""
+    """Compare A 1 with 1 and πᵀ A Z with πᵀ Z, on all nodes."""
     graph = subject.graph("random_walk", everything=True)
     n = graph.n_nodes
     Z = subject.signals(n)
     pi = stationary(np.asarray(graph.degrees))
     rows = float(np.abs(graph.apply(np.ones(n)) - 1).max())
-    # Relative to what πᵀ Z is made of: the π-weighted size of Z.
+    # Relative to the π-weighted norm of Z.
     kept = np.abs(pi @ graph.apply(Z) - pi @ Z) / np.sqrt(np.abs(pi) @ Z**2)
     return Measured(max(rows, float(kept.max())), n)
 
@@ -146,24 +147,24 @@ def steady_state(subject: Subject, *, stationary: Any = proportional) -> Measure
     source="sec. 3.1, λmax = 2 (not discussed there)",
     equation=r"\lambda_i \in [0.962, 1.003] , \quad i \ge 2",
     tolerance=0.005,
-    because="the ends were given to three digits for one draw; other draws move them by 0.002",
+    because="the ends are those of one draw, to three digits; they vary by 0.002 between draws",
 )
 def narrow_band(subject: Subject, *, variance: float = 32.0) -> Measured:
-    """Both ends of the band of a seeded draw."""
+    """Measure both ends of the band of a seeded draw."""
     lam = gaussian_modes(subject, variance)[0]
     return Measured(float(max(abs(lam[1] - 0.962), abs(lam[-1] - 1.003))), len(lam))
 
 
 def gaussian_modes(subject: Subject, variance: float = 32.0) -> tuple[np.ndarray, np.ndarray]:
-    """λ and the orthonormal modes of the core of that graph, by NumPy alone."""
+    """λ and the orthonormal modes of the core of the Gaussian graph, in dense NumPy."""
 
     def make() -> tuple[np.ndarray, np.ndarray]:
         X = gaussian_features(subject)
         squares = (X**2).sum(1)
         W = np.exp(-(squares[:, None] + squares - 2 * X @ X.T) / (2 * variance))
         np.fill_diagonal(W, 0.0)
-        A, _ = plain.normalized(W, "symmetric")
-        lam, U, _ = plain.modes(A, np.ones(len(A)))
+        A, _ = dense.normalized(W, "symmetric")
+        lam, U, _ = dense.modes(A, np.ones(len(A)))
         return lam, U
 
     return subject.keep(("gaussian modes", variance), make)

@@ -1,4 +1,4 @@
-"""What claims are checked on: features, with the graphs and signals made of them."""
+"""Features on which claims are checked, with their graphs, dense matrices and signals."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.build import feature_graph
 from gspnl.graph.graph import FeatureGraph
-from gspnl.theory import plain
+from gspnl.theory import dense
 
 T = TypeVar("T")
 
-DENSE_NODES = 160  # of the dense checks: an eigendecomposition takes a few milliseconds
-WIDTH = 3  # r of the embeddings
-SIGNALS = 3  # c of the signals
-GAIN = 1.5  # of the embeddings, so that weights differ and several μ are well away from 0
+DENSE_NODES = 160  # limit of dense checks: an eigendecomposition takes a few milliseconds
+WIDTH = 3  # columns r of the embeddings
+SIGNALS = 3  # columns c of the signals
+GAIN = 1.5  # scale of the embeddings: weights differ, and several μ are well away from 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +31,11 @@ class Subject:
     Parameters
     ----------
     features : array of shape (N, C), float64
-        Centred and scaled to a root mean square of 1: claims are free of units, kernels are not.
+        Centred and scaled to a root mean square of 1, since kernels depend on the scale.
     seed : int
-        Of the embeddings, the signals, the sample, and the random graphs that some claims build.
+        Seed of the embeddings, the signals, the sample, and the random graphs of some claims.
     name : str
-        Where the features come from.
+        Origin of the features, such as a file name.
 
     Examples
     --------
@@ -47,12 +48,12 @@ class Subject:
     features: np.ndarray
     seed: int
     name: str
-    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def random(cls, seed: int = 0) -> Subject:
-        """160 nodes with 6 normal features each."""
-        X = np.random.default_rng(_seed(seed)).standard_normal((DENSE_NODES, 6))
+        """Draw 160 nodes with 6 normal features each."""
+        X = np.random.default_rng(whole_number("seed", seed)).standard_normal((DENSE_NODES, 6))
         return cls.of(X, seed, "random features")
 
     @classmethod
@@ -73,12 +74,13 @@ class Subject:
         check_finite(X, name)
         values = np.asarray(constant(X), dtype=np.float64)
         peak = float(np.abs(values).max())
-        if peak:  # before squares, which leave the range at either end
+        if peak:  # scaled first, so that squares neither overflow nor underflow
             values = values / peak
         values = values - values.mean(0)
         size = float(np.sqrt((values**2).mean()))
         alike = size <= 64 * np.finfo(float).eps * bool(peak)
-        return cls(np.zeros_like(values) if alike else values / size, _seed(seed), name)
+        values = np.zeros_like(values) if alike else values / size
+        return cls(values, whole_number("seed", seed), name)
 
     @property
     def n_nodes(self) -> int:
@@ -87,7 +89,7 @@ class Subject:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it is, for JSON."""
+        """Name, sizes and seed, for JSON."""
         return {
             "name": self.name,
             "nodes": self.n_nodes,
@@ -98,7 +100,7 @@ class Subject:
 
     @property
     def sample(self) -> np.ndarray:
-        """The features of the nodes that dense checks take: all, or a seeded sample of them."""
+        """Features of the nodes of dense checks: all nodes, or a seeded sample of 160."""
         return self.keep("sample", self._sample)
 
     def _sample(self) -> np.ndarray:
@@ -108,7 +110,7 @@ class Subject:
         return self.features[np.sort(chosen)]
 
     def rng(self, name: str) -> np.random.Generator:
-        """A generator of its own for each name."""
+        """A random generator for each name, seeded by ``seed``."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
     def signals(self, n: int | None = None) -> np.ndarray:
@@ -124,7 +126,7 @@ class Subject:
         return pair[0], pair[1]
 
     def graph(self, normalization: str, *, everything: bool = False) -> FeatureGraph:
-        """The paper's graph, softplus dot products of two embeddings: of the sample, or of all."""
+        """The paper's graph, of softplus dot products of two embeddings, on sample or all nodes."""
         X = self.features if everything else self.sample
         return self.keep(
             ("graph", normalization, everything and self.n_nodes > DENSE_NODES),
@@ -134,30 +136,24 @@ class Subject:
         )
 
     def weights(self) -> np.ndarray:
-        """W of the sample, by NumPy alone, (n, n)."""
-        return self.keep("weights", lambda: plain.dot_weights(self.sample, *self.embedding))
+        """W of the sample in dense NumPy, (n, n)."""
+        return self.keep("weights", lambda: dense.dot_weights(self.sample, *self.embedding))
 
     def affinity(self, normalization: str) -> tuple[np.ndarray, np.ndarray]:
-        """A of the sample and the diagonal of T, by NumPy alone."""
+        """A of the sample and the diagonal of T, in dense NumPy."""
         return self.keep(
-            ("plain", normalization), lambda: plain.normalized(self.weights(), normalization)
+            ("plain", normalization), lambda: dense.normalized(self.weights(), normalization)
         )
 
     def modes(self, normalization: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """λ ascending, U and U⁻¹ of the sample, by NumPy alone."""
+        """λ ascending, U and U⁻¹ of the sample, in dense NumPy."""
         return self.keep(
-            ("modes", normalization), lambda: plain.modes(*self.affinity(normalization))
+            ("modes", normalization), lambda: dense.modes(*self.affinity(normalization))
         )
 
     def keep(self, key: Any, make: Callable[[], T]) -> T:
-        """Return what was made for ``key``, making it the first time."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        kept: T = self._kept[key]
-        return kept
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed={seed!r} must be a whole number ≥ 0")
-    return int(seed)
+        """Return the cached value of ``key``, computed by ``make`` the first time."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value

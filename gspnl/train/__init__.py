@@ -1,4 +1,4 @@
-"""Experiments: backbones with nonlocal blocks, data, recipes, a loop that loses nothing, tables.
+"""Experiments: backbones with nonlocal blocks, data, recipes, resumable training, tables.
 
 The public names load on first use.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gspnl.train.loop import train
     from gspnl.train.recipes import RECIPES, Recipe, recipe
-    from gspnl.train.runs import Run, load_run
+    from gspnl.train.run import Run, load_run
 
 _PUBLIC = {
     "RECIPES": "recipes",
     "Recipe": "recipes",
-    "Run": "runs",
-    "load_run": "runs",
+    "Run": "run",
+    "load_run": "run",
     "recipe": "recipes",
     "train": "loop",
 }

@@ -1,4 +1,4 @@
-"""The state of a run in one file: safetensors, and JSON in its header; nothing is pickled."""
+"""Read and write the state of a run: safetensors with JSON in the header, nothing pickled."""
 
 from __future__ import annotations
 
@@ -17,104 +17,55 @@ from torch import Tensor
 
 from gspnl._base.files import replace
 from gspnl.errors import FileError, GspnlError
-from gspnl.train.recipes import Recipe
-from gspnl.train.recipes.files import changed, fields
+from gspnl.train.recipes import Recipe, to_dict
 
 KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
 
 
 @dataclass
 class State:
-    """Where a run is, and what is known so far.
+    """Position and metrics of a run."""
 
-    Parameters
-    ----------
-    epoch, step : int
-        Epochs done, and steps done in the next one.
-    loss, correct, count, seconds : float
-        Sums over the steps of that epoch: of losses over samples, of right answers, of samples,
-        and of time.
-    rates : list of float
-        Images per second of those steps.
-    rows : list of dict
-        The metrics of each epoch done.
-    skipped : list of str
-        Samples that were damaged, and left out on request: sorted, each once, in a checkpoint of
-        all processes.
-    peak_bytes : int
-        The most that training took, see :class:`gspnl.train.memory.Memory`; 0 if it is not known.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss: float = 0.0
-    correct: float = 0.0
-    count: float = 0.0
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done in the next epoch; over these are the sums
+    loss: float = 0.0  # of the losses of samples
+    correct: float = 0.0  # of right answers
+    count: float = 0.0  # of samples
     seconds: float = 0.0
-    rates: list[float] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    peak_bytes: int = 0
+    rates: list[float] = field(default_factory=list)  # images per second of these steps
+    rows: list[dict[str, Any]] = field(default_factory=list)  # metrics of the epochs done
+    skipped: list[str] = field(default_factory=list)  # damaged samples left out: sorted, each once
+    peak_bytes: int = 0  # see cost.Memory; 0 if it is not known
 
     def next_epoch(self, row: dict[str, Any]) -> State:
         """The state after an epoch."""
-        return State(
-            self.epoch + 1,
-            rows=[*self.rows, row],
-            skipped=self.skipped,
-            peak_bytes=self.peak_bytes,
-        )
+        rows = [*self.rows, row]
+        return State(self.epoch + 1, rows=rows, skipped=self.skipped, peak_bytes=self.peak_bytes)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    shape : tuple of int
-        Channels and spatial sizes of one image.
-    classes : int
-    data : str
-        The fingerprint of the data, see :func:`gspnl.train.data.fingerprint`.
-    state : State
-    scaler : mapping
-        Of mixed precision in float16; empty without.
-    tensors : mapping
-        ``model.*``, ``optimiser.<parameter>.*``, ``rng.<kind>.<rank>``.
-    """
+    """The content of a checkpoint file."""
 
     recipe: Recipe
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # channels and spatial sizes of one image
     classes: int
-    data: str
+    data: str  # the fingerprint of the data
     state: State
-    scaler: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+    scaler: Mapping[str, Any]  # of mixed precision in float16; empty without
+    tensors: Mapping[str, Tensor]  # model.*, optimiser.<parameter>.*, rng.<kind>.<rank>
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors whose name begins with a part's, without it."""
+        """The tensors under ``name.``, without that prefix."""
         start = f"{name}."
         return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-    path : Path
-
-    Raises
-    ------
-    FileError
-        If it cannot be written.
-    """
+    """Write a checkpoint, whole or not at all; raise FileError if it cannot be written."""
     about = {
         "version": VERSION,
-        "recipe": fields(checkpoint.recipe),
+        "recipe": to_dict(checkpoint.recipe),
         "shape": list(checkpoint.shape),
         "classes": checkpoint.classes,
         "data": checkpoint.data,
@@ -122,7 +73,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "scaler": dict(checkpoint.scaler),
     }
     text = json.dumps(about)
-    # Clones: what shares memory, as tied weights do, is written twice.
+    # Clones, since safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in checkpoint.tensors.items()
@@ -132,21 +83,9 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: str | PathLike[str]) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint onto the CPU.
 
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    Checkpoint
-        Its tensors are on the CPU.
-
-    Raises
-    ------
-    FileError
-        If the file is missing, cut off, changed by a single bit, or none of a run of gspnl.
+    Raise FileError if it is missing, cut off, changed by a single bit, or not of a run of gspnl.
     """
     path = Path(path)
     try:
@@ -164,8 +103,8 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     if KEY not in note:
         raise FileError(
-            f"{str(path)!r} is no checkpoint of gspnl; blocks are read by gspnl.nn.load, weights "
-            "to start from are named by pretrained in a recipe"
+            f"{str(path)!r} is no checkpoint of gspnl; gspnl.nn.load reads blocks, and weights to "
+            "start from are named by pretrained in a recipe"
         )
     if note.get(SUM) != str(_checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
@@ -177,13 +116,11 @@ def load(path: str | PathLike[str]) -> Checkpoint:
         )
     try:
         return Checkpoint(
-            changed(Recipe(), about["recipe"]),
-            tuple(about["shape"]),
-            about["classes"],
-            about["data"],
-            State(**about["state"]),
-            about["scaler"],
-            tensors,
+            Recipe(**about["recipe"]),
+            shape=tuple(about["shape"]),
+            state=State(**about["state"]),
+            tensors=tensors,
+            **{name: about[name] for name in ("classes", "data", "scaler")},
         )
     except (GspnlError, KeyError, TypeError) as error:
         raise FileError(

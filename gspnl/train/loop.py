@@ -1,27 +1,29 @@
-"""Training that loses nothing: what stops it, at any moment, it goes on from."""
+"""Train the network of a recipe, in a folder from which a killed run is resumed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import logging
+import os
+import warnings
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
-from gspnl.train import gathering
 from gspnl.train.data import fingerprint
-from gspnl.train.determinism import repeatable
+from gspnl.train.distributed import Ranks, join, peer_errors
 from gspnl.train.epochs import Epochs
-from gspnl.train.processes import Processes, answered, processes
+from gspnl.train.interrupts import Stopped, record_signals
 from gspnl.train.recipes import Recipe
-from gspnl.train.recipes.checks import real, whole
-from gspnl.train.runs import Run, alone, begin, finished, make, same_data
-from gspnl.train.session import Session, opened
-from gspnl.train.stopping import Stopped, listening
+from gspnl.train.run import Run, begin, check_data, finished, lock, make
+from gspnl.train.session import Session, open_data
 
-
-def ignore(line: str) -> None:
-    """Say nothing."""
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -36,18 +38,17 @@ def train(
     threads: int | None = None,
     checkpoint_every: int = 0,
     timeout: float = 300.0,
-    say: Callable[[str], None] = ignore,
 ) -> Run:
-    r"""Train the network of a recipe, in a folder that keeps all there is to keep.
+    r"""Train the network of a recipe, or resume its training.
 
-    The folder holds the recipe, a row of metrics an epoch, the last checkpoint, and at the end the
-    result. After each epoch, and on SIGTERM or Ctrl-C, a checkpoint is written under another name
-    and put in its place, then the metrics: whenever the process is killed, the folder can be read
-    and resumed. A resumed run has the same numbers, bit for bit, on the same machine with as
-    many threads and processes.
+    The folder ``out`` holds the recipe, a row of metrics an epoch, the last checkpoint, and at the
+    end the result. After each epoch, and on SIGTERM or Ctrl-C, a checkpoint is written under
+    another name and put in place, then the metrics: whenever the process is killed, the folder can
+    be read and resumed. A resumed run has the same numbers, bit for bit, on the same machine with
+    as many threads and processes.
 
-    Under ``torchrun`` each process takes its share of every batch, and the first one writes. The
-    folder must be seen by all.
+    Under ``torchrun`` each process takes its share of every batch, and the first one writes. All
+    must see the folder. Progress goes to the logger "gspnl.train", at level INFO.
 
     Parameters
     ----------
@@ -57,23 +58,21 @@ def train(
     out : path
         Folder of the run, made if it is not there.
     pretrained : path, optional
-        Where the weights lie that the recipe names; default: at that very path. It is no part of
-        the recipe, so that a run goes on where they lie elsewhere.
+        Where the weights are that the recipe names; default: at the recipe's own path. It is no
+        part of the recipe, so that a run can be resumed where they are elsewhere.
     resume : bool
-        Go on with the run in ``out``; a folder without one is begun.
+        Continue the run in ``out``; a folder without one is begun.
     skip_bad : bool
-        Leave damaged samples out; the result names them. A batch that is left with fewer than two
-        for each process is passed over.
+        Leave damaged samples out; the result names them. A batch that leaves a process fewer than
+        two is passed over.
     device : str, optional
         Default: "cuda" if there is one, else "cpu".
     threads : int, optional
-        Of each process on the CPU; default: as torch has it.
+        Of each process on the CPU; default: torch's own.
     checkpoint_every : int
         Steps between two checkpoints within an epoch; 0 for none.
     timeout : float
         Seconds that processes wait for each other.
-    say : callable
-        Takes lines of progress.
 
     Returns
     -------
@@ -83,10 +82,10 @@ def train(
     ------
     InputError
         For a folder that holds a run if ``resume`` is False, or a run of another recipe or on other
-        data, for what the recipe names and is not there, for weights that it does not name, and
+        data, for names in the recipe that do not exist, for weights that it does not name, and
         for processes with different data.
     FileError
-        For data or a checkpoint that are damaged or missing, and what cannot be written.
+        For data or a checkpoint that are damaged or missing, and files that cannot be written.
     ConvergenceError
         If the loss is no longer finite; the last good checkpoint is kept.
     ProcessError
@@ -101,57 +100,84 @@ def train(
     >>> train(Recipe(epochs=3), out="runs/new", threads=0)
     Traceback (most recent call last):
     ...
-    gspnl.errors.InputError: threads=0 must be at least 1; give a larger number
+    gspnl.errors.InputError: threads=0 must be a whole number ≥ 1
     """
     if not isinstance(recipe, Recipe):
         raise InputError(
             f"train takes a Recipe, not {type(recipe).__name__}; gspnl.train.recipe('mini') makes "
             "one from a name or a file"
         )
-    whole("threads", threads, least=1, optional=True)
-    whole("checkpoint_every", checkpoint_every, least=0)
-    real("timeout", timeout, above=0.0)
+    if threads is not None:
+        whole_number("threads", threads, 1)
+    whole_number("checkpoint_every", checkpoint_every)
+    number("timeout", timeout, above=0)
     if pretrained is not None and recipe.pretrained is None:
         raise InputError(
             f"pretrained={str(pretrained)!r} is given, and the recipe starts from no weights; name "
             f"them in it too: pretrained = {Path(pretrained).name!r}"
         )
-    start = recipe.pretrained if pretrained is None else pretrained
-    folder = Path(out)
+    weights = recipe.pretrained if pretrained is None else pretrained
+    folder, path = Path(out), Path(data) if data is not None else None
     with (
-        listening() as wish,
-        processes(device, timeout=timeout) as among,
-        repeatable(among.device, threads),
-        answered(among),
-        contextlib.ExitStack() as held,
+        record_signals() as recorder,
+        join(device, timeout=timeout) as ranks,
+        _repeatable(ranks.device, threads),
+        peer_errors(ranks),
+        contextlib.ExitStack() as stack,
     ):
-        path = Path(data) if data is not None else None
-        done = among.agree(lambda: finished_as(folder, recipe, path, skip_bad)) if resume else None
-        if done is not None:
-            say(f"{str(folder)!r} is finished")
+        if resume and (done := ranks.agree(lambda: _finished(folder, recipe, path, skip_bad))):
+            if ranks.first:
+                log.info(f"{str(folder)!r} is finished")
             return done
-        session = among.agree(lambda: Session(recipe, path, skip_bad, among, start))
-        see_one(among, session.fingerprint)
+        session = ranks.agree(lambda: Session(recipe, path, skip_bad, ranks, weights))
+        check_same_data(ranks, session.fingerprint)
 
         def prepare() -> None:
-            if among.first:
+            if ranks.first:
                 make(folder)
-                held.enter_context(alone(folder))  # first: a run that begins has nothing to show
+                stack.enter_context(lock(folder))  # first: a run that begins has no files to check
                 begin(folder, recipe, resume=resume)
 
-        among.agree(prepare)
-        among.agree(lambda: session.open(folder))
-        run = Epochs(session, wish, checkpoint_every, say if among.first else ignore).run()
-        # After the last batch no process asks, and one may have heard what others have not.
-        signum = among.together(lambda: None, wish.signum)[1]
+        ranks.agree(prepare)
+        ranks.agree(lambda: session.open(folder))
+        run = Epochs(session, recorder, checkpoint_every).run()
+        # After the last batch no rank reads its recorder, and one may have received a signal.
+        signum = ranks.attempt(lambda: None, recorder.signum)[1]
         if signum:
             raise Stopped(signum)
         return run
 
 
-def see_one(among: Processes, own: str) -> None:
-    """Raise on all processes unless all have the data of one fingerprint."""
-    found = gathering.lines(among, [own])
+@contextlib.contextmanager
+def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Use deterministic algorithms where torch has them, and restore the caller's settings.
+
+    The last bits of sums depend on the number of ``threads``.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUBLAS starts
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    settings: Any = torch.utils.deterministic
+    filled, before = settings.fill_uninitialized_memory, torch.get_num_threads()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*deterministic.*")  # operations without such algorithms
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            settings.fill_uninitialized_memory = False  # slow, and of no use here
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=only_warn)
+            settings.fill_uninitialized_memory = filled
+            torch.set_num_threads(before)
+
+
+def check_same_data(ranks: Ranks, own: str) -> None:
+    """Raise InputError on all ranks unless all have data of one fingerprint."""
+    found = ranks.lines([own])
     if len(found) > 1:
         raise InputError(
             f"the processes have different data (fingerprints {', '.join(found)}); give all of "
@@ -159,11 +185,11 @@ def see_one(among: Processes, own: str) -> None:
         )
 
 
-def finished_as(folder: Path, recipe: Recipe, path: Path | None, skip_bad: bool) -> Run | None:
-    """A finished run of this recipe on these data; another is refused."""
-    done = finished(folder, recipe)
-    if done is not None:
+def _finished(folder: Path, recipe: Recipe, path: Path | None, skip_bad: bool) -> Run | None:
+    """The finished run of a folder, checked to be of this recipe on these data."""
+    run = finished(folder, recipe)
+    if run is not None:
         begin(folder, recipe, resume=True)
-        now = fingerprint(opened(recipe, path, skip_bad))
-        same_data(folder, str(done.result.get("data")), now)
-    return done
+        now = fingerprint(open_data(recipe, path, skip_bad))
+        check_data(folder, str(run.result.get("data")), now)
+    return run

@@ -1,4 +1,4 @@
-"""The network, its optimiser and its precision, as a recipe says."""
+"""Make the network, optimiser and precision of a recipe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network(
         Channels and spatial sizes of one image.
     classes : int
     pretrained : path, optional
-        Where the weights lie that the backbone starts from; without, all are drawn.
+        File of weights that the backbone starts from; without, all are drawn.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def network(
 
 
 def optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.SGD:
-    """Stochastic gradient descent; weight decay is of all parameters, as in the paper."""
+    """Make stochastic gradient descent; all parameters decay, as in the paper."""
     return torch.optim.SGD(
         model.parameters(),
         lr=recipe.learning_rate,
@@ -71,25 +71,25 @@ def optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.SGD:
 
 
 def layout(recipe: Recipe, dimensions: int) -> torch.memory_format:
-    """The memory format of network and images."""
+    """Choose the memory format of network and images."""
     last = {2: torch.channels_last, 3: torch.channels_last_3d}
     plain = torch.contiguous_format
     return last.get(dimensions, plain) if recipe.channels_last else plain
 
 
 def precise(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision, or none."""
+    """Make the context of mixed precision, or of none."""
     dtype = DTYPES.get(recipe.precision)
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
-    """Keeps small gradients in the range of float16."""
+    """Make the scaler that keeps small gradients in the range of float16."""
     return torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
 
 
-def kept(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """What the optimiser remembers, by the names of the parameters."""
+def optimiser_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Collect the optimiser's tensors by the names of their parameters."""
     return {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()
@@ -98,8 +98,10 @@ def kept(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor
     }
 
 
-def restore(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give the optimiser what it remembered."""
+def restore_optimiser(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]
+) -> None:
+    """Put the tensors of :func:`optimiser_state` back."""
     parameters = dict(model.named_parameters())
     for full, value in tensors.items():
         name, key = full.rsplit(".", 1)

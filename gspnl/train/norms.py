@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes, on any device."""
+"""Synchronise batch norms over processes, on any device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gspnl.nn.parallel.positions import Total
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):
-    """Takes mean and variance over the batches of all processes."""
+    """Batch norm with mean and variance over the batches of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:
         own = self.training or not self.track_running_stats
         if not own or not (dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
-        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]  # of torch
         x = input if input.dtype == torch.float64 else input.float()
         dims = [d for d in range(x.ndim) if d != 1]
         count = total(x.new_tensor([x.numel() / x.shape[1]]))
@@ -43,15 +43,15 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
 
 
 class SynchronisedBatchNorm1d(_Synchronised, nn.BatchNorm1d):
-    """Of (B, C) or (B, C, N)."""
+    """Synchronised batch norm of (B, C) or (B, C, N)."""
 
 
 class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
-    """Of (B, C, H, W)."""
+    """Synchronised batch norm of (B, C, H, W)."""
 
 
 class SynchronisedBatchNorm3d(_Synchronised, nn.BatchNorm3d):
-    """Of (B, C, T, H, W)."""
+    """Synchronised batch norm of (B, C, T, H, W)."""
 
 
 SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
@@ -62,25 +62,18 @@ SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def synchronise(network: nn.Module) -> nn.Module:
-    r"""Let every batch norm of a network take its statistics over all processes.
+    r"""Let every batch norm of a network take its statistics over all processes, in place.
 
     With x the values of one channel in the batches of all processes, n of them, the norm is
 
     .. math:: y = γ \frac{x - μ}{\sqrt{σ^2 + ε}} + β, \qquad
               μ = \frac1n \sum x, \quad σ^2 = \frac1n \sum (x - μ)^2
 
-    and gradients pass through both sums. Unlike torch's own this works on every device; the norms
-    of nonlocal blocks are found as well. Parameters, buffers, hooks and names stay.
+    and gradients pass through both sums. Unlike torch's own this works on every device, and on the
+    norms of nonlocal blocks. Parameters, buffers, hooks and names stay.
 
-    Parameters
-    ----------
-    network : Module
-        Changed in place. Other norms, and subclasses of batch norms, are left as they are.
-
-    Returns
-    -------
-    Module
-        ``network``. With one process, or in evaluation, it does what it did before.
+    Other norms, and subclasses of batch norms, are left as they are. With one process, or in
+    evaluation, results are those of before.
 
     Examples
     --------
@@ -90,18 +83,15 @@ def synchronise(network: nn.Module) -> nn.Module:
     SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, ...)
     """
     for module in network.modules():
-        found = SYNCHRONISED.get(type(module))
-        if found is not None:
-            module.__class__ = found
+        module.__class__ = SYNCHRONISED.get(type(module), type(module))
     return network
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum over all processes, with its gradient."""
-    out: Tensor = Total.apply(x, None)  # type: ignore[no-untyped-call]
-    return out
+    """Sum over all processes, with its gradient."""
+    return Total.apply(x, None)  # type: ignore[no-untyped-call,no-any-return]  # of torch
 
 
 def shaped(values: Tensor, x: Tensor) -> Tensor:
-    """A value a channel, to go with (B, C, ...)."""
+    """Reshape a value per channel to broadcast against (B, C, ...)."""
     return values.view(-1, *[1] * (x.ndim - 2))

@@ -1,108 +1,106 @@
-"""What a run says on the way, and what it writes for TensorBoard."""
+"""Report the progress of a run: log lines, metrics.jsonl, TensorBoard, result.json."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gspnl.train.checkpoints import State
+from gspnl.train.run import write_metrics, write_result
 
-NUMBERS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
+log = logging.getLogger(__name__)
+
+SCALARS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
 class Progress:
-    """Lines on where a run is.
+    """Reports of one run; none unless ``active``."""
 
-    Parameters
-    ----------
-    say : callable
-        Takes a line.
-    epochs, steps : int
-        Of the run, and of an epoch.
-    every : float
-        Seconds between two lines.
-    """
+    every = 10.0  # seconds between two lines within an epoch
+    board: Any
 
-    def __init__(
-        self, say: Callable[[str], None], epochs: int, steps: int, every: float = 10.0
-    ) -> None:
-        self.say, self.epochs, self.steps, self.every = say, epochs, steps, every
-        self.last = time.perf_counter()
+    def __init__(self, out: Path, epochs: int, steps: int, active: bool) -> None:
+        self.out, self.epochs, self.steps, self.active = out, epochs, steps, active
+        self.last, self.board = time.perf_counter(), None
+
+    def log(self, line: str) -> None:
+        """Log a line, on the first rank only."""
+        if self.active:
+            log.info(line)
+
+    def begin(self, state: State) -> None:
+        """Write the metrics of the epochs done again: a killed run may have lost some."""
+        if self.active:
+            write_metrics(self.out, state.rows)
+            self.board = _board(self.out / "tensorboard")
+            for row in state.rows:
+                self._add(row)
+        if state.epoch or state.step:
+            self.log(f"resumed at epoch {state.epoch + 1}, step {state.step}")
 
     def step(self, state: State) -> None:
-        """Say a line, if the last one is long ago."""
+        """Log a line, if the last one is long ago."""
         now = time.perf_counter()
         if now - self.last < self.every:
             return
         self.last = now
         rate = statistics.median(state.rates) if state.rates else 0.0
         left = (self.epochs - state.epoch) * self.steps - state.step
-        each = state.seconds / max(state.step, 1)
-        self.say(
+        self.log(
             f"epoch {state.epoch + 1}/{self.epochs}, step {state.step}/{self.steps}: "
             f"loss {state.loss / max(state.count, 1):.4f}, "
             f"accuracy {100 * state.correct / max(state.count, 1):.2f} %, {rate:.0f} images/s, "
-            f"ETA {clock(left * each)}"
+            f"ETA {_clock(left * state.seconds / max(state.step, 1))}"
         )
 
-    def epoch(self, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Say how an epoch went."""
-        self.last = time.perf_counter()
-        each = statistics.median(r["seconds"] for r in rows)
-        eta = f", ETA {clock((self.epochs - row['epoch']) * each)}"
-        self.say(
+    def epoch(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the metrics of an epoch, and log a line."""
+        row, self.last = rows[-1], time.perf_counter()
+        if self.active:
+            write_metrics(self.out, rows)
+            self._add(row)
+        left = (self.epochs - row["epoch"]) * statistics.median(r["seconds"] for r in rows)
+        self.log(
             f"epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.4f}, "
             f"accuracy {100 * row['train_accuracy']:.2f} %, "
             f"test accuracy {100 * row['test_accuracy']:.2f} %, "
             f"{row['images_per_second']:.0f} images/s, {row['seconds']:.1f} s"
-            f"{eta if row['epoch'] < self.epochs else ''}"
+            f"{f', ETA {_clock(left)}' if row['epoch'] < self.epochs else ''}"
         )
 
+    def end(self, result: Mapping[str, Any]) -> None:
+        """Write the result."""
+        if self.active:
+            if self.board is not None:
+                self.board.close()
+            write_result(self.out, result)
 
-def clock(seconds: float) -> str:
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if self.board is not None:
+            for name in SCALARS:
+                self.board.add_scalar(name, row[name], row["epoch"])
+            self.board.flush()
+
+
+def _board(folder: Path) -> Any:
+    """A new TensorBoard writer for a folder; None where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies
+        from torch.utils.tensorboard import SummaryWriter
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    return SummaryWriter(str(folder))
+
+
+def _clock(seconds: float) -> str:
     """Hours, minutes and seconds."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
+    hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
-
-
-class Board:
-    """Metrics for TensorBoard, in a folder; nothing where it is not installed.
-
-    Parameters
-    ----------
-    folder : Path
-    rows : sequence of dict
-        Of the epochs done. They are written anew: a run that was killed has perhaps lost some.
-    """
-
-    def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.writer: Any = None
-        if importlib.util.find_spec("tensorboard") is None:
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own dependencies
-            from torch.utils.tensorboard import SummaryWriter
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
-        self.writer = SummaryWriter(str(folder))
-        for row in rows:
-            self.add(row)
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Write an epoch."""
-        if self.writer is None:
-            return
-        for name in NUMBERS:
-            self.writer.add_scalar(name, row[name], row["epoch"])
-        self.writer.flush()
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self.writer is not None:
-            self.writer.close()

@@ -1,7 +1,8 @@
-"""What one process of a run works with: its data, its network, where it is, and what is kept."""
+"""Hold what one rank trains with: data, network, optimiser, state; save and restore them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -11,56 +12,42 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.train import checkpoints, data, facts, gathering, networks
+from gspnl.train import checkpoints, cost, data, networks
 from gspnl.train.checkpoints import Checkpoint, State
-from gspnl.train.determinism import generators, restore_generators
-from gspnl.train.memory import Memory
-from gspnl.train.processes import Processes
+from gspnl.train.distributed import Ranks, batch_count
 from gspnl.train.recipes import Recipe
-from gspnl.train.runs import CHECKPOINT, fit, same_data, tidy
-from gspnl.train.shares import counted
+from gspnl.train.run import CHECKPOINT, check_data, fit, tidy
 
 
 class Session:
-    """What :func:`gspnl.train.train` works with.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    path : Path, optional
-        Of the data.
-    skip_bad : bool
-    among : Processes
-    pretrained : path, optional
-        Where the weights lie that the recipe starts from.
-    """
+    """The objects of a run on one rank; ``path`` is that of the data."""
 
     def __init__(
         self,
         recipe: Recipe,
         path: Path | None,
         skip_bad: bool,
-        among: Processes,
+        ranks: Ranks,
         pretrained: str | PathLike[str] | None = None,
     ) -> None:
-        self.recipe, self.skip_bad, self.among = recipe, skip_bad, among
-        self.data = opened(recipe, path, skip_bad)
+        self.recipe, self.skip_bad, self.ranks = recipe, skip_bad, ranks
+        self.data = open_data(recipe, path, skip_bad)
         self.fingerprint = data.fingerprint(self.data)
-        self.drop_last, self.steps = counted(
-            len(self.data.train.labels), recipe.batch_size, among.world
+        self.drop_last, self.steps = batch_count(
+            len(self.data.train.labels), recipe.batch_size, ranks.world
         )
         self.state, self.out = State(skipped=list(self.data.skipped)), Path()
         image = self._image()
         self.shape = tuple(image.shape)
-        self.memory = Memory(among.device)  # the data are there, and the network is not
+        self.memory = cost.Memory(ranks.device)  # of the network and training; the data are loaded
         torch.manual_seed(recipe.seed)
         classes = len(self.data.classes)
         model = networks.network(recipe, self.shape, classes, pretrained=pretrained)
-        self.flops = facts.flops(model, image)
+        self.flops = cost.flops(model, image)
         self.layout = networks.layout(recipe, len(self.shape) - 1)
-        self.model = model.to(among.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.model = model.to(ranks.device).to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack it
         self.optimiser = networks.optimiser(recipe, self.model)
-        self.scaler = networks.scaler(recipe, among.device)
+        self.scaler = networks.scaler(recipe, ranks.device)
 
     def _image(self) -> Tensor:
         """An image as the network sees it in training."""
@@ -72,24 +59,24 @@ class Session:
         raise InputError("the data have no training samples; give a data set that has some")
 
     def open(self, out: Path) -> None:
-        """Go on from the checkpoint of a folder, if there is one."""
+        """Restore the checkpoint of a folder, if there is one."""
         self.out = out
         path = out / CHECKPOINT
-        if self.among.first:
+        if self.ranks.first:
             tidy(out)
-        tensors: dict[str, Tensor] = {}
+        states: dict[str, Tensor] = {}
         if path.exists():
             found = checkpoints.load(path)
-            same_data(out, found.data, self.fingerprint)
+            check_data(out, found.data, self.fingerprint)
             fit(self.model, found, path)
-            networks.restore(self.optimiser, self.model, found.part("optimiser"))
+            networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
             if found.scaler:
                 self.scaler.load_state_dict(dict(found.scaler))
-            self.state, tensors = found.state, found.part("rng")
-        restore_generators(self.among, tensors, self.recipe.seed + 7919 * (self.among.rank + 1))
+            self.state, states = found.state, found.part("rng")
+        _restore_generators(self.ranks, states, self.recipe.seed + 7919 * (self.ranks.rank + 1))
 
     def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
-        """Batches of an epoch, "train" or "test": this process's share of each, or one by one."""
+        """Batches of an epoch, "train" or "test": this rank's share of each, or one by one."""
         training = split == "train"
         return data.Batches(
             getattr(self.data, split),
@@ -101,62 +88,83 @@ class Session:
             epoch=self.state.epoch if training else 0,
             shuffle=training,
             start=start,
-            rank=0 if single else self.among.rank,
-            world=1 if single else self.among.world,
+            rank=0 if single else self.ranks.rank,
+            world=1 if single else self.ranks.world,
             drop_last=training and self.drop_last,
             skip_bad=self.skip_bad,
         )
 
-    def placed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A batch on the device."""
-        device = self.among.device
+    def to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Move a batch to the device, in the network's memory format."""
+        device = self.ranks.device
         return images.to(device, memory_format=self.layout), labels.to(device)
 
-    def note(self, loader: Any) -> None:
-        """Remember what was left out of the batches that a loader has given."""
-        fresh = set(loader.skipped).difference(self.state.skipped)
-        self.state.skipped = sorted(fresh.union(self.state.skipped))
+    def note_skipped(self, loader: Any) -> None:
+        """Remember the damaged samples that a loader left out so far."""
+        self.state.skipped = sorted({*self.state.skipped, *loader.skipped})
 
     def save(self) -> None:
-        """Write a checkpoint, unless what it would hold is not finite."""
-        self.among.share(self.model.buffers())
-        kept = self.model.state_dict()
+        """Write a checkpoint, unless the weights are not finite."""
+        self.ranks.broadcast(self.model.buffers())
+        weights = self.model.state_dict()
         # Weights that overflowed must not take the place of the last good ones.
-        if not all(bool(value.isfinite().all()) for value in kept.values()):
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise ConvergenceError(self.diverged("the weights are no longer finite"))
-        states = generators(self.among)
-        self.state.skipped = gathering.lines(self.among, self.state.skipped)
+        states = _generators(self.ranks)
+        self.state.skipped = self.ranks.lines(self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
-        tensors = {f"model.{name}": value for name, value in kept.items()}
-        for name, value in networks.kept(self.optimiser, self.model).items():
-            tensors[f"optimiser.{name}"] = value
-        for name, value in states.items():
-            tensors[f"rng.{name}"] = value
-        found = Checkpoint(
+        parts = {
+            "model": weights,
+            "optimiser": networks.optimiser_state(self.optimiser, self.model),
+            "rng": states,
+        }
+        checkpoint = Checkpoint(
             self.recipe,
             self.shape,
             len(self.data.classes),
             self.fingerprint,
             self.state,
             self.scaler.state_dict(),
-            tensors,
+            {f"{part}.{key}": value for part, of in parts.items() for key, value in of.items()},
         )
 
         def write() -> None:
-            if self.among.first:
-                checkpoints.save(found, self.out / CHECKPOINT)
+            if self.ranks.first:
+                checkpoints.save(checkpoint, self.out / CHECKPOINT)
 
-        self.among.agree(write)
+        self.ranks.agree(write)
 
-    def diverged(self, what: str) -> str:
-        kept = (self.out / CHECKPOINT).exists()
+    def diverged(self, cause: str) -> str:
+        """The message of a run whose numbers are no longer finite."""
+        saved = (self.out / CHECKPOINT).exists()
         return (
-            f"{what} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; "
-            + ("the last good checkpoint is kept; " if kept else "")
+            f"{cause} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; "
+            + ("the last good checkpoint is kept; " if saved else "")
             + "lower learning_rate, lengthen warmup, or set clip"
         )
 
 
-def opened(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
-    """The data of a recipe."""
+def open_data(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
+    """Open the data of a recipe."""
     return data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
+
+
+def _generators(ranks: Ranks) -> dict[str, Tensor]:
+    """The states of torch's generators on all ranks, ``<kind>.<rank>``."""
+    own = {"cpu": torch.get_rng_state()}
+    if ranks.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(ranks.device)
+    return {
+        f"{kind}.{rank}": state
+        for rank, states in enumerate(ranks.gather(own))
+        for kind, state in states.items()
+    }
+
+
+def _restore_generators(ranks: Ranks, states: Mapping[str, Tensor], seed: int) -> None:
+    """Set the generators of this rank to its states, or by the seed where it has none."""
+    torch.manual_seed(seed)
+    if (cpu := states.get(f"cpu.{ranks.rank}")) is not None:
+        torch.set_rng_state(cpu)
+    if ranks.device.type == "cuda" and (cuda := states.get(f"cuda.{ranks.rank}")) is not None:
+        torch.cuda.set_rng_state(cuda, ranks.device)

@@ -1,4 +1,4 @@
-"""gspnl bench: finds the scripts, says what is missing, and collects their figures."""
+"""Test gspnl bench: finding scripts, missing peers, and the collected tables."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_every_script_of_the_checkout_is_listed(capsys):
     assert "torch" not in needs["tiled_kernels"]  # which does without
 
 
-def test_list_as_text(folder, capsys):
+def test_list_prints_names_and_missing_peers(folder, capsys):
     (folder / "peerless.py").write_text(PEERLESS)
     assert cli.main(["bench", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -60,73 +60,73 @@ def test_list_as_text(folder, capsys):
     assert lines[1].endswith("(not installed: no_such_peer)")
 
 
-def test_figures_as_json(folder, capfd):
+def test_json_has_the_tables_of_the_scripts(folder, capfd):
     assert cli.main(["bench", "good", "--json", "--seed", "7"]) == 0
-    told = capfd.readouterr()
-    found = json.loads(told.out)
+    output = capfd.readouterr()
+    found = json.loads(output.out)
     (table,) = found["tables"]
     assert (table["benchmark"], table["title"]) == ("good", "Counting")
     assert table["rows"] == [{"name": "one", "value": "1.00"}, {"name": "seed", "value": "7"}]
     assert "cores" in table["machine"]
     assert found["failed"] == []
-    assert "running good: Counts to two." in told.err
-    assert "Counting" in told.err  # what the script printed
+    assert "running good: Counts to two." in output.err
+    assert "Counting" in output.err  # what the script printed
 
 
-def test_figures_as_text(folder, capfd):
+def test_tables_are_printed_as_text(folder, capfd):
     assert cli.main(["bench", "--quiet"]) == 0
-    told = capfd.readouterr()
-    assert "Counting" in told.out
-    assert "one " in told.out
-    assert told.err == ""
+    output = capfd.readouterr()
+    assert "Counting" in output.out
+    assert "one " in output.out
+    assert output.err == ""
 
 
-def test_a_script_that_fails(folder, capfd):
+def test_a_failing_script_is_reported(folder, capfd):
     (folder / "bad.py").write_text(FAILING)
     assert cli.main(["bench", "--json", "--quiet"]) == 1
-    told = capfd.readouterr()
-    found = json.loads(told.out)
+    output = capfd.readouterr()
+    found = json.loads(output.out)
     assert found["failed"] == ["bad"]
     assert [table["benchmark"] for table in found["tables"]] == ["good"]
-    assert "bad failed with exit status 3" in told.err
+    assert "bad failed with exit status 3" in output.err
 
 
-def test_a_missing_peer_is_said_before_anything_runs(folder, capfd):
+def test_a_missing_peer_is_an_error_before_anything_runs(folder, capfd):
     (folder / "peerless.py").write_text(PEERLESS)
     assert cli.main(["bench"]) == 2
-    told = capfd.readouterr()
-    assert "peerless needs no_such_peer; pip install no_such_peer" in told.err
-    assert told.err.count("\n") == 1
-    assert told.out == ""
+    output = capfd.readouterr()
+    assert "peerless needs no_such_peer; pip install no_such_peer" in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
     assert cli.main(["bench", "good", "--quiet"]) == 0
 
 
 @pytest.mark.parametrize("more", [[], ["--list"]])
-def test_an_unknown_name(folder, capfd, more):
+def test_an_unknown_name_is_an_error_with_the_nearest_one(folder, capfd, more):
     assert cli.main(["bench", "god", *more]) == 2
     assert "there is no benchmark 'god'; did you mean 'good'?" in capfd.readouterr().err
 
 
-def test_a_bad_seed(folder, capfd):
+def test_a_negative_seed_is_an_error(folder, capfd):
     assert cli.main(["bench", "--seed", "-1"]) == 2
     assert "seed" in capfd.readouterr().err
 
 
-def test_a_damaged_script(folder, capfd):
+def test_a_script_with_a_syntax_error_is_an_error(folder, capfd):
     (folder / "odd.py").write_text("def (:")
     assert cli.main(["bench", "good"]) == 2
     assert "odd.py' cannot be read" in capfd.readouterr().err
 
 
-def test_no_scripts_at_all(tmp_path, monkeypatch):
+def test_a_missing_folder_of_scripts_raises(tmp_path, monkeypatch):
     monkeypatch.setattr(scripts, "INSTALLED", tmp_path / "a")
     monkeypatch.setattr(scripts, "CHECKOUT", tmp_path / "b")
     with pytest.raises(FileError, match="not here"):
         scripts.scripts()
 
 
-def test_the_wheel_has_the_scripts():
-    """Where hatch puts them is where the command looks."""
+def test_the_wheel_puts_the_scripts_in_the_folder_of_the_command():
+    """The folder in pyproject.toml is the one that the command searches."""
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -135,8 +135,8 @@ def test_the_wheel_has_the_scripts():
     assert scripts.INSTALLED.parent == Path(cli.__file__).parent.parent
 
 
-def test_a_script_of_the_checkout_runs_alone():
-    """`python benchmarks/x.py` needs nothing of the command: its helper is beside it."""
+def test_a_script_runs_without_the_command():
+    """`python benchmarks/x.py` imports its helper from its own folder."""
     code = "import runpy, sys; sys.path.insert(0, 'benchmarks'); import chebyshev_orders"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GSPNL")}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, check=False)

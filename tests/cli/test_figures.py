@@ -1,4 +1,4 @@
-"""gspnl figures and gspnl audit, on stand-ins for runs and data."""
+"""Test gspnl figures and gspnl audit on fake runs and data."""
 
 import dataclasses
 import json
@@ -85,7 +85,7 @@ def runs(monkeypatch):
     monkeypatch.setitem(vars(gspnl.train), "recipe", recipe)
     monkeypatch.setitem(vars(gspnl.train.data), "load", load)
     monkeypatch.setitem(vars(gspnl.train.data), "Batches", batches)
-    monkeypatch.setattr("gspnl.train.figures.opening.checkpoint_of", checkpoint_of)
+    monkeypatch.setattr("gspnl.train.figures.evaluation.checkpoint_of", checkpoint_of)
     return seen
 
 
@@ -93,40 +93,40 @@ def test_figures_of_several_runs(tmp_path, capsys, runs):
     out = tmp_path / "out"
     words = ["figures", "a/nl", "a/ns", "b/snl", "--data", "DIR", "--out", str(out), "--json"]
     assert cli.main([*words, "--image", "8", "--images", "5", "--position", "2,7"]) == 0
-    told = capsys.readouterr()
-    numbers = json.loads(told.out)
+    output = capsys.readouterr()
+    numbers = json.loads(output.out)
     assert numbers == json.loads((out / "figures.json").read_text())
     assert list(numbers["networks"]) == ["nl", "ns", "snl"]
     assert numbers["networks"]["snl"]["range"][0]["cell"] == [2, 7]
     assert numbers["networks"]["snl"]["maps"][0]["images"] == 2  # numbers 8 and 9
-    assert "reading the blocks of snl" in told.err
+    assert "reading the blocks of snl" in output.err
     assert runs[0] == ("cifar10", "DIR")
 
 
-def test_the_images_are_those_asked_for(tmp_path, capsys):
-    """The number of the first image, against the same from the images themselves."""
+def test_image_options_choose_the_images(tmp_path, capsys):
+    """Compare with feature maps of the same images computed here."""
     from gspnl.train import figures
 
     words = ["figures", "snl", "--out", str(tmp_path), "--json", "--quiet", "--images", "3"]
     assert cli.main([*words, "--image", "4"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
+    output = capsys.readouterr()
+    assert output.err == ""
     x = Images().pixels[4:7].float() / 255
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
     (maps,) = figures.feature_maps(network("snl"), (x - mean) / std)
-    added = json.loads(told.out)["networks"][""]["maps"][0]["added"]
+    added = json.loads(output.out)["networks"][""]["maps"][0]["added"]
     assert added == pytest.approx(maps.added.tolist(), rel=1e-6)  # images are float32
 
 
-def test_pictures_are_the_images_without_their_normalisation():
-    from gspnl.train.figures.opening import evaluated
+def test_pictures_equal_the_images_before_normalisation():
+    from gspnl.train.figures.evaluation import evaluation_images
 
-    images, pictures = evaluated(Recipe(), None, 2, 3)
+    images, pictures = evaluation_images(Recipe(), None, 2, 3)
     np.testing.assert_allclose(pictures, Images().pixels[2:5].float() / 255, atol=1e-6)  # float32
     assert images.min() < 0
 
 
-def test_seed_is_of_the_shuffled_matrix(tmp_path, capsys):
+def test_seed_changes_the_shuffled_matrix(tmp_path, capsys):
     found = []
     for seed in ("1", "1", "2"):
         words = ["figures", "snl", "--out", str(tmp_path), "--json", "--quiet", "--seed", seed]
@@ -136,19 +136,22 @@ def test_seed_is_of_the_shuffled_matrix(tmp_path, capsys):
     assert found[0] == found[1] != found[2]
 
 
-def test_of_several_runs_the_one_without_blocks_is_named(tmp_path, capsys):
+def test_the_error_names_the_run_without_blocks(tmp_path, capsys):
     assert cli.main(["figures", "nl", "backbone", "--out", str(tmp_path / "out")]) == 2
     assert "the network 'backbone' has no nonlocal blocks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["figures", "backbone"], "has no nonlocal blocks"),
         (["figures", "damaged"], "is damaged"),
-        (["figures", "nl", "--image", "10"], "image 10 is not among the 10 test images"),
-        (["figures", "nl", "--image", "-1"], "image -1 is not among"),
+        (
+            ["figures", "nl", "--image", "10"],
+            "image=10 must be a whole number from 0 to 9, the test images of cifar10",
+        ),
+        (["figures", "nl", "--image", "-1"], "image=-1 must be a whole number from 0"),
         (["figures", "nl", "--images", "0"], "images"),
         (["figures", "nl", "--position", "3"], "must be 2 whole numbers"),
         (["figures", "nl", "--position", "8,0"], "lies outside"),
@@ -159,32 +162,32 @@ def test_of_several_runs_the_one_without_blocks_is_named(tmp_path, capsys):
         (["audit", "backbone"], "has no nonlocal blocks"),
         (["audit", "damaged"], "is damaged"),
         (["audit", "nl", "--recipe", "snl"], "block 'snl' and 'nl'"),
-        (["audit", "nl", "--image", "11"], "image 11 is not among"),
+        (["audit", "nl", "--image", "11"], "image=11 must be a whole number from 0 to 9"),
         (["audit", "nl", "--nodes", "0"], "nodes"),
         (["audit"], "CHECKPOINT"),
     ],
 )
-def test_bad_usage_is_one_line(words, told, tmp_path, capsys):
+def test_errors_of_the_commands_are_one_line(words, message, tmp_path, capsys):
     if words[0] == "figures":
         words = [*words, "--out", str(tmp_path / "out")]
     assert cli.main([*words, *(["--quiet"] if len(words) > 3 or words[1:] else [])]) == 2
-    said = capsys.readouterr()
-    assert told in said.err
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
     assert not (tmp_path / "out" / "figures.json").exists()
 
 
 def test_audit_prints_a_table(capsys):
     assert cli.main(["audit", "snl", "--recipe", "snl", "--images", "3"]) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("module")
-    line = told.out.splitlines()[1].split()
+    output = capsys.readouterr()
+    assert output.out.startswith("module")
+    line = output.out.splitlines()[1].split()
     assert line[:5] == ["2", "snl", "1", "3", "64"]
-    assert "3 test images of cifar10" in told.err
+    assert "3 test images of cifar10" in output.err
 
 
-def test_audit_as_numbers_and_files(tmp_path, capsys):
+def test_audit_writes_json_and_files(tmp_path, capsys):
     words = ["audit", "snl", "--images", "2", "--json", "--quiet", "--out", str(tmp_path / "o")]
     assert cli.main(words) == 0
     numbers = json.loads(capsys.readouterr().out)
@@ -204,7 +207,7 @@ def test_audit_as_numbers_and_files(tmp_path, capsys):
     assert unit["negative"] == (seen.units[0].damping.eigenvalues < -1e-9).sum()
 
 
-def test_numbers_without_a_number_are_null():
+def test_missing_and_infinite_numbers_are_null():
     from gspnl.train.figures import audit_numbers
 
     new = gnn.audit(gnn.create("cgnl", 8), torch.randn(1, 8, 4, 4))
@@ -218,8 +221,8 @@ def test_numbers_without_a_number_are_null():
     assert block["units"][0]["cfl"][0] == {"radius": 1.0, "limit": None}
 
 
-def test_recipes_agree_though_toml_gives_lists():
-    from gspnl.train.figures.opening import NETWORK, check_same
+def test_recipes_with_lists_and_tuples_agree():
+    from gspnl.train.figures.evaluation import NETWORK, check_same
 
     one = Recipe(block="nl", block_options={"sub_sample": (2, 2)})
     two = dataclasses.replace(one, block_options={"sub_sample": [2, 2]}, epochs=3)

@@ -1,4 +1,4 @@
-"""gspnl figures and gspnl audit on a run of gspnl train, nothing stood in for."""
+"""Test gspnl figures and gspnl audit on a trained run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gspnl.train import Recipe, data, load_run, train
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 
 
-def test_a_run_is_drawn_and_audited(tmp_path, capsys):
+def test_figures_and_audit_of_a_trained_run(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     run, out = tmp_path / "run", tmp_path / "out"
     train(Recipe(**{**FIELDS, "epochs": 1}), out=run)
     words = [str(run), "--images", "3", "--json", "--quiet", "--out", str(out)]
     assert cli.main(["figures", *words, "--image", "2"]) == 0
-    told = capsys.readouterr()
-    (block,) = json.loads(told.out)["networks"][""]["maps"]
-    assert told.err == ""
+    output = capsys.readouterr()
+    (block,) = json.loads(output.out)["networks"][""]["maps"]
+    assert output.err == ""
     assert block["images"] == 3
     assert (out / "figure4.png").stat().st_size > 1000
     assert cli.main(["audit", *words]) == 0
@@ -41,7 +41,7 @@ def test_a_run_is_drawn_and_audited(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["figures", "audit"])
-def test_other_data_than_those_of_the_run_are_told(command, tmp_path, capsys, monkeypatch):
+def test_other_data_than_those_of_the_run_are_a_warning(command, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     train(Recipe(**{**FIELDS, "epochs": 1}), out=run)
     before = data.fingerprint(data.load("tiny"))
@@ -49,5 +49,5 @@ def test_other_data_than_those_of_the_run_are_told(command, tmp_path, capsys, mo
     monkeypatch.setattr(data, "load", lambda *_, **__: others)
     words = [command, str(run), "--images", "2", "--quiet", "--out", str(tmp_path / "out")]
     assert cli.main(words) == 0
-    told = capsys.readouterr().err
-    assert f"trained on other data (fingerprint {before}, of these" in told
+    output = capsys.readouterr().err
+    assert f"trained on other data (fingerprint {before}, of these" in output

@@ -1,4 +1,4 @@
-"""Deflation: the table of the reference, never worse than the plain interval, safe band ends."""
+"""Deflation: reference errors, comparison with the plain interval, outer bounds of the band."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gaussian():
     return gspnl.feature_graph(X, "embedded_gaussian", embed), A, Z
 
 
-def test_the_table_of_the_reference(gaussian):
+def test_errors_and_bounds_match_the_reference_table(gaussian):
     """g = 1/(1 + 50λ): what [0, 2] and [0, λmax] lose, and what deflation gives back."""
     graph, A, Z = gaussian
     lam = graph.spectrum().eigenvalues
@@ -52,7 +52,7 @@ def test_the_table_of_the_reference(gaussian):
     assert ours[30] < 1e-13
 
 
-def test_deflation_is_never_worse_over_random_graphs():
+def test_deflation_errs_no_more_than_the_plain_interval_on_random_graphs():
     rng = np.random.default_rng(5)
     for _ in range(200):
         n, c = int(rng.integers(20, 200)), int(rng.integers(2, 9))
@@ -81,7 +81,7 @@ def test_deflation_is_never_worse_over_random_graphs():
 
 
 @pytest.mark.parametrize("storage", ["lowrank", "dense"])
-def test_more_modes_on_request(storage):
+def test_several_modes_can_be_deflated(storage):
     rng = np.random.default_rng(2)
     X = np.abs(np.repeat(np.eye(4), 50, axis=0) + 0.1 * rng.standard_normal((200, 4)))
     graph = gspnl.feature_graph(X, storage=storage)
@@ -93,7 +93,7 @@ def test_more_modes_on_request(storage):
     assert np.abs(graph.chebyshev(g, order=2, deflate=4).deflated - lam[:4]).max() < 1e-12
 
 
-def test_repeated_zeros_are_all_deflated():
+def test_all_copies_of_a_repeated_zero_are_deflated():
     """Three components: λ = 0 three times, and Lanczos from one vector sees only one."""
     X = np.repeat(np.eye(3), 30, axis=0)
     graph = gspnl.feature_graph(X, storage="dense")
@@ -105,7 +105,7 @@ def test_repeated_zeros_are_all_deflated():
     assert np.abs(plan(Z) - truth).max() < 1e-12
 
 
-def test_band_ends_are_outer_bounds():
+def test_band_ends_bound_all_other_eigenvalues():
     rng = np.random.default_rng(9)
     for _ in range(60):
         n = int(rng.integers(30, 300))
@@ -118,7 +118,7 @@ def test_band_ends_are_outer_bounds():
         assert hi - lo <= 1.2 * (lam[-1] - lam[1]) + 1e-3
 
 
-def test_band_ends_hold_with_outliers():
+def test_band_ends_bound_the_eigenvalues_of_outliers():
     """A few far nodes put eigenvalues between the bulk and 0, where one start may miss them."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -133,7 +133,7 @@ def test_band_ends_hold_with_outliers():
             assert lam[-1] <= hi, seed
 
 
-def test_a_filter_does_not_depend_on_what_was_computed_before():
+def test_a_plan_does_not_depend_on_cached_results():
     X = np.random.default_rng(8).standard_normal((1100, 3))
     fresh, used = (gspnl.feature_graph(X, "rbf") for _ in range(2))
     used.spectrum()
@@ -158,7 +158,7 @@ def test_lanczos_finds_the_ends_of_a_known_operator():
     assert abs(abs(ritz.top[-1, 0]) - 1) < 1e-9
 
 
-def test_the_recurrence_is_the_polynomial_of_the_matrix():
+def test_the_recurrence_equals_the_matrix_polynomial():
     rng = np.random.default_rng(4)
     A = rng.standard_normal((20, 20)) / 10
     Z = rng.standard_normal((20, 2))
@@ -170,7 +170,7 @@ def test_the_recurrence_is_the_polynomial_of_the_matrix():
         assert np.abs(apply_series(lambda v: -(A @ v), series, Z) - truth).max() < 1e-12
 
 
-def test_least_squares_leaves_out_what_is_deflated():
+def test_least_squares_excludes_deflated_modes():
     """The fit is over the other modes: neither the constant one nor those of isolated nodes."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((80, 3))
@@ -186,7 +186,7 @@ def test_least_squares_leaves_out_what_is_deflated():
         assert np.abs(series(rest) - truth).max() < 1e-8
 
 
-def test_a_mode_that_does_not_separate_is_an_error(monkeypatch):
+def test_a_mode_that_lanczos_does_not_separate_raises(monkeypatch):
     monkeypatch.setattr("gspnl.filters.deflation.recurrence.MODE_STEPS", 2)
     X = np.random.default_rng(4).standard_normal((200, 3))
     graph = gspnl.feature_graph(X, "rbf")

@@ -1,4 +1,4 @@
-"""The Python in notebooks and documents runs as it stands, and asserts what it claims."""
+"""The Python code in notebooks and documents runs, with its assertions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(path: Path, opening: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks(path, monkeypatch):
+def test_the_code_of_notebooks_runs(path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     pyplot = pytest.importorskip("matplotlib.pyplot")
     try:
@@ -37,7 +37,7 @@ def test_notebooks(path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.stem)
-def test_documents(path, registries_as_they_were):
+def test_the_code_of_documents_runs(path, registries_as_they_were):
     run(path, "python")
 
 
@@ -51,8 +51,7 @@ def registries_as_they_were():
     from gspnl.responses import RESPONSES
     from gspnl.train.backbones import BACKBONES
     from gspnl.train.data import AUGMENTATIONS, DATASETS
-    from gspnl.train.recipes import RECIPES
-    from gspnl.train.schedules import SCHEDULES
+    from gspnl.train.recipes import RECIPES, SCHEDULES
     from gspnl.train.tables import GRIDS, PROTOCOLS
 
     registries = (
@@ -66,7 +65,7 @@ def registries_as_they_were():
             registry.unregister(name)
 
 
-def test_a_claim_that_fails_would_be_seen(tmp_path):
+def test_a_failing_assertion_in_a_document_fails_the_test(tmp_path):
     """The harness itself can fail."""
     path = tmp_path / "claim.md"
     path.write_text("text\n\n```{code-cell} ipython3\n:tags: [x]\n%magic\nassert 1 == 2\n```\n")

@@ -1,4 +1,4 @@
-"""Data sets in their genuine formats, written byte by byte: no writer of the package is used."""
+"""Write tiny data sets in the published formats, byte by byte."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NAMES10 = [f"class{i}" for i in range(10)]
 
 
 def python2_string(content: bytes) -> bytes:
-    """A str of Python 2 as cPickle writes it at protocol 2."""
+    """Pickle a str as Python 2 does at protocol 2."""
     if len(content) < 256:
         return b"U" + bytes([len(content)]) + content
     return b"T" + struct.pack("<i", len(content)) + content
 
 
 def python2_integers(values) -> bytes:
-    """A list of int, in runs of 1,000 as cPickle has them."""
+    """Pickle a list of int, in runs of 1,000 as cPickle does."""
     values, out = list(values), b"]"
     for start in range(0, len(values), 1000):
         run = b"".join(
@@ -36,7 +36,7 @@ def python2_strings(values) -> bytes:
 
 
 def python2_array(pixels: np.ndarray) -> bytes:
-    """A uint8 array, with the memo's numbers counted from 100 so that they clash with nothing."""
+    """Pickle a uint8 array; its numbers in the memo begin at 100, apart from others."""
     rows, columns = (b"M" + struct.pack("<H", size) for size in pixels.shape)
     return (
         b"cnumpy.core.multiarray\n_reconstruct\nqdcnumpy\nndarray\nqeK\x00\x85U\x01bqf\x87Rqg"
@@ -48,7 +48,7 @@ def python2_array(pixels: np.ndarray) -> bytes:
 
 
 def python2_dict(items: dict[str, bytes]) -> bytes:
-    """A whole pickle of a dict whose values are pickled already."""
+    """Make a whole pickle of a dict from pickled values."""
     inside = b"".join(
         python2_string(key.encode()) + b"q" + bytes([number + 2]) + value
         for number, (key, value) in enumerate(items.items())
@@ -103,7 +103,7 @@ def png(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None) -> bytes
 
 
 def pictures(classes=("cat", "dog"), each: int = 3, size=(8, 8), seed: int = 0):
-    """Content of files by name, train/ and test/, and the pixels (H, W, 3) behind each."""
+    """Contents of image files by name, in train/ and test/, and their pixels (H, W, 3)."""
     rng = np.random.default_rng(seed)
     files, truth = {}, {}
     for split in ("train", "test"):

@@ -1,4 +1,4 @@
-"""CUB-200-2011 and UCF-101 in miniature, as published; each picture says which it is."""
+"""Write CUB-200-2011 and UCF-101 in miniature; each picture encodes its number."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def write_cub(root: Path) -> Path:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    """Put a fault into a list."""
+    """Replace a text in a list."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
 
 def picture(number: int) -> np.ndarray:
-    """A frame that says its number < 256: eight squares, white for the bits that are set."""
+    """A frame that encodes its number < 256: eight squares, white for the bits that are set."""
     bits = (number >> np.arange(8)) & 1
     squares = bits.reshape(2, 4).repeat(16, axis=0).repeat(16, axis=1)
     return np.repeat((squares * 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def numbers(clip: np.ndarray) -> list[int]:
-    """What the frames (T, 32, 64, 3) of a clip say."""
+    """The numbers that the frames (T, 32, 64, 3) of a clip encode."""
     squares = clip.mean(axis=3).reshape(len(clip), 2, 16, 4, 16).mean(axis=(2, 4)) > 128
     return [int((frame.ravel() << np.arange(8)).sum()) for frame in squares]
 
@@ -91,9 +91,9 @@ def video(
 
 
 def write_ucf(root: Path, *, flat: bool = False) -> Path:
-    """Three classes, of each two training videos and a test video; those of split 2 change places.
+    """Three classes of two training videos and a test video; split 2 has another test video.
 
-    Videos of class k have 20 + k frames. As published, one class is written in two ways.
+    Videos of class k have 20 + k frames. One class is spelled in two ways, as published.
     """
     lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Stand-ins for training: run folders of the genuine form, in no time."""
+"""Fake training that writes run folders at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def accuracy(recipe):
-    """A share in [0, 1] that blocks, places and seeds decide."""
+    """A share in [0, 1] from the block, its place and the seed."""
     gain = {None: 0.0, "snl": 0.012, "gsnl": 0.010, "nl": -0.004, "ns": 0.003}
     noise = np.random.default_rng([recipe.seed, len(repr(recipe))]).normal(0, 0.003)
     return round(0.74 + gain.get(recipe.block, 0.001) + 0.002 * recipe.seed + noise, 4)
@@ -29,7 +29,7 @@ def rows(recipe, count):
 
 
 def write(recipe, out, *, epochs=None, **changes):
-    """A run folder after some epochs; finished after all."""
+    """Write a run folder after some epochs, or of a finished run."""
     out.mkdir(parents=True, exist_ok=True)
     done = recipe.epochs if epochs is None else epochs
     lines = "".join(json.dumps(row) + "\n" for row in rows(recipe, done))
@@ -58,13 +58,13 @@ def write(recipe, out, *, epochs=None, **changes):
 
 
 class Trainer:
-    """Takes the place of train: writes at once, and remembers what it was asked."""
+    """Replace train: write run folders at once, and record the calls."""
 
     def __init__(self, *, fail=(), stop_after=None):
         self.fail, self.stop_after = fail, stop_after
         self.asked, self.weights = [], []
 
-    def __call__(self, recipe, *, data, out, pretrained, resume, skip_bad, device, threads, say):
+    def __call__(self, recipe, *, data, out, pretrained, resume, skip_bad, device, threads):
         if self.stop_after is not None and len(self.asked) == self.stop_after:
             write(recipe, out, epochs=recipe.epochs - 1)
             raise KeyboardInterrupt

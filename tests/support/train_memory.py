@@ -1,4 +1,4 @@
-"""Run: a training in a fresh process, then the same after much else; prints what each took."""
+"""Run a training in a fresh process, and again after much else; print the memory of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def large(path, *, skip_bad=False):
 
 
 def litter():
-    """What a larger run may leave: tensors that are kept, a peak of others, a cycle of garbage."""
+    """Leave what a larger run may: tensors in use, a peak of others, a cycle of garbage."""
     torch.ones(128 * MIB)  # 512 MiB
     cycle = [torch.ones(64 * MIB)]
     cycle.append(cycle)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def randomized(net, seed=0):
-    """A network in float64, its norms at random too, so that every one of them counts."""
+    """Bring a network to float64 and draw its norms, so that each of them matters."""
     generator = torch.Generator().manual_seed(seed)
     net = net.double()
     with torch.no_grad():
@@ -20,7 +20,7 @@ def randomized(net, seed=0):
     return net
 
 
-class Given:
+class Layers:
     """The layers of a network by name, from its state dict."""
 
     def __init__(self, state, training=False, after=None):
@@ -47,50 +47,50 @@ class Given:
         return x.flatten(2).mean(2) @ self.state["fc.weight"].mT + self.state["fc.bias"]
 
     def follow(self, name, x):
-        """What follows a residual block: a nonlocal one, or nothing."""
+        """Apply the nonlocal block after a residual block, if there is one."""
         return self.after[name](x) if name in self.after else x
 
 
-def preresnet(x, given, blocks):
-    """He et al. 2016b: norm and ReLU come first; a shortcut is a convolution of what they give."""
-    x = given.conv("conv1", x)
+def preresnet(x, layers, blocks):
+    """He et al. 2016b: norm and ReLU come first; a shortcut is a convolution of their output."""
+    x = layers.conv("conv1", x)
     for stage in (1, 2, 3):
         for block in range(blocks):
             at = f"layer{stage}.{block}"
             down = 2 if stage > 1 and block == 0 else 1
-            convs = 3 if f"{at}.conv3.weight" in given.state else 2
-            y = given.norm(f"{at}.bn1", x).relu()
+            convs = 3 if f"{at}.conv3.weight" in layers.state else 2
+            y = layers.norm(f"{at}.bn1", x).relu()
             skip = x
-            if f"{at}.shortcut.weight" in given.state:
-                skip = given.conv(f"{at}.shortcut", y, down)
+            if f"{at}.shortcut.weight" in layers.state:
+                skip = layers.conv(f"{at}.shortcut", y, down)
             for n in range(1, convs + 1):
                 if n > 1:
-                    y = given.norm(f"{at}.bn{n}", y).relu()
-                y = given.conv(f"{at}.conv{n}", y, down if n == convs - 1 else 1)
-            x = given.follow(at, skip + y)
-    return given.head(given.norm("bn", x).relu())
+                    y = layers.norm(f"{at}.bn{n}", y).relu()
+                y = layers.conv(f"{at}.conv{n}", y, down if n == convs - 1 else 1)
+            x = layers.follow(at, skip + y)
+    return layers.head(layers.norm("bn", x).relu())
 
 
-def resnet(x, given, blocks=(3, 4, 6, 3), stride=2, pool=True):
+def resnet(x, layers, blocks=(3, 4, 6, 3), stride=2, pool=True):
     """He et al. 2016a with bottlenecks; the stride is in the 3×3 convolution."""
-    x = given.norm("bn1", given.conv("conv1", x, stride)).relu()
+    x = layers.norm("bn1", layers.conv("conv1", x, stride)).relu()
     if pool:
         x = {4: F.max_pool2d, 5: F.max_pool3d}[x.ndim](x, 3, 2, 1)
     for stage, count in enumerate(blocks, 1):
         for block in range(count):
             at = f"layer{stage}.{block}"
             down = 2 if stage > 1 and block == 0 else 1
-            y = given.norm(f"{at}.bn1", given.conv(f"{at}.conv1", x)).relu()
-            y = given.norm(f"{at}.bn2", given.conv(f"{at}.conv2", y, down)).relu()
-            y = given.norm(f"{at}.bn3", given.conv(f"{at}.conv3", y))
-            if f"{at}.downsample.0.weight" in given.state:
-                x = given.norm(f"{at}.downsample.1", given.conv(f"{at}.downsample.0", x, down))
-            x = given.follow(at, (x + y).relu())
-    return given.head(x)
+            y = layers.norm(f"{at}.bn1", layers.conv(f"{at}.conv1", x)).relu()
+            y = layers.norm(f"{at}.bn2", layers.conv(f"{at}.conv2", y, down)).relu()
+            y = layers.norm(f"{at}.bn3", layers.conv(f"{at}.conv3", y))
+            if f"{at}.downsample.0.weight" in layers.state:
+                x = layers.norm(f"{at}.downsample.1", layers.conv(f"{at}.downsample.0", x, down))
+            x = layers.follow(at, (x + y).relu())
+    return layers.head(x)
 
 
 def published(classes=1000, kernels=(7, 7), width=64, dimensions=2, channels=3):
-    """Names and shapes of the resnet50 that torchvision publishes, in the order of its file."""
+    """Names and shapes in torchvision's file of ResNet-50, in its order."""
     shapes = {}
 
     def conv(name, inputs, outputs, *kernel):
@@ -123,7 +123,7 @@ def published(classes=1000, kernels=(7, 7), width=64, dimensions=2, channels=3):
 
 
 def drawn(shapes, seed=0):
-    """A state dict of such shapes, near He's scale."""
+    """Draw a state dict of given shapes, near He's scale."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in shapes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from torch import nn
 from gspnl.train.backbones import BACKBONES, Backbone
 from gspnl.train.data import DATASETS, Data, DataError
 
-HOOKS = {}  # call of the network in training → what a test wants done then
+HOOKS = {}  # number of a call of the network in training → what a test does at it
 SAMPLES, TESTS, CLASSES, SIZE = 40, 12, 4, 8
 
 
@@ -84,7 +85,7 @@ class Tiny(Backbone):
 
 @contextmanager
 def registered():
-    """Both under the name "tiny", for a time: other tests go through all names that there are."""
+    """Register both as "tiny" for a time: other tests go through all names of the registries."""
     DATASETS.register("tiny")(open_tiny)
     BACKBONES.register("tiny")(Tiny)
     try:
@@ -92,6 +93,21 @@ def registered():
     finally:
         DATASETS.unregister("tiny")
         BACKBONES.unregister("tiny")
+
+
+@contextmanager
+def logged(act):
+    """Call ``act`` with each line that gspnl logs."""
+    handler, logger = logging.Handler(), logging.getLogger("gspnl")
+    handler.emit = lambda record: act(record.getMessage())
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 FIELDS = {

@@ -1,4 +1,4 @@
-"""The page of claims: executed, complete, and its own example runs."""
+"""docs/theory.md lists every claim, and its example runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from support.documents import blocks
 from support.paths import ROOT
 
 from gspnl import theory
-from gspnl.theory.page import markdown, number
+from gspnl.theory.tables import markdown, number
 
 PAGE = ROOT / "docs" / "theory.md"
 
 
 @pytest.fixture(scope="module")
 def shown():
-    """What the cells of the page display, one after another."""
+    """Run the cells of the page; return the text that each displays."""
     pytest.importorskip("IPython")
     texts = []
     cells = blocks(PAGE, r"\{code-cell\}").replace('show("', 'SHOWN += show("')
@@ -42,22 +42,22 @@ def test_every_claim_is_on_the_page_once(shown):
     assert "n/a" not in text
 
 
-def test_each_row_has_its_cells(shown):
+def test_every_row_has_five_cells_and_a_formula(shown):
     for table in shown:
         for line in table.splitlines()[2:]:
             assert len(re.findall(r"(?<!\\)\|", line)) == 6, line
             assert re.search(r"\$[^$]+\$", line), line
 
 
-def test_each_check_has_a_page_of_its_own():
-    """What a claim's name leads to is in the API reference, under its module."""
+def test_every_check_is_in_the_api_reference():
+    """The link of a claim leads to its check, under its module in the API reference."""
     listed = (ROOT / "docs" / "api" / "index.md").read_text()
     for each in theory.ordered():
         assert re.search(rf"^   {re.escape(each.check.__module__)}$", listed, re.MULTILINE), each.id
         assert inspect.getdoc(each.check)
 
 
-def test_the_example_runs():
+def test_the_example_of_the_page_runs():
     source = blocks(PAGE, "python")
     try:
         exec(compile(source, str(PAGE), "exec", dont_inherit=True), {"__name__": "document"})
@@ -65,11 +65,11 @@ def test_the_example_runs():
         theory.CLAIMS.unregister("rows-average")
 
 
-def test_numbers():
+def test_numbers_have_two_digits():
     assert [number(v) for v in (1e-10, 2.21e-15, 1.0, 0.02)] == ["10⁻¹⁰", "2.2·10⁻¹⁵", "1", "0.02"]
 
 
-def test_marks_are_escaped():
+def test_markup_characters_are_escaped():
     table = markdown(theory.verify(theory.Subject.random(), ["memory", "e9-histograms"]))
     assert r"\|μ₂\|\^k" in table
     assert r"\Vert" in table

@@ -1,4 +1,4 @@
-"""`gspnl verify`: rows, exit statuses, features from files, and errors of one line."""
+"""`gspnl verify`: rows, exit statuses, features from files, one-line errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 
 from gspnl import cli, theory
 from gspnl.errors import FileError
-from gspnl.theory import lowrank, read_subject, table
+from gspnl.theory import lowrank_filters, read_subject, tables
 from gspnl.theory.claims import Claim
 
 FULL = Path("/dev/full")
 
 
-def no_constant(name):
+def refuse_constant(name):
     raise AssertionError(f"{name} is no JSON")
 
 
@@ -32,7 +32,7 @@ def features(tmp_path):
 
 
 def broken(name, monkeypatch, **formulas):
-    """Let a claim be checked with another formula."""
+    """Replace the formula of a claim."""
     check = theory.CLAIMS[name].check
     kept = {**vars(theory.CLAIMS[name]), "check": lambda subject: check(subject, **formulas)}
     kept["check"].__module__ = check.__module__
@@ -42,10 +42,10 @@ def broken(name, monkeypatch, **formulas):
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def test_json_rows(capsys):
+def test_json_has_a_row_per_claim(capsys):
     assert cli.main(["verify", "--json", "--seed", "3"]) == 0
-    told = capsys.readouterr()
-    numbers = json.loads(told.out, parse_constant=no_constant)
+    captured = capsys.readouterr()
+    numbers = json.loads(captured.out, parse_constant=refuse_constant)
     claims = numbers["claims"]
     assert len(claims) >= 28
     assert [row["id"] for row in claims] == [each.id for each in theory.ordered()]
@@ -76,11 +76,11 @@ def test_the_same_seed_gives_the_same_numbers(capsys):
     assert runs[0] != runs[2]
 
 
-def test_the_table(features, capsys):
+def test_the_table_has_every_claim_with_source_and_tolerance(features, capsys):
     assert cli.main(["verify", "--features", str(features), "--quiet"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    lines = told.out.splitlines()
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
     assert lines[0] == "features.npy: 40 nodes, 3 columns, centred and scaled, seed 0"
     assert lines[-1].startswith(f"{len(theory.CLAIMS)} of {len(theory.CLAIMS)} claims hold; ")
     for each in theory.ordered():
@@ -88,62 +88,62 @@ def test_the_table(features, capsys):
         assert line.startswith("holds")
         assert each.source in line
         assert f"≤ {each.tolerance:.1e}" in line
-        assert each.claim.split()[0] in told.out
+        assert each.claim.split()[0] in captured.out
     printed = [line for line in lines if line.strip().startswith("printed: ")]
     assert len(printed) == sum(bool(each.erratum) for each in theory.ordered())
-    flat = " ".join(told.out.split())
+    flat = " ".join(captured.out.split())
     assert flat.count("does not hold") == len(printed)
 
 
-def test_a_failed_claim_is_status_1(features, capsys, monkeypatch):
-    broken("one-pass", monkeypatch, recurrence=lambda G, k: lowrank.middles(-G, k))
+def test_a_failed_claim_exits_with_status_1(features, capsys, monkeypatch):
+    broken("one-pass", monkeypatch, recurrence=lambda G, k: lowrank_filters.small_matrices(-G, k))
     words = ["verify", "--features", str(features), "--quiet"]
     assert cli.main(words) == 1
-    told = capsys.readouterr()
-    assert "FAILS  one-pass" in told.out
-    assert ", 1 fail; " in told.out.splitlines()[-1]
-    assert told.err.startswith("gspnl verify: a claim failed: one-pass: every Chebyshev")
-    assert len(told.err.splitlines()) == 1
+    captured = capsys.readouterr()
+    assert "FAILS  one-pass" in captured.out
+    assert ", 1 fail; " in captured.out.splitlines()[-1]
+    assert captured.err.startswith("gspnl verify: a claim failed: one-pass: every Chebyshev")
+    assert len(captured.err.splitlines()) == 1
     assert cli.main([*words, "--json"]) == 1
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)["claims"]}
     assert rows["one-pass"]["passed"] is False
 
 
-def test_a_number_that_is_none_is_null_in_json(features, capsys, monkeypatch):
+def test_nan_is_null_in_json(features, capsys, monkeypatch):
     broken("memory", monkeypatch, rate=lambda graph, k: np.nan)
     assert cli.main(["verify", "--features", str(features), "--quiet", "--json"]) == 1
-    numbers = json.loads(capsys.readouterr().out, parse_constant=no_constant)
+    numbers = json.loads(capsys.readouterr().out, parse_constant=refuse_constant)
     row = next(row for row in numbers["claims"] if row["id"] == "memory")
     assert (row["value"], row["passed"]) == (None, False)
 
 
-def test_what_cannot_be_decided_is_said(tmp_path, capsys):
+def test_undecided_claims_are_reported(tmp_path, capsys):
     np.save(tmp_path / "alike.npy", np.ones((9, 2)))
     assert cli.main(["verify", "--features", str(tmp_path / "alike.npy"), "--quiet"]) == 0
-    told = capsys.readouterr().out
-    assert "n/a    E5  e5-transpose" in told
-    assert "not decided: here both readings agree" in " ".join(told.split())
-    assert "cannot be decided on these features" in told.splitlines()[-1]
+    captured = capsys.readouterr().out
+    assert "n/a    E5  e5-transpose" in captured
+    assert "not decided: here both readings agree" in " ".join(captured.split())
+    assert "cannot be decided on these features" in captured.splitlines()[-1]
 
 
 # --- features -------------------------------------------------------------------------------------
 
 
-def test_the_photo_that_matplotlib_ships(capsys):
+def test_features_of_the_default_photo(capsys):
     assert cli.main(["verify", "--features", "--json"]) == 0
-    told = capsys.readouterr()
-    numbers = json.loads(told.out)
+    captured = capsys.readouterr()
+    numbers = json.loads(captured.out)
     assert numbers["subject"]["nodes"] == 307_200
     assert numbers["subject"]["sample"] == 160
     assert all(row["passed"] is True for row in numbers["claims"])
     assert max(row["nodes"] for row in numbers["claims"]) == 307_200
-    first = told.err.splitlines()[0]
+    first = captured.err.splitlines()[0]
     assert first.startswith("checking claims on grace_hopper.jpg: 307,200 nodes, 5 columns")
     assert "dense checks on a sample of 160 nodes, linear ones on all" in first
     assert numbers["seconds"] < 60
 
 
-def test_a_photo(tmp_path, capsys):
+def test_features_of_a_photo(tmp_path, capsys):
     path = tmp_path / "photo.png"
     values = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(values).save(path)
@@ -152,7 +152,7 @@ def test_a_photo(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint16", "bool", ">f8"])
-def test_dtypes(dtype, tmp_path):
+def test_features_of_any_real_dtype(dtype, tmp_path):
     X = (np.random.default_rng(0).random((30, 3)) * 2).astype(dtype)
     np.save(tmp_path / "x.npy", X)
     subject = read_subject(str(tmp_path / "x.npy"))
@@ -161,7 +161,7 @@ def test_dtypes(dtype, tmp_path):
     np.testing.assert_allclose(subject.features * np.sqrt((truth**2).mean()), truth, atol=1e-12)
 
 
-def test_an_array_by_another_name(features, tmp_path):
+def test_arrays_are_recognised_without_the_npy_suffix(features, tmp_path):
     other = tmp_path / "features.dat"
     other.write_bytes(features.read_bytes())
     np.testing.assert_array_equal(
@@ -170,7 +170,7 @@ def test_an_array_by_another_name(features, tmp_path):
 
 
 class Evil:
-    """Would tell on us if it were unpickled."""
+    """Exits the interpreter if it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('unpickled')",))
@@ -233,15 +233,15 @@ def spoil(kind, path):
         ("nan", "value(s) that are not finite"),
     ],
 )
-def test_bad_features_are_one_line_and_status_2(kind, message, tmp_path, capsys):
+def test_bad_features_give_one_line_and_status_2(kind, message, tmp_path, capsys):
     path = tmp_path / "x.npy"
     spoil(kind, path)
     assert cli.main(["verify", "--features", str(path)]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert told.err.startswith("gspnl verify: ")
-    assert message in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("gspnl verify: ")
+    assert message in captured.err
 
 
 @pytest.mark.parametrize(
@@ -254,37 +254,37 @@ def test_bad_features_are_one_line_and_status_2(kind, message, tmp_path, capsys)
         (["--feat", "x"], "unrecognized arguments: --feat"),
     ],
 )
-def test_bad_usage(words, message, capsys):
+def test_bad_usage_gives_one_line_and_status_2(words, message, capsys):
     assert cli.main(["verify", *words]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert message in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
 
 
-def test_a_damaged_photo(tmp_path):
+def test_a_damaged_photo_is_refused(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
     with pytest.raises(FileError, match=r"photo\.jpg' is "):
         read_subject(str(tmp_path / "photo.jpg"))
 
 
-def test_help_is_ascii_and_tells_the_defaults(capsys):
+def test_help_is_ascii_and_shows_the_defaults(capsys):
     assert cli.main(["verify", "--help"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.isascii()
-    assert "(default: random features)" in told
-    assert "(default: 0)" in told
+    captured = " ".join(capsys.readouterr().out.split())
+    assert captured.isascii()
+    assert "(default: random features)" in captured
+    assert "(default: 0)" in captured
 
 
-def test_narrow_terminals_wrap():
+def test_text_wraps_to_the_terminal():
     verdicts = theory.verify(theory.Subject.random(), ["e5-transpose"])
-    lines = table.text(verdicts, width=60).splitlines()
+    lines = tables.text(verdicts, width=60).splitlines()
     assert max(map(len, lines[3:])) <= 60
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
 @pytest.mark.parametrize("how", [[], ["--json"]])
-def test_a_full_disk_is_not_a_failed_claim(how):
+def test_a_full_disk_exits_with_status_2(how):
     with FULL.open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "gspnl", "verify", "--quiet", *how],

@@ -1,4 +1,4 @@
-"""Backbones: plain functions of their weights, counts from the literature, shapes, bad input."""
+"""Backbones against plain functions of their weights and the counts of the literature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from support.train_networks import Given, preresnet, published, randomized, resnet
+from support.train_networks import Layers, preresnet, published, randomized, resnet
 from torch import distributed
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -49,14 +49,14 @@ def meta(name, **options):
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("case", SMALL)
-def test_it_is_the_papers_function(case, training):
+def test_networks_agree_with_plain_functions_of_their_weights(case, training):
     net, x, function = small(case)
     net = randomized(net).train(training)
     state = copy.deepcopy(net.state_dict())
-    torch.testing.assert_close(net(x), function(x, Given(state, training)), **CLOSE)
+    torch.testing.assert_close(net(x), function(x, Layers(state, training)), **CLOSE)
 
 
-def test_all_names_have_a_function_here():
+def test_every_backbone_has_a_plain_function():
     assert {case.split()[0] for case in SMALL} == set(backbones.BACKBONES)
 
 
@@ -65,7 +65,7 @@ def conv_and_norm(inputs, outputs, area):
 
 
 def of_preresnet(blocks, bottleneck, width=16, classes=10):
-    """Convolutions, the two numbers a channel of each norm, and the last layer."""
+    """Count convolutions, two numbers a channel of each norm, and the last layer."""
     total, inputs, expansion = 3 * width * 9, width, 4 if bottleneck else 1
     for stage in range(3):
         w = width * 2**stage
@@ -87,14 +87,14 @@ def of_preresnet(blocks, bottleneck, width=16, classes=10):
         ("preresnet56", 9, True, None),
     ],
 )
-def test_parameters_of_preresnets(name, blocks, bottleneck, millions):
+def test_parameter_counts_of_preresnets(name, blocks, bottleneck, millions):
     net = meta(name, classes=10)
     assert count(net) == of_preresnet(blocks, bottleneck)
-    if millions:  # there with shortcuts without parameters, hence half a unit of the last place
+    if millions:  # published for shortcuts without parameters, hence half a unit of the last place
         assert abs(count(net) / 1e6 - millions) < 0.006
 
 
-def test_parameters_of_resnets():
+def test_parameter_counts_of_resnets():
     assert count(meta("resnet50", classes=1000, stem="imagenet")) == 25_557_032  # torchvision's
     assert count(meta("resnet50", classes=10)) == 23_520_842  # with the stem of 3×3
     shapes = published(400, (7, 7, 7), dimensions=3)
@@ -113,7 +113,7 @@ def test_parameters_of_resnets():
         ("i3d_resnet50", {"classes": 400}, {"kernels": (7, 7, 7), "dimensions": 3}),
     ],
 )
-def test_names_and_shapes_are_the_published_ones(name, options, layout):
+def test_parameter_names_and_shapes_are_the_published_ones(name, options, layout):
     state = meta(name, **options).state_dict()
     expected = published(options["classes"], **layout)
     assert {key: tuple(value.shape) for key, value in state.items()} == expected
@@ -141,7 +141,7 @@ def test_names_and_shapes_are_the_published_ones(name, options, layout):
         ),
     ],
 )
-def test_feature_maps_of_the_papers_images(name, options, image, shapes):
+def test_feature_maps_have_the_published_sizes(name, options, image, shapes):
     net = meta(name, classes=10, **options)
     seen = []
     for stage in range(1, len(shapes) + 1):
@@ -151,7 +151,7 @@ def test_feature_maps_of_the_papers_images(name, options, image, shapes):
     assert seen == shapes
 
 
-def test_convolutions_are_drawn_by_he_s_rule():
+def test_convolutions_are_initialised_by_he_s_rule():
     torch.manual_seed(0)
     net = backbones.create("preresnet20", classes=10)
     for name, value in net.named_parameters():
@@ -172,7 +172,7 @@ def test_the_seed_decides_the_weights(case):
 
 
 @pytest.mark.parametrize("case", SMALL)
-def test_layouts_agree(case):
+def test_channels_last_gives_the_same_scores(case):
     net, x, _ = small(case)
     backbones.place(net, "snl")
     net = randomized(net).eval()
@@ -184,8 +184,8 @@ def test_layouts_agree(case):
 
 
 @pytest.mark.parametrize("case", [case for case in SMALL if "i3d" not in case])
-def test_the_layout_lasts(case):
-    """From end to end, blocks included; in three dimensions torch's own layers do not keep it."""
+def test_channels_last_is_kept_through_the_network(case):
+    """Blocks included; in three dimensions torch's own layers do not keep it."""
     net, x, _ = small(case, width=8)
     net = backbones.place(net, "snl", "stage2").to(memory_format=torch.channels_last)
     maps = []
@@ -197,7 +197,7 @@ def test_the_layout_lasts(case):
 
 
 @pytest.mark.parametrize("case", SMALL)
-def test_it_learns_and_every_parameter_has_a_gradient(case):
+def test_training_lowers_the_loss_and_every_parameter_has_a_gradient(case):
     net, x, _ = small(case)
     net, labels = net.double(), torch.tensor([1, 3])
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
@@ -212,7 +212,7 @@ def test_it_learns_and_every_parameter_has_a_gradient(case):
     assert losses[-1] < losses[0]
 
 
-def test_several_processes_can_share_it():
+def test_distributed_data_parallel_takes_two_steps():
     """DistributedDataParallel refuses a second step where a parameter had no gradient."""
     net, x, _ = small("preresnet20")
     backbones.place(net, "snl", "dp3")
@@ -225,7 +225,7 @@ def test_several_processes_can_share_it():
         distributed.destroy_process_group()
 
 
-def test_half_precision_and_one_image_in_evaluation():
+def test_bfloat16_and_one_image_in_evaluation():
     net, x, _ = small("preresnet20")
     y = net.to(torch.bfloat16).eval()(x[:1].to(torch.bfloat16))
     assert y.shape == (1, 5)
@@ -250,7 +250,7 @@ def test_half_precision_and_one_image_in_evaluation():
         ("i3d_resnet50", {"stem": "imagenet"}, "no option 'stem'"),
     ],
 )
-def test_what_cannot_be_made_is_refused(name, options, said):
+def test_wrong_names_and_options_are_refused(name, options, said):
     with pytest.raises(InputError) as error:
         backbones.create(name, **{"classes": 10, **options})
     assert said in str(error.value)
@@ -267,7 +267,7 @@ def test_what_cannot_be_made_is_refused(name, options, said):
         ("i3d_resnet50", torch.zeros(2, 3, 8, 8), "(batch, 3, time, height, width)"),
     ],
 )
-def test_what_is_no_image_is_refused(case, x, said):
+def test_wrong_images_are_refused(case, x, said):
     with pytest.raises(InputError) as error:
         small(case)[0](x)
     assert said in str(error.value)

@@ -1,4 +1,4 @@
-"""Figures of trained networks against dense formulas: rows of A, powers, maps, eigenvalues."""
+"""Test the figures of networks against dense formulas: rows of A, powers, maps, eigenvalues."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def scale_of(stage):
 
 
 def dense_kernel(name, block, x, i, options, unit=0):
-    """‖K_ij‖ of one image, signal by signal: F of each unit vector, forwards."""
+    """‖K_ij‖ of one image, from F of each unit vector."""
     config, params = config_of(name, options), state(block)
     stage = under(params, f"stages.{unit}.")
     A = matrix(name, params, x, config)
@@ -80,11 +80,11 @@ def dense_kernel(name, block, x, i, options, unit=0):
     return K.norm(dim=(1, 2)).numpy()
 
 
-# --- figure 1 -------------------------------------------------------------------------------------
+# --- figure 1 ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-def test_rows_are_those_of_the_dense_operator(name, options):
+def test_rows_equal_those_of_the_dense_operator(name, options):
     block, x = made(name, **options), images()
     found = figures.attention_ranges(block, x, image=1, position=(1, 2))
     assert len(found) == len(block.stages)
@@ -99,7 +99,7 @@ def test_rows_are_those_of_the_dense_operator(name, options):
         assert each.grid == ((1, 2) if "sub_sample" in options else SIDE)
 
 
-def test_the_operators_of_one_affinity_differ_at_the_reference_alone():
+def test_operators_with_one_affinity_differ_only_at_the_reference():
     """NL, NS and SNL: off the node, ‖K_ij‖ is a multiple of A_ij; NS lacks 1 at it."""
     options = {"kernel": "dot", "normalization": "random_walk"}
     blocks = {name: made(name, **options) for name in ("nl", "ns", "snl")}
@@ -118,7 +118,7 @@ def test_a_folded_block_has_the_rows_of_the_block():
     np.testing.assert_allclose(after.weights, before.weights, rtol=1e-9)
 
 
-def test_a_new_block_takes_nothing():
+def test_a_zero_initialised_block_has_no_weights():
     (each,) = figures.attention_ranges(gnn.create("snl", C), images().float())
     assert each.reach == 0
     assert each.itself == 0
@@ -132,7 +132,7 @@ def by_hand(weights, cell):
     return figures.AttentionRange("", 1, weights.shape, cell, weights, weights, np.zeros((4, 4)))
 
 
-def test_reach_and_distance_by_hand():
+def test_reach_and_distance_against_a_calculation_by_hand():
     even = by_hand(np.ones((5, 4)), (2, 1))
     assert (even.reach, even.itself) == (18, 0.05)
     assert even.distance == pytest.approx(1, abs=1e-15)
@@ -145,14 +145,14 @@ def test_reach_and_distance_by_hand():
 @pytest.mark.parametrize(
     ("position", "cell"), [(None, (2, 2)), ((0, 0), (0, 0)), ((7, 3), (3, 1)), ((1, 7), (0, 3))]
 )
-def test_pixels_are_put_on_the_grid_of_the_features(position, cell):
+def test_pixels_map_to_the_grid_of_the_features(position, cell):
     net = nn.Sequential(nn.AvgPool2d(2), made("nl")).double()
     (each,) = figures.attention_ranges(net, images(size=(8, 8)), position=position)
     assert each.cell == cell
     assert each.name == "1 (nl)"
 
 
-# --- figure 2 -------------------------------------------------------------------------------------
+# --- figure 2 ------------------------------------------------------------------------------------
 
 SQUARE = [
     case for case in CASES if case[0] not in ("linear", "cgnl") and not case[1].get("sub_sample")
@@ -160,7 +160,7 @@ SQUARE = [
 
 
 @pytest.mark.parametrize(("name", "options"), SQUARE)
-def test_powers_are_those_of_the_dense_matrix(name, options):
+def test_powers_equal_those_of_the_dense_matrix(name, options):
     block, x = made(name, **options), images(3)
     (found,) = figures.power_histograms(block, x, image=2)
     A = matrix(name, state(block), x, config_of(name, options)).numpy()
@@ -177,12 +177,12 @@ def test_powers_are_those_of_the_dense_matrix(name, options):
         assert np.abs(counts - expected).sum() <= 2
     assert found.distances.shape == (3, 4)
     np.testing.assert_allclose(found.distances[2], found.strengths.distances)
-    told = found.numbers()
-    assert told["defects"] == pytest.approx(found.defects.mean(0))
-    assert told["least_defects"][1] == pytest.approx(min(found.defects[:, 1]))
+    numbers = found.numbers()
+    assert numbers["defects"] == pytest.approx(found.defects.mean(0))
+    assert numbers["least_defects"][1] == pytest.approx(min(found.defects[:, 1]))
 
 
-def test_where_the_claim_holds_and_where_only_the_histogram_does():
+def test_defects_are_zero_for_a_projector_and_positive_for_shuffled_rows():
     pooling = made("nl")  # all scores are 0: A = 1 1ᵀ / N, and A² = A
     with torch.no_grad():
         pooling.affinity.phi.weight.zero_()
@@ -205,7 +205,7 @@ def test_where_the_claim_holds_and_where_only_the_histogram_does():
         ("nl", {"sub_sample": 2}, "not square"),
     ],
 )
-def test_what_has_no_powers_says_why(name, options, reason):
+def test_blocks_without_powers_have_a_reason(name, options, reason):
     (found,) = figures.power_histograms(made(name, **options), images())
     assert reason in found.reason
     assert found.strengths is None
@@ -214,16 +214,16 @@ def test_what_has_no_powers_says_why(name, options, reason):
         found.plot()
 
 
-def test_large_maps_are_passed_over():
+def test_blocks_of_too_many_positions_are_skipped():
     (found,) = figures.power_histograms(made("snl"), images(), nodes=11)
     assert "N = 12 is more than nodes=11" in found.reason
 
 
-# --- figure 4 -------------------------------------------------------------------------------------
+# --- figure 4 ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_maps_are_what_the_block_adds(name):
+def test_feature_maps_equal_the_dense_block_minus_its_input(name):
     block, x = made(name, units=2), images(3)
     (maps,) = figures.feature_maps(block, x)
     y = dense(name, state(block), x, **OWN.get(name, {}), units=2)
@@ -236,7 +236,7 @@ def test_maps_are_what_the_block_adds(name):
     np.testing.assert_allclose(maps.added, added, **CLOSE)
 
 
-def test_cover_and_likeness_by_hand():
+def test_cover_and_likeness_against_a_calculation_by_hand():
     x = np.zeros((2, 1, 2, 2))
     x[:, 0] = [[1.0, 2.0], [3.0, 4.0]]
     y = x.copy()
@@ -253,12 +253,12 @@ def test_cover_and_likeness_by_hand():
     assert flat.added.tolist() == [0, 0]
 
 
-# --- figure 5 -------------------------------------------------------------------------------------
+# --- figure 5 ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_eigenvalues_are_those_of_the_hand_assembled_matrix(name, scaled):
+def test_eigenvalues_equal_those_of_the_matrix_assembled_by_hand(name, scaled):
     block = made(name, units=2)
     found = figures.channel_weights(block, scaled=scaled)
     params, expected = state(block), []
@@ -279,8 +279,8 @@ def test_eigenvalues_are_those_of_the_hand_assembled_matrix(name, scaled):
         assert count == (values < -1e-12).sum()
 
 
-def test_the_layout_of_layers_is_minded():
-    """W_g W with a known answer: g takes channels 0 and 1, w gives 2 and −1 times them back."""
+def test_weights_are_transposed_from_the_layout_of_layers():
+    """W_g W with known eigenvalues: g picks channels 0 and 1, w returns 2 and −1 times them."""
     block = gnn.create("nl", 3, inner=2, norm="none", zero_init=False)
     with torch.no_grad():
         block.stages[0].g.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
@@ -293,12 +293,12 @@ def test_the_layout_of_layers_is_minded():
     assert row["top"] == [2, 0, -1]
 
 
-def test_folded_maps_are_refused():
+def test_channel_weights_of_folded_blocks_raise():
     with pytest.raises(InputError, match="take the network that was folded"):
         figures.channel_weights(gnn.fold(made("snl")))
 
 
-# --- all of them ----------------------------------------------------------------------------------
+# --- all of them ---------------------------------------------------------------------------------
 
 
 def net(*names, seed=0, **options):
@@ -311,7 +311,7 @@ def pictures(count=3, size=(8, 10)):
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def test_all_figures_side_by_side(tmp_path):
+def test_all_figures_of_several_networks_are_written(tmp_path):
     Image = pytest.importorskip("PIL.Image")
     nets = {"NL": net("nl"), "SNL twice": net("snl", "linear", units=2), "CGNL": net("cgnl")}
     numbers = figures.write_figures(nets, pictures(), tmp_path / "new" / "out", image=1)
@@ -333,7 +333,7 @@ def test_all_figures_side_by_side(tmp_path):
     assert again == numbers
 
 
-def test_the_network_is_left_as_it_was(tmp_path):
+def test_figures_leave_the_network_unchanged(tmp_path):
     model = net("snl").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     figures.write_figures(model, pictures(), tmp_path)
@@ -352,7 +352,7 @@ def test_videos_are_drawn_at_the_time_of_the_reference():
     assert len(maps.plot("size").images) == 4
 
 
-def test_signals_have_arrays_but_no_picture():
+def test_plotting_one_spatial_dimension_raises():
     signal = torch.rand(2, C, 9, dtype=torch.float64)
     (each,) = figures.attention_ranges(made("nl"), signal, position=(4,))
     assert each.weights.shape == (9,)
@@ -373,11 +373,11 @@ def test_plots_draw_on_given_axes():
         assert draw(ax=ax) is ax
 
 
-# --- bad input ------------------------------------------------------------------------------------
+# --- bad input -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"model": nn.Conv2d(3, 4, 1)}, "has no nonlocal blocks"),
         ({"model": "snl"}, "must be a torch.nn.Module, not str"),
@@ -388,8 +388,8 @@ def test_plots_draw_on_given_axes():
         ({"images": torch.full((1, 3, 8, 8), torch.nan)}, "NaN or infinite"),
         ({"images": torch.full((1, 3, 8, 8), torch.inf)}, "NaN or infinite"),
         ({"images": torch.zeros(1, 4, 8, 8)}, "cannot run this batch"),
-        ({"image": 3}, "image=3 is not in the batch of 3"),
-        ({"image": -1}, "image=-1 is not in the batch"),
+        ({"image": 3}, "image=3 must be a whole number from 0 to 2, an image of the batch"),
+        ({"image": -1}, "image=-1 must be a whole number from 0 to 2"),
         ({"image": 0.5}, "must be a whole number"),
         ({"image": True}, "must be a whole number"),
         ({"position": (8, 0)}, "lies outside"),
@@ -400,14 +400,14 @@ def test_plots_draw_on_given_axes():
         ({"pictures": np.zeros((1, 3, 8, 10))}, "pass one for each image"),
     ],
 )
-def test_ranges_refuse(change, told):
+def test_invalid_arguments_of_attention_ranges_raise(change, message):
     given = {"model": net("snl"), "images": pictures()} | change
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         figures.attention_ranges(given.pop("model"), given.pop("images"), **given)
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda x: figures.power_histograms(net("nl"), x, nodes=0), "nodes"),
         (lambda x: figures.power_histograms(net("nl"), x, seed=-1), "seed"),
@@ -420,12 +420,12 @@ def test_ranges_refuse(change, told):
         (lambda x: figures.write_figures({}, x, "out"), "no networks"),
     ],
 )
-def test_the_others_refuse(call, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_arguments_of_the_other_figures_raise(call, message):
+    with pytest.raises(InputError, match=message):
         call(pictures())
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_made_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot make the folder"):
         figures.write_figures(net("nl"), pictures(), tmp_path / "file" / "out")

@@ -1,4 +1,4 @@
-"""The loop in one process: its numbers, what it keeps, what it refuses, where it stops."""
+"""Train in one process: numbers, files, resumes, refusals."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import signal
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.train_tiny import FIELDS, HOOKS, SAMPLES, TESTS
+from support.train_tiny import FIELDS, HOOKS, SAMPLES, TESTS, logged
 from torch import nn
 
 from gspnl import cli
 from gspnl.errors import BusyError, ConvergenceError, FileError, InputError
 from gspnl.train import Recipe, checkpoints, data, load_run, train
 from gspnl.train.epochs import Epochs
+from gspnl.train.interrupts import Stopped
 from gspnl.train.networks import network
 from gspnl.train.recipes import read, write
-from gspnl.train.runs import alone
+from gspnl.train.run import lock
 from gspnl.train.session import Session
-from gspnl.train.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 STEPS = 3  # an epoch: 40 samples by 16
@@ -41,7 +41,7 @@ def state(out):
 
 
 def numbers(rows):
-    """What must not differ: all but times."""
+    """Rows of metrics without times, which may differ."""
     return [{k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in rows]
 
 
@@ -50,7 +50,7 @@ def metrics(out):
 
 
 def same(one, other):
-    """Whether two runs ended in the same bits, random numbers included."""
+    """Compare two runs bit for bit, generators included."""
     a, b = state(one), state(other)
     assert set(a.tensors) == set(b.tensors)
     assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
@@ -71,8 +71,8 @@ def same(one, other):
     ],
     ids=["plain", "smoothing", "clipping", "nesterov"],
 )
-def test_the_losses_are_those_of_a_plain_loop(changes, tmp_path):
-    """Written out with torch's own loss, clipping and scheduler; the batches alone are shared."""
+def test_losses_equal_a_plain_loop(changes, tmp_path):
+    """With torch's own loss, clipping and scheduler; both share the batches."""
     recipe = tiny(backbone_options={"drop": 0.0}, epochs=3, **changes)
     found = train(recipe, out=tmp_path / "run").metrics
 
@@ -108,9 +108,10 @@ def test_the_losses_are_those_of_a_plain_loop(changes, tmp_path):
         assert found[epoch]["test_accuracy"] == right / TESTS
 
 
-def test_what_a_run_leaves(tmp_path):
+def test_files_and_results_of_a_run(tmp_path):
     lines = []
-    done = train(tiny(), out=tmp_path / "run", say=lines.append, threads=1)
+    with logged(lines.append):
+        done = train(tiny(), out=tmp_path / "run", threads=1)
     rows = metrics(done.out)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert {"train_loss", "train_accuracy", "test_accuracy", "seconds"} <= set(rows[0])
@@ -129,12 +130,12 @@ def test_what_a_run_leaves(tmp_path):
     # Two operations for each product: three convolutions, two at half the size, and the last map.
     plain = 2 * (64 * 27 * 8 + 16 * 72 * 8 + 16 * 72 * 8 + 8 * 4)
     backbone = network(tiny(block=None), (3, 8, 8), 4)
-    from gspnl.train.facts import flops
+    from gspnl.train.cost import flops
 
     assert flops(backbone, torch.zeros(3, 8, 8)) == plain < result["flops"]
 
 
-def test_training_is_of_the_first_seed_only_and_leaves_the_callers_settings(tmp_path):
+def test_training_depends_on_the_recipes_seed_only_and_keeps_the_callers_settings(tmp_path):
     torch.manual_seed(1)
     before = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
     first = train(tiny(), out=tmp_path / "a")
@@ -169,7 +170,7 @@ def test_layout_and_precision_hardly_change_the_numbers(changes, tmp_path):
 # --- stopping and going on ------------------------------------------------------------------------
 
 VARIANTS = {
-    "warm-up": {"schedule": "one_cycle", "warmup": 0.7},
+    "warm-up": {"schedule": "linear", "warmup": 0.7},
     "cosine": {"schedule": "cosine", "clip": 0.5, "nesterov": True, "sync_batch_norm": True},
     "bfloat16": {"precision": "bfloat16", "channels_last": True},
     "float16": {"precision": "float16", "momentum": 0.0, "learning_rate": 0.01},
@@ -191,7 +192,8 @@ def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
         assert found.step < STEPS or found.epoch < 3
     assert not (tmp_path / "parts" / "result.json").exists()
     lines = []
-    train(recipe, out=tmp_path / "parts", threads=threads, resume=True, say=lines.append)
+    with logged(lines.append):
+        train(recipe, out=tmp_path / "parts", threads=threads, resume=True)
     assert "resumed" in lines[0]
     same(tmp_path / "whole", tmp_path / "parts")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -200,17 +202,17 @@ def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["evaluation", "checkpoint", "result"])
 def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp_path, monkeypatch):
-    """The run is finished and whole, and whoever called it is told to stop."""
+    """The run is finished and complete, and its caller gets Stopped."""
     train(tiny(), out=tmp_path / "whole")
     inner = {"evaluation": "_row", "checkpoint": "save", "result": "_result"}[moment]
     owner = Session if moment == "checkpoint" else Epochs
     act = getattr(owner, inner)
 
-    def hit(self, *given):
+    def hit(self, *arguments):
         session = self if moment == "checkpoint" else self.session
         if len(session.state.rows) == 2 - (moment == "evaluation"):
             os.kill(os.getpid(), number)
-        return act(self, *given)
+        return act(self, *arguments)
 
     monkeypatch.setattr(owner, inner, hit)
     with pytest.raises(Stopped, match=f"stopped by {number.name} at its end") as caught:
@@ -224,7 +226,7 @@ def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp
 
 
 def test_metrics_and_checkpoint_cannot_disagree(tmp_path):
-    """Killed between the two: the rows are written again, neither twice nor never."""
+    """A kill between the two: the rows are written again, once."""
     out = tmp_path / "run"
     train(tiny(epochs=2), out=tmp_path / "whole")
     HOOKS[STEPS + 2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -236,8 +238,8 @@ def test_metrics_and_checkpoint_cannot_disagree(tmp_path):
     same(tmp_path / "whole", out)
 
 
-def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
-    """Of every file that it writes, and nothing of anybody else's."""
+def test_partial_files_of_a_killed_run_are_removed(tmp_path):
+    """Those of every file that a run writes, and no other files."""
     out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped):
@@ -261,7 +263,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     assert all(path.read_bytes() == b"half" for path in others)
 
 
-def test_a_result_that_was_not_written_is_written(tmp_path):
+def test_resuming_a_complete_run_without_a_result_writes_it(tmp_path):
     done = train(tiny(), out=tmp_path / "run")
     (done.out / "result.json").unlink()
     again = train(tiny(), out=done.out, resume=True)
@@ -284,8 +286,8 @@ def test_checkpoints_within_an_epoch(tmp_path):
     same(tmp_path / "plain", tmp_path / "run")
 
 
-def test_weights_may_lie_elsewhere_when_a_run_goes_on(tmp_path):
-    """Their place is no part of the recipe; other weights under the same name are other numbers."""
+def test_a_run_resumes_with_its_weights_at_another_path(tmp_path):
+    """The path is no part of the recipe; other weights give other numbers."""
     recipe = tiny(pretrained="tiny.safetensors")
     torch.manual_seed(5)
     model = network(tiny(block=None), (3, 8, 8), 4)
@@ -314,7 +316,7 @@ def test_weights_may_lie_elsewhere_when_a_run_goes_on(tmp_path):
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_folders_that_are_refused(tmp_path):
+def test_folders_with_other_runs_or_files_are_refused(tmp_path):
     out = tmp_path / "run"
     HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="SIGINT at epoch 1, step 2"):
@@ -330,7 +332,8 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(InputError, match="another recipe: seed"):
         train(tiny(seed=1), out=out, resume=True)
     lines = []
-    again = train(tiny(), out=out, resume=True, say=lines.append)
+    with logged(lines.append):
+        again = train(tiny(), out=out, resume=True)
     assert again.result == json.loads((out / "result.json").read_text())
     assert "finished" in lines[0]
     (tmp_path / "other").mkdir()
@@ -343,8 +346,8 @@ def test_folders_that_are_refused(tmp_path):
         train(tiny(), out=tmp_path / "other" / "thesis.tex", resume=True)
 
 
-def test_a_run_that_failed_before_it_kept_anything_is_begun_again(tmp_path):
-    """Else the corrected command would be refused, for a folder that cannot be resumed."""
+def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again(tmp_path):
+    """Else the corrected command would be refused, in a folder that cannot be resumed."""
     out = tmp_path / "run"
 
     def fail():
@@ -355,16 +358,15 @@ def test_a_run_that_failed_before_it_kept_anything_is_begun_again(tmp_path):
         train(tiny(), out=out)
     HOOKS.clear()
     assert not (out / "checkpoint.safetensors").exists()
-    with alone(out), pytest.raises(BusyError, match="another process is at work"):
-        train(tiny(seed=1), out=out)  # one that has just begun, as far as can be seen
+    with lock(out), pytest.raises(BusyError, match="another process is at work"):
+        train(tiny(seed=1), out=out)  # it could have begun just now
     assert read(out / "recipe.toml") == tiny()
     done = train(tiny(seed=1), out=out)
     assert done.recipe == read(out / "recipe.toml") == tiny(seed=1)
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_recipe_that_somebody_wrote_is_not_replaced(resume, tmp_path):
-    """No run has begun there: the file is all there is of it."""
+def test_a_recipe_file_without_a_run_is_not_replaced(resume, tmp_path):
     out, lines = tmp_path / "mine", ["# mine", "seed = 3"]
     out.mkdir()
     (out / "recipe.toml").write_text("\n".join(lines))
@@ -373,7 +375,7 @@ def test_a_recipe_that_somebody_wrote_is_not_replaced(resume, tmp_path):
     assert (out / "recipe.toml").read_text().splitlines() == lines
 
 
-def test_nothing_is_written_for_what_cannot_be_built(tmp_path):
+def test_recipes_that_cannot_be_built_write_nothing(tmp_path):
     for changes in (
         {"backbone": "tini"},
         {"data": "tinny"},
@@ -403,7 +405,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
     train(tiny(), out=tmp_path / "run")
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def test_a_damaged_checkpoint_is_refused(tmp_path):
     out = tmp_path / "run"
     HOOKS[5] = lambda: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped):
@@ -446,7 +448,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(tmp_path):
         train(tiny(learning_rate=1e30), out=tmp_path / "high")
 
 
-def test_damaged_samples_are_named_or_counted(tmp_path, monkeypatch):
+def test_damaged_samples_are_an_error_or_are_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("TINY_BAD", "3")
     with pytest.raises(data.DataError, match="record 3 is damaged"):
         train(tiny(), out=tmp_path / "run")
@@ -455,7 +457,7 @@ def test_damaged_samples_are_named_or_counted(tmp_path, monkeypatch):
     assert "record 3" in done.result["skipped"][0]
 
 
-def test_the_command_says_what_was_left_out(tmp_path, monkeypatch, capsys):
+def test_the_command_reports_samples_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TINY_BAD", "3")
     write(tiny(), tmp_path / "tiny.toml")
     words = ["train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]

@@ -1,4 +1,4 @@
-"""Blocks at the paper's places: where they are, what they share, how wide they are."""
+"""Blocks at the paper's places: positions, shared affinities and inner widths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from support.train_networks import Given, preresnet, randomized, resnet
+from support.train_networks import Layers, preresnet, randomized, resnet
 from torch import nn
 
 from gspnl import nn as gnn
@@ -48,7 +48,7 @@ def blocks_of(net):
 
 
 @pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
-def test_the_places_are_the_papers(name):
+def test_places_are_those_of_the_paper(name):
     net = make(name)
     assert net.places == PLACES[name]
     assert net.default_place == ("stage1" if name.startswith("pre") else "res4")
@@ -63,26 +63,26 @@ def test_the_places_are_the_papers(name):
     ("name", "where"),
     [("preresnet20", where) for where in EARLY] + [("resnet50", "res4"), ("i3d_resnet50", None)],
 )
-def test_blocks_act_where_they_are_said_to(name, where):
-    """The plain function of the network, with the trained block called at the place."""
+def test_blocks_act_at_their_places(name, where):
+    """Compare with the plain function of the network that calls the block at its place."""
     net = randomized(backbones.place(make(name), "snl", where, isolated="zero")).eval()
     x = images(net).double()
     after = {at: getattr(net.get_submodule(at), CHILD) for at in PLACES[name][where or "res4"]}
-    given = Given(copy.deepcopy(net.state_dict()), after=after)
+    layers = Layers(copy.deepcopy(net.state_dict()), after=after)
     function = {
-        "preresnet20": lambda: preresnet(x, given, 3),
-        "resnet50": lambda: resnet(x, given, stride=1, pool=False),
-        "i3d_resnet50": lambda: resnet(x, given, stride=(1, 2, 2)),
+        "preresnet20": lambda: preresnet(x, layers, 3),
+        "resnet50": lambda: resnet(x, layers, stride=1, pool=False),
+        "i3d_resnet50": lambda: resnet(x, layers, stride=(1, 2, 2)),
     }[name]
     torch.testing.assert_close(net(x), function(), rtol=1e-9, atol=1e-9)
-    given.after = {}
+    layers.after = {}
     assert (net(x) - function()).abs().max() > 1e-3  # the block does something
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("block", sorted(gnn.BLOCKS))
 @pytest.mark.parametrize("where", ["dp3", "sp3"])
-def test_the_network_is_unchanged_to_the_last_bit(block, where, training):
+def test_new_blocks_leave_the_scores_bit_identical(block, where, training):
     net = make().train(training)
     x = images(net)
     state = copy.deepcopy(net.state_dict())
@@ -93,7 +93,7 @@ def test_the_network_is_unchanged_to_the_last_bit(block, where, training):
 
 
 @pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
-def test_so_is_every_network_at_its_own_place(name):
+def test_default_places_leave_the_scores_bit_identical(name):
     net = make(name).eval()
     x = images(net)
     before = net(x)
@@ -117,7 +117,7 @@ def test_units_share_one_affinity(where, units):
 
 
 @pytest.mark.parametrize("depth", [2, 9])
-def test_units_of_any_number(depth):
+def test_the_number_of_units_can_be_chosen(depth):
     assert (
         blocks_of(backbones.place(make(), "ns", "stage2", units=depth))["layer2.1"].units == depth
     )
@@ -127,27 +127,27 @@ def test_units_of_any_number(depth):
 @pytest.mark.parametrize(
     ("reduction", "inner"), [(1, (16, 32, 64)), (2, (8, 16, 32)), (4, (4, 8, 16)), (100, (1, 1, 1))]
 )
-def test_the_inner_width_is_that_of_each_place(reduction, inner):
+def test_the_inner_width_follows_the_channels_of_each_place(reduction, inner):
     net = backbones.place(make(width=16), "snl", "dp3", reduction=reduction)
     assert tuple(row.inner for row in gnn.describe(net)) == inner
     assert tuple(row.channels for row in gnn.describe(net)) == (16, 32, 64)
 
 
-def test_the_papers_widths():
+def test_inner_widths_are_those_of_the_paper():
     with torch.device("meta"):
         for name, channels in (("preresnet56", 64), ("resnet50", 1024), ("i3d_resnet50", 1024)):
             row = gnn.describe(backbones.place(backbones.create(name, classes=10), "snl"))[0]
             assert (row.channels, row.inner) == (channels, channels // 2)
 
 
-def test_an_inner_width_given_goes_first():
+def test_inner_overrides_reduction():
     net = backbones.place(make(width=16), "snl", "dp3", inner=5)
     assert [row.inner for row in gnn.describe(net)] == [5, 5, 5]
 
 
 @pytest.mark.parametrize("block", ["nl", "ns", "cgnl", "a2", "linear", "gsnl"])
-def test_equal_parameters(block):
-    """Phi, psi, g and two maps of 16 × 8 and a norm of 32 numbers; a step of Cs adds at most 96."""
+def test_match_equals_the_parameters_of_another_block(block):
+    """Phi, psi, g and two maps of 16 × 8, and a norm of 32; one more of Cs adds at most 96."""
     options = DOT if block in ("nl", "ns") else {}
     net = backbones.place(make(width=16), block, match="snl", **options)
     assert abs(blocks_of(net)["layer1.1"].parameters - (5 * 16 * 8 + 32)) <= 48
@@ -159,7 +159,7 @@ def test_options_reach_the_block():
     assert (config["order"], config["norm"]) == (4, "none")
 
 
-def test_the_backbone_is_the_same_under_every_block():
+def test_the_backbone_weights_do_not_depend_on_the_block():
     bare = make().state_dict()
     for block in ("snl", "cgnl"):
         placed = backbones.place(make(), block, "dp3").state_dict()
@@ -185,7 +185,7 @@ def test_the_backbone_is_the_same_under_every_block():
         (("cgnl", "dp3", {"groups": 3}), "groups=3 does not divide"),
     ],
 )
-def test_what_cannot_be_placed_is_refused_and_nothing_changes(arguments, said):
+def test_wrong_placements_are_refused_and_change_nothing(arguments, said):
     block, where, *options = arguments
     net = make()
     keys = list(net.state_dict())
@@ -195,13 +195,13 @@ def test_what_cannot_be_placed_is_refused_and_nothing_changes(arguments, said):
     assert list(net.state_dict()) == keys
 
 
-def test_a_place_is_taken_once():
+def test_a_place_takes_one_block():
     net = backbones.place(make(), "snl", "stage2")
     with pytest.raises(InputError, match=r"a block follows 'layer2\.1' already"):
         backbones.place(net, "snl", "dp3")
     assert list(blocks_of(net)) == ["layer2.1"]
 
 
-def test_other_networks_are_for_insert():
+def test_other_networks_are_referred_to_insert():
     with pytest.raises(InputError, match=r"gspnl\.nn\.insert puts blocks into any network"):
         backbones.place(nn.Linear(2, 2), "snl")

@@ -1,4 +1,4 @@
-"""Published state dicts load, by names and shapes; foreign, damaged and hostile files do not."""
+"""Loading of published state dicts; foreign, damaged and hostile files are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from support.train_networks import Given, drawn, published, resnet
+from support.train_networks import Layers, drawn, published, resnet
 from torch import nn
 
 from gspnl.errors import FileError, InputError
@@ -43,7 +43,7 @@ def same(net, state):
 
 
 def test_the_published_file_loads(tmp_path):
-    """In full size; what comes out is the plain function of what was in the file."""
+    """In full size, against the plain function of the file's tensors."""
     state = drawn(published())
     path = saved(OrderedDict(state), tmp_path / "resnet50.pth")
     net = make(1000, width=64)
@@ -52,21 +52,21 @@ def test_the_published_file_loads(tmp_path):
     assert report.fresh == ()
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        expected = resnet(x.double(), Given({k: v.double() for k, v in state.items()}))
+        expected = resnet(x.double(), Layers({k: v.double() for k, v in state.items()}))
         error = (net.eval()(x) - expected).norm() / expected.norm()
     assert error < 1e-4  # float32 through 50 layers of random scales
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy", "safetensors"])
-def test_every_form_of_a_file(form, tmp_path):
+def test_torch_legacy_and_safetensors_files_load(form, tmp_path):
     state = state_dict()
     net = make()
     report = backbones.load_pretrained(net, str(saved(state, tmp_path / "file", form)))
     assert set(report.loaded) == set(same(net, state)) == set(state)
 
 
-def test_files_from_before_the_counters(tmp_path):
-    """Torchvision's first file of this network has none."""
+def test_files_without_batch_norm_counters_load(tmp_path):
+    """As torchvision's first file of ResNet-50."""
     state = {k: v for k, v in state_dict().items() if not k.endswith("tracked")}
     net = make()
     report = backbones.load_pretrained(net, saved(state, tmp_path / "file"))
@@ -84,7 +84,7 @@ def test_files_from_before_the_counters(tmp_path):
         ({"stem": "cifar", "classes": 3}, ("conv1.weight", "fc.weight", "fc.bias")),
     ],
 )
-def test_other_ends_are_left_fresh_and_said_to_be(change, fresh, tmp_path):
+def test_ends_of_other_shapes_stay_fresh_and_are_reported(change, fresh, tmp_path):
     state = state_dict()
     net, untouched = make(**change), make(**change).state_dict()
     report = backbones.load_pretrained(net, saved(state, tmp_path / "file"))
@@ -96,7 +96,7 @@ def test_other_ends_are_left_fresh_and_said_to_be(change, fresh, tmp_path):
 
 
 @pytest.mark.parametrize("holder", ["state_dict", "model"])
-def test_3d_weights_with_what_their_training_code_keeps(holder, tmp_path):
+def test_checkpoints_of_training_codes_load(holder, tmp_path):
     state = state_dict(400, kernels=(7, 7, 7), dimensions=3)
     wrapped = {f"module.{name}": value for name, value in state.items()}
     path = saved({"epoch": 200, "arch": "resnet-50", holder: wrapped}, tmp_path / "r3d50.pth")
@@ -106,7 +106,7 @@ def test_3d_weights_with_what_their_training_code_keeps(holder, tmp_path):
     assert len(same(net, {k: state[k] for k in report.loaded})) == len(state) - 2
 
 
-def test_blocks_placed_before_stay_as_they_are(tmp_path):
+def test_blocks_placed_before_keep_their_weights(tmp_path):
     state = state_dict()
     net = backbones.place(make(), "snl")
     blocks = {k: v.clone() for k, v in net.state_dict().items() if "nonlocal_" in k}
@@ -117,7 +117,7 @@ def test_blocks_placed_before_stay_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
-def test_every_network_takes_its_own_with_blocks_too(name, tmp_path):
+def test_every_backbone_loads_its_own_state_with_blocks(name, tmp_path):
     first = backbones.place(make(name=name, seed=1), "snl")
     path = saved(first.state_dict(), tmp_path / "file", "safetensors")
     second = backbones.place(make(name=name, seed=2), "snl")
@@ -125,7 +125,7 @@ def test_every_network_takes_its_own_with_blocks_too(name, tmp_path):
     assert same(second, first.state_dict()) == list(first.state_dict())
 
 
-def test_dtype_and_device_are_the_networks(tmp_path):
+def test_the_dtype_of_the_network_is_kept(tmp_path):
     state = {k: v.half() if v.is_floating_point() else v for k, v in state_dict().items()}
     net = make().double()
     backbones.load_pretrained(net, saved(state, tmp_path / "file"))
@@ -136,7 +136,7 @@ def without(*names):
     return lambda state: [state.pop(name) for name in names]
 
 
-def given(name, value):
+def replaced(name, value):
     return lambda state: state.update({name: value})
 
 
@@ -145,21 +145,21 @@ def given(name, value):
     [
         (without("layer2.0.conv1.weight"), "missing layer2.0.conv1.weight"),
         (without("fc.weight", "fc.bias"), "missing fc.weight, fc.bias"),
-        (given("layer5.weight", torch.zeros(1)), "unexpected layer5.weight"),
+        (replaced("layer5.weight", torch.zeros(1)), "unexpected layer5.weight"),
         (
-            given("layer1.0.conv1.weight", torch.zeros(3, 3)),
+            replaced("layer1.0.conv1.weight", torch.zeros(3, 3)),
             "layer1.0.conv1.weight is (3, 3) and not (2, 2, 1, 1)",
         ),
-        (given("bn1.weight", torch.zeros(5)), "bn1.weight is (5,) and not (2,)"),
-        (given("bn1.weight", 1.0), "bn1.weight is float and not (2,)"),
-        (given("fc.bias", "seven"), "fc.bias is str and not (7,)"),
-        (given("bn1.weight", torch.full((2,), torch.nan)), "'bn1.weight' holds NaN or infinity"),
-        (given("bn1.weight", torch.ones(2, dtype=torch.int64)), "must hold floating-point"),
-        (given("bn1.running_var", -torch.ones(2)), "negative variances"),
-        (given("bn1.weight", torch.ones(2).to_sparse()), "plain dense tensor"),
+        (replaced("bn1.weight", torch.zeros(5)), "bn1.weight is (5,) and not (2,)"),
+        (replaced("bn1.weight", 1.0), "bn1.weight is float and not (2,)"),
+        (replaced("fc.bias", "seven"), "fc.bias is str and not (7,)"),
+        (replaced("bn1.weight", torch.full((2,), torch.nan)), "'bn1.weight' holds NaN or infinity"),
+        (replaced("bn1.weight", torch.ones(2, dtype=torch.int64)), "must hold floating-point"),
+        (replaced("bn1.running_var", -torch.ones(2)), "negative variances"),
+        (replaced("bn1.weight", torch.ones(2).to_sparse()), "plain dense tensor"),
     ],
 )
-def test_what_does_not_fit_is_named_and_nothing_changes(change, said, tmp_path):
+def test_mismatches_are_named_and_change_nothing(change, said, tmp_path):
     state = state_dict()
     change(state)
     net, before = make(), make().state_dict()
@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_named_and_nothing_changes(change, said, tmp_path):
     assert same(net, before) == list(before)
 
 
-def test_another_network_names_the_first_of_many(tmp_path):
+def test_the_first_mismatched_names_are_listed(tmp_path):
     path = saved(make(name="preresnet20").state_dict(), tmp_path / "file")
     with pytest.raises(FileError) as error:
         backbones.load_pretrained(make(), path)
@@ -192,7 +192,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy", "pickle"])
-def test_nothing_in_a_file_is_run(form, tmp_path):
+def test_files_execute_nothing(form, tmp_path):
     marker, path = tmp_path / "was run", tmp_path / "hostile.pth"
     state = {**state_dict(), "more": Hostile(marker)}
     if form == "pickle":
@@ -207,7 +207,7 @@ def test_nothing_in_a_file_is_run(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy", "safetensors"])
-def test_files_cut_off(form, tmp_path):
+def test_truncated_files_are_refused(form, tmp_path):
     whole = saved(state_dict(), tmp_path / "whole", form).read_bytes()
     for size in (1, 9, 100, len(whole) // 2, len(whole) - 1):
         path = tmp_path / "cut"
@@ -225,7 +225,7 @@ def test_files_cut_off(form, tmp_path):
         (b"\x08" + b"\x00" * 7 + b"{" * 8, "as a safetensors file"),
     ],
 )
-def test_files_of_another_kind(content, said, tmp_path):
+def test_other_files_are_refused(content, said, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(FileError, match=said):
@@ -233,12 +233,12 @@ def test_files_of_another_kind(content, said, tmp_path):
 
 
 @pytest.mark.parametrize("held", [[1, 2], torch.zeros(3), {}, {1: torch.zeros(3)}, 5])
-def test_files_without_names(held, tmp_path):
+def test_files_without_a_state_dict_are_refused(held, tmp_path):
     with pytest.raises(FileError, match="not names of tensors"):
         backbones.load_pretrained(make(), saved(held, tmp_path / "file"))
 
 
-def test_paths(tmp_path):
+def test_wrong_paths_and_models_are_refused(tmp_path):
     with pytest.raises(FileError, match=r"cannot read .*No such file"):
         backbones.load_pretrained(make(), tmp_path / "missing.pth")
     with pytest.raises(FileError, match="cannot read"):

@@ -1,4 +1,4 @@
-"""Learning rates, against torch's schedulers and closed forms."""
+"""Learning rates against torch's schedulers and closed forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from gspnl.errors import InputError
 from gspnl.train import Recipe
-from gspnl.train.schedules import SCHEDULES, factor
+from gspnl.train.recipes import SCHEDULES, factor
 
 STEPS = 5  # an epoch
 
@@ -30,14 +30,14 @@ def rates(build, count):
     return found
 
 
-def test_steps_are_those_of_multistep():
+def test_steps_equal_torchs_multistep():
     recipe = Recipe(epochs=9, milestones=(3, 4, 8), gamma=0.2)
     marks = [3 * STEPS, 4 * STEPS, 8 * STEPS]
     truth = rates(lambda o: lr_scheduler.MultiStepLR(o, marks, 0.2), 9 * STEPS)
     assert ours(recipe) == pytest.approx(truth, rel=1e-12)
 
 
-def test_cosine_is_that_of_torch():
+def test_cosine_equals_torchs():
     recipe = Recipe(epochs=6, schedule="cosine")
     truth = rates(lambda o: lr_scheduler.CosineAnnealingLR(o, 6 * STEPS), 6 * STEPS)
     assert ours(recipe) == pytest.approx(truth, rel=1e-9, abs=1e-12)  # torch's is recursive
@@ -52,8 +52,8 @@ def test_warm_up_is_linear_and_comes_first(schedule):
     assert ours(recipe)[rising] == 1.0
 
 
-def test_one_cycle_is_two_lines():
-    recipe = Recipe(epochs=8, schedule="one_cycle", warmup=2.0)
+def test_linear_rises_and_falls_as_lines():
+    recipe = Recipe(epochs=8, schedule="linear", warmup=2.0)
     rising, total = 2 * STEPS, 8 * STEPS
     up = [(s + 1) / rising for s in range(rising)]
     down = [(total - s) / (total - rising) for s in range(rising, total)]
@@ -67,13 +67,13 @@ def test_cosine_after_warm_up_ends_at_zero():
     assert values[-1] == pytest.approx((1 + math.cos(math.pi * u)) / 2, rel=1e-12)
 
 
-def test_a_long_warm_up_is_half_of_the_training():
-    values = ours(Recipe(epochs=2, schedule="one_cycle", warmup=40.0))
+def test_a_long_warm_up_is_shortened_to_half_of_the_training():
+    values = ours(Recipe(epochs=2, schedule="linear", warmup=40.0))
     assert values.index(max(values)) == STEPS - 1
     assert all(0 < value <= 1 for value in values)
 
 
-def test_a_new_schedule_is_a_new_entry():
+def test_a_registered_schedule_is_used():
     SCHEDULES.register("flat")(lambda recipe, step, steps: 0.5)
     try:
         assert ours(Recipe(epochs=2, schedule="flat")) == [0.5] * 2 * STEPS

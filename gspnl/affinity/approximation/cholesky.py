@@ -92,9 +92,9 @@ class PivotedFactor:
         self.residual[pivots] = 0.0
 
     def _reserve(self, rank: int) -> None:
-        n, held = self._buffer.shape
-        if rank > held:
-            wide = min(max(rank, int(1.5 * held)), n)
+        n, columns = self._buffer.shape
+        if rank > columns:
+            wide = min(max(rank, int(1.5 * columns)), n)
             check_fits(
                 (n, wide), self._buffer, "the factor", "lower rank=, or raise tol=", copies=3
             )

@@ -29,10 +29,6 @@ class Weights(ABC):
     def matmul(self, Z: Array) -> Array:
         """W Z: (..., N, c) → (..., N, c)."""
 
-    def scaled_matmul(self, scale: Array, Z: Array) -> Array:
-        """diag(scale) W diag(scale) Z, for a scale of shape (..., N, 1)."""
-        return scale * self.matmul(scale * Z)
-
     @abstractmethod
     def rows(self, index: Array) -> Array:
         """Rows of W: k indices → (..., k, N)."""

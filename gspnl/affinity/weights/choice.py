@@ -20,7 +20,7 @@ PRODUCTS = 12
 SIGNALS = 16
 EXP = 60
 DENSE_BYTES = 256 << 20
-DENSE_SPECTRUM = 4096  # nodes: a low-rank W without self-loops has an exact spectrum as dense only
+DENSE_SPECTRUM = 4096  # nodes up to which W without self-loops is dense, for exact spectra
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def dense(p: Problem, w: Work = FILTER) -> Cost:
 
 
 def tiled(p: Problem, w: Work = FILTER) -> Cost:
-    """Only the points are stored; every product computes all entries again."""
+    """Only points are stored; every product computes all entries again."""
     pairs = p.graphs * p.rows * p.columns / (2 if p.symmetric else 1)
     each = pairs * (2 * p.width + w.elementwise + 4 * w.signals)
     return Cost(p.graphs * p.rows * p.width * p.itemsize, (w.products + 1) * each)

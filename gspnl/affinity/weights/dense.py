@@ -46,11 +46,6 @@ class Dense(Weights):
         # A few rows times a matrix are 1.5 times as fast as a matrix times a few columns.
         return (Z.mT @ self.matrix).mT
 
-    def scaled_matmul(self, scale: Array, Z: Array) -> Array:
-        if not self.symmetric:
-            return scale * (self.matrix @ (scale * Z))
-        return scale * ((scale * Z).mT @ self.matrix).mT
-
     def rows(self, index: Array) -> Array:
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
 

@@ -85,7 +85,7 @@ class TiledExponential(Weights):
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
-            if not self.self_loops:  # before exp: degrees do not bound a diagonal they leave out
+            if not self.self_loops:  # before exp, which may overflow on the diagonal
                 set_diagonal(scores, rows, cols, -np.inf)
             np.exp(scores, out=scores)
             if not coarse:

@@ -47,20 +47,26 @@ class Deflation(ABC):
         return 1.0
 
     @abstractmethod
-    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+    def analysis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
+    ) -> Array:
         """Every p_f(L) Z: (..., N, c) to (..., F, N, c).
 
-        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``alone[f]``.
+        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``isolated_gain[f]``.
         """
 
     @abstractmethod
-    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+    def synthesis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
+    ) -> Array:
         """The sum of p_f(L) C_f: (..., F, N, c) to (..., N, c)."""
 
-    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
-        """p(L) Z, with gain i on deflated mode i and gain ``alone`` on isolated nodes."""
+    def polynomial(
+        self, series: Series, gains: np.ndarray, isolated_gain: float, Z: Array
+    ) -> Array:
+        """p(L) Z, with gain i on deflated mode i and gain ``isolated_gain`` on isolated nodes."""
         family = Family(series.coefficients[None], series.interval)
-        out = self.analysis(family, gains[None], np.array([alone]), Z)
+        out = self.analysis(family, gains[None], np.array([isolated_gain]), Z)
         return out[..., 0, :, :]
 
     @property

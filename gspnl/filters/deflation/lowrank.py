@@ -85,18 +85,22 @@ class LowRankDeflation(Deflation):
     def amplification(self) -> float:
         return max(1.0, float(np.linalg.norm(constant(self.engine.gram), 2)))
 
-    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
-        core, middle = self._cores(family, gains)
-        at_one, at_zero = like(middle[:, None, None], Z), like(alone[:, None, None], Z)
+    def analysis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
+    ) -> Array:
+        core, null_gain = self._cores(family, gains)
+        at_one, at_zero = like(null_gain[:, None, None], Z), like(isolated_gain[:, None, None], Z)
         return self.engine.expand(at_one, at_zero, core, Z[..., None, :, :])
 
-    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
-        core, middle = self._cores(family, gains)
-        at_one, at_zero = like(middle[:, None, None], C), like(alone[:, None, None], C)
+    def synthesis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
+    ) -> Array:
+        core, null_gain = self._cores(family, gains)
+        at_one, at_zero = like(null_gain[:, None, None], C), like(isolated_gain[:, None, None], C)
         return self.engine.contract(at_one, at_zero, core, C)
 
     def _cores(self, family: Family, gains: np.ndarray) -> tuple[Array, np.ndarray]:
         """C of every polynomial, deflated modes included, and its value at μ = 0."""
-        core, middle = polynomial_core(self.engine.gram, self.core, family)
-        extra = like(gains - middle[:, None], core)[:, None, :]
-        return core + (self.heads * extra) @ self.heads.mT, middle
+        core, null_gain = polynomial_core(self.engine.gram, self.core, family)
+        extra = like(gains - null_gain[:, None], core)[:, None, :]
+        return core + (self.heads * extra) @ self.heads.mT, null_gain

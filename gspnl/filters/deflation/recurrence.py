@@ -59,17 +59,21 @@ class RecurrenceDeflation(Deflation):
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(1 - self.ritz.values, *self.affinity.limits), self.ritz.weights
 
-    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+    def analysis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
+    ) -> Array:
         heads, rest = self._split(Z)
         rest = combine(self._step(family), family, rest)
         heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
-        return self._joined(heads, rest, like(alone[:, None, None], Z) * Z[..., None, :, :])
+        return self._joined(heads, rest, like(isolated_gain[:, None, None], Z) * Z[..., None, :, :])
 
-    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+    def synthesis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
+    ) -> Array:
         heads, rest = self._split(C)
         rest = clenshaw(self._step(family), family, rest)
         heads = self.affinity.xp.sum(like(gains[:, :, None], C) * heads, axis=-3)
-        return self._joined(heads, rest, mix(alone, C))
+        return self._joined(heads, rest, mix(isolated_gain, C))
 
     def _split(self, Z: Array) -> tuple[Array, Array]:
         """Split T⁻¹ Z into Vᵀ T⁻¹ Z and the rest, which is 0 on isolated nodes."""
@@ -81,12 +85,12 @@ class RecurrenceDeflation(Deflation):
             rest = xp.where(self.affinity.isolated[:, None], xp.zeros_like(rest), rest)
         return heads, rest
 
-    def _joined(self, heads: Array, rest: Array, alone: Array) -> Array:
-        """Undo :meth:`_split`, with ``alone`` on isolated nodes."""
+    def _joined(self, heads: Array, rest: Array, isolated_gain: Array) -> Array:
+        """Undo :meth:`_split`, with ``isolated_gain`` on isolated nodes."""
         out = self.affinity.change[:, None] * (self.modes @ heads + rest)
         if self.affinity.isolated is None:
             return out
-        return self.affinity.xp.where(self.affinity.isolated[:, None], alone, out)
+        return self.affinity.xp.where(self.affinity.isolated[:, None], isolated_gain, out)
 
     def _step(self, family: Family) -> Callable[[Array], Array]:
         """(I − V Vᵀ)(αI − βS), with the spectrum of the band taken to [−1, 1]."""
@@ -97,7 +101,7 @@ class RecurrenceDeflation(Deflation):
 
         def step(y: Array) -> Array:
             y = alpha * y - beta * apply(y)
-            # The whole step is projected: outside the band, α alone lets the modes grow.
+            # The whole step is projected: outside the band, α lets the modes grow.
             return y - modes @ (modes.mT @ y)
 
         return step

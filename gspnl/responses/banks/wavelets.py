@@ -47,16 +47,16 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
 
 
 def _scales(
-    given: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
+    scales: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
 ) -> tuple[float, ...]:
     """Return the scales of ``count`` − 1 wavelets: the user's, checked, or the default."""
     count = whole_number("count", count, 2)  # a low pass and a wavelet
-    if given is None:
+    if scales is None:
         return tuple(float(s) for s in default(count - 1))
-    scales: tuple[float, ...] = are_numbers("scales", given)
-    if len(scales) != count - 1:
-        raise InputError(f"{len(scales)} scales were given; count={count} takes {count - 1}")
-    return scales
+    chosen: tuple[float, ...] = are_numbers("scales", scales)
+    if len(chosen) != count - 1:
+        raise InputError(f"{len(chosen)} scales were given; count={count} takes {count - 1}")
+    return chosen
 
 
 def _octaves(largest: float) -> Callable[[int], Sequence[float]]:

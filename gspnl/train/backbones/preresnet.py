@@ -8,46 +8,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gspnl._base.validate import whole_number
-from gspnl.train.backbones.base import BACKBONES, Backbone, early_places, initialize
+from gspnl.train.backbones.registry import BACKBONES, Backbone, early_places, initialize
 
 
-class Basic(nn.Module):
-    """Norm, ReLU and 3×3 convolution, twice."""
+class Residual(nn.Module):
+    """Norm, ReLU and convolution: 3×3 twice, or as a bottleneck 1×1, 3×3 and 1×1 to 4 widths."""
 
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), _conv(inputs, width, 3, stride)
-        self.bn2, self.conv2 = nn.BatchNorm2d(width), _conv(width, width, 3)
-        self.shortcut = _shortcut(inputs, width, stride)
+        basic = [(width, 3, stride), (width, 3, 1)]
+        layers = [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)] if bottleneck else basic
+        at = inputs
+        for n, (outputs, kernel, step) in enumerate(layers, 1):
+            self.add_module(f"bn{n}", nn.BatchNorm2d(at))
+            self.add_module(f"conv{n}", _conv(at, outputs, kernel, step))
+            at = outputs
+        self.depth = len(layers)
+        changed = (inputs, stride) != (at, 1)
+        self.shortcut = _conv(inputs, at, 1, stride) if changed else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _active(self.bn1, x)
-        skip = x if self.shortcut is None else self.shortcut(y)
-        y = self.conv1(y)
-        y = self.conv2(_active(self.bn2, y))
-        return y + skip
-
-
-class Bottleneck(nn.Module):
-    """Norm, ReLU and convolution, thrice: 1×1 to a quarter, 3×3, 1×1 back."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = self.expansion * width
-        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), _conv(inputs, width, 1)
-        self.bn2, self.conv2 = nn.BatchNorm2d(width), _conv(width, width, 3, stride)
-        self.bn3, self.conv3 = nn.BatchNorm2d(width), _conv(width, outputs, 1)
-        self.shortcut = _shortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _active(self.bn1, x)
-        skip = x if self.shortcut is None else self.shortcut(y)
-        y = self.conv2(_active(self.bn2, self.conv1(y)))
-        y = self.conv3(_active(self.bn3, y))
+        y = skip = x
+        for n in range(1, self.depth + 1):
+            y = _active(getattr(self, f"bn{n}"), y)
+            if n == 1 and self.shortcut is not None:
+                skip = self.shortcut(y)
+            y = getattr(self, f"conv{n}")(y)
         return y + skip
 
 
@@ -56,17 +42,11 @@ class PreResNet(Backbone):
 
     .. math:: X_{l+1} = S(X_l) + F(\mathrm{relu}(\mathrm{norm}(X_l))).
 
-    S is the identity; where the shape changes it is a 1×1 convolution of what F takes.
+    S is the identity, or where the shape changes a 1×1 convolution of F's input.
     """
 
     def __init__(
-        self,
-        residual: type[Basic | Bottleneck],
-        blocks: int,
-        *,
-        classes: int,
-        channels: int = 3,
-        width: int = 16,
+        self, blocks: int, bottleneck: bool, *, classes: int, channels: int = 3, width: int = 16
     ) -> None:
         super().__init__(
             classes=classes,
@@ -81,8 +61,8 @@ class PreResNet(Backbone):
             layer = nn.Sequential()
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
-                layer.append(residual(inputs, width << stage, stride))
-                inputs = residual.expansion * (width << stage)
+                layer.append(Residual(inputs, width << stage, stride, bottleneck))
+                inputs = (4 if bottleneck else 1) * (width << stage)
             self.add_module(f"layer{stage + 1}", layer)
         self.bn = nn.BatchNorm2d(inputs)
         self.fc = nn.Linear(inputs, classes)
@@ -99,14 +79,10 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Conv2d | None:
-    return None if (inputs, stride) == (outputs, 1) else _conv(inputs, outputs, 1, stride)
-
-
 def _active(norm: nn.Module, x: Tensor) -> Tensor:
     return F.relu(norm(x), inplace=True)  # a norm needs its input for gradients, not its output
 
 
-BACKBONES.register("preresnet20")(partial(PreResNet, Basic, 3))
-BACKBONES.register("preresnet56")(partial(PreResNet, Bottleneck, 9))
-BACKBONES.register("preresnet56_basic")(partial(PreResNet, Basic, 9))
+BACKBONES.register("preresnet20")(partial(PreResNet, 3, False))
+BACKBONES.register("preresnet56")(partial(PreResNet, 9, True))
+BACKBONES.register("preresnet56_basic")(partial(PreResNet, 9, False))

@@ -1,34 +1,38 @@
-"""Backbones that start from published weights."""
+"""Load published weights into backbones, from safetensors or torch files, executing nothing."""
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from gspnl.errors import FileError, InputError
 from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
 from gspnl.nn.surgery.targets import CHILD
-from gspnl.train.backbones.base import Backbone
-from gspnl.train.backbones.weights import read_state
+from gspnl.train.backbones.registry import Backbone
 
-ENDS = {"conv1", "fc"}  # what another stem, other images or other classes give another shape
+ENDS = {"conv1", "fc"}  # another shape for another stem, other images or other classes
 SHOWN = 3
+HOLDERS = ("state_dict", "model")  # keys of training codes for it, beside epochs and the like
+WRAPPED = "module."  # before every key of a network that was saved in its DataParallel
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of a network's parameters and buffers when a file was loaded.
+    """The report of a load.
 
     Parameters
     ----------
     loaded : tuple of str
-        Names of those that have the file's values.
+        Names of the parameters and buffers that have the file's values.
     fresh : tuple of str
         Names of those that are as they were: a first convolution or a last layer of another shape
         than the file's, and blocks that the file does not have.
@@ -42,7 +46,7 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     """Load a state dict into a backbone, before or after blocks are placed.
 
     "resnet50" has the names and shapes of torchvision's, "i3d_resnet50" those of the 3-D networks
-    of Hara et al.; every network takes what its own ``state_dict()`` gave.
+    of Hara et al.; every network takes its own ``state_dict()``.
 
     Parameters
     ----------
@@ -54,16 +58,15 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     Returns
     -------
     Loaded
-        Which tensors were loaded, and which are left fresh: ``conv1`` where its shape differs (the
-        CIFAR stem, other channels), ``fc`` where the classes differ, and blocks that the file does
-        not have. Look at it: a
-        fresh ``conv1`` has lost what was learned there.
+        Names of the tensors that were loaded, and of those left fresh: ``conv1`` where its shape
+        differs (the CIFAR stem, other channels), ``fc`` where the classes differ, and blocks that
+        the file does not have. Look at it: a fresh ``conv1`` has lost its learned filters.
 
     Raises
     ------
     FileError
         If the file is missing, damaged, cut off, needs code to be read, or is of another network:
-        the first names that are missing, unexpected or of another shape are told.
+        the message has the first names that are missing, unexpected or of another shape.
 
     Examples
     --------
@@ -85,18 +88,29 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
     own = model.state_dict()
-    given = read_state(path)
+    file = _read(path)
     wanted = {
-        name: value for name, value in own.items() if f".{CHILD}." not in name or name in given
+        name: value for name, value in own.items() if f".{CHILD}." not in name or name in file
     }
-    _check_names(path, wanted, given)
-    given |= {name: torch.zeros(()) for name in wanted if name not in given}  # counters
-    other = [name for name in wanted if _shape(given[name]) != wanted[name].shape]
-    ends = {_end(name) for name in other if _shape(given[name]) is not None} & ENDS
-    _check_shapes(path, wanted, given, [name for name in other if _end(name) not in ends])
-    used = {name: given[name] for name in wanted if _end(name) not in ends}
+    missing = [name for name in wanted if name not in file and not name.endswith(COUNTER)]
+    unexpected = [name for name in file if name not in wanted]
+    if missing or unexpected:
+        lists = (("missing", missing), ("unexpected", unexpected))
+        text = "; ".join(f"{what} {_first(names)}" for what, names in lists if names)
+        raise FileError(f"{str(path)!r} holds another network: {text}")
+    file |= {name: torch.zeros(()) for name in wanted if name not in file}  # counters
+    other = [name for name in wanted if _shape(file[name]) != wanted[name].shape]
+    ends = {_end(name) for name in other if _shape(file[name]) is not None} & ENDS
+    wrong = [
+        f"{name} is {_shape(file[name]) or type(file[name]).__name__} and not "
+        f"{tuple(wanted[name].shape)}"
+        for name in other
+        if _end(name) not in ends
+    ]
+    if wrong:
+        raise FileError(f"{str(path)!r} holds another network: {_first(wrong)}")
     try:
-        values = read_values(used)
+        values = read_values({name: file[name] for name in wanted if _end(name) not in ends})
     except InputError as error:
         raise FileError(f"{str(path)!r} does not hold usable weights: {error}") from error
     model.load_state_dict(values, strict=False)
@@ -111,30 +125,47 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def _check_names(path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
-    missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
-    unexpected = [name for name in given if name not in wanted]
-    told = "; ".join(
-        f"{what} {_listed(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected))
-        if names
-    )
-    if told:
-        raise FileError(f"{str(path)!r} holds another network: {told}")
-
-
-def _check_shapes(
-    path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Any], other: list[str]
-) -> None:
-    if other:
-        told = [
-            f"{name} is {_shape(given[name]) or type(given[name]).__name__} and not "
-            f"{tuple(wanted[name].shape)}"
-            for name in other
-        ]
-        raise FileError(f"{str(path)!r} holds another network: {_listed(told)}")
-
-
-def _listed(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The state dict in a file, its values unchecked."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(
+            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that "
+            "exists"
+        ) from error
+    if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
+        try:
+            return safetensors.torch.load(content)
+        except Exception as error:  # also of dtypes that torch does not know
+            raise FileError(
+                f"{str(path)!r} is damaged or cut off, as a safetensors file ({error})"
+            ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the age of a format
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file can make it raise anything
+        first = str(error).partition("\n")[0]
+        raise FileError(
+            f"{str(path)!r} is damaged, or holds more than arrays and names: safetensors files and "
+            "those of torch.save(model.state_dict(), path) are read, and nothing in a file is run "
+            f"({type(error).__name__}: {first})"
+        ) from error
+    while isinstance(found, Mapping):
+        inner = next((found[name] for name in HOLDERS if name in found), None)
+        if not isinstance(inner, Mapping):
+            break
+        found = inner
+    if not isinstance(found, Mapping) or not found or not all(isinstance(k, str) for k in found):
+        raise FileError(
+            f"{str(path)!r} holds {type(found).__name__} and not names of tensors; save "
+            "model.state_dict()"
+        )
+    wrapped = all(key.startswith(WRAPPED) for key in found)
+    return {key.removeprefix(WRAPPED) if wrapped else key: value for key, value in found.items()}

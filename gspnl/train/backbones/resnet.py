@@ -1,6 +1,6 @@
-"""Residual networks of bottlenecks, in two and three dimensions; parameters named as torchvision's.
+"""Residual networks of bottlenecks in two and three dimensions.
 
-The names are also those of the 3-D networks of Hara et al., so that both publications load.
+Parameters are named as in torchvision and in the 3-D networks of Hara et al., so that both load.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gspnl._base.validate import one_of, whole_number
-from gspnl.train.backbones.base import BACKBONES, Backbone, early_places, initialize
+from gspnl.train.backbones.registry import BACKBONES, Backbone, early_places, initialize
 
 EXPANSION = 4
 Layer = Callable[..., nn.Module]
@@ -23,7 +23,7 @@ POOL: dict[int, Layer] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 @dataclass(frozen=True)
 class Stem:
-    """What comes before the stages: a convolution, and perhaps a pooling by 2."""
+    """The first layers: a convolution, and optionally a pooling by 2."""
 
     kernel: int
     stride: tuple[int, ...]
@@ -94,10 +94,18 @@ class ResNet(Backbone):
 
 
 STEMS = {"cifar": Stem(3, (1, 1), pool=False), "imagenet": Stem(7, (2, 2), pool=True)}
+# 16 frames of 112×112 become 8×28×28 in stage 1, 4×14×14, 2×7×7 at res4, and 1×4×4.
+CLIPS = Stem(7, (1, 2, 2), pool=True)
 
 
 @BACKBONES.register("resnet50")
 def resnet50(*, classes: int, channels: int = 3, stem: str = "cifar", width: int = 64) -> ResNet:
     """ResNet-50, with a stem for small images or for ImageNet's."""
-    one_of("stem", stem, tuple(STEMS))
+    one_of("stem", stem, STEMS)
     return ResNet((3, 4, 6, 3), STEMS[stem], classes=classes, channels=channels, width=width)
+
+
+@BACKBONES.register("i3d_resnet50")
+def i3d_resnet50(*, classes: int, channels: int = 3, width: int = 64) -> ResNet:
+    """3-D ResNet-50 in the manner of Hara et al., for clips (B, channels, time, height, width)."""
+    return ResNet((3, 4, 6, 3), CLIPS, classes=classes, channels=channels, width=width)

@@ -1,17 +1,17 @@
-"""Data sets in their published formats, and what is done to a batch of them."""
+"""Data sets in their published formats, and the batches that a network is trained on."""
 
-# Importing a data set's module registers it.
-from gspnl.train.data import cifar, class_folders, digits  # noqa: F401
-from gspnl.train.data.augmentations import AUGMENTATIONS, Augmentation, Chain, chain, normalise
-from gspnl.train.data.base import DATASETS, Data, DataError, Drawn, Split
+# Importing the module of a data set, or of transforms, registers them.
+from gspnl.train.data import cifar, digits, folders  # noqa: F401
+from gspnl.train.data.augmentations import AUGMENTATIONS, Augmentation, Chain, chain
 from gspnl.train.data.batches import Batches
 from gspnl.train.data.cub import cub200
 from gspnl.train.data.fingerprint import fingerprint
 from gspnl.train.data.images import decode
-from gspnl.train.data.loading import load
-from gspnl.train.data.memory import MemorySplit
+from gspnl.train.data.registry import DATASETS, Data, DataError, Drawn, Split, load
+from gspnl.train.data.splits import MemorySplit
+from gspnl.train.data.transforms import normalise
 from gspnl.train.data.ucf import ucf101
-from gspnl.train.data.videos import read_clip
+from gspnl.train.data.video import read_clip
 
 __all__ = [
     "AUGMENTATIONS",

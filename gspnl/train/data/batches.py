@@ -1,30 +1,34 @@
-"""The batches of an epoch, prepared while the network works on those before."""
+"""The batches of an epoch, prepared by a thread while the network works on earlier ones."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from queue import Full, Queue
-from typing import Any
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.train.data.augmentations import Augmentation
-from gspnl.train.data.base import Split
-from gspnl.train.data.making import Made, Maker
-from gspnl.train.data.randomness import order
+from gspnl.train.data.augmentations import Augmentation, chain
+from gspnl.train.data.randomness import order, uniforms
+from gspnl.train.data.registry import DataError, Split
+from gspnl.train.data.transforms import normalise
+
+READERS = 8  # threads at most that read files
+Batch = tuple[Tensor, Tensor, list[str]]  # images, labels, lines on the samples left out
 
 
 class Batches:
     r"""The batches of one epoch.
 
-    Iterating gives pairs: images (b, C, \*spatial), float32, and labels (b,), int64.
-
-    Which samples are in a batch, and how each is changed, depends on ``seed``, ``epoch`` and the
-    sample alone: not on the number of processes, threads or resumes. A thread of its own prepares
-    batches ahead; it ends with the iterator.
+    Iterating gives pairs: images (b, C, \*spatial), float32, and labels (b,), int64. The samples
+    of a batch and their augmentations depend on ``seed``, ``epoch`` and the sample alone: not on
+    the number of processes, threads or resumes. A thread prepares batches ahead; it ends with the
+    iterator.
 
     Parameters
     ----------
@@ -38,44 +42,36 @@ class Batches:
     seed, epoch : int
         At least 0, below 2⁶⁴.
     shuffle : bool
-        Whether the order is random; else it is the split's.
+        Draw a random order; else it is the split's.
     start : int
-        How many batches of the epoch are done already.
+        Number of batches of the epoch that are done already.
     rank, world : int
-        This process, of how many: it gets its contiguous share of each batch, which can be empty
-        in the last; its images are of shape (0, C, \*spatial) then.
+        This process and the number of processes: each gets a contiguous share of each batch, which
+        can be empty in the last; its images are of shape (0, C, \*spatial) then.
     drop_last : bool
         Leave out the last batch if it is smaller.
     skip_bad : bool
-        Leave out samples that are damaged, and list them in ``skipped``; else the first is an
-        error. A batch of damaged samples only is empty.
+        Leave damaged samples out of their batches, with a line for each in the list ``skipped``;
+        else the first is an error. A batch of damaged samples only is empty.
     ahead : int
-        How many batches are kept ready, at least 1.
-
-    Attributes
-    ----------
-    skipped : list of str
-        A line for each sample left out so far.
+        Number of batches that are kept ready, at least 1.
 
     Raises
     ------
     InputError
         If an argument is out of range, or there are no batches.
     DataError
-        From the iterator: if a sample is damaged, or with ``skip_bad`` all of them are where a
-        batch is empty, or if samples of a batch have several sizes.
+        From the iterator: if a sample is damaged, or all of them, or samples of a batch have
+        several sizes.
 
     Examples
     --------
     >>> from gspnl.train import data
     >>> digits = data.load("digits")
-    >>> batches = Batches(
-    ...     digits.train, batch_size=128, shuffle=True, drop_last=True,
-    ...     augmentation=("pad_crop(1)",), mean=digits.mean, std=digits.std,
-    ... )
+    >>> batches = Batches(digits.train, batch_size=128, shuffle=True, augmentation=["pad_crop(1)"])
     >>> images, labels = next(iter(batches))
     >>> len(batches), images.shape, labels.shape
-    (11, torch.Size([128, 1, 8, 8]), torch.Size([128]))
+    (12, torch.Size([128, 1, 8, 8]), torch.Size([128]))
     """
 
     def __init__(
@@ -96,73 +92,123 @@ class Batches:
         skip_bad: bool = False,
         ahead: int = 2,
     ) -> None:
+        whole_number("world", world, 1)
+        whole_number("rank", rank, 0, world - 1)
+        whole_number("batch_size", batch_size, world)
+        whole_number("seed", seed, 0, 2**64 - 1)
+        whole_number("epoch", epoch, 0, 2**64 - 1)
+        whole_number("ahead", ahead, 1)
         samples = len(split.labels)
-        _whole("world", world, 1, 2**31)
-        _whole("rank", rank, 0, world)
-        _whole("batch_size", batch_size, world, 2**31)
-        _whole("seed", seed, 0, 2**64)
-        _whole("epoch", epoch, 0, 2**64)
-        _whole("ahead", ahead, 1, 2**31)
         count = samples // batch_size if drop_last else -(-samples // batch_size)
         if count == 0:
             raise InputError(
                 f"{samples} samples make no batch of {batch_size}; use a smaller batch_size, or "
                 "drop_last=False"
             )
-        _whole("start", start, 0, count + 1)
-        self.batch_size, self.rank, self.world, self.ahead = batch_size, rank, world, ahead
+        whole_number("start", start, 0, count, ", the batches of the epoch")
+        if (mean is None) != (std is None):
+            raise InputError("mean and std go together; give both, or neither")
+        self.split, self.batch_size, self.rank, self.world = split, batch_size, rank, world
+        self.mean, self.std, self.skip_bad, self.ahead = mean, std, skip_bad, ahead
         self.order = order(seed, epoch, samples) if shuffle else np.arange(samples)
         self.range = range(start, count)
-        self.maker = Maker(split, augmentation, mean, std, seed, epoch, skip_bad)
+        self.chain = chain(augmentation)
+        # A split of samples that are drawn, as clips are, takes the first uniforms.
+        self.draws: int = getattr(split, "draws", 0)
+        drawn = uniforms(seed, epoch, samples, self.draws + self.chain.draws)
+        self.for_reading = drawn[:, : self.draws]
+        self.for_chain = torch.from_numpy(drawn[:, self.draws :])
+        self.shape: tuple[int, ...] | None = None  # of an image, known once a share was empty
         self.skipped: list[str] = []
 
     def __len__(self) -> int:
         return len(self.range)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        ready: Queue[Any] = Queue(self.ahead)
-        stop = threading.Event()
-        thread = threading.Thread(target=self._prepare, args=(ready, stop), name="batches")
         self.skipped.clear()
-        thread.start()
-        try:
-            while isinstance(item := ready.get(), Made):
-                self.skipped += item.skipped
-                yield item.images, item.labels
-            if item is not None:
-                raise item
-        finally:  # at the end, at an error, or where the iterator is dropped
-            stop.set()
-            thread.join()
-
-    def _prepare(self, ready: Queue[Any], stop: threading.Event) -> None:
-        try:
-            with self.maker.reading() as pool:
+        waiting: deque[Future[Batch]] = deque()
+        threads = min(READERS, os.cpu_count() or 1)  # none starts where samples are in memory
+        with (
+            ThreadPoolExecutor(threads, "reading") as readers,
+            ThreadPoolExecutor(1, "batches") as maker,
+        ):
+            try:
                 for number in self.range:
-                    whole = self.order[number * self.batch_size :][: self.batch_size]
-                    first, last = (
-                        len(whole) * part // self.world for part in (self.rank, self.rank + 1)
-                    )
-                    if not _offer(ready, stop, self.maker.make(whole, first, last, pool)):
-                        return
-            _offer(ready, stop, None)
-        except BaseException as error:  # whatever it is, it belongs to whoever waits for a batch
-            _offer(ready, stop, error)
+                    waiting.append(maker.submit(self._batch, self._share(number), readers))
+                    if len(waiting) > self.ahead + 1:
+                        yield self._result(waiting.popleft())
+                while waiting:
+                    yield self._result(waiting.popleft())
+            finally:  # at the end, at an error, or where the iterator is dropped
+                for future in waiting:
+                    future.cancel()
 
+    def _result(self, future: Future[Batch]) -> tuple[Tensor, Tensor]:
+        images, labels, skipped = future.result()
+        self.skipped += skipped
+        return images, labels
 
-def _offer(ready: Queue[Any], stop: threading.Event, item: object) -> bool:
-    """Wait for a place in the queue; False if nobody waits for the item any more."""
-    while not stop.is_set() and threading.main_thread().is_alive():
+    def _share(self, number: int) -> np.ndarray:
+        """The part of a batch for this process."""
+        batch = self.order[number * self.batch_size :][: self.batch_size]
+        first, last = (len(batch) * part // self.world for part in (self.rank, self.rank + 1))
+        return batch[first:last]
+
+    def _batch(self, indices: np.ndarray, pool: Executor) -> Batch:
+        """Read, augment and normalise samples."""
+        if not len(indices):
+            return self._empty([])
+        samples = self.split.take(indices)
+        if samples is not None:
+            labels = torch.from_numpy(self.split.labels[indices])
+            return self._augment(samples, indices), labels, []
+        found = list(pool.map(self._read, indices.tolist()))
+        good = {i: image for i, image in enumerate(found) if isinstance(image, Tensor)}
+        bad = [error for error in found if isinstance(error, DataError)]
+        if bad and not self.skip_bad:
+            raise bad[0]
+        skipped = [str(error) for error in bad]
+        if not good:
+            return self._empty(skipped)
+        first = next(iter(good.values()))
+        for i, image in good.items():
+            if image.shape != first.shape:
+                raise DataError(
+                    f"samples of a batch have the shapes {tuple(first.shape[1:])} and "
+                    f"{tuple(image.shape[1:])} ({self.split.name(int(indices[i]))!r}); bring them "
+                    "to one size, as by 'random_resized_crop(224)' or 'resize(256)' with "
+                    "'centre_crop(224)'"
+                )
+        labels = torch.from_numpy(self.split.labels[indices[list(good)]])
+        return torch.cat(list(good.values())), labels, skipped
+
+    def _empty(self, skipped: list[str]) -> Batch:
+        """A batch without samples, its images of the shape of the first sound sample."""
+        errors: list[DataError] = []
+        while self.shape is None:
+            if len(errors) == len(self.split.labels):
+                raise DataError(
+                    f"none of {len(errors):,} samples can be read: {errors[0]} (and "
+                    f"{len(errors) - 1:,} more); put the data set in place again"
+                )
+            image = self._read(len(errors))
+            if isinstance(image, Tensor):
+                self.shape = tuple(image.shape[1:])
+            else:
+                errors.append(image)
+        return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped
+
+    def _read(self, index: int) -> Tensor | DataError:
+        """One sample, augmented and normalised, (1, C, *spatial), or the error that it gives."""
+        read: Callable[..., Tensor] = self.split.read
         try:
-            ready.put(item, timeout=0.1)
-            return True
-        except Full:
-            continue
-    return False
+            sample = read(index, self.for_reading[index]) if self.draws else read(index)
+        except DataError as error:
+            return error
+        return self._augment(sample[None], np.array([index]))
 
-
-def _whole(name: str, value: object, least: int, below: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InputError(f"{name}={value!r} must be a whole number")
-    if not least <= value < below:
-        raise InputError(f"{name}={value} must be at least {least} and below {below}")
+    def _augment(self, samples: Tensor, indices: np.ndarray) -> Tensor:
+        images = self.chain(samples.to(torch.float32).div_(255), self.for_chain[indices])
+        if self.mean is None or self.std is None:
+            return images.contiguous()
+        return normalise(images, self.mean, self.std)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from gspnl.errors import InputError, MissingExtraError
-from gspnl.train.data.base import DATASETS, Data
-from gspnl.train.data.memory import MemorySplit
 from gspnl.train.data.randomness import uniforms
-from gspnl.train.data.statistics import Moments
+from gspnl.train.data.registry import DATASETS, Data
+from gspnl.train.data.splits import MemorySplit, moments
 
 TEST = 0.2  # of each class
 
@@ -22,23 +21,8 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
 
     A fifth of each class, the same one always, is for testing.
 
-    Raises
-    ------
-    InputError
-        If a path is given.
-    MissingExtraError
-        Without scikit-learn.
-
-    References
-    ----------
     .. [1] E. Alpaydin and C. Kaynak, Optical recognition of handwritten digits, UCI machine
        learning repository, 1998.
-
-    Examples
-    --------
-    >>> data = digits()
-    >>> len(data.train.labels), len(data.test.labels), data.train.read(0).shape
-    (1438, 359, torch.Size([1, 8, 8]))
     """
     if path is not None:
         raise InputError(
@@ -50,7 +34,7 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
     except ImportError as error:
         raise MissingExtraError("'digits' needs scikit-learn; pip install scikit-learn") from error
     bunch = load_digits()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # 0 to 16 as 0 to 255
+    samples = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None])
     labels = np.asarray(bunch.target, np.int64)
     drawn = uniforms(0, 0, len(labels), 1)[:, 0]
     tested = np.zeros(len(labels), bool)
@@ -58,12 +42,10 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
         of_class = np.flatnonzero(labels == label)
         order = of_class[np.argsort(drawn[of_class], kind="stable")]
         tested[order[: round(TEST * len(order))]] = True
-    train, test = (_split(pixels, labels, np.flatnonzero(which)) for which in (~tested, tested))
-    moments = Moments()
-    moments.add(train.take(np.arange(len(train.labels))))
-    return Data("digits", tuple("0123456789"), train, test, moments.mean, moments.std)
 
+    def split(rows: np.ndarray) -> MemorySplit:
+        return MemorySplit(samples[rows], labels[rows], lambda index: f"digit {rows[index]}")
 
-def _split(pixels: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> MemorySplit:
-    samples = torch.from_numpy(pixels[rows][:, None])
-    return MemorySplit(samples, labels[rows], lambda index: f"digit {rows[index]}")
+    mean, std = moments([samples[~tested]])
+    train, test = split(np.flatnonzero(~tested)), split(np.flatnonzero(tested))
+    return Data("digits", tuple("0123456789"), train, test, mean, std)

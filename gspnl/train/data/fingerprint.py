@@ -1,4 +1,4 @@
-"""What tells one data set from another."""
+"""Fingerprints of data sets, which tell one from another."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ import json
 
 import numpy as np
 
-from gspnl.train.data.base import Data, DataError, Split
+from gspnl.train.data.registry import Data, DataError, Split
 
-SAMPLES = 8  # of a split that are looked at, evenly spread
+SAMPLES = 8  # of a split that are hashed, evenly spread
 
 
 def fingerprint(data: Data) -> str:
-    """Sixteen hexadecimal digits that other data do not share.
+    """Hash classes, labels, means, deviations and a few samples to 16 hexadecimal digits.
 
-    They are of the names of the classes, of all labels in their order, of a few samples of each
-    split, and of the means and deviations, which are over all images where these are in memory.
-    Where the files lie has no part in it: data that are moved stay the same.
-
-    Parameters
-    ----------
-    data : Data
-
-    Returns
-    -------
-    str
+    Labels are hashed in their order, with up to eight evenly spread samples of each split. The
+    path has no part in it: data that are moved keep their fingerprint.
 
     Examples
     --------
@@ -50,6 +41,6 @@ def fingerprint(data: Data) -> str:
 def _sample(split: Split, index: int) -> bytes:
     try:
         sample = split.read(index)
-    except DataError:  # met again where it is used, and named or left out there
+    except DataError:  # an error, or left out, where it is used
         return b"damaged"
     return f"{tuple(sample.shape)} ".encode() + sample.contiguous().numpy().tobytes()

@@ -1,4 +1,4 @@
-"""Decoding an image file that is in memory to bytes of RGB."""
+"""Decode image files in memory to RGB bytes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from gspnl.errors import FileError, MissingExtraError
 from gspnl.signals.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
-from gspnl.train.data.base import DataError
+from gspnl.train.data.registry import DataError
 
 _FILTERS = threading.Lock()  # the filters of warnings belong to all threads
-# Pillow knows more, some of which it hands to other programs.
+# Pillow knows more formats, some of which it hands to other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-# What undoes an orientation, by its number in EXIF: the names are of PIL.Image.Transpose.
+# Orientation in EXIF → the PIL.Image.Transpose that undoes it.
 TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
@@ -23,19 +23,18 @@ TURNS = {
 
 
 def decode(content: bytes, name: str) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file. Several threads may at once.
+    """Decode a JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file; threads may do so at once.
 
     The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
     become RGB; transparent parts are laid on white, as :func:`gspnl.images.load_photo` does.
-    Colours are taken for sRGB: a profile (ICC) is ignored, as are faults of the metadata. Of an
-    animation, the first frame.
+    Colours are taken for sRGB: a profile (ICC) is ignored, as are faults of the metadata. An
+    animation gives its first frame.
 
     Parameters
     ----------
     content : bytes
-        The whole file.
     name : str
-        What an error calls it.
+        For errors.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
                 turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-                if image.format != "JPEG":  # which has said all it has to say, and takes long
+                if image.format != "JPEG":  # which gives no warnings later, and takes long
                     image.load()
             if turn is not None:
                 image = image.transpose(Image.Transpose[turn])

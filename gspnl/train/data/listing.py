@@ -1,4 +1,4 @@
-"""Text files that list the samples of a data set, and the files that they name."""
+"""Parse the text files that list the samples of a published data set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from gspnl.errors import InputError
-from gspnl.train.data.base import DataError
-
-LARGEST = 2**30  # bytes of one sample; above, something else lies in its place
+from gspnl.train.data.registry import DataError
 
 
 def folder(path: Path | str | None, name: str, inner: str, listing: str) -> Path:
@@ -69,10 +67,10 @@ def whole(text: str, place: str) -> int:
 def class_names(path: Path) -> tuple[str, ...]:
     """Names of classes that are numbered 1, 2, …, each once."""
     found = numbered(path)
-    if sorted(found) != list(range(1, len(found) + 1)):
-        absent = next(number for number in range(1, max(found)) if number not in found)
+    absent = next((number for number in range(1, max(found)) if number not in found), None)
+    if absent is not None:
         raise DataError(f"{str(path)!r} has no class {absent}, but has {max(found)}")
-    names = tuple(found[number] for number in range(1, len(found) + 1))
+    names = tuple(name for _, name in sorted(found.items()))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{str(path)!r} has the class {twice!r} twice")
@@ -87,24 +85,17 @@ def inside(name: str, place: str) -> str:
     return str(path)
 
 
-def missing(names: Sequence[str], total: int, where: Path) -> DataError:
-    """The error for files that are listed and not there."""
-    return DataError(
-        f"{len(names)} of {total} listed files are missing in {str(where)!r}, the first "
-        f"{names[0]!r}; unpack the published files whole, or go on without: --skip-bad, or "
-        "skip_bad=True"
-    )
-
-
-def content(path: Path) -> bytes:
-    """The bytes of one sample."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{str(path)!r} is larger than 1 GiB, which no sample is")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{str(path)!r} is missing; unpack the published files whole") from None
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+def check_files(
+    kind: str, where: Path, absent: Sequence[str], train: int, test: int, skip_bad: bool
+) -> tuple[str, ...]:
+    """Lines on listed files that are absent; an error unless skipped, or if a split has none."""
+    if absent and not skip_bad:
+        raise DataError(
+            f"{len(absent)} of {train + test + len(absent)} listed files are missing in "
+            f"{str(where)!r}, the first {absent[0]!r}; unpack the published files whole, or go on "
+            "without: --skip-bad, or skip_bad=True"
+        )
+    if not (train and test):
+        split = "test" if train else "training"
+        raise DataError(f"{str(where)!r} has no {split} {kind}; unpack it whole")
+    return tuple(f"{name}: missing" for name in absent)

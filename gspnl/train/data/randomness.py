@@ -1,48 +1,30 @@
-"""Numbers that depend on nothing but a seed, an epoch and a place: a counter, not a state."""
+"""Counter-based random numbers, keyed by seed, epoch and sample."""
 
 from __future__ import annotations
 
 import numpy as np
 
-ORDER, DRAWS = 0, 1  # what a stream is for; the streams of one key do not meet
+ORDER, DRAWS = 0, 1  # purposes; streams of one key and several purposes do not overlap
 
 
 def _raw(seed: int, epoch: int, count: int, purpose: int) -> np.ndarray:
-    """The first numbers of a stream, 64 bits each; NumPy keeps its bit streams as they are."""
+    """The first numbers of a stream, 64 bits each; NumPy guarantees its bit streams."""
     key = np.array([seed, epoch], np.uint64)
     counter = np.array([0, 0, 0, purpose], np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
 def uniforms(seed: int, epoch: int, samples: int, draws: int) -> np.ndarray:
-    """Uniforms in [0, 1) for an epoch: row i is sample i's, however many samples there are.
+    """Draw uniforms in [0, 1), float32 of shape (samples, draws), for an epoch.
 
-    Philox [1]_ encrypts a counter with (seed, epoch) as the key, so that row i is the same in
-    every batch, process and resumed run. The numbers are multiples of 2⁻²⁴, exact as float32.
-
-    Returns
-    -------
-    array of shape (samples, draws), float32
-
-    References
-    ----------
-    .. [1] J. K. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-
-    Examples
-    --------
-    >>> bool((uniforms(0, 3, 5, 2) == uniforms(0, 3, 9, 2)[:5]).all())
-    True
+    Row i is sample i's in every batch, process and resumed run, whatever ``samples`` is: Philox
+    (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) encrypts a counter with
+    the key (seed, epoch). The numbers are multiples of 2⁻²⁴, exact as float32.
     """
     raw = _raw(seed, epoch, samples * draws, DRAWS) >> np.uint64(40)
     return (raw.astype(np.float32) * np.float32(2.0**-24)).reshape(samples, draws)
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
-    """An order of the samples, (samples,), by sorting numbers drawn for them.
-
-    Examples
-    --------
-    >>> sorted(order(0, 0, 5).tolist())
-    [0, 1, 2, 3, 4]
-    """
+    """Draw an order of the samples, (samples,), by sorting random numbers."""
     return np.argsort(_raw(seed, epoch, samples, ORDER), kind="stable")

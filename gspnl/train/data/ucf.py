@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.train.data.base import DATASETS, Data, DataError
-from gspnl.train.data.clips import Clips
-from gspnl.train.data.listing import class_names, folder, inside, lines, missing, whole
+from gspnl.train.data.listing import check_files, class_names, folder, inside, lines, whole
+from gspnl.train.data.registry import DATASETS, Data, DataError
+from gspnl.train.data.video import Clips
 
 # Of Kinetics-400, which published weights are trained on; torchvision's numbers.
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
@@ -29,7 +30,7 @@ def ucf101(
     """Open UCF-101 [1]_ as published: 13,320 videos of 101 actions, in one of its three splits.
 
     A training sample is a clip whose start is drawn anew for each sample and epoch
-    (:func:`gspnl.train.data.videos.read_clip`); a test sample is the clip in the middle, or
+    (:func:`gspnl.train.data.video.read_clip`); a test sample is the clip in the middle, or
     ``clips`` of them. A video that is shorter than a clip is repeated.
 
     Parameters
@@ -38,14 +39,12 @@ def ucf101(
         A folder with ``ucfTrainTestlist`` (the lists) and ``UCF-101`` (the videos), or with the
         videos beside the lists' folder. Videos lie in folders of their classes, or all together.
     skip_bad : bool
-        Leave out videos that are missing, and count them in ``skipped``; those that do not decode
+        Leave out videos that are missing, and list them in ``skipped``; those that do not decode
         are found when they are read. Faults of the lists are always errors.
     split : 1, 2 or 3
-        Which of ``trainlist0{split}.txt`` and ``testlist0{split}.txt``.
-    frames : int
-        T of a clip, ≥ 1.
-    stride : int
-        ≥ 1; 2 takes every second frame of the video.
+        Number of the lists, ``trainlist0{split}.txt`` and ``testlist0{split}.txt``.
+    frames, stride : int
+        T of a clip and the step between its frames, ≥ 1.
     clips : int
         ≥ 1, for testing: clips of each video, evenly spread. A test sample holds them one after
         the other; ``test.views`` says how many, and the probabilities of a network are averaged.
@@ -59,65 +58,41 @@ def ucf101(
     Raises
     ------
     DataError
-        If a file is missing, or the lists contradict themselves or each other; the message says
-        where. On reading, if a video does not decode.
-    InputError
-        Without ``path``, or for options out of range.
+        If a file is missing, or the lists contradict themselves or each other, with the place; on
+        reading, if a video does not decode.
 
     References
     ----------
     .. [1] K. Soomro, A. R. Zamir, M. Shah, UCF101: a dataset of 101 human actions classes from
        videos in the wild, CRCV-TR-12-01, University of Central Florida, 2012.
-
-    Examples
-    --------
-    >>> ucf101(None, split=4)
-    Traceback (most recent call last):
-    ...
-    gspnl.errors.InputError: split=4 must be 1, 2 or 3
     """
-    if isinstance(split, bool) or not isinstance(split, int) or split not in (1, 2, 3):
+    if type(split) is not int or split not in (1, 2, 3):
         raise InputError(f"split={split!r} must be 1, 2 or 3")
     for option, value in (("frames", frames), ("stride", stride), ("clips", clips)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{option}={value!r} must be a whole number ≥ 1")
+        whole_number(option, value, 1)
     lists = folder(path, "ucf101", "ucfTrainTestlist", "classInd.txt")
     classes = class_names(lists / "classInd.txt")
-    train = _listed(lists / f"trainlist0{split}.txt", classes)
-    test = _listed(lists / f"testlist0{split}.txt", classes)
+    train = _labels_by_video(lists / f"trainlist0{split}.txt", classes)
+    test = _labels_by_video(lists / f"testlist0{split}.txt", classes)
     both = sorted(train.keys() & test.keys())
     if both:
         raise DataError(f"{both[0]!r} is in trainlist0{split}.txt and in testlist0{split}.txt")
     videos, files = _videos(Path(str(path)), lists)
-    rows = [
-        [(_find(name, videos, files), label, name) for name, label in listed.items()]
-        for listed in (train, test)
-    ]
-    absent = [name for part in rows for file, _, name in part if file is None]
-    if absent and not skip_bad:
-        raise missing(absent, len(train) + len(test), videos)
-    found = [[(file, label) for file, label, _ in part if file is not None] for part in rows]
-    for kind, part in zip(("training", "test"), found, strict=True):
-        if not part:
-            raise DataError(
-                f"{str(videos)!r} has no {kind} video of split {split}; unpack it whole"
-            )
-    splits = [
-        Clips(
-            tuple(file for file, _ in part),
-            np.array([label for _, label in part], np.int64),
-            frames,
-            stride,
-            draws,
-            views,
-        )
-        for part, draws, views in zip(found, (1, 0), (1, clips), strict=True)
-    ]
-    skipped = tuple(f"{name}: missing" for name in absent)
-    return Data("ucf101", classes, splits[0], splits[1], MEAN, STD, skipped)
+    found = {name: _find(name, videos, files) for name in [*train, *test]}
+
+    def clips_of(listed: dict[str, int], draws: int, views: int) -> Clips:
+        rows = [(file, label) for name, label in listed.items() if (file := found[name])]
+        labels = np.array([label for _, label in rows], np.int64)
+        return Clips(tuple(file for file, _ in rows), labels, frames, stride, draws, views)
+
+    splits = clips_of(train, 1, 1), clips_of(test, 0, clips)
+    absent = [name for name, file in found.items() if file is None]
+    counts = len(splits[0].files), len(splits[1].files)
+    skipped = check_files(f"video of split {split}", videos, absent, *counts, skip_bad)
+    return Data("ucf101", classes, *splits, MEAN, STD, skipped)
 
 
-def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
+def _labels_by_video(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
     """Videos and their classes, counted from 0, of a list with or without the classes' numbers."""
     # The published files write HandstandPushups and HandStandPushups of one class.
     numbers = {name.casefold(): number for number, name in enumerate(classes)}
@@ -130,11 +105,11 @@ def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
             raise DataError(f"{place} has the class {kind!r}, which classInd.txt has not")
         label = numbers[kind.casefold()]
         if number:
-            given = whole(number.strip(), place)
-            if given > len(classes):
-                raise DataError(f"{place} has the class {given}; there are 1 to {len(classes)}")
-            if given != label + 1:
-                raise DataError(f"{place} has the class {given}, but {kind!r} is {label + 1}")
+            stated = whole(number.strip(), place)
+            if stated > len(classes):
+                raise DataError(f"{place} has the class {stated}; there are 1 to {len(classes)}")
+            if stated != label + 1:
+                raise DataError(f"{place} has the class {stated}, but {kind!r} is {label + 1}")
         if name in found:
             raise DataError(f"{place} has {name!r} for the second time")
         found[name] = label
@@ -142,7 +117,7 @@ def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
 
 
 def _videos(path: Path, lists: Path) -> tuple[Path, dict[str, list[Path]]]:
-    """The folder of videos, and what lies in it and in its folders, by lower-case name."""
+    """The folder of videos, and the files in it and its folders by lower-case name."""
     root = path.parent if path.resolve() == lists.resolve() else path
     videos = root / "UCF-101" if (root / "UCF-101").is_dir() else root
     found: dict[str, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""Maps over images, in lines and columns on one axes."""
+"""Draw maps over images, in lines and columns on one axes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from gspnl.errors import InputError
@@ -18,9 +19,25 @@ if TYPE_CHECKING:
 
 LABEL = 1.5  # inches, of the names of lines
 LARGEST, HIGHEST = 2.3, 12.0  # inches, of a picture's width, and of all lines together
-BAR = 0.75  # inches, of the colour bar with what it measures
-COARSE = 128  # pixels that a small image is magnified to, for smooth maps to be seen smooth
-COVER = 0.8  # of a signed map over its image
+BAR = 0.75  # inches, of the colour bar with its label
+COARSE = 128  # pixels that a small image is magnified to, so that smooth maps look smooth
+COVER = 0.8  # opacity of a signed map over its image
+
+
+def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
+    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
+    if pictures is None:
+        flat = images.detach().cpu().double().mean(1)
+        axes = tuple(range(1, flat.ndim))
+        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
+        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
+    values = np.asarray(pictures, dtype=np.float64)
+    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
+        raise InputError(
+            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
+            "each image, (B, C, *spatial) with values in [0, 1]"
+        )
+    return np.asarray(np.clip(values.mean(1), 0, 1))
 
 
 def frame(values: np.ndarray, cell: Sequence[int], grid: Sequence[int]) -> np.ndarray:
@@ -36,7 +53,7 @@ def frame(values: np.ndarray, cell: Sequence[int], grid: Sequence[int]) -> np.nd
     return np.asarray(values[time])
 
 
-def paper(
+def overlay(
     photo: np.ndarray,
     values: np.ndarray | None = None,
     top: float = 1.0,
@@ -44,19 +61,10 @@ def paper(
     signed: bool = False,
     smooth: bool = False,
 ) -> np.ndarray:
-    """An image (H, W, 3), and over it a map of any size, up-sampled to it.
+    """Lay a map (h, w) over an image (H, W) in [0, 1], up-sampled to it: (H, W, 3).
 
-    Parameters
-    ----------
-    photo : array of shape (H, W)
-        In [0, 1].
-    values : array of shape (h, w), optional
-    top : float
-        > 0, where the colours end.
-    signed : bool
-        Whether colours go from −top to top, or from 0.
-    smooth : bool
-        Up-sample bilinearly instead of by the nearest position.
+    Colours go from 0 to ``top``, or from −top if ``signed``; ``smooth`` up-samples bilinearly
+    instead of by the nearest position.
     """
     times = max(1, -(-COARSE // max(photo.shape))) if smooth else 1
     photo = np.kron(photo, np.ones((times, times)))
@@ -119,7 +127,7 @@ def lay(
 
 
 def mark(ax: Axes, picture: int, cell: Sequence[int], grid: Sequence[int]) -> None:
-    """A ring around a position of the grid, on a picture by its number."""
+    """Draw a ring around a position of the grid, on the picture of this number."""
     x0, x1, y1, y0 = ax.images[picture].get_extent()
     x = x0 + (cell[-1] + 0.5) / grid[-1] * (x1 - x0)
     y = y0 + (cell[-2] + 0.5) / grid[-2] * (y1 - y0)
@@ -129,7 +137,7 @@ def mark(ax: Axes, picture: int, cell: Sequence[int], grid: Sequence[int]) -> No
 
 
 def bar(ax: Axes, top: float, label: str, *, signed: bool = False, extend: str = "neither") -> None:
-    """A bar of the colours of :func:`paper`, with what they measure."""
+    """Draw the colour bar of :func:`overlay`, with a label."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.ticker import MaxNLocator
@@ -137,10 +145,10 @@ def bar(ax: Axes, top: float, label: str, *, signed: bool = False, extend: str =
     colours = ScalarMappable(Normalize(-top if signed else 0.0, top), _colours(signed))
     wide, high = ax.get_xlim()[1], ax.get_ylim()[0]  # inches
     width = min(5.0, 0.7 * wide)
-    held = ax.inset_axes(((wide - width) / 2 / wide, 0.42 / high, width / wide, 0.12 / high))
+    inset = ax.inset_axes(((wide - width) / 2 / wide, 0.42 / high, width / wide, 0.12 / high))
     drawn = ax.figure.colorbar(
-        colours, cax=held, orientation="horizontal", extend=extend, ticks=MaxNLocator(5)
+        colours, cax=inset, orientation="horizontal", extend=extend, ticks=MaxNLocator(5)
     )
-    held.set_facecolor("0.3")  # as dim as the images, under colours that are not opaque
-    held.tick_params(labelsize=8)
+    inset.set_facecolor("0.3")  # as dim as the images, under colours that are not opaque
+    inset.tick_params(labelsize=8)
     drawn.set_label(label, fontsize=9)

@@ -1,7 +1,36 @@
-"""Everything that decides the numbers of an experiment, by name."""
+"""Recipes: all that decides the numbers of an experiment, by name or from TOML files."""
+
+from gspnl.errors import MissingExtraError
+
+try:
+    import pydantic  # noqa: F401  (a clear error here, rather than one from within)
+except ImportError as error:
+    raise MissingExtraError("gspnl.train needs pydantic; pip install 'gspnl[train]'") from error
 
 from gspnl.train.recipes import paper as paper
-from gspnl.train.recipes.base import RECIPES, Recipe
-from gspnl.train.recipes.files import from_toml, read, recipe, to_toml, write
+from gspnl.train.recipes.definition import RECIPES, SCHEDULES, Recipe, factor
+from gspnl.train.recipes.files import (
+    edited,
+    from_toml,
+    plain,
+    read,
+    recipe,
+    to_dict,
+    to_toml,
+    write,
+)
 
-__all__ = ["RECIPES", "Recipe", "from_toml", "read", "recipe", "to_toml", "write"]
+__all__ = [
+    "RECIPES",
+    "SCHEDULES",
+    "Recipe",
+    "edited",
+    "factor",
+    "from_toml",
+    "plain",
+    "read",
+    "recipe",
+    "to_dict",
+    "to_toml",
+    "write",
+]

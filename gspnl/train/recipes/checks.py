@@ -1,22 +1,18 @@
-"""One check a field of a recipe: what is wrong with a value, or the value in its own type."""
+"""Types of a recipe's fields for pydantic, and its errors as one line."""
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Mapping
-from functools import partial
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 
 from gspnl.errors import InputError
-from gspnl.train.schedules import SCHEDULES
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-
-# What the makers of data, backbone and block take besides options, and what says it.
-GIVEN = {
+# Arguments of the functions that make data, backbone and block, and what sets them.
+RESERVED = {
     "data_options": {
         "name": "set the field data",
         "path": "give it to train as data, or as --data",
@@ -40,154 +36,71 @@ GIVEN = {
     },
 }
 
-Check = Callable[[str, Any], Any]
+
+def builtin(value: Any) -> Any:
+    """Convert numpy scalars, lists and paths, which strict types refuse."""
+    if isinstance(value, (list, tuple)):
+        return tuple([item.item() if isinstance(item, np.generic) else item for item in value])
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
-def text(name: str, value: Any, *, optional: bool = False) -> str | None:
-    """A name."""
-    if value is None and optional:
-        return None
-    if not isinstance(value, str) or not value.strip():
-        rest = ", or None for none" if optional else ""
-        raise InputError(f"{name}={value!r} must be a name; give a text such as 'abc'{rest}")
+def _increasing(value: tuple[int, ...]) -> tuple[int, ...]:
+    if list(value) != sorted(set(value)):
+        raise ValueError("must increase; sort it and drop duplicates")
     return value
 
 
-def file(name: str, value: Any) -> str | None:
-    """A path, kept as text so that a recipe can be written."""
-    return text(name, str(value) if isinstance(value, Path) else value, optional=True)
-
-
-def whole(name: str, value: Any, *, least: int, optional: bool = False) -> int | None:
-    """A whole number."""
-    if value is None and optional:
-        return None
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(
-            f"{name}={value!r} must be a whole number, not a {type(value).__name__}; give {least} "
-            "or more"
-        ) from None
-    if number < least:
-        raise InputError(f"{name}={number} must be at least {least}; give a larger number")
-    return number
-
-
-def real(name: str, value: Any, *, above: float | None = None, below: float = math.inf) -> float:
-    """A finite number ≥ 0, or > ``above``, and < ``below``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(
-            f"{name}={value!r} must be a number, not a {type(value).__name__}; give one such as 0.1"
-        )
-    number = float(value)
-    if not math.isfinite(number):
-        raise InputError(f"{name}={value!r} must be finite; give a number such as 0.1")
-    if above is not None and number <= above:
-        raise InputError(
-            f"{name}={value!r} must be above {above:g}; give a smaller step, such as 0.1"
-            if name == "learning_rate"
-            else f"{name}={value!r} must be above {above:g}; give a larger number"
-        )
-    if number < 0:
-        raise InputError(f"{name}={value!r} must not be negative; give 0 to leave it off")
-    if number >= below:
-        raise InputError(f"{name}={value!r} must be below {below:g}; give a smaller number")
-    return number
-
-
-def truth(name: str, value: Any) -> bool:
-    """A switch."""
-    if not isinstance(value, bool):
-        raise InputError(f"{name}={value!r} must be true or false; give one of the two")
-    return value
-
-
-def one_of(name: str, value: Any, *, names: tuple[str, ...]) -> str:
-    """A name among few."""
-    if value not in names or not isinstance(value, str):
-        raise InputError(f"{name}={value!r} is none of {', '.join(names)}; give one of these")
-    return value
-
-
-def schedule(name: str, value: Any) -> str:
-    """A registered schedule."""
-    SCHEDULES[value]
-    return str(value)
-
-
-def names(name: str, value: Any) -> tuple[str, ...]:
-    """Texts in order."""
-    if isinstance(value, str) or not isinstance(value, (list, tuple)):
-        raise InputError(f"{name}={value!r} must be a list of texts, such as ['pad_crop(4)']")
-    return tuple(text(f"{name}[{i}]", item) or "" for i, item in enumerate(value))
-
-
-def milestones(name: str, value: Any) -> tuple[int, ...]:
-    """Epochs that increase."""
-    if isinstance(value, str) or not isinstance(value, (list, tuple)):
-        raise InputError(f"{name}={value!r} must be a list of epochs, such as [150, 250]")
-    epochs = tuple(whole(f"{name}[{i}]", item, least=1) or 0 for i, item in enumerate(value))
-    if any(b <= a for a, b in pairwise(epochs)):
-        raise InputError(f"{name}={list(value)} must increase; sort it and drop what is double")
-    return epochs
-
-
-def options(name: str, value: Any) -> dict[str, Any]:
-    """Options that a file can hold, and that nothing else decides."""
+def _options(value: Any, info: ValidationInfo) -> dict[str, Any]:
+    name = str(info.field_name)
     if not isinstance(value, Mapping):
-        raise InputError(
-            f"{name}={value!r} must map names to values, as {name}.KEY=VALUE after --set does, not "
-            f"be of type {type(value).__name__}"
+        raise ValueError(
+            f"must map names to values, as {name}.KEY=VALUE after --set does, not be of type "
+            f"{type(value).__name__}"
         )
     for key, item in value.items():
-        text(f"a key of {name}", key)
-        if key in GIVEN[name]:
-            raise InputError(f"{name} must not have {key!r}; {GIVEN[name][key]}")
-        _writable(f"{name}[{key!r}]", item)
+        if not isinstance(key, str) or not key.strip():
+            raise ValueError(f"has the key {key!r}, which must be a text such as 'abc'")
+        if key in RESERVED[name]:
+            raise InputError(f"{name} must not have {key!r}; {RESERVED[name][key]}")
+        if not _writable(item):
+            raise InputError(
+                f"{name}[{key!r}]={item!r} cannot be written to a recipe; give a text, a number, "
+                "true, false or a list of these, or leave it out for its default"
+            )
     return dict(value)
 
 
-def _writable(name: str, value: Any) -> None:
+def _writable(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        for item in value:
-            _writable(name, item)
-    elif not isinstance(value, (str, bool, int, float)) or value != value:
-        raise InputError(
-            f"{name}={value!r} cannot be written to a recipe; give a text, a number, true, false "
-            "or a list of these, or leave it out for its default"
-        )
+        return all(map(_writable, value))
+    return isinstance(value, (str, bool, int, float)) and value == value
 
 
-FIELDS: dict[str, Check] = {
-    "data": text,
-    "data_options": options,
-    "backbone": text,
-    "backbone_options": options,
-    "block": partial(text, optional=True),
-    "place": partial(text, optional=True),
-    "reduction": partial(whole, least=1),
-    "units": partial(whole, least=1, optional=True),
-    "block_options": options,
-    "epochs": partial(whole, least=1),
-    "batch_size": partial(whole, least=1),
-    "learning_rate": partial(real, above=0.0),
-    "momentum": partial(real, below=1.0),
-    "weight_decay": real,
-    "nesterov": truth,
-    "schedule": schedule,
-    "milestones": milestones,
-    "gamma": partial(real, above=0.0),
-    "warmup": real,
-    "label_smoothing": partial(real, below=1.0),
-    "clip": real,
-    "precision": partial(one_of, names=PRECISIONS),
-    "channels_last": truth,
-    "sync_batch_norm": truth,
-    "augmentation": names,
-    "evaluation": names,
-    "pretrained": file,
-    "seed": partial(whole, least=0),
-}
+Name = Annotated[str, Field(pattern=r"\S")]
+Names = tuple[Name, ...]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Milestones = Annotated[tuple[Count, ...], AfterValidator(_increasing)]
+Positive = Annotated[float, Field(gt=0)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Options = Annotated[Mapping[str, Any], BeforeValidator(_options)]
+
+
+def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
+    """Join what is wrong with each field: its name, its value, what to give, its default."""
+    found: dict[str, str] = {}
+    for each in error.errors():
+        reason = each.get("ctx", {}).get("error")
+        if isinstance(reason, InputError) or not each["loc"]:  # a message of this package, whole
+            found[str(reason)] = str(reason)
+            continue
+        name, *inside = each["loc"]
+        where = str(name) + "".join(f"[{i}]" for i in inside if isinstance(i, int))
+        text = str(reason or each["msg"]).replace("Input should", "must").replace("tuple", "list")
+        if each["type"] == "string_pattern_mismatch":
+            text = "must not be blank"
+        found[where] = f"{where}={each['input']!r} {text}; the default is {defaults[str(name)]!r}"
+    return "; ".join(found.values())

@@ -1,20 +1,17 @@
-"""Recipes as TOML."""
+"""Look up, read, write and edit recipes; files are TOML."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from gspnl._base.files import replace
 from gspnl.errors import FileError, InputError, MissingExtraError
-from gspnl.train.recipes.base import RECIPES, Recipe
-
-FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
+from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
 
 
 def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
@@ -27,10 +24,6 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     **changes
         Fields of :class:`Recipe`, checked. The mappings ``data_options``,
         ``backbone_options`` and ``block_options`` replace the former ones whole.
-
-    Returns
-    -------
-    Recipe
 
     Raises
     ------
@@ -47,36 +40,66 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     (300, (150, 250), 'snl')
     """
     if isinstance(name, str) and name in RECIPES:
-        return changed(RECIPES[name], changes)
+        return dataclasses.replace(RECIPES[name], **changes)
     try:
         path = Path(name)
     except TypeError:
         raise InputError(f"recipe {name!r} must be a name or a TOML file") from None
     if path.suffix == ".toml" or path.is_file():
-        return changed(read(path), changes)
+        return dataclasses.replace(read(path), **changes)
     if len(path.parts) > 1:
         raise FileError(f"{str(name)!r} is no recipe file; name a TOML file that exists")
-    return changed(RECIPES[str(name)], changes)
+    return dataclasses.replace(RECIPES[str(name)], **changes)
 
 
-def changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Another recipe, with unknown fields refused."""
-    for field in changes:
-        if field not in FIELDS:
-            raise InputError(f"recipes have no field {field!r}{_near(field)}")
-    return dataclasses.replace(base, **changes)
-
-
-def read(path: str | PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file; what it leaves out has its default.
+def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
+    """Look up or read a recipe, with changes as text.
 
     Parameters
     ----------
-    path : path
+    name : str
+        A name or a TOML file.
+    changes : sequence of str
+        As "block=snl", "milestones=[10, 15]", "block_options.order=3"; nothing after the sign is
+        None. Values are TOML, or else plain text.
+    **fields
+        None for those that are left as they are; one that is in ``changes`` too is an error.
 
-    Returns
-    -------
-    Recipe
+    Examples
+    --------
+    >>> edited("mini", ["block=chebyshev", "block_options.order=3"], seed=2).block_options
+    {'order': 3}
+    """
+    base = recipe(name)
+    found: dict[str, Any] = {}
+    for change in changes:
+        key, sign, text = (part.strip() for part in change.partition("="))
+        if not sign or not key:
+            raise InputError(f"--set {change!r} is no change; write it as key=value")
+        field, _, option = key.partition(".")
+        if option and field.endswith("_options") and field in DEFAULTS:
+            found[field] = {**found.get(field, getattr(base, field)), option: _value(text)}
+        else:
+            found[key] = _value(text)
+    own = {field: item for field, item in fields.items() if item is not None}
+    for field in own:
+        if field in found:
+            raise InputError(
+                f"{field} is given twice, by --set and by --{field}; leave one of them out"
+            )
+    return dataclasses.replace(base, **found | own)
+
+
+def _value(text: str) -> Any:
+    """A value as TOML reads it, or the text itself; None for none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if text else None
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read(path: str | PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file; fields that it leaves out have their defaults.
 
     Raises
     ------
@@ -87,7 +110,7 @@ def read(path: str | PathLike[str]) -> Recipe:
     """
     path = Path(path)
     try:
-        content = path.read_bytes().decode()
+        return from_toml(path.read_bytes().decode())
     except OSError as error:
         raise FileError(
             f"cannot read the recipe {str(path)!r}: {error.strerror or error}; name a TOML file "
@@ -95,8 +118,6 @@ def read(path: str | PathLike[str]) -> Recipe:
         ) from error
     except UnicodeDecodeError as error:
         raise FileError(f"{str(path)!r} is no recipe: it is no text in UTF-8") from error
-    try:
-        return from_toml(content)
     except tomllib.TOMLDecodeError as error:
         raise FileError(f"{str(path)!r} is no TOML: {error}; mend that line") from error
     except InputError as error:
@@ -105,24 +126,15 @@ def read(path: str | PathLike[str]) -> Recipe:
 
 def from_toml(content: str) -> Recipe:
     """Parse a recipe from TOML."""
-    return changed(Recipe(), tomllib.loads(content))
+    return Recipe(**tomllib.loads(content))
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Write a recipe as TOML, every field; those that are None are left out.
-
-    Parameters
-    ----------
-    recipe : Recipe
-
-    Returns
-    -------
-    str
+    """Format a recipe as TOML: every field, but for those that are None.
 
     Examples
     --------
-    >>> from gspnl.train import Recipe
-    >>> from gspnl.train.recipes import from_toml, to_toml
+    >>> from gspnl.train.recipes import Recipe, from_toml, to_toml
     >>> recipe = Recipe(block="chebyshev", block_options={"order": 3})
     >>> from_toml(to_toml(recipe)) == recipe
     True
@@ -133,38 +145,18 @@ def to_toml(recipe: Recipe) -> str:
         raise MissingExtraError(
             "writing recipes needs tomli-w; pip install 'gspnl[train]'"
         ) from error
-    return tomli_w.dumps(fields(recipe))
+    return tomli_w.dumps(to_dict(recipe))
 
 
 def write(recipe: Recipe, path: str | PathLike[str]) -> None:
-    """Write a recipe to a TOML file, whole or not at all.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    path : path
-
-    Raises
-    ------
-    FileError
-        If the file cannot be written.
-    """
+    """Write a recipe to a TOML file, whole or not at all; raise FileError if that fails."""
     replace(Path(path), to_toml(recipe).encode())
 
 
-def fields(recipe: Recipe) -> dict[str, Any]:
+def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Fields of a recipe as JSON and TOML hold them: no None, lists for tuples."""
-    found = {name: getattr(recipe, name) for name in FIELDS}
-    return {name: plain(value) for name, value in found.items() if value is not None}
-
-
-def differences(one: Recipe, other: Recipe) -> list[str]:
-    """The fields that differ, as text."""
-    return [
-        f"{name} ({getattr(one, name)!r} there, {getattr(other, name)!r} here)"
-        for name in FIELDS
-        if getattr(one, name) != getattr(other, name)
-    ]
+    found = {name: plain(getattr(recipe, name)) for name in DEFAULTS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def plain(value: Any) -> Any:
@@ -174,7 +166,10 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _near(field: str) -> str:
-    near = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{hint} Fields: {', '.join(FIELDS)}."
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """The fields that differ, as text."""
+    return [
+        f"{name} ({getattr(one, name)!r} there, {getattr(other, name)!r} here)"
+        for name in DEFAULTS
+        if getattr(one, name) != getattr(other, name)
+    ]

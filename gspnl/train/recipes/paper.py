@@ -6,7 +6,7 @@ UCF-101.
 
 from __future__ import annotations
 
-from gspnl.train.recipes.base import RECIPES, Recipe
+from gspnl.train.recipes.definition import RECIPES, Recipe
 
 CROPPED = ("random_resized_crop(224)", "flip")
 CENTRE = ("resize(256)", "centre_crop(224)")
@@ -50,7 +50,7 @@ RECIPES.register("mini")(
         learning_rate=0.1,
         weight_decay=5e-4,
         nesterov=True,
-        schedule="one_cycle",
+        schedule="linear",
         warmup=2.0,
         precision="bfloat16",
         channels_last=True,

@@ -1,4 +1,4 @@
-"""The two protocols: the paper's own data and schedules, and one that two cores finish."""
+"""Define the protocols: the paper's data and schedules, and one that two cores finish."""
 
 from __future__ import annotations
 
@@ -12,36 +12,26 @@ from gspnl.train.recipes import RECIPES, Recipe
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the grids need to know of a protocol.
+    """Data, backbones and schedules for all tables.
 
-    Parameters
-    ----------
-    name : str
-    about : str
-        In a sentence, for the head of a page.
-    settings : mapping of str to (str, mapping)
-        Of the paper's data and backbones: a name of :data:`gspnl.train.RECIPES`, and what is
-        changed in it.
-    few : tuple of str
-        Blocks of tables 3 and 4.
-    tables : tuple of str
-        What runs when no table is named, in this order.
+    ``settings`` has for each of the paper's pairs of data and backbone a name of
+    :data:`gspnl.train.RECIPES`, and the fields changed in it.
     """
 
     name: str
-    about: str
+    about: str  #: a sentence, for the head of a page
     settings: Mapping[str, tuple[str, Mapping[str, Any]]]
-    few: tuple[str, ...]
-    tables: tuple[str, ...]
+    few: tuple[str, ...]  #: blocks of tables 3 and 4
+    tables: tuple[str, ...]  #: the tables that run when none is named, in order
 
     def title(self, title: str) -> str:
-        """A title that says where the data and the backbone are not the paper's."""
+        """A title that names the protocol where it is not the paper's."""
         return title if self.name == "paper" else f"{title} (the {self.name} protocol)"
 
     def recipe(self, setting: str) -> Recipe:
         """The backbone alone, in a setting."""
         name, changes = self.settings[setting]
-        return replace(RECIPES[name], **changes)
+        return replace(RECIPES[name], **changes) if changes else RECIPES[name]
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
@@ -84,12 +74,14 @@ OPTIONS: dict[str, dict[str, Any]] = {"nl": DOT, "ns": DOT}
 def with_block(recipe: Recipe, block: str, **changes: Any) -> Recipe:
     """A recipe with a block as the paper's tables have it.
 
-    ``block_options`` among the changes are added to those.
+    ``place`` is the paper's by default: stage 1 of a PreResNet, res4 of a ResNet or I3D.
+    ``block_options`` among the changes are added to those of the tables.
     """
-    options = {**OPTIONS.get(block, {}), **changes.pop("block_options", {})}
-    return replace(recipe, block=block, block_options=options, **changes)
+    changes = {"place": default_place(recipe), **changes}
+    changes["block_options"] = {**OPTIONS.get(block, {}), **changes.get("block_options", {})}
+    return replace(recipe, block=block, **changes)
 
 
 def default_place(recipe: Recipe) -> str:
-    """Where the paper puts one block: stage 1 of a PreResNet, res4 of a ResNet or I3D."""
+    """The place of one block in the paper: stage 1 of a PreResNet, res4 of a ResNet or I3D."""
     return "stage1" if recipe.backbone.startswith("preresnet") else "res4"

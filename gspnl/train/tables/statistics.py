@@ -1,13 +1,13 @@
-"""What a few seeds allow to be said: spreads, paired differences, and intervals."""
+"""Compute spreads and paired differences over a few seeds, with confidence intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from gspnl._base.validate import number
 from gspnl.errors import InputError
 
 LEVEL = 0.95
@@ -16,16 +16,9 @@ SAME = 1e-9  # of the largest: differences of equal counts of images agree but f
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean of paired differences.
+    """A mean of paired differences, one for each seed, with the ends of its confidence interval.
 
-    Parameters
-    ----------
-    mean : float
-    low, high : float or None
-        Ends of the confidence interval; None for one pair, or for pairs that are all equal: they
-        tell no spread, so that there is no interval.
-    pairs : tuple of float
-        One a seed.
+    The ends are None for one pair, and for pairs that are all equal: they have no spread.
     """
 
     mean: float
@@ -35,7 +28,7 @@ class Difference:
 
     @property
     def reading(self) -> str:
-        """What may be said: "above", "below", "inside the noise", "no spread", or "one seed"."""
+        """The conclusion: "above", "below", "inside the noise", "no spread", or "one seed"."""
         if self.low is None or self.high is None:
             return "one seed" if len(self.pairs) == 1 else "no spread"
         if self.low <= 0 <= self.high:
@@ -44,13 +37,7 @@ class Difference:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; None for the latter with one value.
-
-    Examples
-    --------
-    >>> spread([1.0, 2.0, 3.0])
-    (2.0, 1.0)
-    """
+    """Mean and sample standard deviation; None for the latter with one value."""
     if not values:
         raise InputError("there are no values to take a mean of; give one or more")
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -58,32 +45,19 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
-    r"""Mean of differences, with a confidence interval.
+    r"""Mean of paired differences, with the confidence interval of Student's t-test.
 
     .. math:: \bar d \pm t_{(1 + \mathrm{level})/2,\, n - 1} \; s_d / \sqrt n
 
     Accuracies are whole numbers of test images, so a few differences may agree exactly. Then
-    :math:`s_d = 0` says nothing of the noise, and no interval is given.
+    :math:`s_d = 0` says nothing about the noise, and no interval is given.
 
     Parameters
     ----------
     pairs : sequence of float
-        Differences of one quantity between two networks, one for each seed they share.
+        Differences of one quantity between two networks, one for each seed they share; finite.
     level : float
         Of confidence, in (0, 1).
-
-    Returns
-    -------
-    Difference
-
-    Raises
-    ------
-    InputError
-        For no pairs, numbers that are not finite, or a level outside of (0, 1).
-
-    References
-    ----------
-    Student, *The probable error of a mean*, Biometrika 6, 1908.
 
     Examples
     --------
@@ -91,17 +65,16 @@ def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
     >>> print(f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}] {found.reading}")
     0.30 [-0.20, 0.80] inside the noise
     """
-    from scipy.special import stdtrit
+    from scipy.stats import ttest_1samp
 
-    if not 0 < level < 1:
-        raise InputError(f"level={level!r} must lie between 0 and 1, such as 0.95")
-    if not all(map(math.isfinite, pairs)):
+    number("level", level, above=0, below=1)
+    if not np.isfinite(pairs).all():
         raise InputError(f"differences {list(pairs)} must be finite; leave diverged runs out")
     mean, sd = spread(pairs)
     if sd is None or np.ptp(pairs) <= SAME * np.max(np.abs(pairs)):
         return Difference(mean, None, None, tuple(pairs))
-    half = float(stdtrit(len(pairs) - 1, (1 + level) / 2)) * sd / math.sqrt(len(pairs))
-    return Difference(mean, mean - half, mean + half, tuple(pairs))
+    interval = ttest_1samp(pairs, 0.0).confidence_interval(level)
+    return Difference(mean, float(interval.low), float(interval.high), tuple(pairs))
 
 
 def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""Augmentations against loops over images that cut, mirror and resize one at a time."""
+"""Augmentations against loops that cut, mirror and resize one image at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gspnl.errors import InputError
 from gspnl.train.data import AUGMENTATIONS, chain, normalise
-from gspnl.train.data.augmentations.resizing import RandomResizedCrop
+from gspnl.train.data.transforms import RandomResizedCrop
 
 SHAPES = [(5, 3, 8, 8), (4, 1, 7, 10), (3, 2, 4, 6, 9)]  # square, oblong, video
 NONE = torch.empty
@@ -31,7 +31,7 @@ def uniforms(b, draws, seed=1):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pixels", [0, 1, 4])
-def test_pad_crop(shape, pixels):
+def test_pad_crop_is_zero_padding_and_a_crop(shape, pixels):
     x, u = images(shape), uniforms(shape[0], 2)
     before = x.clone()
     found = chain(f"pad_crop({pixels})")(x, u)
@@ -43,8 +43,8 @@ def test_pad_crop(shape, pixels):
     assert torch.equal(x, before)
 
 
-def test_pad_crop_reaches_every_place():
-    """The ends of [0, 1) are the first and the last place, and the middle moves nothing."""
+def test_pad_crop_reaches_every_offset_equally_often():
+    """Uniforms at the ends of [0, 1) give the first and last offsets; 1/2 gives none."""
     last = float(np.nextafter(np.float32(1), np.float32(0)))
     x = images((3, 1, 4, 4))
     u = torch.tensor([[0.0, 0.0], [0.5, 0.5], [last, last]])
@@ -60,7 +60,7 @@ def test_pad_crop_reaches_every_place():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_flip(shape):
+def test_flip_mirrors_where_the_uniform_is_below_one_half(shape):
     x, u = images(shape), uniforms(shape[0], 1)
     found = chain("flip")(x, u)
     for image, v, got in zip(x, u[:, 0].tolist(), found, strict=True):
@@ -69,7 +69,7 @@ def test_flip(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_centre_crop(shape):
+def test_centre_crop_cuts_the_middle(shape):
     found = chain("centre_crop(5)")(images(shape), NONE(shape[0], 0))
     top, left = (shape[-2] - 5) // 2, (shape[-1] - 5) // 2
     assert torch.equal(found, images(shape)[..., top : top + 5, left : left + 5])
@@ -78,14 +78,14 @@ def test_centre_crop(shape):
 
 
 def by_pillow(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pillow's bilinear filter of one channel in floats: a triangle as wide as a pixel becomes."""
+    """Resize one channel in floats by Pillow's bilinear filter with antialiasing."""
     picture = Image.fromarray(image.astype(np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 @pytest.mark.parametrize("size", [4, 8, 13])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_resize(shape, size):
+def test_resize_agrees_with_pillow(shape, size):
     x = images(shape)
     found = chain(f"resize({size})")(x, NONE(shape[0], 0))
     height, width = shape[-2:]
@@ -98,7 +98,7 @@ def test_resize(shape, size):
 
 
 def one_box(height, width, u, smallest=0.08):
-    """The tries one by one."""
+    """Choose the box by trying the candidates in a loop."""
     for part, ratio in zip(u[:10], u[10:20], strict=True):
         area = height * width * (smallest + (1 - smallest) * part)
         aspect = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * ratio)
@@ -117,7 +117,7 @@ def one_box(height, width, u, smallest=0.08):
     "size", [(32, 32), (40, 90), (90, 40), (10, 200), (200, 10), (1, 1), (1, 9)]
 )
 @pytest.mark.parametrize("smallest", [0.08, 1.0])
-def test_boxes(size, smallest):
+def test_boxes_agree_with_trying_one_at_a_time(size, smallest):
     u = uniforms(200, 22).double()
     found = RandomResizedCrop(8, smallest).boxes(*size, u)
     truth = [one_box(*size, row, smallest) for row in u.tolist()]
@@ -130,7 +130,7 @@ def test_boxes(size, smallest):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_random_resized_crop(shape):
+def test_random_resized_crop_agrees_with_pillow(shape):
     x, u = images(shape), uniforms(shape[0], 22)
     found = chain("random_resized_crop(5)")(x, u)
     assert found.shape == (*shape[:-2], 5, 5)
@@ -142,7 +142,7 @@ def test_random_resized_crop(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_normalise(shape):
+def test_normalise_gives_mean_0_and_deviation_1(shape):
     x = images(shape)
     mean, std = np.arange(shape[1]) / 7, 0.2 + np.arange(shape[1]) / 5
     found = normalise(x, mean.tolist(), std.tolist())
@@ -162,12 +162,12 @@ def test_normalise(shape):
         ([0.5] * 3, [math.inf] * 3, "finite"),
     ],
 )
-def test_normalise_refuses(mean, std, problem):
+def test_normalise_refuses_wrong_lengths_and_ranges(mean, std, problem):
     with pytest.raises(InputError, match=problem):
         normalise(images((2, 3, 4, 4)), mean, std)
 
 
-def test_a_chain_shares_the_uniforms_out():
+def test_a_chain_gives_each_part_its_own_uniforms():
     x, u = images((6, 3, 8, 8)), uniforms(6, 3)
     both = chain(("pad_crop(2)", "flip"))
     assert both.draws == 3
@@ -178,8 +178,8 @@ def test_a_chain_shares_the_uniforms_out():
 
 @pytest.mark.parametrize("text", sorted(AUGMENTATIONS))
 @pytest.mark.parametrize("b", [1, 4])
-def test_each_sample_is_on_its_own(text, b):
-    """What becomes of a sample depends on it and its uniforms: not on those beside it."""
+def test_each_sample_is_augmented_independently_of_its_batch(text, b):
+    """A sample's result depends on the sample and its uniforms alone."""
     call = chain(text if text == "flip" else f"{text}(6)")
     x, u = images((4, 3, 8, 8)), uniforms(4, call.draws)
     together = call(x, u)
@@ -201,24 +201,24 @@ def test_each_sample_is_on_its_own(text, b):
         ("pad_crop(4", "is no augmentation; write"),
         ("pad_crop(__import__('os'))", "is no augmentation; write"),
         ("", "is no augmentation; write"),
-        ("pad_crop(-1)", "got -1; it must be a whole number ≥ 0"),
-        ("pad_crop(1.5)", "got 1.5; it must be a whole number"),
-        ("pad_crop(nan)", "got nan; it must be a whole number"),
-        ("resize(0)", "got 0; it must be a whole number ≥ 1"),
+        ("pad_crop(-1)", "pixels=-1 must be a whole number ≥ 0"),
+        ("pad_crop(1.5)", "pixels=1.5 must be a whole number"),
+        ("pad_crop(nan)", "pixels=nan must be a whole number"),
+        ("resize(0)", "size=0 must be a whole number ≥ 1"),
         ("centre_crop(0)", "whole number ≥ 1"),
         ("random_resized_crop(0)", "whole number ≥ 1"),
-        ("random_resized_crop(8, 0)", "smallest=0; it is a part"),
+        ("random_resized_crop(8, 0)", "smallest=0 must be a finite number > 0 and ≤ 1"),
         ("random_resized_crop(8, 1.5)", "smallest=1.5"),
         ("random_resized_crop(8, nan)", "smallest=nan"),
         (4, "4 is no augmentation"),
     ],
 )
-def test_text_that_is_wrong(text, problem):
+def test_wrong_text_is_refused(text, problem):
     with pytest.raises(InputError, match=problem):
         chain([text])
 
 
-def test_wrong_images():
+def test_wrong_images_and_uniforms_are_refused():
     with pytest.raises(InputError, match=r"images must be floats"):
         chain("flip")(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), NONE(2, 1))
     with pytest.raises(InputError, match=r"images must be floats"):
@@ -227,7 +227,7 @@ def test_wrong_images():
         chain("flip")(images((2, 3, 4, 4)), NONE(2, 2))
 
 
-def test_a_function_of_ones_own():
+def test_a_user_defined_augmentation_works_in_a_chain():
     class Darker:
         draws = 1
 
@@ -239,7 +239,7 @@ def test_a_function_of_ones_own():
     assert torch.equal(found, chain("flip")(x, u[:, :1]) * u[:, 1].view(-1, 1, 1, 1))
 
 
-def test_it_is_quick():
+def test_a_batch_of_cifar_is_augmented_in_milliseconds():
     """A batch of CIFAR takes 2 ms on one thread; the bound leaves room for a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Batches: the same samples, changed in the same way, whoever asks, when, and for which part."""
+"""Batches do not depend on the number of ranks, threads, resumes or the order of reading."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch
 from gspnl.errors import InputError
 from gspnl.train.data import Batches, DataError, MemorySplit, load
 from gspnl.train.data.randomness import order, uniforms
+from gspnl.train.data.splits import moments
 
 RECIPE = ("pad_crop(2)", "flip")
 PIXELS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (23, 3, 8, 8), dtype=np.uint8))
@@ -23,7 +24,7 @@ LABELS = np.arange(23) % 5
 
 
 class Read:
-    """Samples one at a time, from several threads, some slowly and some not at all."""
+    """A split that is read sample by sample, with delays, damaged samples and errors."""
 
     def __init__(self, pixels=PIXELS, bad=(), problem=None):
         self.pixels, self.bad, self.problem = pixels, set(bad), problem
@@ -65,7 +66,7 @@ def all_of(some):
 
 
 def by_hand(seed=3, epoch=2, mean=0.0, std=1.0):
-    """The epoch, sample by sample."""
+    """Compute the epoch in a loop over its samples."""
     u = uniforms(seed, epoch, 23, 3)
     images = []
     for i in order(seed, epoch, 23):
@@ -80,7 +81,7 @@ def by_hand(seed=3, epoch=2, mean=0.0, std=1.0):
 
 
 @pytest.mark.parametrize("kind", SPLITS)
-def test_an_epoch(kind):
+def test_an_epoch_is_the_loop_over_its_samples(kind):
     some = batches(SPLITS[kind](), mean=[0.5] * 3, std=[0.25] * 3)
     images, labels = all_of(some)
     truth, classes = by_hand(mean=0.5, std=0.25)
@@ -95,8 +96,8 @@ def test_an_epoch(kind):
 
 @pytest.mark.parametrize("kind", SPLITS)
 @pytest.mark.parametrize("world", [2, 3, 5])
-def test_processes_put_together(kind, world):
-    """Rank after rank, the shares of a batch are the batch; the last one is of 3 samples."""
+def test_shares_of_all_ranks_make_up_the_batch(kind, world):
+    """Concatenated over ranks, the shares are the batch; the last batch has 3 samples."""
     alone = list(batches(SPLITS[kind]()))
     ranks = [list(batches(SPLITS[kind](), rank=r, world=world)) for r in range(world)]
     assert all(len(rank) == len(alone) for rank in ranks)
@@ -110,7 +111,7 @@ def test_processes_put_together(kind, world):
 
 @pytest.mark.parametrize("kind", SPLITS)
 @pytest.mark.parametrize("start", range(6))
-def test_resumed(kind, start):
+def test_an_epoch_resumes_at_any_batch(kind, start):
     whole, rest = list(batches()), list(batches(SPLITS[kind](), start=start))
     assert len(batches(start=start)) == len(rest) == 5 - start
     for (a, b), (c, d) in zip(whole[start:], rest, strict=True):
@@ -118,8 +119,8 @@ def test_resumed(kind, start):
         assert torch.equal(b, d)
 
 
-def test_what_a_sample_becomes_is_its_own():
-    """In batches of any size and in any order sample 9 is the same image; not in other epochs."""
+def test_augmentation_depends_on_seed_epoch_and_sample_only():
+    """Sample 9 is the same image in batches of any size and order, and differs by epoch."""
 
     def ninth(**options):
         images, _ = all_of(batches(**options))
@@ -133,7 +134,7 @@ def test_what_a_sample_becomes_is_its_own():
     assert len({image.numpy().tobytes() for image in fresh}) > 3
 
 
-def test_orders():
+def test_orders_differ_by_seed_and_epoch():
     seen = {tuple(order(seed, epoch, 23)) for seed in range(3) for epoch in range(3)}
     assert len(seen) == 9
     assert all(sorted(one) == list(range(23)) for one in seen)
@@ -143,8 +144,8 @@ def test_orders():
     assert [len(y) for _, y in batches(drop_last=True)] == [5, 5, 5, 5]
 
 
-def test_numbers_that_never_change():
-    """A run of today is resumed with a NumPy of tomorrow: the numbers are written down here."""
+def test_random_numbers_are_the_recorded_ones():
+    """Runs can be resumed under later versions of NumPy."""
     raw = np.random.Philox(key=[3, 2], counter=[0, 0, 0, 1]).random_raw(4)
     assert np.allclose(uniforms(3, 2, 2, 2).reshape(-1), raw / 2.0**64, atol=2.0**-24)
     assert order(3, 2, 8).tolist() == [2, 4, 1, 3, 6, 5, 0, 7]
@@ -156,19 +157,19 @@ def test_numbers_that_never_change():
     ]
 
 
-def test_uniforms_are_uniform():
+def test_uniforms_are_uniform_and_independent():
     u = uniforms(0, 0, 20_000, 2)
     assert u.dtype == np.float32
     assert 0 <= u.min() <= u.max() < 1
-    # The mean of n uniforms has a deviation of (12 n)^-1/2: 0.002; five of them.
+    # The mean of n uniforms has the deviation (12 n)^-1/2 = 0.002; the tolerance is five of it.
     assert np.allclose(u.mean(0), 0.5, atol=0.01)
     assert abs(np.corrcoef(u.T)[0, 1]) < 5 / 20_000**0.5
     assert uniforms(0, 0, 5, 0).shape == (5, 0)
     assert not np.array_equal(uniforms(0, 1, 9, 1), uniforms(1, 0, 9, 1))
 
 
-def test_clips_are_drawn_by_the_same_uniforms():
-    """A split with ``draws`` is given its own uniforms, the first of each sample's."""
+def test_a_split_with_draws_gets_the_first_uniforms_of_each_sample():
+    """The uniforms that are left go to the augmentations."""
 
     class Clips(Read):
         draws = 2
@@ -185,10 +186,10 @@ def test_clips_are_drawn_by_the_same_uniforms():
     assert np.array_equal(images[:, 0, 0, 4, 7].numpy() == 1, u[:, 2] < 0.5)
 
 
-# What is damaged
+# Damaged samples
 
 
-def test_a_damaged_sample():
+def test_a_damaged_sample_is_an_error_or_left_out():
     with pytest.raises(DataError, match="sample 9 is damaged"):
         list(batches(Read(bad=[9])))
     some = batches(Read(bad=[9, 4]), skip_bad=True)
@@ -203,8 +204,8 @@ def test_a_damaged_sample():
 
 
 @pytest.mark.parametrize("first", [0, 5, 20])
-def test_a_batch_of_damaged_samples(first):
-    """It has no images, of the shape of the others, be it the first, between others or the last."""
+def test_a_batch_of_damaged_samples_is_empty(first):
+    """Its images have the shape (0, C, H, W), as first, middle or last batch."""
     some = batches(Read(bad=range(first, first + 5)), shuffle=False, skip_bad=True)
     got = list(some)
     sizes = [0 if number == first // 5 else size for number, size in enumerate([5, 5, 5, 5, 3])]
@@ -220,7 +221,7 @@ def test_a_batch_of_damaged_samples(first):
 
 @pytest.mark.parametrize("skip_bad", [True, False])
 def test_an_empty_share_has_the_shape_of_the_first_sound_sample(skip_bad):
-    """A process without a share reports nothing: what is damaged is not its own."""
+    """A rank without a share reports no damaged samples."""
     some = batches(
         Read(bad=[0, 1, 22]), shuffle=False, batch_size=22, world=2, skip_bad=skip_bad, start=1
     )
@@ -229,12 +230,12 @@ def test_an_empty_share_has_the_shape_of_the_first_sound_sample(skip_bad):
     assert some.skipped == []
 
 
-def test_nothing_but_damaged_samples():
+def test_a_split_of_damaged_samples_is_an_error():
     with pytest.raises(DataError, match=r"none of 23 samples can be read: sample 0 is damaged"):
         list(batches(Read(bad=range(23)), skip_bad=True))
 
 
-def test_samples_of_several_sizes():
+def test_samples_of_several_sizes_need_a_common_crop():
     pixels = [PIXELS[i][:, :, : 6 + i % 2] for i in range(23)]
     with pytest.raises(DataError, match=r"shapes \(3, 8, 6\) and \(3, 8, 7\) \('sample 1'\)"):
         list(batches(Read(pixels), shuffle=False))
@@ -243,7 +244,7 @@ def test_samples_of_several_sizes():
 
 
 @pytest.mark.parametrize("problem", [ValueError("odd"), MemoryError(), KeyboardInterrupt()])
-def test_any_error_reaches_the_consumer(problem):
+def test_any_error_of_the_thread_reaches_the_consumer(problem):
     some = iter(batches(Read(problem=problem), shuffle=False))
     next(some)
     with pytest.raises(type(problem)):
@@ -259,7 +260,7 @@ def living():
 
 
 @pytest.mark.parametrize("kind", SPLITS)
-def test_the_thread_ends(kind):
+def test_the_thread_ends_with_the_iterator(kind):
     assert not living()
     for end in ("all", "close", "drop", "break"):
         iterator = iter(batches(SPLITS[kind](), batch_size=1))
@@ -277,7 +278,7 @@ def test_the_thread_ends(kind):
         assert not living(), end
 
 
-def test_no_more_than_asked_is_made_ahead():
+def test_no_more_than_ahead_batches_are_prepared():
     read = []
 
     class Counted(Read):
@@ -288,11 +289,11 @@ def test_no_more_than_asked_is_made_ahead():
     iterator = iter(batches(Counted(), batch_size=1, shuffle=False, ahead=2))
     next(iterator)
     time.sleep(0.3)
-    assert sorted(read) == [0, 1, 2, 3]  # one is out, two wait, one is in the thread's hand
+    assert sorted(read) == [0, 1, 2, 3]  # one taken, two ready, one in the thread
     iterator.close()
 
 
-def test_a_program_that_leaves_its_iterator_ends():
+def test_a_program_with_an_open_iterator_exits():
     script = (
         "from gspnl.train import data\n"
         "digits = data.load('digits')\n"
@@ -311,17 +312,17 @@ def test_a_program_that_leaves_its_iterator_ends():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number ≥ 1"),
         ({"batch_size": 2.0}, "batch_size=2.0 must be a whole number"),
         ({"batch_size": True}, "batch_size=True must be a whole number"),
-        ({"batch_size": 3, "world": 4}, "batch_size=3 must be at least 4"),
-        ({"rank": 1}, "rank=1 must be at least 0 and below 1"),
+        ({"batch_size": 3, "world": 4}, "batch_size=3 must be a whole number ≥ 4"),
+        ({"rank": 1}, "rank=1 must be a whole number from 0 to 0"),
         ({"rank": -1, "world": 2}, "rank=-1"),
-        ({"world": 0}, "world=0 must be at least 1"),
+        ({"world": 0}, "world=0 must be a whole number ≥ 1"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 2**64}, "seed="),
         ({"epoch": -1}, "epoch=-1"),
-        ({"start": 6}, "start=6 must be at least 0 and below 6"),
+        ({"start": 6}, "start=6 must be a whole number from 0 to 5"),
         ({"start": -1}, "start=-1"),
         ({"ahead": 0}, "ahead=0"),
         ({"mean": [0.5] * 3}, "mean and std go together"),
@@ -329,12 +330,12 @@ def test_a_program_that_leaves_its_iterator_ends():
         ({"augmentation": ("flop",)}, "did you mean 'flip'"),
     ],
 )
-def test_wrong_arguments(options, problem):
+def test_wrong_arguments_are_refused(options, problem):
     with pytest.raises(InputError, match=problem):
         batches(**options)
 
 
-def test_wrong_means_and_sizes_come_out_of_the_iterator():
+def test_wrong_means_and_sizes_are_raised_by_the_iterator():
     with pytest.raises(InputError, match="each of 3 channels"):
         list(batches(mean=[0.5], std=[0.5]))
     with pytest.raises(InputError, match="centre_crop"):
@@ -350,7 +351,7 @@ def test_wrong_means_and_sizes_come_out_of_the_iterator():
         (torch.zeros(3, 4, dtype=torch.uint8), np.arange(3), "must be uint8"),
     ],
 )
-def test_wrong_splits(samples, labels, problem):
+def test_wrong_samples_and_labels_are_refused(samples, labels, problem):
     with pytest.raises(InputError, match=problem):
         MemorySplit(samples, labels, str)
 
@@ -358,7 +359,7 @@ def test_wrong_splits(samples, labels, problem):
 # Digits
 
 
-def test_digits():
+def test_digits_are_those_of_scikit_learn_with_a_fifth_of_each_class_for_testing():
     datasets = pytest.importorskip("sklearn.datasets")
     found = load("digits")
     every = datasets.load_digits()
@@ -384,10 +385,7 @@ def test_digits():
         load("digits", "somewhere")
 
 
-def test_a_constant_channel():
-    from gspnl.train.data.statistics import Moments
-
-    moments = Moments()
-    moments.add(torch.full((300, 2, 2, 2), 51, dtype=torch.uint8))
-    assert moments.mean == (0.2, 0.2)
-    assert moments.std == (1.0, 1.0)
+def test_the_deviation_of_a_constant_channel_is_1():
+    mean, std = moments([torch.full((300, 2, 2, 2), 51, dtype=torch.uint8)])
+    assert mean == (0.2, 0.2)
+    assert std == (1.0, 1.0)

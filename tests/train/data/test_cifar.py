@@ -16,9 +16,8 @@ from support import data_files
 
 from gspnl.errors import InputError
 from gspnl.train import data
-from gspnl.train.data import DataError
+from gspnl.train.data import DataError, archives
 from gspnl.train.data.cifar import CIFAR10, CIFAR100, CIFAR100_COARSE, open_cifar
-from gspnl.train.data.sources import tars
 
 TINY = replace(CIFAR10, records=(4, 4))
 LABELS, PIXELS = data_files.cifar10()
@@ -54,7 +53,7 @@ def check_tiny(found):
 
 
 @pytest.mark.parametrize("above", [False, True])
-def test_forms(root, above):
+def test_both_forms_are_read_from_their_folder_or_the_one_above(root, above):
     found = open_cifar(TINY, root.parent if above else root)
     check_tiny(found)
     assert found.train.name(6).startswith(("data_batch_2", f"{root.name}/data_batch_2"))
@@ -73,20 +72,20 @@ def test_published_archives(root, tmp_path, wrap):
     check_tiny(open_cifar(TINY, archive(root, tmp_path / "a.tar.gz", wrap)))
 
 
-def test_zips(root, tmp_path):
+def test_zip_archives_are_read(root, tmp_path):
     files = {f"{root.name}/{file.name}": file.read_bytes() for file in root.iterdir()}
     check_tiny(open_cifar(TINY, data_files.write_zip(tmp_path / "a.zip", files)))
 
 
-def test_by_name(root):
-    """The registered names want whole files: 10,000 records in each."""
+def test_registered_names_expect_the_published_sizes(root):
+    """Files of the registered sets have 10,000 records."""
     with pytest.raises(DataError, match=r"data_batch_1.* has 4 whole records of 10,000"):
         data.load("cifar10", root)
 
 
 @pytest.mark.parametrize(("form", "column"), [(CIFAR100, 1), (CIFAR100_COARSE, 0)])
 @pytest.mark.parametrize("python", [False, True])
-def test_cifar100(form, column, python, tmp_path):
+def test_cifar100_is_read_with_fine_and_coarse_labels(form, column, python, tmp_path):
     rng = np.random.default_rng(1)
     form = replace(form, records=(6, 3))
     truth = {}
@@ -126,7 +125,7 @@ def test_cifar100(form, column, python, tmp_path):
         assert np.array_equal(every.numpy().reshape(len(labels), -1), pixels)
 
 
-def test_a_missing_file(root):
+def test_a_missing_file_is_named(root):
     names = sorted(file.name for file in root.iterdir())
     for name in names:
         content = (root / name).read_bytes()
@@ -137,8 +136,8 @@ def test_a_missing_file(root):
     open_cifar(TINY, root)
 
 
-def test_one_long_name_for_many_classes(tmp_path):
-    """200 KiB of file that would be 400 MB of names: the error comes before they are made."""
+def test_one_long_name_for_many_classes_is_refused_before_it_is_copied(tmp_path):
+    """A file of 200 KiB that would give 400 MB of names."""
     data_files.write_python10(tmp_path, LABELS, PIXELS)
     name = data_files.python2_string(b"a" * 200_000)
     again = b"](" + name + b"q\x63" + b"h\x63" * 2_000 + b"e"
@@ -147,7 +146,7 @@ def test_one_long_name_for_many_classes(tmp_path):
     whole = data_files.write_zip(tmp_path / "a.zip", files)
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=r"'batches.meta' asks again for more than .* bytes"):
+        with pytest.raises(DataError, match=r"'batches.meta' has strings of more than .* bytes"):
             open_cifar(TINY, whole)
         assert tracemalloc.get_traced_memory()[1] < 40e6
     finally:
@@ -155,8 +154,8 @@ def test_one_long_name_for_many_classes(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_truncated_binary(binary, whole):
-    """Cut at the end of a record or inside one: told, or skipped and told."""
+def test_a_truncated_binary_file_is_an_error_or_skipped(binary, whole):
+    """The file ends after a record, or inside one."""
     file = binary / "data_batch_3.bin"
     file.write_bytes(file.read_bytes()[: 2 * 3073 + (0 if whole else 500)])
     with pytest.raises(DataError, match=r"'data_batch_3.bin' has 2 whole records of 4; .*cut off"):
@@ -169,7 +168,7 @@ def test_truncated_binary(binary, whole):
     assert np.array_equal(found.train.read(10).numpy().reshape(-1), PIXELS[3, 0])
 
 
-def test_too_long(binary):
+def test_too_many_records_are_refused(binary):
     file = binary / "test_batch.bin"
     file.write_bytes(file.read_bytes() + bytes(3073))
     for skip in (False, True):
@@ -179,14 +178,14 @@ def test_too_long(binary):
             open_cifar(TINY, binary, skip_bad=skip)
 
 
-def test_bytes_after_the_last_record(binary):
+def test_bytes_after_the_last_record_are_refused(binary):
     file = binary / "test_batch.bin"
     file.write_bytes(file.read_bytes() + bytes(7))
     with pytest.raises(DataError, match=r"'test_batch.bin' has 12,299 bytes, more than 4 records"):
         open_cifar(TINY, binary)
 
 
-def test_labels_that_are_none(binary):
+def test_invalid_labels_are_an_error_or_skipped(binary):
     file = binary / "data_batch_2.bin"
     content = bytearray(file.read_bytes())
     content[3073] = 10
@@ -202,13 +201,13 @@ def test_labels_that_are_none(binary):
     assert np.array_equal(found.train.read(5).numpy().reshape(-1), PIXELS[1, 2])
 
 
-def test_nothing_left(binary):
+def test_a_file_without_good_records_is_an_error(binary):
     (binary / "test_batch.bin").write_bytes(b"")
     with pytest.raises(DataError, match=r"'test_batch.bin' has no good record"):
         open_cifar(TINY, binary, skip_bad=True)
 
 
-def test_names_that_are_missing(root):
+def test_missing_class_names_are_an_error(root):
     for file in (root / "batches.meta.txt", root / "batches.meta"):
         if file.exists():
             if file.name.endswith(".txt"):
@@ -249,14 +248,14 @@ GOOD = {
         ),
     ],
 )
-def test_wrong_pickles(tmp_path, content, problem):
+def test_wrong_pickles_are_refused(tmp_path, content, problem):
     data_files.write_python10(tmp_path, LABELS, PIXELS)
     (tmp_path / "data_batch_4").write_bytes(content)
     with pytest.raises(DataError, match=rf"'data_batch_4'.*{problem}"):
         open_cifar(TINY, tmp_path)
 
 
-def test_paths(tmp_path):
+def test_wrong_paths_and_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="a path is needed"):
         data.load("cifar10")
     with pytest.raises(DataError, match="absent"):
@@ -274,15 +273,15 @@ def test_paths(tmp_path):
         data.load("cifar10", tmp_path, skip_bad=1)
 
 
-def test_an_archive_that_unpacks_to_too_much(binary, tmp_path, monkeypatch):
+def test_an_archive_that_unpacks_to_too_much_is_refused(binary, tmp_path, monkeypatch):
     path = archive(binary, tmp_path / "a.tar.gz")
-    monkeypatch.setattr(tars, "TOTAL", 50_000)
+    monkeypatch.setattr(archives, "TOTAL", 50_000)
     with pytest.raises(DataError, match="more than 50,000 bytes"):
         open_cifar(TINY, path)
 
 
-def test_an_archive_writes_nothing(tmp_path):
-    """Members by name only: those that lead out of the folder and links go nowhere."""
+def test_archives_write_no_files(tmp_path):
+    """Members with ``..`` in their names and links have no effect."""
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         for kind, name in ((tarfile.REGTYPE, "../out"), (tarfile.SYMTYPE, "data_batch_1.bin")):
@@ -304,7 +303,7 @@ def packed(tmp_path_factory):
 
 @settings(max_examples=60, deadline=None)
 @given(part=st.floats(0, 0.999))
-def test_a_truncated_archive(packed, tmp_path_factory, part):
+def test_a_truncated_archive_is_an_error(packed, tmp_path_factory, part):
     path = tmp_path_factory.mktemp("cut") / "a.tar.gz"
     path.write_bytes(packed[: int(part * len(packed))])
     with pytest.raises(DataError, match=r"'.*a\.tar\.gz'"):
@@ -313,8 +312,8 @@ def test_a_truncated_archive(packed, tmp_path_factory, part):
 
 @settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255))
-def test_a_damaged_archive(packed, tmp_path_factory, place, value):
-    """Whatever byte of the tar is another: a whole set or an error of ours."""
+def test_a_damaged_archive_is_read_whole_or_refused(packed, tmp_path_factory, place, value):
+    """Any byte of the tar is changed: the whole set is read, or a DataError is raised."""
     raw = bytearray(gzip.decompress(packed))
     raw[place % 2048 if place % 2 else place % len(raw)] = value  # half of them in headers
     path = tmp_path_factory.mktemp("bad") / "a.tar.gz"
@@ -328,9 +327,9 @@ def test_a_damaged_archive(packed, tmp_path_factory, place, value):
 
 @settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=9000), python=st.booleans())
-def test_any_batch(tmp_path_factory, content, python):
+def test_random_bytes_in_place_of_a_file_are_refused(tmp_path_factory, content, python):
     root = tmp_path_factory.mktemp("any")
     (data_files.write_python10 if python else data_files.write_binary10)(root, LABELS, PIXELS)
     (root / ("data_batch_1" if python else "data_batch_1.bin")).write_bytes(content)
-    with pytest.raises(DataError, match="data_batch_1"):  # 9,000 bytes are no four records
+    with pytest.raises(DataError, match="data_batch_1"):  # 9,000 bytes are less than four records
         open_cifar(TINY, root)

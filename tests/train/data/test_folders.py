@@ -1,4 +1,4 @@
-"""Images in class folders, in a folder or a zip: what is read, and what is said of what is not."""
+"""Class folders of images in a folder or a zip, and the errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.paths import ROOT
 
 from gspnl.errors import InputError
 from gspnl.train import data
-from gspnl.train.data import Batches, DataError, opening
+from gspnl.train.data import Batches, DataError, folders
 from gspnl.train.data.images import decode
 
 MINI = ROOT.parent / "shared" / "data" / "cifar10-jpeg-subset.zip"
@@ -47,7 +47,7 @@ def check(found, truth, tested="test", root=""):
     assert np.allclose(found.std, pixels.std((0, 1, 2)), rtol=1e-12, atol=0)
 
 
-def test_class_folders(write):
+def test_class_folders_are_read_in_the_order_of_names(write):
     files, truth = data_files.pictures(("dog", "cat", "ape"))
     found = data.load("folder", write(files))
     assert found.classes == ("ape", "cat", "dog")
@@ -56,7 +56,7 @@ def test_class_folders(write):
     assert found.train.take(np.array([4, 1])).shape == (2, 3, 8, 8)
 
 
-def test_one_folder_further_down_and_val(write):
+def test_an_outer_folder_and_val_are_accepted(write):
     files, truth = data_files.pictures()
     files = {f"mine/{name}".replace("test/", "val/"): c for name, c in files.items()}
     files |= {
@@ -68,14 +68,14 @@ def test_one_folder_further_down_and_val(write):
     check(data.load("folder", write(files)), truth, "val", "mine/")
 
 
-def test_deeper_folders_are_of_their_class(write):
+def test_nested_folders_belong_to_their_class(write):
     files, truth = data_files.pictures()
     for table in (files, truth):
         table["train/cat/more/5.png"] = table.pop("train/cat/2.png")
     check(data.load("folder", write(files)), truth)
 
 
-def test_jpeg_and_grey(write):
+def test_jpeg_and_grey_images_become_rgb(write):
     files, truth = data_files.pictures()
     pixels = truth.pop("train/cat/0.png")
     files["train/cat/0.JPG"] = data_files.png(pixels, "JPEG")
@@ -89,10 +89,10 @@ def test_jpeg_and_grey(write):
 
 
 @pytest.mark.parametrize("case", ["sizes", "large"])
-def test_read_when_asked(write, case, monkeypatch):
+def test_images_of_several_sizes_or_too_many_are_read_lazily(write, case, monkeypatch):
     files, truth = data_files.pictures()
     if case == "large":
-        monkeypatch.setattr(opening, "MEMORY", 100)
+        monkeypatch.setattr(folders, "MEMORY", 100)
     else:
         extra, pixels = data_files.pictures(each=1, size=(9, 7), seed=1)
         files |= {name.replace("0.", "9."): content for name, content in extra.items()}
@@ -108,8 +108,8 @@ def test_read_when_asked(write, case, monkeypatch):
     assert np.allclose(found.std, (flat / 255).std(0), rtol=1e-12, atol=0)
 
 
-def test_damage_met_by_the_mean(write, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
+def test_an_image_damaged_in_a_lazy_split_is_found_by_the_mean(write, monkeypatch):
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, truth = data_files.pictures()
     files["train/cat/1.png"] = b""
     path = write(files)
@@ -122,9 +122,9 @@ def test_damage_met_by_the_mean(write, monkeypatch):
     check(found, truth)
 
 
-def test_an_even_sample_for_the_mean(write, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
-    monkeypatch.setattr(opening, "SAMPLE", 3)
+def test_the_mean_of_a_lazy_split_is_of_evenly_spaced_images(write, monkeypatch):
+    monkeypatch.setattr(folders, "MEMORY", 100)
+    monkeypatch.setattr(folders, "SAMPLE", 3)
     files, truth = data_files.pictures(each=4)
     found = data.load("folder", write(files))
     names = sorted(name for name in truth if name.startswith("train/"))
@@ -132,12 +132,12 @@ def test_an_even_sample_for_the_mean(write, monkeypatch):
     assert np.allclose(found.mean, some.mean((0, 1, 2)), rtol=1e-13, atol=0)
 
 
-def test_the_memory_is_of_both_splits(write, monkeypatch):
-    """A training split of 1,152 bytes leaves no room for as many of the other."""
+def test_the_memory_limit_covers_both_splits(write, monkeypatch):
+    """A training split of 1,152 bytes fills the limit."""
     files, truth = data_files.pictures()
     path = write(files)
     for room, held in ((2 * 1152, True), (2 * 1152 - 1, False)):
-        monkeypatch.setattr(opening, "MEMORY", room)
+        monkeypatch.setattr(folders, "MEMORY", room)
         found = data.load("folder", path)
         assert found.train.take(np.arange(2)) is not None
         assert (found.test.take(np.arange(2)) is not None) == held
@@ -164,7 +164,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_damaged_images(write, damage, split):
+def test_damaged_images_are_an_error_or_skipped(write, damage, split):
     files, truth = data_files.pictures()
     name = f"{split}/dog/1.png"
     files[name] = DAMAGES[damage]
@@ -178,7 +178,7 @@ def test_damaged_images(write, damage, split):
     check(found, truth)
 
 
-def test_several_damages_are_all_listed(write):
+def test_all_damaged_files_are_listed(write):
     files, truth = data_files.pictures()
     files |= {"train/cat/0.png": b"", "test/dog/2.png": b"", "train/dog/note.txt": b"hello"}
     path = write(files)
@@ -191,9 +191,9 @@ def test_several_damages_are_all_listed(write):
     check(found, {n: p for n, p in truth.items() if n not in ("train/cat/0.png", "test/dog/2.png")})
 
 
-def test_damage_met_while_reading(write, monkeypatch):
-    """The test split is not looked at before it is read, where images are large."""
-    monkeypatch.setattr(opening, "MEMORY", 100)
+def test_a_damaged_image_of_a_lazy_split_is_skipped_in_its_batch(write, monkeypatch):
+    """Images above the memory limit are decoded when a batch reads them."""
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, truth = data_files.pictures()
     files["test/cat/1.png"] = cut(files["test/cat/1.png"])
     found = data.load("folder", write(files))
@@ -214,7 +214,7 @@ def test_damage_met_while_reading(write, monkeypatch):
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_what_is_never_skipped(write, tmp_path, skip):
+def test_missing_splits_and_classes_are_never_skipped(write, tmp_path, skip):
     files, _ = data_files.pictures()
     cases = {
         r"no folder 'test': it has train;": {n: c for n, c in files.items() if "train/" in n},
@@ -237,7 +237,14 @@ def test_what_is_never_skipped(write, tmp_path, skip):
         data.load("folder", write(bad), skip_bad=skip)
 
 
-def test_an_empty_class_folder(tmp_path):
+def test_a_split_of_damaged_images_is_an_error(write):
+    files, _ = data_files.pictures()
+    path = write({name: b"" if name.startswith("train") else files[name] for name in files})
+    with pytest.raises(DataError, match=r"no image of the class 'cat' can be decoded"):
+        data.load("folder", path, skip_bad=True)
+
+
+def test_an_empty_class_folder_is_an_error(tmp_path):
     files, _ = data_files.pictures()
     root = data_files.write_folder(tmp_path / "d", files)
     (root / "test" / "ape").mkdir()
@@ -248,14 +255,14 @@ def test_an_empty_class_folder(tmp_path):
         data.load("folder", data_files.write_zip(tmp_path / "d.zip", files))
 
 
-def test_a_file_in_no_class(write):
+def test_a_file_in_no_class_folder_is_an_error(write):
     files, _ = data_files.pictures()
     files["train/7.png"] = files["train/cat/0.png"]
     with pytest.raises(DataError, match=r"'train/7\.png' .* is in no class folder"):
         data.load("folder", write(files))
 
 
-def test_no_class_at_all(tmp_path):
+def test_a_split_without_class_folders_is_an_error(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match=r"'train/' .* has no class folders"):
@@ -273,8 +280,8 @@ def test_links_are_followed_once(tmp_path):
     check(data.load("folder", root), truth)
 
 
-def test_a_file_that_went(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "MEMORY", 100)
+def test_a_file_removed_after_opening_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "MEMORY", 100)
     files, _ = data_files.pictures()
     root = data_files.write_folder(tmp_path / "d", files)
     found = data.load("folder", root)
@@ -286,8 +293,8 @@ def test_a_file_that_went(tmp_path, monkeypatch):
 # Zips
 
 
-def test_a_bomb_in_a_zip(tmp_path):
-    """80 MB of zeros in 80 kB: what is declared is refused, and nothing of it is unpacked."""
+def test_a_zip_bomb_is_refused_unread(tmp_path):
+    """80 MB of zeros in 80 kB: refused by the declared size."""
     files, truth = data_files.pictures()
     files["train/cat/9.png"] = bytes(80 * 2**20)
     path = data_files.write_zip(tmp_path / "d.zip", files)
@@ -299,8 +306,8 @@ def test_a_bomb_in_a_zip(tmp_path):
     check(found, truth)
 
 
-def test_a_bomb_that_declares_little(tmp_path):
-    """The true size is in no field: no more is read than is declared, and the checksum fails."""
+def test_a_zip_bomb_with_a_false_size_is_refused(tmp_path):
+    """Only the declared size is read, so the checksum fails."""
     files, truth = data_files.pictures()
     files["train/cat/9.png"] = bytes(80 * 2**20)
     path = data_files.write_zip(tmp_path / "d.zip", files)
@@ -313,7 +320,7 @@ def test_a_bomb_that_declares_little(tmp_path):
     check(data.load("folder", path, skip_bad=True), truth)
 
 
-def test_two_members_of_one_name(tmp_path):
+def test_two_zip_members_of_one_name_are_refused(tmp_path):
     files, _ = data_files.pictures()
     path = data_files.write_zip(tmp_path / "d.zip", files)
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
@@ -322,7 +329,7 @@ def test_two_members_of_one_name(tmp_path):
         data.load("folder", path)
 
 
-def test_an_encrypted_member(tmp_path):
+def test_an_encrypted_zip_member_is_refused(tmp_path):
     files, _ = data_files.pictures()
     path = data_files.write_zip(tmp_path / "d.zip", files)
     content = bytearray(path.read_bytes())
@@ -342,7 +349,7 @@ def zipped(tmp_path_factory):
 
 @settings(max_examples=60, deadline=None)
 @given(part=st.floats(0, 0.999))
-def test_a_zip_cut_off(zipped, tmp_path_factory, part):
+def test_a_truncated_zip_is_an_error(zipped, tmp_path_factory, part):
     path = tmp_path_factory.mktemp("cut") / "d.zip"
     path.write_bytes(zipped[0][: int(part * len(zipped[0]))])
     with pytest.raises(DataError, match=r"d\.zip"):
@@ -351,8 +358,10 @@ def test_a_zip_cut_off(zipped, tmp_path_factory, part):
 
 @settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255))
-def test_a_zip_with_one_byte_changed(zipped, tmp_path_factory, place, value):
-    """An error of ours, or images that are the true ones: checksums see the rest."""
+def test_a_zip_with_one_byte_changed_gives_true_images_or_an_error(
+    zipped, tmp_path_factory, place, value
+):
+    """Checksums detect the changes that matter."""
     content = bytearray(zipped[0])
     content[place % len(content)] = value
     path = tmp_path_factory.mktemp("bad") / "d.zip"
@@ -369,8 +378,7 @@ def test_a_zip_with_one_byte_changed(zipped, tmp_path_factory, place, value):
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 255), st.sampled_from(["PNG", "JPEG"]))
-def test_a_picture_with_one_byte_changed(place, value, kind):
-    """An array of bytes or an error of ours, whatever the decoder meets."""
+def test_an_image_with_one_byte_changed_decodes_or_is_an_error(place, value, kind):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     content = bytearray(data_files.png(pixels, kind))
     content[place % len(content)] = value
@@ -381,7 +389,7 @@ def test_a_picture_with_one_byte_changed(place, value, kind):
 
 
 @pytest.mark.skipif(not MINI.exists(), reason=f"the mini protocol's {MINI.name} is not here")
-def test_the_mini_protocols_zip():
+def test_the_zip_of_the_mini_protocol_is_read():
     found = data.load("folder", MINI)
     assert found.classes == (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -1,4 +1,4 @@
-"""Several calls on one folder of tables: what its pages show, what is left, and what stops them."""
+"""Test several calls of gspnl tables on one folder: pages, runs that are left, signals."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gspnl import cli  # noqa: E402
 from gspnl.errors import InputError  # noqa: E402
 from gspnl.train import Recipe  # noqa: E402
 from gspnl.train.epochs import Epochs  # noqa: E402
-from gspnl.train.runs import alone  # noqa: E402
-from gspnl.train.stopping import Stopped  # noqa: E402
+from gspnl.train.interrupts import Stopped  # noqa: E402
+from gspnl.train.run import lock  # noqa: E402
 from gspnl.train.tables import (  # noqa: E402
     GRIDS,
     PROTOCOLS,
@@ -27,7 +27,7 @@ from gspnl.train.tables import (  # noqa: E402
     Protocol,
     Row,
     plan_tables,
-    running,
+    runner,
 )
 from gspnl.train.tables import run_tables as run  # noqa: E402
 
@@ -60,18 +60,17 @@ def shown(out):
 
 
 def whole(out):
-    """Every file of the pages is there, and nothing is half written."""
+    """Assert that every page is complete, and no temporary file is left."""
     assert not [path for path in out.rglob(".*") if path.name != ".lock"]
     json.loads((out / "tables.json").read_text())
     for path in (out / "tables").glob("*.md"):
-        assert path.with_suffix(".png").stat().st_size > 1000
         assert path.with_suffix(".tex").read_text().endswith("\\end{tabular}\n")
 
 
-# --- all there is -------------------------------------------------------------------------------
+# --- pages of all results ------------------------------------------------------------------------
 
 
-def test_pages_show_every_seed_there_is(data, out):
+def test_pages_show_every_seed_with_results(data, out):
     call(data, out, seeds=3)
     before = shown(out)
     page = (out / "tables" / "mini-5.md").read_text()
@@ -86,7 +85,7 @@ def test_pages_show_every_seed_there_is(data, out):
         assert new.items() >= old.items()
 
 
-def test_pages_show_every_table_there_is(data, out):
+def test_pages_show_every_table_written_before(data, out):
     call(data, out, [5], seeds=2)
     before = shown(out)["5"]
     call(data, out, [2], seeds=1)
@@ -96,7 +95,7 @@ def test_pages_show_every_table_there_is(data, out):
     assert [len(row) for row in shown(out)["2"]] == [2] + 6 * [1] + 6 * [2] + 6 * [1]
 
 
-def test_a_table_is_remembered_from_its_first_run_on(data, out):
+def test_pages_are_written_after_the_first_run(data, out):
     class Killed(Trainer):
         def __call__(self, recipe, **options):
             if len(self.asked) == 2:
@@ -109,19 +108,20 @@ def test_a_table_is_remembered_from_its_first_run_on(data, out):
 
 
 @pytest.mark.parametrize("words", [[], ["--no-run"], ["--list"]])
-def test_a_folder_is_of_one_protocol(words, data, out, capsys):
+def test_tables_of_another_protocol_in_the_folder_are_an_error(words, data, out, capsys):
     call(data, out)
+    capsys.readouterr()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     options = ["tables", "6", "--protocol", "paper", "--out", str(out), "--data", str(data)]
     assert cli.main([*options, *words]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert f"{str(out)!r} holds tables of the protocol 'mini' (5), and 'paper' is asked" in told
-    assert "name another --out" in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert f"{str(out)!r} holds tables of the protocol 'mini' (5), and 'paper' is asked" in output
+    assert "name another --out" in output
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-# --- the command --------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -137,31 +137,31 @@ def test_a_folder_is_of_one_protocol(words, data, out, capsys):
     ],
     ids=["plain", "seed", "only-twice", "only-later", "backbone", "gap", "tables"],
 )
-def test_the_commands_of_a_page_make_it(calls, commands, data, out, tmp_path, monkeypatch):
+def test_the_commands_on_a_page_reproduce_it(calls, commands, data, out, tmp_path, monkeypatch):
     for names, options in calls:
         call(data, out, names, **options)
-    told = re.findall("`(gspnl tables [^`]*)`", (out / "README.md").read_text())
-    assert len(told) == commands
-    monkeypatch.setattr(running, "default_train", Trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
-    for command in told:
-        words = command.replace("DATA", str(data)).split()[1:]
-        assert cli.main([*words, "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    words = re.findall("`(gspnl tables [^`]*)`", (out / "README.md").read_text())
+    assert len(words) == commands
+    monkeypatch.setattr(runner, "default_train", Trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
+    for command in words:
+        options = command.replace("DATA", str(data)).split()[1:]
+        assert cli.main([*options, "--out", str(tmp_path / "again"), "--quiet"]) == 0
     assert shown(tmp_path / "again") == shown(out)
 
 
-def test_the_command_leaves_out_what_the_runs_left_out(data, out):
+def test_the_command_on_a_page_has_skip_bad_if_runs_skipped_samples(data, out):
     call(data, out)  # the stand-ins say that a sample was skipped
     assert "--skip-bad --data DATA`" in (out / "README.md").read_text()
     rows = json.loads((out / "tables.json").read_text())["tables"][0]["rows"]
     assert {row["skipped"] for row in rows} == {1}
 
 
-# --- what is left -------------------------------------------------------------------------------
+# --- runs that are left --------------------------------------------------------------------------
 
 
-class Held(Trainer):
-    """Another process is at the runs of some blocks."""
+class Locked(Trainer):
+    """Runs of some blocks are locked by another process."""
 
     def __init__(self, *blocks, **options):
         super().__init__(**options)
@@ -170,17 +170,17 @@ class Held(Trainer):
     def __call__(self, recipe, **options):
         if recipe.block in self.blocks:
             options["out"].mkdir(parents=True, exist_ok=True)
-            with alone(options["out"]), alone(options["out"]):
+            with lock(options["out"]), lock(options["out"]):
                 pass
         super().__call__(recipe, **options)
 
 
 @pytest.mark.parametrize(
-    ("trainer", "words", "code", "told"),
+    ("trainer", "words", "code", "message"),
     [
-        (Held("snl", "gsnl"), (), 3, "2 runs are left: 2 being done by another process"),
+        (Locked("snl", "gsnl"), (), 3, "2 runs are left: 2 being done by another process"),
         (
-            Held("snl", fail=("nl",)),
+            Locked("snl", fail=("nl",)),
             (),
             1,
             "2 runs are left: 1 failed, 1 being done by another process",
@@ -190,34 +190,36 @@ class Held(Trainer):
     ],
     ids=["busy", "failed", "only", "none"],
 )
-def test_what_is_left_is_told(trainer, words, code, told, data, out, capsys, monkeypatch):
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+def test_runs_that_are_left_are_reported_with_reasons(
+    trainer, words, code, message, data, out, capsys, monkeypatch
+):
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     options = ["tables", "5", "--protocol", "mini", "--seeds", "1", "--out", str(out)]
     options += ["--data", str(data), "--json", *words]
     assert cli.main(options) == code
-    given = capsys.readouterr()
-    left = json.loads(given.out)["left"]
-    assert len(left) == (int(told[0]) if told else 0)
+    output = capsys.readouterr()
+    left = json.loads(output.out)["left"]
+    assert len(left) == (int(message[0]) if message else 0)
     plan = plan_tables([5], "mini", out=out, seeds=1)
     assert {each["run"] for each in left} == {
-        name for name, run in plan.runs.items() if not plan.folder.kept(run).exists()
+        name for name in plan.runs if not plan.folder.kept(name).exists()
     }
     assert json.loads((out / "tables.json").read_text())["left"] == left
-    if told:
-        assert given.err.splitlines()[-1] == f"gspnl tables: {told}"
+    if message:
+        assert output.err.splitlines()[-1] == f"gspnl tables: {message}"
     else:
-        assert "left:" not in given.err
+        assert "left:" not in output.err
 
 
-def test_a_run_without_a_result_is_a_failure(data, out):
+def test_a_run_without_a_result_fails(data, out):
     found = call(data, out, train=lambda recipe, **options: None)
     assert len(found.failed) == 8
     assert all("has no result after its training" in reason for reason in found.failed.values())
     assert set(found.left.values()) == {"failed"}
 
 
-# --- stopping -----------------------------------------------------------------------------------
+# --- stopping ------------------------------------------------------------------------------------
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
@@ -228,7 +230,7 @@ def stopped(out, data, *words):
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_between_two_runs_stops(number, code, data, out, capsys, monkeypatch):
+def test_a_signal_between_two_runs_stops_the_command(number, code, data, out, capsys, monkeypatch):
     class Hit(Trainer):
         def __call__(self, recipe, **options):
             super().__call__(recipe, **options)
@@ -236,11 +238,11 @@ def test_a_signal_between_two_runs_stops(number, code, data, out, capsys, monkey
                 os.kill(os.getpid(), number)
 
     trainer = Hit()
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data) == code
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told == f"gspnl tables: stopped by {number.name}, and saved; the same command goes on"
+    output = capsys.readouterr().err.splitlines()[-1]
+    assert output == f"gspnl tables: stopped by {number.name}, and saved; the same command goes on"
     assert len(trainer.asked) == 3
     assert "3 of 8 runs are done." in (out / "README.md").read_text()
     whole(out)
@@ -249,8 +251,10 @@ def test_a_signal_between_two_runs_stops(number, code, data, out, capsys, monkey
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("at", [1, 9])
-def test_a_signal_while_tables_are_written_stops(number, code, at, data, out, monkeypatch):
-    """Between two runs, and at the very end: all files are written first."""
+def test_a_signal_while_pages_are_written_stops_afterwards(
+    number, code, at, data, out, monkeypatch
+):
+    """Between two runs and at the end: all files are written first."""
     calls = []
 
     def hit(*given, **options):
@@ -259,16 +263,16 @@ def test_a_signal_while_tables_are_written_stops(number, code, at, data, out, mo
             os.kill(os.getpid(), number)
         write(*given, **options)
 
-    write, trainer = running.write_tables, Trainer()
-    monkeypatch.setattr(running, "write_tables", hit)
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    write, trainer = runner.write_tables, Trainer()
+    monkeypatch.setattr(runner, "write_tables", hit)
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     assert stopped(out, data, "--quiet") == code
     assert len(trainer.asked) == min(at, 8)
     whole(out)
 
 
-def test_a_run_that_ends_as_it_is_stopped_counts(data, out):
+def test_a_run_that_finishes_while_it_is_stopped_is_kept(data, out):
     class Late(Trainer):
         def __call__(self, recipe, **options):
             super().__call__(recipe, **options)
@@ -281,7 +285,7 @@ def test_a_run_that_ends_as_it_is_stopped_counts(data, out):
 
 @pytest.fixture
 def tiny_tables(tiny_registered):
-    """A protocol "tiny" with a table "tiny" of two runs, to be trained in earnest."""
+    """A protocol "tiny" with a table "tiny" of two runs that really train."""
     recipe = Recipe(**{**train_tiny.FIELDS, "block": None})
     rows = (Row("", "backbone", recipe), Row("", "SNL", Recipe(**train_tiny.FIELDS)))
     GRIDS.register("tiny")(lambda protocol: Grid("tiny", "Tiny", "tiny", rows))
@@ -292,7 +296,7 @@ def tiny_tables(tiny_registered):
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_after_the_last_batch_of_a_run_stops_the_others(
+def test_a_signal_after_the_last_batch_of_a_run_stops_the_other_runs(
     number, code, tiny_tables, data, out, monkeypatch
 ):
     result = Epochs._result
@@ -312,7 +316,7 @@ def test_a_signal_after_the_last_batch_of_a_run_stops_the_others(
     assert "All 2 runs are done." in (out / "README.md").read_text()
 
 
-def test_another_protocol_is_named_in_the_error(data, out):
+def test_the_error_on_another_protocol_has_the_fix(data, out):
     call(data, out)
     with pytest.raises(InputError, match="name another --out for it"):
         plan_tables([6], "paper", out=out)

@@ -1,20 +1,15 @@
-"""Statistics, pages and the command of the tables."""
+"""Test the statistics, pages and command of the tables."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
 from scipy import stats
 
 torch = pytest.importorskip("torch")
@@ -26,16 +21,13 @@ from gspnl import cli  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
-from gspnl.train.tables.answers import answer  # noqa: E402
-from gspnl.train.tables.base import LABELS, Row, Statement  # noqa: E402
-from gspnl.train.tables.drawing import draw  # noqa: E402
-from gspnl.train.tables.latex import escape, latex  # noqa: E402
-from gspnl.train.tables.markdown import markdown  # noqa: E402
-from gspnl.train.tables.progress import duration  # noqa: E402
-from gspnl.train.tables.rows import Line, Table  # noqa: E402
+from gspnl.train.tables.columns import overview, reported  # noqa: E402
+from gspnl.train.tables.grid import LABELS, Grid, Row, Statement  # noqa: E402
+from gspnl.train.tables.pages import LATEX, as_json, latex, markdown  # noqa: E402
+from gspnl.train.tables.paper_claims import answer, answers  # noqa: E402
+from gspnl.train.tables.plan import duration  # noqa: E402
 from gspnl.train.tables.statistics import difference, paired, spread  # noqa: E402
-from gspnl.train.tables.texts import reported  # noqa: E402
-from gspnl.train.tables.writing import as_json, png  # noqa: E402
+from gspnl.train.tables.table import Line, Table  # noqa: E402
 
 
 @pytest.fixture
@@ -50,11 +42,11 @@ def tables(tmp_path, data, names=(5,), seeds=3, **options):
     return run_tables(names, "mini", data=data, out=tmp_path / "out", seeds=seeds, **options)
 
 
-# --- statistics -----------------------------------------------------------------------------------
+# --- statistics ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
-def test_intervals_are_those_of_a_paired_t_test(n):
+def test_intervals_equal_those_of_a_paired_t_test(n):
     rng = np.random.default_rng(n)
     base, ours = rng.normal(74, 1, n), rng.normal(74.5, 1, n)
     found = difference(list(ours - base))
@@ -66,7 +58,7 @@ def test_intervals_are_those_of_a_paired_t_test(n):
     assert (found.reading == "inside the noise") == (test.pvalue >= 0.05)
 
 
-def test_an_interval_by_hand():
+def test_interval_against_a_calculation_by_hand():
     # t for 2 degrees of freedom at 97.5 % is 4.302653; sd of (1, 2, 3) is 1.
     found = difference([1.0, 2.0, 3.0])
     half = 4.302653 / math.sqrt(3)
@@ -86,8 +78,8 @@ def test_one_seed_has_no_interval():
 
 
 @pytest.mark.parametrize("base", [(73.05, 71.45), (73.05, 73.05), (73.15, 71.45)])
-def test_differences_that_happen_to_agree_have_no_interval(base):
-    """Of two seeds, 11 images less each: a zero deviation is chance, not precision."""
+def test_equal_differences_have_no_interval(base):
+    """Two seeds, each with 11 images less: a zero deviation is chance, not precision."""
     pairs = [(each - 0.55) - each for each in base]  # equal but for rounding
     found = difference(pairs)
     assert (found.low, found.high, found.reading) == (None, None, "no spread")
@@ -96,7 +88,7 @@ def test_differences_that_happen_to_agree_have_no_interval(base):
     assert difference([0.5, 0.5, 0.55]).low is not None  # one image of 2,000 tells them apart
 
 
-def test_pairs_are_of_the_same_seed():
+def test_differences_are_paired_by_seed():
     assert paired({0: 5.0, 2: 7.0, 3: 1.0}, {0: 4.0, 1: 9.0, 2: 7.5}) == {0: 1.0, 2: -0.5}
 
 
@@ -106,16 +98,16 @@ def test_pairs_are_of_the_same_seed():
         ([], 0.95, "there are no values"),
         ([1.0, math.nan], 0.95, "must be finite"),
         ([1.0, math.inf], 0.95, "must be finite"),
-        ([1.0], 1.0, "level=1.0 must lie between 0 and 1"),
+        ([1.0], 1.0, "level=1.0 must be a finite number > 0 and < 1"),
         ([1.0], 95, "level=95"),
     ],
 )
-def test_wrong_numbers(pairs, level, message):
+def test_invalid_pairs_and_levels_raise(pairs, level, message):
     with pytest.raises(InputError, match=message):
         difference(pairs, level)
 
 
-def test_a_table_holds_what_the_runs_say(tmp_path, data):
+def test_a_table_has_the_numbers_of_its_runs(tmp_path, data):
     (table,) = tables(tmp_path, data).tables
     backbone = np.array([100 * accuracy(table.lines[0].row.run(seed)) for seed in range(3)])
     for line in table.lines:
@@ -133,7 +125,7 @@ def test_a_table_holds_what_the_runs_say(tmp_path, data):
         assert line.images_per_second == pytest.approx(701.0)
 
 
-def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
+def test_statements_of_the_paper_are_compared_with_the_same_quantity(tmp_path, data):
     table = tables(tmp_path, data, [3]).tables[0]
     lines = {(line.row.block, line.row.group): line for line in table.lines}
     stages = ("stage 1", "stage 2", "stage 3")
@@ -141,7 +133,7 @@ def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
     def mean_over_stages(block):
         return [np.mean([lines[block, s].differences[seed] for s in stages]) for seed in range(3)]
 
-    snl, other, first = table.answers
+    snl, other, first = answers(table)
     assert (snl.label, snl.statement.value) == ("SNL", 0.81)
     assert snl.difference.pairs == pytest.approx(mean_over_stages("snl"))
     means = {f"{b.upper()}, {s}": lines[b, s].difference.mean for b in ("nl", "ns") for s in stages}
@@ -149,7 +141,7 @@ def test_what_the_paper_says_is_answered_by_the_same_quantity(tmp_path, data):
     assert first.difference.mean == lines["nl", "stage 1"].difference.mean
 
 
-def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
+def test_means_over_conditions_use_seeds_with_all_conditions(tmp_path, data):
     class Partly(Trainer):
         def __call__(self, recipe, **options):
             if recipe.seed == 1 and recipe.place == "stage3":
@@ -157,19 +149,23 @@ def test_means_over_conditions_want_a_seed_whole(tmp_path, data):
             return super().__call__(recipe, **options)
 
     table = tables(tmp_path, data, [3], train=Partly()).tables[0]
-    assert len(table.answers[0].difference.pairs) == 2
+    assert len(answers(table)[0].difference.pairs) == 2
 
 
 def line(block, group, differences, seeds=(0, 1, 2)):
-    """A row whose backbone has 74 % at every seed that the row has a difference for."""
+    """A row with these differences to a backbone of 74 %."""
     row = Row(group, LABELS[block], Recipe(block=block, place=group or None))
     ours = {seed: 74 + points for seed, points in differences.items()}
-    return Line(row, seeds, ours, differences, None, None, None, None, {})
+    return Line(row, seeds, ours, differences)
+
+
+def table_of(statement, *lines):
+    return Table(Grid("", "", "", tuple(line.row for line in lines), (statement,)), lines)
 
 
 @pytest.mark.parametrize("pool", ["best", "mean"])
-def test_the_best_is_the_best_of_equal_seeds(pool):
-    """NS has its lucky seed alone; on that seed NL is better, though its mean is lower."""
+def test_the_best_block_is_picked_on_common_seeds(pool):
+    """NS has one good seed; NL is better on that seed, though its mean is lower."""
     statement = Statement("the best", 0.3, ("nl", "ns", "a2"), pool=pool)
     lines = [line("nl", "", {0: 1.0, 1: 0.0, 2: -0.1}), line("ns", "", {0: 0.9})]
     found = answer(statement, lines)
@@ -177,20 +173,44 @@ def test_the_best_is_the_best_of_equal_seeds(pool):
     assert found.without == ()
     none = answer(statement, [*lines, line("a2", "", {})])
     assert (none.label, none.seeds, none.without) == ("NL", (0,), ("A2",))
-    (told,) = reported(Table(None, "mini", (*lines, line("a2", "", {})), (none,), 4, 9))
-    assert told == ["the best", "+0.30", "NL (2 of 3 compared)", "+1.00", "–", "one seed", "1 of 3"]
+    (claim,) = reported(table_of(statement, *lines, line("a2", "", {})))
+    assert claim == [
+        "the best",
+        "+0.30",
+        "NL (2 of 3 compared)",
+        "+1.00",
+        "–",
+        "one seed",
+        "1 of 3",
+    ]
 
 
-def test_what_shares_no_seed_is_not_compared():
+def test_the_overview_counts_rows_by_reading_and_seed():
+    lines = (
+        line("nl", "", {0: 1.0, 1: 1.1, 2: 0.9}),
+        line("ns", "", {0: 1.0, 1: -1.0}),
+        line("snl", "", {0: -1.0}),
+        line("a2", "", {}),
+    )
+    halves = [stats.t.ppf(0.975, n - 1) * sd / n**0.5 for n, sd in ((3, 0.1), (2, 2**0.5))]
+    assert overview([table_of(None, *lines)]) == (
+        "3 rows: 1 above, 1 inside the noise, 1 one seed; "
+        f"half an interval is {np.median(halves):.2f} points in the median; "
+        "above the backbone 2 with seed 0, 1 with seed 1, 1 with seed 2"
+    )
+    assert overview([table_of(None, lines[-1])]) == "no row has a difference to the backbone yet"
+
+
+def test_rows_without_a_common_seed_are_not_compared():
     statement = Statement("the best", 0.3, ("nl", "ns"), pool="best")
     lines = (line("nl", "", {0: 1.0}), line("ns", "", {1: 0.9}))
     found = answer(statement, lines)
     assert (found.label, found.difference, found.without) == (None, None, ())
-    (told,) = reported(Table(None, "mini", lines, (found,), 2, 6))
-    assert told == ["the best", "+0.30", "no seed in common yet", *"––––"]
+    (claim,) = reported(table_of(statement, *lines))
+    assert claim == ["the best", "+0.30", "no seed in common yet", *"––––"]
 
 
-def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
+def test_a_row_has_the_number_of_paired_seeds(tmp_path, data):
     class Partly(Trainer):
         def __call__(self, recipe, **options):
             if (recipe.block, recipe.seed) in ((None, 1), ("nl", 2)):
@@ -203,39 +223,41 @@ def test_a_row_says_how_many_seeds_its_difference_is_of(tmp_path, data):
     assert rows["SNL"][5] == "3 of 3, 2 paired"
     assert rows["NL"][5] == "2 of 3, 1 paired, 1 failed"
     assert rows["NL"][4] == "one seed"
-    told = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
-    assert (told["SNL"]["seeds"], told["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
-    assert told["NL"]["paired_seeds"] == [0]
+    rows = {row["label"]: row for row in as_json(found)["tables"][0]["rows"]}
+    assert (rows["SNL"]["seeds"], rows["SNL"]["paired_seeds"]) == ([0, 1, 2], [0, 2])
+    assert rows["NL"]["paired_seeds"] == [0]
     assert as_json(found)["tables"][0]["paper"][1]["seeds"] == [0]
-    png(found.tables[0])
 
 
-# --- pages ----------------------------------------------------------------------------------------
+# --- pages ---------------------------------------------------------------------------------------
 
 
 def grids_of(page):
     """Tables of a page of Markdown, as lists of cells."""
     return [
-        [re.split(r"(?<!\\) \| ", line[2:-2]) for line in part.splitlines()]
+        [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line[1:-1])]
+            for line in part.splitlines()
+        ]
         for part in page.split("\n\n")
         if part.startswith("|")
     ]
 
 
-def test_markdown(tmp_path, data):
+def test_markdown_has_every_number_of_a_table(tmp_path, data):
     table = tables(tmp_path, data).tables[0]
     page = markdown(table)
-    rows, said = grids_of(page)
+    rows, claims = grids_of(page)
     assert len(rows) == 2 + 8
     assert {len(row) for row in rows} == {10}
     mean, sd = table.lines[0].accuracy
     assert rows[2][:5] == ["backbone", f"{mean:.2f} ± {sd:.2f}", "–", "–", "–"]
     assert rows[2][5:] == ["3 of 3", "272,474", "81.2 M", "701", "512"]
-    assert said[2][:2] == ["SNL or gSNL", "+0.65"]
+    assert claims[2][:2] == ["SNL or gSNL", "+0.65"]
     assert "All 24 runs are done." in page
 
 
-def test_missing_cells_say_so(tmp_path, data):
+def test_missing_cells_have_a_reason(tmp_path, data):
     found = tables_so_far(plan_tables([5], "mini", out=tmp_path / "out"))
     page = (tmp_path / "out" / "README.md").read_text()
     assert page.count("not run yet") == 8 + 2
@@ -263,14 +285,14 @@ def test_the_page_keeps_tables_of_earlier_calls(tmp_path, data):
     assert "gspnl tables 3 5 --protocol mini --seeds 1" in page
 
 
-def test_latex(tmp_path, data):
+def test_latex_rows_have_every_column_and_are_escaped(tmp_path, data):
     table = tables(tmp_path, data, [2], train=Trainer(fail=("nl",))).tables[0]
     text = latex(table)
     assert text.isascii()
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     for part in text.split(r"\begin")[1:]:
         columns = re.match(r"\{tabular\}\{([lr]+)\}", part)[1]
-        lines = [line for line in part.splitlines() if line.endswith(r"\\")]
+        lines = [line.strip() for line in part.splitlines() if line.endswith(r"\\")]
         assert lines
         for line in lines:
             assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
@@ -280,13 +302,13 @@ def test_latex(tmp_path, data):
     assert r"95 \% interval" in text
 
 
-def test_latex_escapes():
-    assert escape("a_b & 5 % {x} #1 $ ^~\\") == (
+def test_latex_escapes_special_characters():
+    assert "a_b & 5 % {x} #1 $ ^~\\".translate(LATEX) == (
         r"a\_b \& 5 \% \{x\} \#1 \$ \textasciicircum{}\textasciitilde{}\textbackslash{}"
     )
 
 
-def test_reasons_do_not_break_a_table(tmp_path, data):
+def test_failure_reasons_are_escaped_in_markdown(tmp_path, data):
     class Rude(Trainer):
         def __call__(self, recipe, **options):
             if recipe.block == "nl":
@@ -298,41 +320,7 @@ def test_reasons_do_not_break_a_table(tmp_path, data):
     assert {len(row) for row in grids_of(page)[0]} == {10}
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("2", 3), ("5", 1)])
-def test_pictures(tmp_path, data, name, seeds):
-    table = tables(tmp_path, data, [name], seeds=seeds).tables[0]
-    picture = np.asarray(Image.open(io.BytesIO(png(table))).convert("RGB")).astype(int)
-    blue = (np.abs(picture - [0, 0x72, 0xB2]).sum(-1) < 20).sum()
-    orange = (np.abs(picture - [0xD5, 0x5E, 0]).sum(-1) < 20).sum()
-    assert blue + orange > 200  # dots and intervals
-    if seeds == 1:
-        assert orange == 0  # nothing is claimed of one seed
-    # No text runs into the margin.
-    assert (picture[:, :8] == 255).all()
-    assert (picture[:, -8:] == 255).all()
-
-
-def test_the_texts_of_a_picture_do_not_touch(tmp_path, data):
-    tables(tmp_path, data, ["2"], seeds=3)
-    plan = plan_tables(["2"], "mini", out=tmp_path / "out", seeds=4)
-    table = tables_so_far(plan).tables[0]
-    wide = {0: 9.0, 1: 85.5, 2: 49.0}  # digits and spreads are seldom wider
-    lines = tuple(
-        replace(line, accuracies=wide, differences={} if line.row.block == "backbone" else wide)
-        for line in table.lines
-    )
-    figure = draw(replace(table, lines=lines))
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    rows = {}
-    for text in figure.axes[0].texts:
-        if text.get_text():
-            rows.setdefault(text.get_position()[1], []).append(text.get_window_extent(renderer))
-    assert len(rows) == 1 + len(lines)
-    for boxes in rows.values():
-        assert all(left.x1 + 12 < right.x0 for left, right in pairwise(boxes))
-
-
-def test_json(tmp_path, data):
+def test_tables_json_has_the_returned_numbers(tmp_path, data):
     found = tables(tmp_path, data, seeds=2)
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == as_json(found)
     rows = as_json(found)["tables"][0]["rows"]
@@ -342,38 +330,38 @@ def test_json(tmp_path, data):
     )
 
 
-def test_what_cannot_be_written(tmp_path, data):
+def test_a_folder_that_cannot_be_made_raises(tmp_path, data):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(FileError, match="cannot make the folder"):
         tables(tmp_path, data)
 
 
-# --- time left ------------------------------------------------------------------------------------
+# --- time left -----------------------------------------------------------------------------------
 
 
-def test_time_left_is_that_of_like_runs(tmp_path, data):
+def test_time_left_is_estimated_from_similar_runs(tmp_path, data):
     plan = plan_tables([5], "mini", out=tmp_path / "out", seeds=1)
     assert plan.progress().seconds_left is None
     assert plan.progress().left == "0 of 8 runs done, time left unknown yet"
-    first, second, *_ = plan.runs.values()
-    tables_runs.write(first, plan.folder.run(first), seconds=60.0 * first.epochs)
-    plan.folder.keep(first)
-    tables_runs.write(second, plan.folder.run(second), epochs=1)
+    (first, run), (second, other), *_ = plan.runs.items()
+    tables_runs.write(run, plan.folder.run(first), seconds=60.0 * run.epochs)
+    plan.folder.keep(first, run)
+    tables_runs.write(other, plan.folder.run(second), epochs=1)
     # 60 s an epoch; seven runs are left, one of them less an epoch.
-    assert plan.progress().seconds_left == pytest.approx(60 * (7 * first.epochs - 1))
+    assert plan.progress().seconds_left == pytest.approx(60 * (7 * run.epochs - 1))
     assert plan.progress().left.startswith("1 of 8 runs done, about ")
 
 
-def test_durations():
+def test_durations_are_readable():
     assert [duration(t) for t in (0, 59, 61, 3600, 200_000)] == [
         "0 s", "59 s", "1 min", "1 h 0 min", "2 d 7 h",
     ]  # fmt: skip
 
 
-# --- the command ----------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command_lists_and_prints(tmp_path, data, capsys):
+def test_the_command_lists_runs_and_prints_tables(tmp_path, data, capsys):
     tables(tmp_path, data, seeds=1)
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "2"]
     assert cli.main([*words, "--list"]) == 0
@@ -393,12 +381,12 @@ def test_the_command_lists_and_prints(tmp_path, data, capsys):
     assert shown.err == ""
 
 
-def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
-    from gspnl.train.tables import running
+def test_the_command_runs_networks_and_reports_failures(tmp_path, data, capsys, monkeypatch):
+    from gspnl.train.tables import runner
 
     trainer = Trainer(fail=("ns",))
-    monkeypatch.setattr(running, "default_train", lambda: trainer)
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", lambda: trainer)
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out"), "--seeds", "1"]
     words += ["--data", str(data)]
     assert cli.main([*words, "--only", "snl, ns"]) == 1
@@ -410,8 +398,8 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
     assert "only='' is no block of these tables" in capsys.readouterr().err
     trainer.fail = ("nl", "ns")
     assert cli.main([*words, "--quiet"]) == 1
-    told = capsys.readouterr().err
-    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", told)) == 1
+    output = capsys.readouterr().err
+    assert len(re.findall(r"-nl-stage1-s0-\w+ and 1 more failed: the loss is not", output)) == 1
     trainer.fail = ()
     assert cli.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
@@ -429,7 +417,7 @@ def test_the_command_runs(tmp_path, data, capsys, monkeypatch):
         (["5", "--no-run", "--protocol", "min"], "did you mean 'mini'"),
     ],
 )
-def test_errors_are_one_line(words, message, tmp_path, capsys, monkeypatch):
+def test_errors_of_the_command_are_one_line(words, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["tables", *words]) == 2
     shown = capsys.readouterr()
@@ -438,11 +426,11 @@ def test_errors_are_one_line(words, message, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stopped_command_has_written_its_tables(tmp_path, data, capsys, monkeypatch):
-    from gspnl.train.tables import running
+def test_an_interrupted_command_has_written_its_tables(tmp_path, data, capsys, monkeypatch):
+    from gspnl.train.tables import runner
 
-    monkeypatch.setattr(running, "default_train", lambda: Trainer(stop_after=2))
-    monkeypatch.setattr(running, "see_same", lambda *_, **__: None)  # no zip, only its name
+    monkeypatch.setattr(runner, "default_train", lambda: Trainer(stop_after=2))
+    monkeypatch.setattr(runner, "check_same_data", lambda *_, **__: None)  # no zip, only its name
     words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out")]
     assert cli.main([*words, "--data", str(data)]) == 130
     assert "2 of 24 runs are done." in (tmp_path / "out" / "README.md").read_text()

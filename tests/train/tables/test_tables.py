@@ -1,23 +1,35 @@
-"""Grids of the tables: what is compared, and which runs are one."""
+"""Test the grids, run ids and runs of the tables."""
 
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from support.paths import ROOT  # noqa: E402
 from support.tables_runs import Trainer, write  # noqa: E402
 
+import gspnl  # noqa: E402
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
-from gspnl.train.runs import alone  # noqa: E402
-from gspnl.train.tables import GRIDS, PROTOCOLS, plan_tables, run_tables, tables_so_far  # noqa: E402
-from gspnl.train.tables.base import bare  # noqa: E402
-from gspnl.train.tables.keys import key, plain  # noqa: E402
+from gspnl.train.run import lock  # noqa: E402
+from gspnl.train.tables import (  # noqa: E402
+    GRIDS,
+    PROTOCOLS,
+    existing,
+    plan_tables,
+    run_tables,
+    tables_so_far,
+)
+from gspnl.train.tables.grid import without_block  # noqa: E402
+from gspnl.train.tables.run_id import plain, run_id  # noqa: E402
 
 PAPER, MINI = PROTOCOLS["paper"], PROTOCOLS["mini"]
 
@@ -26,21 +38,21 @@ def by_block(grid, group=None):
     return {row.block: row for row in grid.rows if group in (None, row.group)}
 
 
-# --- grids ----------------------------------------------------------------------------------------
+# --- grids ---------------------------------------------------------------------------------------
 
 
-def test_every_grid_stands_for_both_protocols():
+def test_every_grid_exists_in_both_protocols():
     assert set(GRIDS) == {*"23456789", "parameters", "orders", "depth"}
     for protocol in PROTOCOLS:
         for name in GRIDS:
             grid = GRIDS[name](protocol)
             assert grid.name == name
             assert grid.rows[0].recipe.block is None, "the backbone comes first"
-            assert len({key(row.recipe) for row in grid.rows}) == len(grid.rows)
+            assert len({run_id(row.recipe) for row in grid.rows}) == len(grid.rows)
 
 
 @pytest.mark.parametrize("protocol", ["paper", "mini"])
-def test_every_block_of_every_grid_can_be_made(protocol):
+def test_every_block_of_every_grid_can_be_created(protocol):
     for name in GRIDS:
         for row in GRIDS[name](protocol).rows:
             if row.recipe.block is None:
@@ -53,7 +65,7 @@ def test_every_block_of_every_grid_can_be_made(protocol):
             assert len(block.stages) == units
 
 
-def test_the_paper_has_its_data_backbones_and_schedules():
+def test_the_paper_protocol_has_the_papers_data_and_backbones():
     expected = {
         "2": {("cifar100", "preresnet56")},
         "3": {("cifar100", "preresnet56")},
@@ -70,7 +82,7 @@ def test_the_paper_has_its_data_backbones_and_schedules():
     assert (cub.data, cub.backbone, cub.pretrained) == ("cub200", "resnet50", "resnet50.pth")
 
 
-def test_mini_is_one_network_on_one_folder():
+def test_the_mini_protocol_is_one_network_on_one_folder():
     for name in GRIDS:
         for row in GRIDS[name]("mini").rows:
             assert (row.recipe.data, row.recipe.backbone) == ("folder", "preresnet20")
@@ -80,7 +92,7 @@ def test_mini_is_one_network_on_one_folder():
         assert set(by_block(GRIDS[name]("mini"))) == {"backbone", "nl", "ns", "snl", "gsnl"}
 
 
-def test_conditions():
+def test_the_conditions_of_each_table():
     widths = [row.recipe.reduction for row in GRIDS["2"]("paper").rows if row.block == "snl"]
     assert widths == [1, 2, 4]
     places = [row.recipe.place for row in GRIDS["3"]("paper").rows if row.block == "nl"]
@@ -102,7 +114,7 @@ def test_nl_and_ns_have_the_dot_product_kernel():
                 assert (options["kernel"], options["normalization"]) == ("dot", "softmax")
 
 
-def test_equal_parameters_are_equal():
+def test_blocks_of_the_parameters_control_have_similar_sizes():
     sizes = {}
     for row in GRIDS["parameters"]("mini").rows[1:]:
         block = gnn.create(row.recipe.block, 16, **row.recipe.block_options)
@@ -115,18 +127,18 @@ def test_equal_parameters_are_equal():
     assert max(plain_sizes.values()) - min(plain_sizes.values()) > 200  # what is controlled for
 
 
-# --- names of runs --------------------------------------------------------------------------------
+# --- names of runs -------------------------------------------------------------------------------
 
 
-def test_equal_cells_of_several_tables_are_one_run():
+def test_equal_rows_of_several_tables_share_a_run():
     def keys(name):
-        return {key(row.recipe) for row in GRIDS[name]("mini").rows}
+        return {run_id(row.recipe) for row in GRIDS[name]("mini").rows}
 
-    stage1 = {key(r.recipe) for r in GRIDS["3"]("mini").rows if r.group in ("", "stage 1")}
+    stage1 = {run_id(r.recipe) for r in GRIDS["3"]("mini").rows if r.group in ("", "stage 1")}
     assert stage1 <= keys("5")
-    half = {key(r.recipe) for r in GRIDS["2"]("mini").rows if r.group in ("", "Cs = C1/2")}
+    half = {run_id(r.recipe) for r in GRIDS["2"]("mini").rows if r.group in ("", "Cs = C1/2")}
     assert half <= keys("5")
-    deep = {key(r.recipe) for r in GRIDS["4"]("mini").rows if r.group in ("SP3", "SP5")}
+    deep = {run_id(r.recipe) for r in GRIDS["4"]("mini").rows if r.group in ("SP3", "SP5")}
     assert deep <= keys("depth")
     assert keys("6") == keys("7") == keys("8") == keys("9") == keys("5")
     runs = plan_tables(["5", "3", "4"], "mini", out="x", seeds=3).runs
@@ -134,9 +146,9 @@ def test_equal_cells_of_several_tables_are_one_run():
     assert len(plan_tables(["5", "9"], "mini", out="x").runs) == 3 * 8
 
 
-def test_keys_tell_recipes_apart_and_read_well():
+def test_different_recipes_have_different_run_ids():
     base = Recipe(block="snl", place="stage1")
-    assert key(base).startswith("cifar10-preresnet20-snl-stage1-s0-")
+    assert run_id(base).startswith("cifar10-preresnet20-snl-stage1-s0-")
     changed = [
         replace(base, seed=1),
         replace(base, epochs=7),
@@ -147,25 +159,77 @@ def test_keys_tell_recipes_apart_and_read_well():
         replace(base, backbone_options={"stem": "imagenet"}),
         replace(base, augmentation=()),
     ]
-    assert len({key(recipe) for recipe in [base, *changed]}) == 1 + len(changed)
+    assert len({run_id(recipe) for recipe in [base, *changed]}) == 1 + len(changed)
     # Kept results are found by these names: they must not change.
-    assert key(Recipe()) == "cifar10-preresnet20-alone-s0-44136fa3"
+    assert run_id(Recipe()) == "cifar10-preresnet20-alone-s0-44136fa3"
     assert plain(base) == json.loads(json.dumps(plain(base)))
 
 
-def test_backbones_come_first_and_seeds_one_by_one():
+def test_runs_go_seed_by_seed_with_backbones_first():
     runs = list(plan_tables(["3"], "mini", out="x", seeds=2, seed=5).runs.values())
     assert [run.seed for run in runs] == [5] * 13 + [6] * 13
     assert runs[0].block is None
     assert runs[13].block is None
 
 
-def test_the_baseline_forgets_the_block():
+def test_without_block_resets_all_fields_of_the_block():
     recipe = Recipe(block="nl", place="dp3", units=3, reduction=4, block_options={"order": 1})
-    assert bare(recipe) == Recipe()
+    assert without_block(recipe) == Recipe()
 
 
-# --- running --------------------------------------------------------------------------------------
+def test_a_page_of_nothing_makes_each_recipe_once_in_few_calls(tmp_path, monkeypatch):
+    recipes, calls, package = [], [], str(Path(gspnl.__file__).parent)
+    initialise = Recipe.__init__
+
+    def count(recipe, *given, **fields):
+        recipes.append(fields)
+        initialise(recipe, *given, **fields)
+
+    def profile(frame, event, argument):
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            calls.append(frame.f_code.co_name)
+
+    tables_so_far(plan_tables([5], "mini", out=tmp_path / "imports"))
+    monkeypatch.setattr(Recipe, "__init__", count)
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        tables_so_far(plan_tables([5], "mini", out=tmp_path / "out", seeds=3))
+    finally:
+        sys.setprofile(before)
+    assert len(recipes) <= 24
+    assert len(calls) <= 5000
+
+
+def test_results_are_recognised_after_a_value_of_a_field_is_renamed(tmp_path, monkeypatch):
+    script = runpy.run_path(str(ROOT / "docs" / "results" / "rename_fields.py"))
+    plan = plan_tables([5], "mini", out=tmp_path, seeds=1)
+    name, run = next(iter(plan.runs.items()))
+    write(run, plan.folder.run(name))
+    plan.folder.keep(name, run)
+    text = plan.folder.kept(name).read_text().replace(f'"{run.schedule}"', '"former"')
+    former = plan.folder.kept("former")
+    former.write_text(text)
+    plan.folder.kept(name).unlink()
+    monkeypatch.setattr(
+        sys, "argv", ["", str(tmp_path), "--value", "schedule", "former", run.schedule]
+    )
+    script["main"]()
+    assert plan.folder.result(name)["recipe"]["schedule"] == run.schedule
+    assert not former.exists()
+
+
+def test_a_result_file_is_parsed_once(tmp_path, data, monkeypatch):
+    run_tables([5, 3], "mini", data=data, out=tmp_path, seeds=1, train=Trainer())
+    parsed = []
+    monkeypatch.setattr(existing.json, "loads", lambda text: parsed.append(text) or loads(text))
+    loads = json.JSONDecoder().decode
+    found = tables_so_far(plan_tables([5, 3], "mini", out=tmp_path, seeds=1))
+    assert [table.done for table in found.tables] == [8, 13]
+    assert len(parsed) == len(set(parsed)) == 16
+
+
+# --- running -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -175,7 +239,7 @@ def data(tmp_path):
     return path
 
 
-def test_a_table_runs_once(tmp_path, data):
+def test_finished_runs_are_not_repeated(tmp_path, data):
     trainer, out = Trainer(), tmp_path / "out"
     found = run_tables([5], "mini", data=data, out=out, seeds=2, train=trainer)
     assert len(trainer.asked) == 16
@@ -189,7 +253,7 @@ def test_a_table_runs_once(tmp_path, data):
     assert len(trainer.asked) == 24
 
 
-def test_kept_numbers_go_to_another_machine(tmp_path, data):
+def test_kept_results_can_be_copied_to_another_machine(tmp_path, data):
     trainer = Trainer()
     run_tables([5], "mini", data=data, out=tmp_path / "a", seeds=1, train=trainer)
     kept = sorted((tmp_path / "a" / "results").iterdir())
@@ -208,7 +272,7 @@ def test_kept_numbers_go_to_another_machine(tmp_path, data):
     assert str(tmp_path) not in "".join(path.read_text() for path in kept)
 
 
-def test_a_stop_loses_nothing(tmp_path, data):
+def test_an_interrupted_table_resumes(tmp_path, data):
     out = tmp_path / "out"
     stopped = Trainer(stop_after=3)
     with pytest.raises(KeyboardInterrupt):
@@ -224,27 +288,26 @@ def test_a_stop_loses_nothing(tmp_path, data):
     assert len(again.asked) == 5
 
 
-def test_killed_between_result_and_copy(tmp_path, data):
-    """A run folder that is finished counts, though nothing was copied yet."""
+def test_a_finished_run_folder_counts_without_kept_results(tmp_path, data):
+    """As after a kill between the end of training and the copy of the result."""
     out = tmp_path / "out"
     plan = plan_tables([5], "mini", out=out, seeds=1)
-    for run in plan.runs.values():
-        write(run, plan.folder.run(run))
+    for name, run in plan.runs.items():
+        write(run, plan.folder.run(name))
     found = tables_so_far(plan)
     assert found.tables[0].done == 8
     assert len(list((out / "results").iterdir())) == 8
 
 
-def test_failures_are_told_and_do_not_stop_the_rest(tmp_path, data):
-    trainer, said = Trainer(fail=("nl",)), []
-    found = run_tables(
-        [5], "mini", data=data, out=tmp_path / "out", seeds=2, train=trainer, say=said.append
-    )
+def test_failures_are_logged_and_do_not_stop_the_rest(tmp_path, data, caplog):
+    trainer = Trainer(fail=("nl",))
+    with caplog.at_level("INFO", "gspnl"):
+        found = run_tables([5], "mini", data=data, out=tmp_path / "out", seeds=2, train=trainer)
     assert len(trainer.asked) == 16
     assert found.tables[0].done == 14
     assert set(found.failed.values()) == {"the loss is not finite"}
     assert len(found.failed) == 2
-    assert sum("failed: the loss is not finite" in line for line in said) == 2
+    assert sum("failed: the loss is not finite" in line for line in caplog.messages) == 2
     page = (tmp_path / "out" / "README.md").read_text()
     assert "NL, seed 0 failed: the loss is not finite" in page
     mended = run_tables([5], "mini", data=data, out=tmp_path / "out", seeds=2, train=Trainer())
@@ -253,25 +316,26 @@ def test_failures_are_told_and_do_not_stop_the_rest(tmp_path, data):
     assert not list((tmp_path / "out" / "failed").iterdir())
 
 
-def test_what_another_process_is_at_is_passed_by(tmp_path, data):
-    trainer, out, said = Trainer(), tmp_path / "out", []
+def test_runs_locked_by_another_process_are_skipped(tmp_path, data, caplog):
+    trainer, out = Trainer(), tmp_path / "out"
 
     def train(recipe, **given):
         if recipe.block == "snl":
             given["out"].mkdir(parents=True, exist_ok=True)
-            with alone(given["out"]), alone(given["out"]):  # as if another process held it
+            with lock(given["out"]), lock(given["out"]):  # as if another process held it
                 pass
         return trainer(recipe, **given)
 
-    found = run_tables([5], "mini", data=data, out=out, seeds=1, train=train, say=said.append)
+    with caplog.at_level("INFO", "gspnl"):
+        found = run_tables([5], "mini", data=data, out=out, seeds=1, train=train)
     assert found.failed == {}
     assert found.tables[0].done == 7
-    assert sum("snl" in line and "another process" in line for line in said) == 1
+    assert sum("snl" in line and "another process" in line for line in caplog.messages) == 1
     run_tables([5], "mini", data=data, out=out, seeds=1, train=trainer)
     assert len(trainer.asked) == 8
 
 
-def test_only_some_blocks(tmp_path, data):
+def test_only_runs_the_named_blocks_and_backbones(tmp_path, data):
     trainer = Trainer()
     options = {"data": data, "out": tmp_path / "out", "seeds": 1, "train": trainer}
     run_tables([5], "mini", only=["snl"], **options)
@@ -294,15 +358,14 @@ def test_only_some_blocks(tmp_path, data):
         ({"recipe": {"block": "ns"}}, "of another recipe"),
     ],
 )
-def test_damaged_results_are_named(tmp_path, data, content, message):
+def test_damaged_results_raise_with_the_name_of_the_file(tmp_path, data, content, message):
     plan = plan_tables([5], "mini", out=tmp_path, seeds=1)
-    run = next(iter(plan.runs.values()))
+    name, run = next(iter(plan.runs.items()))
+    path = plan.folder.kept(name)
     if isinstance(content, dict):
-        write(run, plan.folder.run(run))
-        plan.folder.keep(run)
-        path = plan.folder.kept(run)
+        write(run, plan.folder.run(name))
+        plan.folder.keep(name, run)
         content = json.dumps({**json.loads(path.read_text()), **content})
-    path = plan.folder.kept(run)
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
     with pytest.raises(FileError, match=message) as caught:
@@ -310,19 +373,19 @@ def test_damaged_results_are_named(tmp_path, data, content, message):
     assert path.name in str(caught.value)
 
 
-def test_a_run_of_another_recipe_is_a_failure(tmp_path, data):
+def test_a_run_folder_of_another_recipe_fails(tmp_path, data):
     plan = plan_tables([5], "mini", out=tmp_path, seeds=1)
-    first, second, *_ = plan.runs.values()
-    write(second, plan.folder.run(first))
+    first, second, *_ = plan.runs
+    write(plan.runs[second], plan.folder.run(first))
     found = run_tables([5], "mini", data=data, out=tmp_path, seeds=1, train=Trainer())
-    assert list(found.failed) == [key(first)]
-    assert "is of another recipe" in found.failed[key(first)]
+    assert list(found.failed) == [first]
+    assert "is of another recipe" in found.failed[first]
 
 
-# --- where data are -------------------------------------------------------------------------------
+# --- paths of data -------------------------------------------------------------------------------
 
 
-def test_the_papers_data_are_found_or_asked_for(tmp_path):
+def test_missing_data_of_the_paper_are_named(tmp_path):
     with pytest.raises(InputError) as caught:
         run_tables(protocol="paper", data=None, out=tmp_path / "out", train=Trainer())
     for name in ("cifar-10-batches-bin", "cifar-100-binary", "CUB_200_2011", "UCF-101",
@@ -342,7 +405,7 @@ def test_the_papers_data_are_found_or_asked_for(tmp_path):
     assert all("'cifar-100-binary'" in reason for reason in found.failed.values())
 
 
-def test_pretrained_weights_lie_with_the_data(tmp_path):
+def test_pretrained_weights_are_read_beside_the_data(tmp_path):
     (tmp_path / "CUB_200_2011").mkdir()
     options = {"data": tmp_path, "out": tmp_path / "out", "seeds": 1}
     found = run_tables([9], "paper", only=["snl"], train=Trainer(), **options)
@@ -361,7 +424,7 @@ def test_pretrained_weights_lie_with_the_data(tmp_path):
     }
 
 
-def test_the_folder_of_a_data_set_itself_will_do(tmp_path):
+def test_the_folder_of_one_data_set_is_accepted(tmp_path):
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     trainer = Trainer()
@@ -380,12 +443,12 @@ def test_the_folder_of_a_data_set_itself_will_do(tmp_path):
         ({"seed": -1}, "seed=-1 must be"),
     ],
 )
-def test_wrong_arguments(change, message):
+def test_invalid_arguments_raise(change, message):
     with pytest.raises(InputError, match=message):
         plan_tables(**{"tables": ["5"], "protocol": "mini", "out": "x", **change})
 
 
-def test_no_tables_are_those_of_the_protocol():
+def test_tables_default_to_those_of_the_protocol():
     names = [grid.name for grid in plan_tables(protocol="mini", out="x").grids]
     assert sorted(names) == ["2", "3", "4", "5"]
     assert sorted(g.name for g in plan_tables(out="x").grids) == list("23456789")

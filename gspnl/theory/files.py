@@ -1,0 +1,86 @@
+"""Read features from a file of one array, or from a photo."""
+
+from __future__ import annotations
+
+import tokenize
+from pathlib import Path
+
+import numpy as np
+
+from gspnl.errors import FileError, InputError
+from gspnl.signals import images
+from gspnl.theory.subject import Subject
+
+MAGIC = b"\x93NUMPY"
+MOST_PIXELS = 400_000  # as in `gspnl report`
+# Errors that NumPy raises on damaged files.
+DAMAGE = (ValueError, EOFError, OSError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
+
+
+def read_subject(path: str | None, seed: int = 0) -> Subject:
+    """Read features from a .npy file, or from the pixels of a photo.
+
+    Parameters
+    ----------
+    path : str or None
+        A ``.npy`` file of shape (N, C), or a photo; "" for the photo that matplotlib ships; None
+        for random features.
+    seed : int
+
+    Returns
+    -------
+    Subject
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or holds Python objects.
+    InputError
+        If the array is not of shape (N, C) with N ≥ 2 and finite numbers.
+    """
+    if path is None:
+        return Subject.random(seed)
+    file = images.default_photo() if path == "" else Path(path)
+    name = file.name.encode("utf-8", "replace").decode()
+    if file.suffix == ".npy" or _starts_as_array(file):
+        return Subject.of(_read_array(file), seed, name)
+    photo = images.load_photo(file, max_pixels=MOST_PIXELS)
+    return Subject.of(images.photo_features(photo), seed, name)
+
+
+def _starts_as_array(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:  # np.load raises it again, with a fix in the message
+        return False
+
+
+def _read_array(file: Path) -> np.ndarray:
+    """One array of real numbers, in float64."""
+    name = repr(str(file))
+    try:
+        if not _starts_as_array(file) and file.is_file():
+            raise ValueError("it does not begin as a .npy file")
+        array = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise FileError(f"there is no file {name}; check the path") from None
+    except IsADirectoryError:
+        raise FileError(f"{name} is a folder; pass a .npy file in it") from None
+    except PermissionError:
+        raise FileError(f"{name} may not be read; change its permissions") from None
+    except DAMAGE as error:
+        if "allow_pickle" in str(error):
+            raise FileError(
+                f"{name} holds Python objects, which are not loaded since they can run code; save "
+                "an array of numbers, np.save(file, X.astype(float))"
+            ) from None
+        raise FileError(
+            f"{name} is damaged or no .npy file: {error}; save it again with np.save(file, X)"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name} holds {array.dtype}; save real numbers, np.save(file, X.astype(float))"
+        )
+    with np.errstate(over="ignore"):  # a long double may overflow to inf, which Subject.of refuses
+        return np.asarray(array, dtype=np.float64)

@@ -1,0 +1,170 @@
+"""Measure what a run costs: parameters, operations, memory, and on which machine."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of trained values."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _plus_products(start: Any, a: Sequence[int], b: Sequence[int], **_: Any) -> int:
+    """(B, n, k) by (B, k, m)."""
+    return 2 * math.prod(a) * b[-1]
+
+
+def _times_vector(a: Sequence[int], v: Any, **_: Any) -> int:
+    """(n, k) by (k)."""
+    return 2 * math.prod(a)
+
+
+def _attention(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
+    """Scores of q (B, H, N, d) and k (B, H, M, d), and their sums of v (B, H, M, c)."""
+    return 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+
+def _attention_backward(
+    grad: Any, q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """Scores again, and gradients of scores, v, q and k."""
+    return 2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
+
+
+ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+# Products that torch's counter does not know.
+MISSED = {
+    getattr(torch.ops.aten, name): formula
+    for name, formula in (
+        ("baddbmm_", _plus_products),
+        ("mv", _times_vector),
+        (ATTENTION, _attention),
+        (f"{ATTENTION}_backward", _attention_backward),
+    )
+    if hasattr(torch.ops.aten, name)
+}
+
+
+def flops(model: nn.Module, image: torch.Tensor) -> int:
+    r"""Count floating-point operations of one image; a multiplication and an addition are two.
+
+    Convolutions count, products of matrices and of a matrix and a vector, and the two products of
+    an attention, at the width that its points are padded to, as they run: a low-rank graph counts
+    its factors, an iteration each of its steps. Operations on single entries do not count: norms,
+    exponentials, sums, sorting.
+
+    Parameters
+    ----------
+    model : Module
+    image : tensor of shape (C, \*spatial)
+
+    Examples
+    --------
+    >>> flops(nn.Conv2d(3, 8, 1), torch.zeros(3, 5, 5))  # 25 positions: 3 numbers to 8
+    1200
+    """
+    training = model.training
+    counter = FlopCounterMode(display=False, custom_mapping=MISSED)
+    with torch.no_grad(), counter:
+        model.eval()(image[None])
+    model.train(training)
+    return int(counter.get_total_flops())
+
+
+def machine(device: torch.device) -> str:
+    """The name of the processor or the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def commit() -> str | None:
+    """The commit of gspnl, if it runs from a git repository; "-dirty" where files differ."""
+    here = Path(__file__).parent
+    try:
+        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", "__init__.py"]
+        subprocess.run(tracked, check=True, capture_output=True, timeout=10)
+        words = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+        done = subprocess.run(
+            [*words, "--exclude=*"], check=True, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Memory:
+    """The peak of memory from now on, less the memory in use now.
+
+    On a GPU that is memory of tensors. Else it is memory of the process, without pages of files
+    such as libraries that are loaded meanwhile; garbage is collected and free pages are returned
+    first. It repeats to about a tenth, as an allocator leaves free space between tensors by chance.
+    Where an earlier peak cannot be reset (containers that forbid it; not Linux), only a higher one
+    is seen; outside Linux its growth counts, which is at most the memory taken.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.before = torch.cuda.memory_allocated(device)
+            return
+        return_free_pages()
+        with contextlib.suppress(OSError):
+            RESET.write_text("5")
+        self.peak, self.before, self.files = _resident()
+
+    def taken(self) -> int:
+        """Bytes; 0 where they are not known."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device)) - self.before
+        peak, _, files = _resident()
+        if peak <= self.peak:  # an earlier one hides it
+            return 0
+        return max(0, peak - self.before - max(0, files - self.files))
+
+
+def return_free_pages() -> None:
+    """Return free pages to the system, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
+def _resident() -> tuple[int, int, int]:
+    """Bytes of the resident set: its peak, all of it now, pages of files now; 0 if unknown."""
+    with contextlib.suppress(OSError, KeyError):
+        lines = [line.split() for line in STATUS.read_text().splitlines()]
+        sizes = {words[0]: 1024 * int(words[1]) for words in lines if words[-1:] == ["kB"]}
+        return sizes["VmHWM:"], sizes["VmRSS:"], sizes.get("RssFile:", 0)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0, 0, 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = int(peak if sys.platform == "darwin" else 1024 * peak)
+    return peak, peak, 0

@@ -1,0 +1,250 @@
+"""Write the figures and audits of networks to a folder, as PNG files with their numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from gspnl._base.files import make_folder, replace
+from gspnl._base.validate import whole_number
+from gspnl.errors import InputError
+from gspnl.nn import Audit
+from gspnl.plotting import top_eigenvalues
+from gspnl.plotting._axes import COLOURS, new_axes, new_figure
+from gspnl.train.figures.attention_range import attention_ranges, draw_attention_ranges
+from gspnl.train.figures.channel_weights import ChannelWeights, channel_weights
+from gspnl.train.figures.evaluation import open_run
+from gspnl.train.figures.feature_maps import draw_feature_maps, feature_maps
+from gspnl.train.figures.features import blocks_of, check_images
+from gspnl.train.figures.power_histograms import PowerHistograms, power_histograms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+DPI = 150
+Network = nn.Module | str | PathLike[str]
+
+
+def write_figures(
+    networks: Network | Mapping[str, Network],
+    images: Any,
+    out: str | PathLike[str],
+    *,
+    image: int = 0,
+    position: Any = None,
+    pictures: Any = None,
+    nodes: int = 1024,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write figures 1, 2, 4 and 5 of the paper, of one trained network or several side by side.
+
+    Parameters
+    ----------
+    networks : Module, path, or mapping from name to one of these
+        A network with blocks, or a run folder or checkpoint of ``gspnl train``.
+    images : tensor of shape (B, C, ``*spatial``)
+        As the networks take them.
+    out : path
+        A folder; made if it is not there. Files of an earlier call are replaced.
+    image, position, pictures, nodes, seed
+        As in :func:`attention_ranges` and :func:`power_histograms`.
+
+    Returns
+    -------
+    dict
+        The numbers that are in ``figures.json``: "files", "image", and for each network under
+        "networks" lists "range", "powers", "maps" and "weights", an entry a block, unit or map.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from gspnl import nn as gnn
+    >>> from gspnl.train import figures
+    >>> block, images = gnn.create("snl", 4, zero_init=False), torch.randn(2, 4, 6, 6)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     numbers = figures.write_figures({"SNL": block}, images, folder)
+    >>> numbers["files"]
+    ['figure1.png', 'figure2.png', 'figure4.png', 'figure4_mean.png', 'figure5.png']
+    """
+    named = networks if isinstance(networks, Mapping) else {"": networks}
+    if not named:
+        raise InputError("there are no networks; pass one, or a mapping from names to networks")
+    check_images(images)
+    whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
+    models = {
+        name: each if isinstance(each, nn.Module) else open_run(each)[1]
+        for name, each in named.items()
+    }
+    for name, model in models.items():
+        blocks_of(model, name)  # raises before a folder is made
+    folder = make_folder(Path(out))
+    ranges, powers, maps, weights = {}, {}, {}, {}
+    for name, model in models.items():
+        log.info(f"reading the blocks{' of ' if name else ''}{name}")
+        ranges[name] = attention_ranges(
+            model, images, image=image, position=position, pictures=pictures
+        )
+        powers[name] = power_histograms(model, images, image=image, nodes=nodes, seed=seed)
+        maps[name] = feature_maps(model, images, pictures=pictures)
+        weights[name] = channel_weights(model, prefix=f"{name}: " if name else "")
+    draws: dict[str, Callable[[], Axes]] = {
+        "figure1.png": lambda: draw_attention_ranges(ranges),
+        "figure2.png": lambda: _histograms(powers),
+        "figure4.png": lambda: draw_feature_maps(maps),
+        "figure4_mean.png": lambda: draw_feature_maps(maps, "mean"),
+        "figure5.png": lambda: _eigenvalues(weights),
+    }
+    log.info("drawing")
+    for file, draw in draws.items():
+        write_picture(folder / file, cast("Figure", draw().figure))
+    kinds: dict[str, Mapping[str, Any]] = {"range": ranges, "powers": powers, "maps": maps}
+    by_network = {
+        name: {
+            **{kind: [each.numbers() for each in found[name]] for kind, found in kinds.items()},
+            "weights": weights[name].numbers(),
+        }
+        for name in models
+    }
+    numbers = {"files": list(draws), "image": image, "networks": by_network}
+    write_numbers(folder / "figures.json", numbers)
+    return numbers
+
+
+def audit_numbers(audit: Audit) -> dict[str, Any]:
+    """Convert an audit to types that JSON has; missing and infinite numbers are None.
+
+    Parameters
+    ----------
+    audit : Audit
+        As :func:`gspnl.nn.audit` returns it.
+
+    Returns
+    -------
+    dict
+        ``{"blocks": [{"module", "block", "items": [{"nodes", "gap", "defect", "eigenvalues",
+        "reasons"}], "units": [{"gain", "cfl": [{"radius", "limit"}], "channels", "rank",
+        "negative", "top", "reasons"}], "reasons"}]}``. "eigenvalues" are the two ends of the real
+        parts of λ, "gain" is the largest ‖W(λ)‖, "negative" a count, "top" the 32 largest
+        eigenvalues of the channel weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gspnl import nn as gnn
+    >>> from gspnl.train import figures
+    >>> audit = gnn.audit(gnn.create("snl", 8), torch.randn(2, 8, 5, 5))
+    >>> block = figures.audit_numbers(audit)["blocks"][0]
+    >>> block["block"], [item["nodes"] for item in block["items"]]
+    ('snl', [25, 25])
+    """
+    blocks: list[dict[str, Any]] = []
+    for block in audit:
+        items = [
+            {
+                "nodes": item.nodes,
+                "gap": _finite(item.gap),
+                "defect": _finite(item.defect),
+                "eigenvalues": None
+                if item.eigenvalues is None
+                else [_finite(item.eigenvalues[k].real) for k in (0, -1)],
+                "reasons": dict(item.reasons),
+            }
+            for item in block.items
+        ]
+        units = [
+            {
+                "gain": _finite(unit.norm.max()),
+                "cfl": [
+                    None if v is None else {"radius": _finite(v.radius), "limit": _finite(v.limit)}
+                    for v in unit.cfl
+                ],
+                "channels": len(unit.damping.eigenvalues),
+                "rank": unit.damping.rank,
+                "negative": round(unit.damping.negative * len(unit.damping.eigenvalues)),
+                "top": unit.damping.top(32).tolist(),
+                "reasons": dict(unit.reasons),
+            }
+            for unit in block.units
+        ]
+        about = {"module": block.module, "block": block.block}
+        blocks.append({**about, "items": items, "units": units, "reasons": block.reasons})
+    return {"blocks": blocks}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
+    """Write ``audit.txt``, ``audit.png`` and ``audit.json`` to a folder, made if it is not there.
+
+    Files of an earlier call are replaced. Returns the numbers, as :func:`audit_numbers`.
+    """
+    folder, numbers = make_folder(Path(out)), audit_numbers(audit)
+    write_picture(folder / "audit.png", audit.plot())
+    replace(folder / "audit.txt", f"{audit}\n".encode())
+    write_numbers(folder / "audit.json", numbers)
+    return numbers
+
+
+def write_picture(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG file, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    replace(path, buffer.getvalue())
+
+
+def write_numbers(path: Path, numbers: dict[str, Any]) -> None:
+    """Write numbers as a JSON file; NaN and infinite ones are a ValueError."""
+    text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
+    replace(path, text.encode() + b"\n")
+
+
+def _histograms(powers: Mapping[str, tuple[PowerHistograms, ...]]) -> Axes:
+    """One axes for each block that has histograms, or the reasons why none has."""
+    lines = [(name, each) for name, parts in powers.items() for each in parts]
+    some = [(name, each) for name, each in lines if each.strengths is not None]
+    if not some:
+        ax = new_axes(7.0, 1.0 + 0.3 * len(lines))
+        ax.set_axis_off()
+        reasons = [f"{name} {each.name}: {each.reason}".strip() for name, each in lines]
+        ax.text(0.0, 0.5, "no histograms\n" + "\n".join(reasons), va="center")
+        return ax
+    places = _places(len(some), 6.5, 4.4)
+    for place, (name, each) in zip(places, some, strict=True):
+        ax = each.plot(ax=place)
+        ax.set_title(f"{name} {ax.get_title()}".strip(), fontsize=9)
+    return places[0]
+
+
+def _eigenvalues(weights: Mapping[str, ChannelWeights]) -> Axes:
+    """All maps on one axes while there are colours for them, else one axes for each network."""
+    maps = {key: value for each in weights.values() for key, value in each.maps.items()}
+    groups = [maps] if len(maps) <= len(COLOURS) else [dict(w.maps) for w in weights.values()]
+    places = _places(len(groups), 6.5, 4.2 + 0.2 * max(map(len, groups)))
+    for place, group in zip(places, groups, strict=True):
+        ax = top_eigenvalues(group, ax=place)
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
+    return places[0]
+
+
+def _places(count: int, width: float, height: float) -> list[Axes]:
+    """Axes in two columns on one figure, sizes in inches; those that are left over are hidden."""
+    columns = min(2, count)
+    rows = -(-count // columns)
+    figure = new_figure(width * columns, height * rows)
+    places = list(figure.subplots(rows, columns, squeeze=False).reshape(-1))
+    for place in places[count:]:
+        place.set_axis_off()
+    return places[:count]

@@ -1,0 +1,189 @@
+"""Keep a run in a folder: recipe.toml, metrics.jsonl, checkpoint.safetensors, result.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gspnl._base.files import clean, replace
+from gspnl.errors import BusyError, FileError, InputError
+from gspnl.train import checkpoints
+from gspnl.train.networks import network
+from gspnl.train.recipes import Recipe, read, write
+from gspnl.train.recipes.files import differences
+
+RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Parameters
+    ----------
+    out : Path
+        Its folder.
+    recipe : Recipe
+    metrics : tuple of dict
+        A row an epoch: "epoch" (from 1), "train_loss", "train_accuracy", "test_loss",
+        "test_accuracy", "seconds", "images_per_second", "learning_rate". Accuracies are in [0, 1].
+    result : dict
+        The content of result.json.
+    """
+
+    out: Path
+    recipe: Recipe
+    metrics: tuple[Mapping[str, Any], ...]
+    result: Mapping[str, Any]
+
+
+def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
+    """Rebuild the network of a run, as it was at its last checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        The folder of a run, finished or not, or a checkpoint file.
+
+    Returns
+    -------
+    recipe : Recipe
+    network : Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileError
+        If there is no checkpoint, or it is damaged.
+    """
+    found = checkpoint_of(path)
+    model = network(found.recipe, found.shape, found.classes)
+    fit(model, found, Path(path))
+    return found.recipe, model.eval()
+
+
+def checkpoint_of(path: str | PathLike[str]) -> checkpoints.Checkpoint:
+    """Read the checkpoint of a run folder, or of a file."""
+    path = Path(path)
+    return checkpoints.load(path / CHECKPOINT if path.is_dir() else path)
+
+
+def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
+    """Load the weights of a checkpoint into a network."""
+    try:
+        model.load_state_dict(found.part("model"))
+    except RuntimeError as error:
+        raise FileError(
+            f"{str(path)!r} does not hold the network that its recipe describes, or needs another "
+            f"version of gspnl: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def make(out: Path) -> None:
+    """Make the folder of a run; raise InputError where it holds other files, or FileError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        names = [each.name for each in out.iterdir() if not each.name.startswith(".")]
+    except OSError as error:
+        raise FileError(
+            f"cannot make the folder {str(out)!r}: {error.strerror or error}; name another"
+        ) from error
+    if names and RECIPE not in names:
+        raise InputError(
+            f"{str(out)!r} holds {names[0]!r}, and is no folder of a run; name a new one"
+        )
+
+
+def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Write the recipe of a run, or check that its folder holds the one to resume.
+
+    A run that stopped before its first checkpoint, which left metrics without a row, is begun
+    again with any recipe. Other runs are refused, and all without ``resume``.
+    """
+    kept, rows = out / RECIPE, out / METRICS
+    saved = (out / CHECKPOINT).exists() or (out / RESULT).exists()
+    if not kept.exists() or (not saved and rows.exists() and rows.stat().st_size == 0):
+        write(recipe, kept)
+        return
+    if not resume:
+        done = (
+            f"holds a finished run, with its numbers in {RESULT}; name another folder"
+            if (out / RESULT).exists()
+            else "holds a run; go on with it by --resume, or name another folder"
+        )
+        raise InputError(f"{str(out)!r} {done}")
+    other = differences(read(kept), recipe)
+    if other:
+        raise InputError(
+            f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
+            f"its own, {str(kept)!r}, or name another folder"
+        )
+
+
+def check_data(out: Path, before: str, now: str) -> None:
+    """Raise InputError unless the fingerprint of the data is the one that the run began with."""
+    if before != now:
+        raise InputError(
+            f"{str(out)!r} holds a run on other data (fingerprint {before}, of these {now}); give "
+            "the data that it began with, or name another folder"
+        )
+
+
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Lock a folder against other runs; the lock ends with this process at the latest."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"another process is at work in {str(out)!r}; wait for it, or name another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def tidy(out: Path) -> None:
+    """Remove the partial files of killed runs."""
+    for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
+        clean(out / name)
+
+
+def write_metrics(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write all rows, whole or not at all."""
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    replace(out / METRICS, "".join(lines).encode())
+
+
+def write_result(out: Path, result: Mapping[str, Any]) -> None:
+    """Write the result of a finished run."""
+    replace(out / RESULT, (json.dumps(result, allow_nan=False, indent=2) + "\n").encode())
+
+
+def finished(out: Path, recipe: Recipe) -> Run | None:
+    """Read the run of a folder; None where it has no result yet."""
+    try:
+        result = json.loads((out / RESULT).read_text())
+        rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{str(out / RESULT)!r} or {METRICS} cannot be read ({error}); delete {RESULT} and "
+            "resume, to have both written again"
+        ) from error
+    return Run(out, recipe, tuple(rows), result)
