@@ -22,7 +22,7 @@ TRACED_STEPS, TRACED_NEWTON = 24, 6
 
 @dataclass(frozen=True)
 class Normalization:
-    """A normalisation that blocks take.
+    """A normalisation of blocks.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ NORMALIZATIONS.register("none")(Normalization(_none))
 
 
 def floor(x: Tensor) -> float:
-    """Return the largest degree of an isolated position: below it, 1/d² overflows."""
+    """Return the largest degree of isolated positions; for smaller ones 1/d² overflows."""
     return math.sqrt(torch.finfo(x.dtype).tiny)
 
 
@@ -95,10 +95,10 @@ def inverse(degrees: Tensor, isolated: Tensor | None) -> Tensor:
 
 
 def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
-    """Solve s∘(W s) = 1: the fixed point, and one Newton step from it that carries the gradient.
+    """Solve s∘(W s) = 1 by the core's Sinkhorn, with the gradient of the implicit function.
 
-    The step changes the value by rounding alone, and its derivative is that of the implicit
-    function: nothing is stored of the iteration.
+    The gradient is that of one Newton step from the fixed point, which changes it by rounding
+    alone. Autograd stores nothing of the iteration.
     """
     live = degrees > floor(degrees)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from torch import Tensor
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights.lowrank import swap_halves
 from gspnl.chebyshev.recurrence import small_terms, terms
-from gspnl.nn.pointwise import pointwise, positional
+from gspnl.nn.pointwise import channels_last, pointwise
 
 Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
 
@@ -136,7 +136,7 @@ class Factored(Operator):
         """Return Z flatᵀ + P tall + b, and Z aloneᵀ + b on isolated positions, where P is 0."""
         out = None if flat is None else pointwise(Z, flat, bias)
         if tall is not None:
-            if positional(Z):
+            if channels_last(Z):
                 out = product_sum(bias if out is None else out, self.left, tall)
             else:
                 column = None if bias is None else bias[:, None]

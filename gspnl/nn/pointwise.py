@@ -66,7 +66,7 @@ class Pointwise(nn.Module):
 
 def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
     """Return X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), in their layout."""
-    if groups == 1 and positional(X):
+    if groups == 1 and channels_last(X):
         return F.linear(X, weight, bias)
     return channel_first(X, weight, bias, groups)
 
@@ -86,7 +86,7 @@ def channel_first(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups:
     return F.conv1d(rows, weight[..., None], bias, groups=groups).mT
 
 
-def positional(X: Tensor) -> bool:
+def channels_last(X: Tensor) -> bool:
     """Return whether features (B, N, C) have channels last in memory."""
     return X.is_contiguous() and not X.mT.is_contiguous()
 
@@ -97,5 +97,5 @@ def pointwise_weight(rows: Tensor, grad: Tensor) -> Tensor:
     if len(rows) == 1 or max(width, channels) <= NARROW:
         return torch.bmm(grad, rows.mT).sum(0)
     shape = (width, channels, 1)
-    out: Tensor = conv1d_weight(rows, shape, grad.contiguous())  # type: ignore[no-untyped-call]
+    out: Tensor = conv1d_weight(rows, shape, grad.contiguous())  # type: ignore[no-untyped-call]  # untyped in torch
     return out[..., 0]

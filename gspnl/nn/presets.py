@@ -21,7 +21,7 @@ AFFINITY = (0.0, -1.0)
 
 @BLOCKS.register("linear")
 class Linear(Block):
-    r"""Z W₁, without a graph: the control of experiments. Response: W₁."""
+    r"""Z W₁, without a graph, as a control in experiments. Response: W₁."""
 
     block = "linear"
 
@@ -174,7 +174,7 @@ class CGNL(Block):
 
 
 class Structured(Block):
-    """A block on other than a kernel graph; ``embedding`` is the width of φ and ψ."""
+    """A block whose affinity is not a kernel graph; ``embedding`` is the width of φ and ψ."""
 
     defaults: ClassVar[dict[str, Any]] = {"embedding": None}
 

@@ -132,13 +132,13 @@ class Stage(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         self.norm = norm
         if norm is not None and recurse:
-            norm._apply(partial(lifted, fn))  # type: ignore[no-untyped-call]
+            norm._apply(partial(lifted, fn))  # type: ignore[no-untyped-call]  # untyped in torch
         return self
 
     @property
     def outputs(self) -> list[Pointwise]:
         """The maps from Cs to C, in the order of the terms."""
-        return [self._modules[name] for name in self.terms]  # type: ignore[misc]
+        return [self._modules[name] for name in self.terms]  # type: ignore[misc]  # all are Pointwise
 
     def forward(self, X: Tensor, operator: Operator) -> Tensor:
         """Return the next features (B, C, N) of features (B, N, C)."""

@@ -49,7 +49,7 @@ def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention
 
 
 def balanced(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
-    """Append to the points, so that s_ij − ½(ℓ_i + ℓ_j) are their scores: W becomes D^-½ W D^-½."""
+    """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½."""
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)
     half = logs.to(q.dtype)[..., None] / -2

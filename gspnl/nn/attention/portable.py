@@ -43,8 +43,13 @@ def stacked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     tensor([[0.3498, 0.6502],
             [0.2010, 0.7990]])
     """
+    return stacked_rows(q, k, q, k, v)
+
+
+def stacked_rows(q: Tensor, k: Tensor, every_q: Tensor, every_k: Tensor, v: Tensor) -> Tensor:
+    """Compute the rows of A v of points (q, k), (..., n, r), among all points, (..., N, r)."""
     width = q.shape[-1]
-    keys = torch.cat([F.pad(k, (0, width)), F.pad(q, (width, 0))], dim=-2)
+    keys = torch.cat([F.pad(every_k, (0, width)), F.pad(every_q, (width, 0))], dim=-2)
     return softmax_attention(torch.cat([q, k], dim=-1), keys, torch.cat([v, v], dim=-2))
 
 

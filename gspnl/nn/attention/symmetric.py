@@ -20,8 +20,8 @@ from gspnl.nn.attention.softmax import (
 )
 from gspnl.nn.precision import common_dtype, without_autocast
 
-# Private operators: torch's public attention returns no log-sums, which the degrees are made of.
-# Where a release lacks them, the portable form is used.
+# Private operators, as torch's public attention returns no log-sums, which give the degrees.
+# Without them, the portable form is used.
 FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 BACKWARD: Any = getattr(
     torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None

@@ -114,6 +114,6 @@ class Sharded(nn.Module):
         """Return this process's part of Y, of its part (B, C, h, ...) of the feature map."""
         self.positions.measure(x)
         names, parameters = zip(*self.block.named_parameters(), strict=True)
-        shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]
+        shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]  # untyped in torch
         out: Tensor = functional_call(self.block, dict(zip(names, shared, strict=True)), (x,))
         return out

@@ -27,7 +27,7 @@ class Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return Total.apply(gradient, ctx.group), None  # type: ignore[no-untyped-call]
+        return Total.apply(gradient, ctx.group), None  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 class Shared(torch.autograd.Function):
@@ -46,7 +46,7 @@ class Shared(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[1:]
         sums = (
-            Total.apply(g, ctx.group) if w else None  # type: ignore[no-untyped-call]
+            Total.apply(g, ctx.group) if w else None  # type: ignore[no-untyped-call]  # untyped in torch
             for g, w in zip(gradients, wanted, strict=True)
         )
         return None, *sums
@@ -95,7 +95,7 @@ class Positions:
 
     def total(self, x: Tensor) -> Tensor:
         """Return the sum over all processes."""
-        out: Tensor = Total.apply(x, self.group)  # type: ignore[no-untyped-call]
+        out: Tensor = Total.apply(x, self.group)  # type: ignore[no-untyped-call]  # untyped in torch
         return out
 
     def largest(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
 from gspnl.nn.affinity import FeatureAffinity, Points
 from gspnl.nn.attention import Attention
+from gspnl.nn.attention.portable import stacked_rows
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.normalization import Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator
@@ -74,10 +75,7 @@ class SplitAttention(Operator):
         q, k = self.positions.own(self.q), self.positions.own(self.k)
         if self.plain:
             return softmax_attention(q, self.k, values)
-        # e^{⟨q_i, k_j⟩} + e^{⟨k_i, q_j⟩}: one softmax over twice as many keys.
-        zeros = torch.zeros_like(self.k)
-        keys = torch.cat([torch.cat([self.k, zeros], -1), torch.cat([zeros, self.q], -1)], -2)
-        return softmax_attention(torch.cat([q, k], -1), keys, torch.cat([values, values], -2))
+        return stacked_rows(q, k, self.q, self.k, values)
 
 
 class SplitGatherDistribute(GatherDistribute):
@@ -169,7 +167,7 @@ def split(module: nn.Module, positions: Positions) -> None:
         raise InputError(f"this block cannot be sharded: {reason}")
     # The same parameters and buffers: only sums over positions differ.
     module.__class__ = SPLIT[type(module)]
-    module.positions = positions  # type: ignore[assignment]
+    module.positions = positions  # type: ignore[assignment]  # no Tensor, no Module
 
 
 def refusal(module: nn.Module) -> str | None:
