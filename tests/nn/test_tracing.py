@@ -38,7 +38,7 @@ OPTIONS = [
 BALANCED = ("snl", {"normalization": "bistochastic"})
 REFUSED = "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"  # torch's own code
 
-SLOW = [pytest.mark.slow, pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")]
+SLOW = [pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
