@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gspnl.train.data.archives import Source, open_source
-from gspnl.train.data.registry import DATASETS, Data, DataError
+from gspnl.train.data.registry import DATASETS, Data, DataError, Split
 from gspnl.train.data.splits import FileSplit, MemorySplit, moments
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -36,21 +36,21 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     no images, and lists them in ``skipped``; missing splits and classes are always errors.
     """
     source = open_source(path, LAYOUT)
-    folders = set(source.folders)
-    tops = [name for name in folders if "/" not in name]
+    files, every = source.tree()
+    tops = [name for name in every if "/" not in name]
     inner = len(tops) == 1 and tops[0] not in ("train", *TESTS)  # as zips often have
     root = f"{tops[0]}/" if inner else ""
-    test = next((name for name in TESTS if root + name in folders), None)
-    if test is None or f"{root}train" not in folders:
-        there = sorted({name.removeprefix(root).split("/")[0] for name in folders})
+    test = next((name for name in TESTS if root + name in every), None)
+    if test is None or f"{root}train" not in every:
+        there = sorted({name.removeprefix(root).split("/")[0] for name in every})
         missing = ["train"] * ("train" not in there) + ["test"] * (test is None)
         raise DataError(
             f"{source.path!r} has no folder {' and no '.join(map(repr, missing))}: it has "
             f"{', '.join(there[:8]) or 'no folder at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
-    classes, train = _list_images(source, f"{root}train/", skipped)
-    others, tested = _list_images(source, f"{root}{test}/", skipped)
+    classes, train = _list_images(source, files, every, f"{root}train/", skipped)
+    others, tested = _list_images(source, files, every, f"{root}{test}/", skipped)
     if skipped and not skip_bad:
         raise DataError(
             f"{skipped[0]}; move or remove it, or leave such files out: --skip-bad, or "
@@ -66,47 +66,49 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     return _load_splits(classes, train, tested, skipped, skip_bad)
 
 
-def _list_images(source: Source, place: str, bad: list[str]) -> tuple[tuple[str, ...], FileSplit]:
+def _list_images(
+    source: Source, files: list[str], folders: list[str], place: str, bad: list[str]
+) -> tuple[tuple[str, ...], FileSplit]:
     """Classes and images of a split; lines on files that are no images go to ``bad``."""
-    inside = [name.removeprefix(place) for name in source.folders if name.startswith(place)]
+    inside = [name.removeprefix(place) for name in folders if name.startswith(place)]
     classes = tuple(name for name in inside if "/" not in name)
     if not classes:
         raise DataError(
             f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
         )
     numbers = {name: number for number, name in enumerate(classes)}
-    names, labels = [], []
-    for name in source.files:
-        kind, _, rest = name.removeprefix(place).partition("/")
+    found: dict[str, int] = {}
+    for name in files:
+        kind, below, _ = name.removeprefix(place).partition("/")
         if not name.startswith(place):
             continue
-        if not rest:
+        if not below:
             bad.append(f"{name!r} of {source.path!r} is in no class folder")
         elif not name.lower().endswith(SUFFIXES):
             bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
         else:
-            names.append(name)
-            labels.append(numbers[kind])
-    empty = sorted({*numbers.values()} - {*labels})
-    if empty:
+            found[name] = numbers[kind]
+    empty = next((name for name in classes if numbers[name] not in found.values()), None)
+    if empty is not None:
         raise DataError(
-            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
-            "some, or remove the folder from every split"
+            f"the class folder {place + empty!r} of {source.path!r} has no image; add some, or "
+            "remove the folder from every split"
         )
-    return classes, FileSplit(source, names, labels)
+    return classes, FileSplit(source, list(found), list(found.values()))
 
 
 def _load_splits(
     classes: tuple[str, ...], train: FileSplit, test: FileSplit, skipped: list[str], skip_bad: bool
 ) -> Data:
     """Make the data set, its splits in memory where they are of one size and there is room."""
-    room, splits = MEMORY, []
+    room = MEMORY
+    splits: list[Split] = []
     for files in (train, test):
         bad: dict[int, str] = {}
         images: Iterable[Tensor]
-        split: MemorySplit | FileSplit | None = _load(files, room, bad, skip_bad)
-        if isinstance(split, MemorySplit):
-            images = [split.take(np.arange(len(split.labels)))]
+        loaded = _load(files, room, bad, skip_bad)
+        if loaded is not None:
+            images = [loaded.take(np.arange(len(loaded.labels)))]
             room -= images[0].numel()
         else:
             even = np.linspace(0, len(files.files) - 1, min(SAMPLE, len(files.files)))
@@ -114,7 +116,7 @@ def _load_splits(
             images = (image[None] for _, image in _read(files, indices, bad, skip_bad))
         if files is train:
             mean, std = moments(images)
-        split = files.without(bad) if split is None else split
+        split = files.without(bad) if loaded is None else loaded
         absent = sorted({*range(len(classes))} - {*split.labels.tolist()})
         if absent:
             first = files.labels.tolist().index(absent[0])

@@ -1,9 +1,13 @@
-"""Data sets by name: their registry, and the protocol of their splits."""
+"""Data sets by name: their registry, the protocol of their splits, and their errors."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,9 +19,25 @@ from torch import Tensor
 from gspnl._base.registry import Registry
 from gspnl.errors import FileError, InputError
 
+DAMAGE = (
+    OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError
+)  # fmt: skip
+
 
 class DataError(FileError):
     """A sample, or a file of a data set, is missing or damaged."""
+
+
+@contextmanager
+def data_errors(problem: str, fix: str) -> Iterator[None]:
+    """Turn errors of files and archives into a DataError: the problem, its cause and the fix."""
+    try:
+        yield
+    except DataError:
+        raise
+    except DAMAGE as error:
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(f"{problem} ({cause}); {fix}") from error
 
 
 class Split(Protocol):
@@ -122,12 +142,12 @@ def load(
     opener = DATASETS[name]
     # The first parameter is the path, by whatever name.
     known = [each for each in [*inspect.signature(opener).parameters][1:] if each != "skip_bad"]
-    for option in options:
-        if option not in known:
-            raise InputError(
-                f"the data set {name!r} has no option {option!r}; it takes "
-                f"{', '.join(known) or 'none'}"
-            )
+    unknown = next((option for option in options if option not in known), None)
+    if unknown is not None:
+        raise InputError(
+            f"the data set {name!r} has no option {unknown!r}; it takes "
+            f"{', '.join(known) or 'none'}"
+        )
     if path is not None and not isinstance(path, (str, PathLike)):
         raise InputError(f"path={path!r} is no path; give a text or a pathlib.Path")
     return opener(None if path is None else Path(path), skip_bad=skip_bad, **options)
