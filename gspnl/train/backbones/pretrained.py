@@ -12,14 +12,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from gspnl.errors import FileError, InputError
 from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
 from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.registry import Backbone
 
-ENDS = {"conv1", "fc"}  # another shape for another stem, other images or other classes
+ENDS = {"conv1.", "fc."}  # another shape for another stem, other images or other classes
 SHOWN = 3
 HOLDERS = ("state_dict", "model")  # keys of training codes for it, beside epochs and the like
 WRAPPED = "module."  # before every key of a network that was saved in its DataParallel
@@ -87,8 +86,7 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         path = Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-    own = model.state_dict()
-    file = _read(path)
+    own, file = model.state_dict(), _read(path)
     wanted = {
         name: value for name, value in own.items() if f".{CHILD}." not in name or name in file
     }
@@ -99,30 +97,24 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         text = "; ".join(f"{what} {_first(names)}" for what, names in lists if names)
         raise FileError(f"{str(path)!r} holds another network: {text}")
     file |= {name: torch.zeros(()) for name in wanted if name not in file}  # counters
-    other = [name for name in wanted if _shape(file[name]) != wanted[name].shape]
-    ends = {_end(name) for name in other if _shape(file[name]) is not None} & ENDS
+    shapes = {name: tuple(value.shape) for name, value in file.items() if torch.is_tensor(value)}
+    other = [name for name in wanted if shapes.get(name) != tuple(wanted[name].shape)]
+    ends = {name.partition(".")[0] + "." for name in other if name in shapes}
+    fresh = tuple(ends & ENDS)
     wrong = [
-        f"{name} is {_shape(file[name]) or type(file[name]).__name__} and not "
+        f"{name} is {shapes.get(name) or type(file[name]).__name__} and not "
         f"{tuple(wanted[name].shape)}"
         for name in other
-        if _end(name) not in ends
+        if not name.startswith(fresh)
     ]
     if wrong:
         raise FileError(f"{str(path)!r} holds another network: {_first(wrong)}")
     try:
-        values = read_values({name: file[name] for name in wanted if _end(name) not in ends})
+        values = read_values({name: file[name] for name in wanted if not name.startswith(fresh)})
     except InputError as error:
         raise FileError(f"{str(path)!r} does not hold usable weights: {error}") from error
     model.load_state_dict(values, strict=False)
     return Loaded(tuple(values), tuple(name for name in own if name not in values))
-
-
-def _end(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def _first(names: list[str]) -> str:

@@ -134,7 +134,7 @@ class Batches:
         ):
             try:
                 for number in self.range:
-                    waiting.append(maker.submit(self._batch, self._share(number), readers))
+                    waiting.append(maker.submit(self._batch, number, readers))
                     if len(waiting) > self.ahead + 1:
                         yield self._result(waiting.popleft())
                 while waiting:
@@ -148,14 +148,11 @@ class Batches:
         self.skipped += skipped
         return images, labels
 
-    def _share(self, number: int) -> np.ndarray:
-        """The part of a batch for this process."""
+    def _batch(self, number: int, pool: Executor) -> Batch:
+        """Read, augment and normalise this process's share of a batch."""
         batch = self.order[number * self.batch_size :][: self.batch_size]
         first, last = (len(batch) * part // self.world for part in (self.rank, self.rank + 1))
-        return batch[first:last]
-
-    def _batch(self, indices: np.ndarray, pool: Executor) -> Batch:
-        """Read, augment and normalise samples."""
+        indices = batch[first:last]
         if not len(indices):
             return self._empty([])
         samples = self.split.take(indices)
@@ -170,15 +167,15 @@ class Batches:
         skipped = [str(error) for error in bad]
         if not good:
             return self._empty(skipped)
-        first = next(iter(good.values()))
-        for i, image in good.items():
-            if image.shape != first.shape:
-                raise DataError(
-                    f"samples of a batch have the shapes {tuple(first.shape[1:])} and "
-                    f"{tuple(image.shape[1:])} ({self.split.name(int(indices[i]))!r}); bring them "
-                    "to one size, as by 'random_resized_crop(224)' or 'resize(256)' with "
-                    "'centre_crop(224)'"
-                )
+        shape = next(iter(good.values())).shape
+        other = next((i for i, image in good.items() if image.shape != shape), None)
+        if other is not None:
+            raise DataError(
+                f"samples of a batch have the shapes {tuple(shape[1:])} and "
+                f"{tuple(good[other].shape[1:])} ({self.split.name(int(indices[other]))!r}); bring "
+                "them to one size, as by 'random_resized_crop(224)' or 'resize(256)' with "
+                "'centre_crop(224)'"
+            )
         labels = torch.from_numpy(self.split.labels[indices[list(good)]])
         return torch.cat(list(good.values())), labels, skipped
 

@@ -12,7 +12,7 @@ import torch
 
 from gspnl.train.data.archives import Source, open_source
 from gspnl.train.data.pickles import unpickle
-from gspnl.train.data.registry import DATASETS, Data, DataError
+from gspnl.train.data.registry import DATASETS, Data, DataError, data_errors
 from gspnl.train.data.splits import MemorySplit
 
 LIMIT = 256 * 2**20  # bytes of a file; the largest, CIFAR-100's train.bin, has 154 million
@@ -122,10 +122,10 @@ def _read_all(
             records = _binary_records if end else _pickled_records
             pixels, every = records(cifar, content(file), file, expected)
             good = _good_records(file, every, expected, cifar.classes, skip_bad, skipped)
-            images.append(pixels[good].reshape(-1, 3, 32, 32))
+            images.append(pixels[good])
             labels.append(every[good])
             names += [f"{file}, record {number}" for number in good]
-        samples = torch.from_numpy(np.concatenate(images))
+        samples = torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32))
         return MemorySplit(samples, np.concatenate(labels), names.__getitem__)
 
     classes = (_binary_names if end else _pickled_names)(cifar, content(meta), meta)
@@ -197,10 +197,8 @@ def _pickled_records(
 
 
 def _binary_names(cifar: Cifar, content: bytes, file: str) -> list[str]:
-    try:
+    with data_errors(f"{file!r} is no text", "download it again"):
         return [line.strip() for line in content.decode().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise _bad(f"{file!r} is no text: {error}") from error
 
 
 def _pickled_names(cifar: Cifar, content: bytes, file: str) -> list[str]:

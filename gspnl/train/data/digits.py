@@ -26,8 +26,8 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
     """
     if path is not None:
         raise InputError(
-            f"'digits' come with scikit-learn and are in no file, but path={str(path)!r} was "
-            "given; leave it out, or name another data set"
+            f"'digits' come with scikit-learn, in no file, but path={str(path)!r} was given; "
+            "leave it out"
         )
     try:
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 
-from gspnl.train.data.registry import Data, DataError, Split
+from gspnl.train.data.registry import Data, DataError
 
 SAMPLES = 8  # of a split that are hashed, evenly spread
 
@@ -33,14 +33,12 @@ def fingerprint(data: Data) -> str:
         found.update(f"{len(labels)} ".encode())
         found.update(labels.astype("<i8").tobytes())
         even = np.linspace(0, len(labels) - 1, SAMPLES if len(labels) else 0)
-        for index in np.unique(even.round().astype(int)):
-            found.update(_sample(split, int(index)))
+        for index in np.unique(even.round().astype(int)).tolist():
+            try:
+                sample = split.read(index)
+            except DataError:  # an error, or left out, where it is used
+                found.update(b"damaged")
+            else:
+                found.update(f"{tuple(sample.shape)} ".encode())
+                found.update(sample.contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
-
-
-def _sample(split: Split, index: int) -> bytes:
-    try:
-        sample = split.read(index)
-    except DataError:  # an error, or left out, where it is used
-        return b"damaged"
-    return f"{tuple(sample.shape)} ".encode() + sample.contiguous().numpy().tobytes()
