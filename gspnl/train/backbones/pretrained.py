@@ -128,16 +128,14 @@ def _read(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(
-            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that "
-            "exists"
+            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights"
         ) from error
     if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
         try:
             return safetensors.torch.load(content)
         except Exception as error:  # also of dtypes that torch does not know
-            raise FileError(
-                f"{str(path)!r} is damaged or cut off, as a safetensors file ({error})"
-            ) from error
+            problem = f"is damaged or cut off, as a safetensors file ({error})"
+            raise FileError(f"{str(path)!r} {problem}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the age of a format
@@ -155,9 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
             break
         found = inner
     if not isinstance(found, Mapping) or not found or not all(isinstance(k, str) for k in found):
-        raise FileError(
-            f"{str(path)!r} holds {type(found).__name__} and not names of tensors; save "
-            "model.state_dict()"
-        )
+        kind = type(found).__name__
+        raise FileError(f"{str(path)!r} holds {kind}, not names of tensors; save its state_dict()")
     wrapped = all(key.startswith(WRAPPED) for key in found)
     return {key.removeprefix(WRAPPED) if wrapped else key: value for key, value in found.items()}

@@ -66,10 +66,7 @@ class Backbone(nn.Module):
                 f"{SPATIAL[self.dimensions]}), and is made for other images by channels="
             )
         if not x.is_floating_point():
-            raise InputError(
-                f"the backbone got {x.dtype}; scale the images to floating point, as "
-                "images.float() / 255"
-            )
+            raise InputError(f"the backbone got {x.dtype}; scale images, as images.float() / 255")
         scores: Tensor = self.fc(self.features(x).flatten(2).mean(2))
         return scores
 

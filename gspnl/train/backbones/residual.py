@@ -21,7 +21,8 @@ CONV: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL: dict[int, Layer] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 # Kernel and stride of the first convolution, and whether a pooling by 2 follows.
-STEMS = {"cifar": (3, (1, 1), False), "imagenet": (7, (2, 2), True)}
+Stem = tuple[int, tuple[int, ...], bool]
+STEMS: dict[str, Stem] = {"cifar": (3, (1, 1), False), "imagenet": (7, (2, 2), True)}
 # 16 frames of 112×112 become 8×28×28 in stage 1, 4×14×14, 2×7×7 at res4, and 1×4×4.
 CLIPS = (7, (1, 2, 2), True)
 
@@ -109,9 +110,7 @@ class ResNet50(Backbone):
     "res4", the paper's place, is before the last block of the third stage: the stem is res1.
     """
 
-    def __init__(
-        self, stem: tuple[int, tuple[int, ...], bool], *, classes: int, channels: int, width: int
-    ) -> None:
+    def __init__(self, stem: Stem, *, classes: int, channels: int = 3, width: int = 64) -> None:
         kernel, stride, pool = stem
         dimensions = len(stride)
         super().__init__(
@@ -175,6 +174,8 @@ def _initialize(network: nn.Module) -> None:
 BACKBONES.register("preresnet20")(partial(PreResNet, 3, False))
 BACKBONES.register("preresnet56")(partial(PreResNet, 9, True))
 BACKBONES.register("preresnet56_basic")(partial(PreResNet, 9, False))
+# In the manner of Hara et al., for clips (B, channels, time, height, width).
+BACKBONES.register("i3d_resnet50")(partial(ResNet50, CLIPS))
 
 
 @BACKBONES.register("resnet50")
@@ -182,9 +183,3 @@ def resnet50(*, classes: int, channels: int = 3, stem: str = "cifar", width: int
     """ResNet-50, with a stem for small images or for ImageNet's."""
     one_of("stem", stem, STEMS)
     return ResNet50(STEMS[stem], classes=classes, channels=channels, width=width)
-
-
-@BACKBONES.register("i3d_resnet50")
-def i3d_resnet50(*, classes: int, channels: int = 3, width: int = 64) -> ResNet50:
-    """3-D ResNet-50 in the manner of Hara et al., for clips (B, channels, time, height, width)."""
-    return ResNet50(CLIPS, classes=classes, channels=channels, width=width)

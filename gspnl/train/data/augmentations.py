@@ -36,10 +36,8 @@ class Chain:
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
         if u.shape != (len(images), self.draws):
-            raise InputError(
-                f"u has shape {tuple(u.shape)}; {len(images)} images need "
-                f"({len(images)}, {self.draws})"
-            )
+            needed = f"{len(images)} images need ({len(images)}, {self.draws})"
+            raise InputError(f"u has shape {tuple(u.shape)}; {needed}")
         used = 0
         for part in self.parts:
             images = part(images, u[:, used : used + part.draws])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +15,7 @@ from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train.data.augmentations import Augmentation, chain
 from gspnl.train.data.randomness import order, uniforms
-from gspnl.train.data.registry import DataError, Split
+from gspnl.train.data.registry import DataError, Split, attempt
 from gspnl.train.data.transforms import normalise
 
 READERS = 8  # threads at most that read files
@@ -197,11 +197,10 @@ class Batches:
 
     def _read(self, index: int) -> Tensor | DataError:
         """One sample, augmented and normalised, (1, C, *spatial), or the error that it gives."""
-        read: Callable[..., Tensor] = self.split.read
-        try:
-            sample = read(index, self.for_reading[index]) if self.draws else read(index)
-        except DataError as error:
-            return error
+        uniforms_of_split = [self.for_reading[index]] if self.draws else []
+        sample = attempt(self.split.read, index, *uniforms_of_split)
+        if isinstance(sample, DataError):
+            return sample
         return self._augment(sample[None], np.array([index]))
 
     def _augment(self, samples: Tensor, indices: np.ndarray) -> Tensor:

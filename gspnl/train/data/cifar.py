@@ -167,10 +167,7 @@ def _binary_records(
     """Pixels (n, 3072) and labels (n,) of records of a few bytes of labels and 3,072 pixels."""
     size = cifar.label_bytes + PIXELS
     if len(content) > most * size:
-        raise _bad(
-            f"{file!r} has {len(content):,} bytes, more than {most:,} records of {size:,}: it is "
-            "no file of the published set"
-        )
+        raise _bad(f"{file!r} has {len(content):,} bytes, more than {most:,} records of {size:,}")
     count = len(content) // size
     rows = np.frombuffer(content, np.uint8, count * size).reshape(count, size)
     return rows[:, cifar.label_bytes :], rows[:, cifar.label].astype(np.int64)
@@ -189,10 +186,7 @@ def _pickled_records(
     if len(labels) != len(pixels):
         raise _bad(f"{file!r} has {len(pixels):,} images and {len(labels):,} labels")
     if len(labels) > most:
-        raise _bad(
-            f"{file!r} has {len(labels):,} images, more than {most:,}: it is no file of the "
-            "published set"
-        )
+        raise _bad(f"{file!r} has {len(labels):,} images, more than {most:,}")
     return pixels, np.array(labels, np.int64)
 
 

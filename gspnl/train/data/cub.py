@@ -46,7 +46,7 @@ def cub200(path: Path | str | None, *, skip_bad: bool = False) -> Data:
     """
     root = folder(path, "cub200", "CUB_200_2011", "images.txt")
     classes = class_names(root / "classes.txt")
-    names = numbered(root / "images.txt")
+    names, listing = numbered(root / "images.txt"), str(root / "images.txt")
     labels, training = root / "image_class_labels.txt", root / "train_test_split.txt"
     label_of, split_of = _of_images(labels, names), _of_images(training, names)
     images = Folder(root / "images")
@@ -54,12 +54,9 @@ def cub200(path: Path | str | None, *, skip_bad: bool = False) -> Data:
     splits: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
     absent = []
     for number, name in sorted(names.items()):
-        name = inside(name, f"image {number} in {str(root / 'images.txt')!r}")
+        name = inside(name, f"image {number} in {listing!r}")
         if owners.setdefault(name, number) != number:
-            raise DataError(
-                f"images {owners[name]} and {number} of {str(root / 'images.txt')!r} are both "
-                f"{name!r}"
-            )
+            raise DataError(f"images {owners[name]} and {number} of {listing!r} are both {name!r}")
         place = f"image {number} in {str(labels)!r}"
         sample = name, label(label_of[number], place, classes, name.partition("/")[0])
         if split_of[number] not in splits:

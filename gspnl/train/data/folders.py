@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gspnl.train.data.archives import Source, open_source
-from gspnl.train.data.registry import DATASETS, Data, DataError, Split
+from gspnl.train.data.registry import DATASETS, Data, DataError, Split, attempt
 from gspnl.train.data.splits import FileSplit, MemorySplit, moments
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -52,10 +53,7 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     classes, train = _list_images(source, files, every, f"{root}train/", skipped)
     others, tested = _list_images(source, files, every, f"{root}{test}/", skipped)
     if skipped and not skip_bad:
-        raise DataError(
-            f"{skipped[0]}; move or remove it, or leave such files out: --skip-bad, or "
-            "skip_bad=True"
-        )
+        raise DataError(f"{skipped[0]}; remove it, or leave it out: --skip-bad, or skip_bad=True")
     only = [f"{name!r} is in train only" for name in classes if name not in others]
     only += [f"{name!r} is in {test} only" for name in others if name not in classes]
     if only:
@@ -76,7 +74,6 @@ def _list_images(
         raise DataError(
             f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
         )
-    numbers = {name: number for number, name in enumerate(classes)}
     found: dict[str, int] = {}
     for name in files:
         kind, below, _ = name.removeprefix(place).partition("/")
@@ -87,12 +84,12 @@ def _list_images(
         elif not name.lower().endswith(SUFFIXES):
             bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
         else:
-            found[name] = numbers[kind]
-    empty = next((name for name in classes if numbers[name] not in found.values()), None)
-    if empty is not None:
+            found[name] = classes.index(kind)
+    empty = sorted({*range(len(classes))} - {*found.values()})
+    if empty:
         raise DataError(
-            f"the class folder {place + empty!r} of {source.path!r} has no image; add some, or "
-            "remove the folder from every split"
+            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
+            "some, or remove the folder from every split"
         )
     return classes, FileSplit(source, list(found), list(found.values()))
 
@@ -117,12 +114,12 @@ def _load_splits(
         if files is train:
             mean, std = moments(images)
         split = files.without(bad) if loaded is None else loaded
-        absent = sorted({*range(len(classes))} - {*split.labels.tolist()})
+        absent = set(files.labels) - set(split.labels)
         if absent:
-            first = files.labels.tolist().index(absent[0])
+            first = files.name(files.labels.tolist().index(min(absent)))
             raise DataError(
-                f"no image of the class {classes[absent[0]]!r} can be decoded "
-                f"({files.name(first)!r} and all others); replace them"
+                f"no image of the class {classes[min(absent)]!r} can be decoded ({first!r} and all "
+                "others); replace them"
             )
         skipped += [bad[index] for index in sorted(bad)]
         splits.append(split)
@@ -151,17 +148,11 @@ def _read(
     files: FileSplit, indices: Sequence[int], bad: dict[int, str], skip_bad: bool
 ) -> Iterator[tuple[int, Tensor]]:
     """Decode in order on all cores; put the errors of damaged images into ``bad``, or raise."""
-
-    def attempt(index: int) -> Tensor | DataError:
-        try:
-            return files.read(index)
-        except DataError as error:
-            return error
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(indices), CHUNK):
             part = indices[start : start + CHUNK]
-            for index, image in zip(part, pool.map(attempt, part), strict=True):
+            images = pool.map(partial(attempt, files.read), part)
+            for index, image in zip(part, images, strict=True):
                 if isinstance(image, Tensor):
                     yield index, image
                 elif skip_bad:

@@ -1,8 +1,10 @@
-"""Data sets by name: their registry, the protocol of their splits, and their errors."""
+"""Data sets by name: their registry, splits, errors and fingerprints."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import tarfile
 import zipfile
 import zlib
@@ -19,9 +21,8 @@ from torch import Tensor
 from gspnl._base.registry import Registry
 from gspnl.errors import FileError, InputError
 
-DAMAGE = (
-    OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError
-)  # fmt: skip
+SAMPLES = 8  # of a split that are hashed, evenly spread
+ARCHIVES = (zipfile.BadZipFile, tarfile.TarError)
 
 
 class DataError(FileError):
@@ -35,9 +36,17 @@ def data_errors(problem: str, fix: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except DAMAGE as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, *ARCHIVES) as error:
         cause = getattr(error, "strerror", None) or error
         raise DataError(f"{problem} ({cause}); {fix}") from error
+
+
+def attempt(read: Callable[..., Tensor], *arguments: Any) -> Tensor | DataError:
+    """Read a sample, or return its error."""
+    try:
+        return read(*arguments)
+    except DataError as error:
+        return error
 
 
 class Split(Protocol):
@@ -144,10 +153,39 @@ def load(
     known = [each for each in [*inspect.signature(opener).parameters][1:] if each != "skip_bad"]
     unknown = next((option for option in options if option not in known), None)
     if unknown is not None:
-        raise InputError(
-            f"the data set {name!r} has no option {unknown!r}; it takes "
-            f"{', '.join(known) or 'none'}"
-        )
+        takes = ", ".join(known) or "none"
+        raise InputError(f"the data set {name!r} has no option {unknown!r}; it takes {takes}")
     if path is not None and not isinstance(path, (str, PathLike)):
         raise InputError(f"path={path!r} is no path; give a text or a pathlib.Path")
     return opener(None if path is None else Path(path), skip_bad=skip_bad, **options)
+
+
+def fingerprint(data: Data) -> str:
+    """Hash classes, labels, means, deviations and a few samples to 16 hexadecimal digits.
+
+    Labels are hashed in their order, with up to eight evenly spread samples of each split. The
+    path has no part in it: data that are moved keep their fingerprint.
+
+    Examples
+    --------
+    >>> from gspnl.train import data
+    >>> digits = data.load("digits")
+    >>> len(fingerprint(digits)), fingerprint(digits) == fingerprint(data.load("digits"))
+    (16, True)
+    """
+    found = hashlib.sha256(json.dumps(data.classes).encode())
+    for value in (*data.mean, *data.std):
+        found.update(f"{value:.6f} ".encode())  # digits that any machine agrees on
+    for split in (data.train, data.test):
+        labels = np.asarray(split.labels)
+        found.update(f"{len(labels)} ".encode())
+        found.update(labels.astype("<i8").tobytes())
+        even = np.linspace(0, len(labels) - 1, SAMPLES if len(labels) else 0)
+        for index in np.unique(even.round().astype(int)).tolist():
+            sample = attempt(split.read, index)
+            if isinstance(sample, DataError):  # an error, or left out, where it is used
+                found.update(b"damaged")
+            else:
+                found.update(f"{tuple(sample.shape)} ".encode())
+                found.update(sample.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

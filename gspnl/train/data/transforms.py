@@ -27,10 +27,8 @@ class Transform:
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
         if images.ndim < 4 or not images.is_floating_point():
-            raise InputError(
-                f"images must be floats of shape (b, C, *spatial, H, W), not {images.dtype} of "
-                f"shape {tuple(images.shape)}"
-            )
+            found = f"{images.dtype} of shape {tuple(images.shape)}"
+            raise InputError(f"images must be floats of shape (b, C, *spatial, H, W), not {found}")
         return self.function(images, u)
 
 

@@ -78,10 +78,8 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
         raise DataError(f"{name!r} is no AVI, MP4 or Matroska video")
     size = int.from_bytes(content[4:8], "little")
     if kind == "avi" and len(content) < size:
-        raise DataError(
-            f"{name!r} has {len(content)} bytes of {size + 8}; it was cut short: unpack or copy it "
-            "again"
-        )
+        cut = "it was cut short: unpack or copy it again"
+        raise DataError(f"{name!r} has {len(content)} bytes of {size + 8}; {cut}")
     span = (frames - 1) * stride + 1
     try:
         with _opened(content, kind, name) as (file, stream):
