@@ -41,8 +41,8 @@ def open_source(path: Path | None, content: str) -> Source:
 class Folder:
     """Files by name, parts divided by ``/``, in a folder; links to folders are followed once.
 
-    ``tree`` lists files and folders that are not hidden. ``read`` gives None where there is no
-    such file, and raises a :class:`DataError` if it is damaged or larger than a limit.
+    ``tree`` lists files and folders that are not hidden. ``read`` raises a :class:`DataError` where
+    a file is missing, damaged or larger than a limit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,15 +70,15 @@ class Folder:
     def has(self, name: str) -> bool:
         return (self.root / name).is_file()
 
-    def read(self, name: str, limit: int) -> bytes | None:
+    def read(self, name: str, limit: int) -> bytes:
         return read_file(self.root / name, limit)
 
 
-def read_file(file: Path, limit: int) -> bytes | None:
-    """Read a file of at most ``limit`` bytes; None if there is none."""
+def read_file(file: Path, limit: int) -> bytes:
+    """Read a file of at most ``limit`` bytes."""
     with data_errors(f"{str(file)!r} cannot be read", "let it be read, or copy it again"):
         if not file.exists():
-            return None
+            raise DataError(f"{str(file)!r} is missing; put it back, or unpack all files again")
         with file.open("rb") as stream:
             content = stream.read(limit + 1)
     if len(content) > limit:
@@ -100,11 +100,11 @@ class Archive:
     def has(self, name: str) -> bool:
         return name in self.members
 
-    def read(self, name: str, limit: int) -> bytes | None:
-        if name not in self.members:
-            return None
-        size, read = self.members[name]
+    def read(self, name: str, limit: int) -> bytes:
         where = f"{name!r} of {self.path!r}"
+        if name not in self.members:
+            raise DataError(f"{where} is missing; download it again")
+        size, read = self.members[name]
         if size > limit:
             raise DataError(
                 f"{where} unpacks to {size:,} bytes, more than {limit:,}; no sample needs so many"

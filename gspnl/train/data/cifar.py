@@ -110,17 +110,11 @@ def _read_all(
     """Read all files of one form."""
     skipped: list[str] = []
 
-    def content(file: str) -> bytes:
-        found = source.read(file, LIMIT)
-        if found is None:
-            raise _bad(f"{source.path!r} lacks {file!r}")
-        return found
-
     def split(files: tuple[str, ...], expected: int) -> MemorySplit:
         images, labels, names = [], [], []
         for file in (place + file + end for file in files):
             records = _binary_records if end else _pickled_records
-            pixels, every = records(cifar, content(file), file, expected)
+            pixels, every = records(cifar, source.read(file, LIMIT), file, expected)
             good = _good_records(file, every, expected, cifar.classes, skip_bad, skipped)
             images.append(pixels[good])
             labels.append(every[good])
@@ -128,7 +122,8 @@ def _read_all(
         samples = torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32))
         return MemorySplit(samples, np.concatenate(labels), names.__getitem__)
 
-    classes = (_binary_names if end else _pickled_names)(cifar, content(meta), meta)
+    read_names = _binary_names if end else _pickled_names
+    classes = read_names(cifar, source.read(meta, LIMIT), meta)
     if len(classes) != cifar.classes:
         raise _bad(f"{meta!r} has {len(classes)} names for {cifar.classes} classes")
     train, test = split(cifar.train, cifar.records[0]), split(cifar.test, cifar.records[1])

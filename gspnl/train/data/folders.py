@@ -74,6 +74,7 @@ def _list_images(
         raise DataError(
             f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
         )
+    numbers = {name: number for number, name in enumerate(classes)}
     found: dict[str, int] = {}
     for name in files:
         kind, below, _ = name.removeprefix(place).partition("/")
@@ -84,7 +85,7 @@ def _list_images(
         elif not name.lower().endswith(SUFFIXES):
             bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
         else:
-            found[name] = classes.index(kind)
+            found[name] = numbers[kind]
     empty = sorted({*range(len(classes))} - {*found.values()})
     if empty:
         raise DataError(
@@ -114,7 +115,7 @@ def _load_splits(
         if files is train:
             mean, std = moments(images)
         split = files.without(bad) if loaded is None else loaded
-        absent = set(files.labels) - set(split.labels)
+        absent = set(files.labels.tolist()) - set(split.labels.tolist())
         if absent:
             first = files.name(files.labels.tolist().index(min(absent)))
             raise DataError(

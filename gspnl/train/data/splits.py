@@ -12,7 +12,6 @@ from torch import Tensor
 from gspnl.errors import InputError
 from gspnl.train.data.archives import Source
 from gspnl.train.data.images import decode
-from gspnl.train.data.registry import DataError
 
 LIMIT = 64 * 2**20  # bytes of an image file
 
@@ -70,8 +69,6 @@ class FileSplit:
 
     def read(self, index: int) -> Tensor:
         content = self.source.read(self.files[index], LIMIT)
-        if content is None:
-            raise DataError(f"{self.name(index)!r} is gone; it was there when the data were opened")
         return torch.from_numpy(decode(content, self.name(index))).permute(2, 0, 1)
 
     def take(self, indices: np.ndarray) -> None:

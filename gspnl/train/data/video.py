@@ -179,8 +179,6 @@ class Clips:
             raise InputError(f"u={u!r} must be {self.draws} number(s) in [0, 1)")
         part = float(drawn[0]) if self.draws else 0.5
         name, content = self.name(index), read_file(self.files[index], LARGEST)
-        if content is None:
-            raise DataError(f"{name!r} is missing; unpack the published files whole")
         places = [(view + part) / self.views for view in range(self.views)]
         read = partial(read_clip, content, name, frames=self.frames, stride=self.stride)
         clips = [read(place=place) for place in places]
