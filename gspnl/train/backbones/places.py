@@ -105,7 +105,7 @@ def place(
 def _modules(model: Backbone, where: str) -> tuple[str, ...]:
     if isinstance(where, str) and where in model.places:
         return model.places[where]
-    near = difflib.get_close_matches(str(where), model.places, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(where), model.places, 1, 0.4)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise InputError(
         f"the backbone has no place {where!r}{hint} Available: {', '.join(model.places)}."

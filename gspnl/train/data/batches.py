@@ -181,18 +181,16 @@ class Batches:
 
     def _empty(self, skipped: list[str]) -> Batch:
         """A batch without samples, its images of the shape of the first sound sample."""
-        errors: list[DataError] = []
-        while self.shape is None:
-            if len(errors) == len(self.split.labels):
+        count = len(self.split.labels)
+        if self.shape is None:
+            found = (self._read(index) for index in range(count))
+            image = next((each for each in found if isinstance(each, Tensor)), None)
+            if image is None:
                 raise DataError(
-                    f"none of {len(errors):,} samples can be read: {errors[0]} (and "
-                    f"{len(errors) - 1:,} more); put the data set in place again"
+                    f"none of {count:,} samples can be read: {self._read(0)} (and {count - 1:,} "
+                    "more); put the data set in place again"
                 )
-            image = self._read(len(errors))
-            if isinstance(image, Tensor):
-                self.shape = tuple(image.shape[1:])
-            else:
-                errors.append(image)
+            self.shape = tuple(image.shape[1:])
         return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped
 
     def _read(self, index: int) -> Tensor | DataError:
