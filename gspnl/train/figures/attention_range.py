@@ -11,9 +11,9 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.embed import Pooled
+from gspnl.nn.affinity import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
-from gspnl.plotting.reach import _reach
+from gspnl.plotting.reach import reach_of
 from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
 from gspnl.train.figures.pictures import bar, frame, lay, mark, overlay, photos_of
 
@@ -41,12 +41,12 @@ class AttentionRange:
     @property
     def reach(self) -> int:
         """The least number of positions with 90 % of the weights; 0 where all are 0."""
-        return _reach(self.weights.reshape(-1))
+        return reach_of(self.weights.reshape(-1))
 
     @property
     def affinity_reach(self) -> int | None:
         """The same of row i of A, by magnitude."""
-        return None if self.affinity is None else _reach(self.affinity.reshape(-1))
+        return None if self.affinity is None else reach_of(self.affinity.reshape(-1))
 
     @property
     def itself(self) -> float:

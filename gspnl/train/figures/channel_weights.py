@@ -11,7 +11,7 @@ import scipy.linalg
 from torch import nn
 
 from gspnl.errors import InputError
-from gspnl.nn.stage import Stage
+from gspnl.nn.unit import Stage
 from gspnl.signals.stability import Damping, damping
 from gspnl.train.figures.features import blocks_of, exact, scale_of, title_of
 

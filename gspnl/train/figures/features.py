@@ -15,8 +15,8 @@ from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
-from gspnl.nn.stage import Stage
 from gspnl.nn.surgery.targets import label, named_blocks
+from gspnl.nn.unit import Stage
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gspnl.errors import InputError
 from gspnl.plotting._axes import GAP, TALLEST, TITLE, WIDTH, new_axes
-from gspnl.plotting.pictures import DIVERGING, _veil
+from gspnl.plotting.pictures import DIVERGING, attention_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def overlay(
 def _colours(signed: bool) -> Any:
     from matplotlib import colormaps
 
-    return colormaps[DIVERGING] if signed else _veil()
+    return colormaps[DIVERGING] if signed else attention_colours()
 
 
 def lay(
