@@ -9,7 +9,7 @@ import numpy as np
 
 from gspnl._base.array import constant, like
 from gspnl.errors import InputError
-from gspnl.plotting._axes import COLOURS, curve_axes, tiles
+from gspnl.plotting._axes import COLOURS, curve_axes, ring, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
 from gspnl.responses.evaluate import evaluate
@@ -106,7 +106,7 @@ def attention_range(
         width, dashes = STYLES[min(i, len(STYLES) - 1)]
         shown = size > 0  # a logarithmic axis has no 0
         colour = COLOURS[i % len(COLOURS)]
-        reach = _reach(row)
+        reach = reach_of(row)
         label = f"{name}: reach {reach:,} node{'' if reach == 1 else 's'}"
         ax.plot(places[shown], size[shown], color=colour, linewidth=width, linestyle=dashes,
                 label=label)  # fmt: skip
@@ -140,19 +140,19 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
     return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 
-def _reach(row: np.ndarray) -> int:
-    """The least number of nodes that hold the share, up to rounding."""
+def reach_of(row: np.ndarray, share: float = SHARE) -> int:
+    """The least number of nodes with a share of the magnitude of a row, up to rounding."""
     held = np.cumsum(np.sort(np.abs(row))[::-1])
     if not held[-1]:
         return 0
-    return int(np.searchsorted(held, SHARE * held[-1] * (1 - 1e-12))) + 1
+    return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
 
 
 def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Axes | None) -> Axes:
     pictures = [to_photo(row, shape) for row in rows.values()]
     others = max(float(np.abs(np.delete(row, node)).max(initial=0.0)) for row in rows.values())
     titles = [
-        f"{name}: itself {row[node] / row.size:,.3g}, reach {_reach(row):,}"
+        f"{name}: itself {row[node] / row.size:,.3g}, reach {reach_of(row):,}"
         for name, row in rows.items()
     ]
     bound = others or 1.0
@@ -160,14 +160,8 @@ def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Ax
         pictures, titles, ax, across=3, room=3.0, extra=0.55, cmap=DIVERGING, vmin=-bound,
         vmax=bound,
     )  # fmt: skip
-    down, right = divmod(node, shape[1])
-    for picture in ax.images[-len(pictures) :]:
-        x0, x1, y1, y0 = picture.get_extent()
-        x = x0 + (right + 0.5) / shape[1] * (x1 - x0)
-        y = y0 + (down + 0.5) / shape[0] * (y1 - y0)
-        for colour, edge in (("white", 3.2), ("black", 1.4)):
-            ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=colour,
-                    markeredgewidth=edge)  # fmt: skip
+    for i in range(-len(pictures), 0):
+        ring(ax, i, divmod(node, shape[1]), shape)
     bar = ax.figure.colorbar(
         image, ax=ax, location="bottom", shrink=0.4, aspect=35, pad=0.02, extend="both"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
-from gspnl.plotting.reach import _reach
+from gspnl.plotting._axes import ring
+from gspnl.plotting.reach import reach_of
 from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
-from gspnl.train.figures.pictures import bar, frame, lay, mark, overlay, photos_of
+from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+EDGES = (("black", 2.8), ("white", 1.3))  # of the ring around the reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,12 @@ class AttentionRange:
     @property
     def reach(self) -> int:
         """The least number of positions with 90 % of the weights; 0 where all are 0."""
-        return _reach(self.weights.reshape(-1))
+        return reach_of(self.weights.reshape(-1))
 
     @property
     def affinity_reach(self) -> int | None:
         """The same of row i of A, by magnitude."""
-        return None if self.affinity is None else _reach(self.affinity.reshape(-1))
+        return None if self.affinity is None else reach_of(self.affinity.reshape(-1))
 
     @property
     def itself(self) -> float:
@@ -71,10 +75,14 @@ class AttentionRange:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture in plain types."""
-        place = {"grid": list(self.grid), "cell": list(self.cell)}
+        about = {"block": self.name, "unit": self.unit, "grid": [*self.grid], "cell": [*self.cell]}
         names = ("reach", "affinity_reach", "itself", "distance")
-        values = {name: getattr(self, name) for name in names}
-        return {"block": self.name, "unit": self.unit, **place, **values}
+        return about | {name: getattr(self, name) for name in names}
+
+    def _multiples(self) -> list[np.ndarray | None]:
+        """Row i of A by magnitude, and the weights, in multiples of their means."""
+        sizes = None if self.affinity is None else np.abs(self.affinity), self.weights
+        return [None if size is None else size / (size.mean() or 1.0) for size in sizes]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the image with the reference, row i of A, and the weights, on the image grid."""
@@ -123,8 +131,7 @@ def attention_ranges(
 
     Examples
     --------
-    >>> import torch
-    >>> from gspnl import nn as gnn
+    >>>     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(
@@ -139,29 +146,29 @@ def attention_ranges(
     inputs = block_inputs(model, images)
     item = whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
     photo = photos_of(images, pictures)[item]
-    found: list[AttentionRange] = []
-    for each in inputs:
-        found += _of_block(each, item, cell_of(position, images.shape[2:], each.grid), photo)
-    return tuple(found)
+    return tuple(
+        found
+        for each in inputs
+        for found in _of_block(each, item, cell_of(position, images.shape[2:], each.grid), photo)
+    )
 
 
 def _of_block(
     each: BlockInput, item: int, cell: tuple[int, ...], photo: np.ndarray
 ) -> list[AttentionRange]:
-    inner = each.operator(item)
-    i, grid = int(np.ravel_multi_index(cell, each.grid)), each.grid
-    if isinstance(inner, Pooled):  # the reference is the cell that its position is in or next to
-        size = each.block.options["sub_sample"]
-        sizes = size if isinstance(size, (tuple, list)) else [size] * len(grid)
+    operator, grid = each.operator(item), each.grid
+    i = int(np.ravel_multi_index(cell, grid))
+    if isinstance(operator, Pooled):  # the reference is the cell that its position is in or next to
+        sizes = np.broadcast_to(each.block.options["sub_sample"], len(grid)).tolist()
         grid = tuple(n // s for n, s in zip(grid, sizes, strict=True))
         cell = tuple(min(p // s, n - 1) for p, s, n in zip(cell, sizes, grid, strict=True))
-        inner = inner.operator
+        operator = operator.operator
     columns = int(np.prod(grid))
     row = None
-    if not isinstance(inner, (Grouped, Unconnected)):
-        row = row_of(inner, i, columns).reshape(grid)
+    if not isinstance(operator, (Grouped, Unconnected)):
+        row = row_of(operator, i, columns).reshape(grid)
     stages: Any = each.block.stages  # of type Module to torch
-    norms = [norms_of(stage, inner, i, columns).reshape(grid) for stage in stages]
+    norms = [norms_of(stage, operator, i, columns).reshape(grid) for stage in stages]
     return [
         AttentionRange(each.name, unit, grid, cell, row, weights, photo)
         for unit, weights in enumerate(norms, 1)
@@ -177,42 +184,34 @@ def draw_attention_ranges(
     Maps are in multiples of their mean, 1 everywhere where all weigh alike, on one scale that ends
     at the largest value off the reference. Images must have 2 or 3 spatial dimensions.
     """
-    lines = [(name, each) for name, parts in found.items() for each in parts]
-    if not lines:
+    ranges = [(run, each) for run, parts in found.items() for each in parts]
+    if not ranges:
         raise InputError("there is nothing to draw; pass what attention_ranges returns")
-    maps = [[_multiples(each.affinity), _multiples(each.weights)] for _, each in lines]
-    top = 0.0
-    for (_, each), pair in zip(lines, maps, strict=True):
-        own = np.ravel_multi_index(each.cell, each.grid)
-        off = [np.delete(values, own).max(initial=0.0) for values in pair if values is not None]
-        top = max(top, *off)
-    top = float(top) or 1.0
-    pictures: list[list[np.ndarray | None]] = []
-    titles, names = [], []
-    for (run, each), pair in zip(lines, maps, strict=True):
-        photo, n = frame(each.photo, each.cell, each.grid), each.weights.size
-        shown = [None if v is None else frame(v, each.cell, each.grid) for v in pair]
-        pictures.append(
-            [overlay(photo), *(v if v is None else overlay(photo, v, top) for v in shown)]
-        )
-        A = each.affinity_reach
+    tops = [
+        np.delete(values, np.ravel_multi_index(each.cell, each.grid)).max(initial=0.0)
+        for _, each in ranges
+        for values in each._multiples()
+        if values is not None
+    ]
+    top = float(max(tops)) or 1.0
+    units = Counter(each.name for _, each in ranges)
+    lines, titles = [], []
+    for run, each in ranges:
+        photo = frame(each.photo, each.cell, each.grid)
+        pictures = [
+            None if values is None else overlay(photo, frame(values, each.cell, each.grid), top)
+            for values in each._multiples()
+        ]
+        unit = f"unit {each.unit}" if units[each.name] > 1 else ""
+        name = "\n".join(filter(None, [run, each.name, unit]))
+        lines.append((name, [overlay(photo), *pictures]))
+        A, n = each.affinity_reach, each.weights.size
         about_A = "A: not of positions" if A is None else f"A: 90 % in {A:,} of {n:,}"
         about_K = f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %"
-        titles.append(["image", about_A, about_K])
-        several = sum(other.name == each.name for _, other in lines) > 1
-        unit = f"unit {each.unit}" if several else ""
-        names.append("\n".join(filter(None, [run, each.name, unit])))
-    ax = lay(pictures, titles, names, ax)
-    for place, (_, each) in enumerate(lines):
-        for column in range(3):
-            mark(ax, place * 3 + column, each.cell, each.grid)
+        titles.append(("image", about_A, about_K))
+    ax = lay(lines, ax, titles)
+    for i in range(3 * len(ranges)):
+        each = ranges[i // 3][1]
+        ring(ax, i, each.cell, each.grid, 8, EDGES)
     bar(ax, top, "|Aᵢⱼ| and ‖Kᵢⱼ‖ of the ringed i, in multiples of their mean over j", extend="max")
     return ax
-
-
-def _multiples(values: np.ndarray | None) -> np.ndarray | None:
-    """Magnitudes in multiples of their mean."""
-    if values is None:
-        return None
-    size = np.abs(values)
-    return np.asarray(size / (size.mean() or 1.0))

@@ -11,9 +11,11 @@ import scipy.linalg
 from torch import nn
 
 from gspnl.errors import InputError
+from gspnl.nn.norms import batch_scale
+from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.stage import Stage
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.features import blocks_of, exact, scale_of, title_of
+from gspnl.train.figures.features import blocks_of, exact, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,20 +36,17 @@ class ChannelWeights:
 
     def negative(self) -> dict[str, int]:
         """The number of negative eigenvalues of each map, up to rounding."""
-        return {
-            name: round(each.negative * len(each.eigenvalues)) for name, each in self.maps.items()
-        }
+        return {name: each.n_negative for name, each in self.maps.items()}
 
     def numbers(self) -> list[dict[str, Any]]:
         """The numbers of the picture in plain types."""
-        below = self.negative()
         return [
             {
                 "map": name,
                 "channels": len(each.eigenvalues),
                 "rank": each.rank,
-                "negative": below[name],
-                "negative_of_32": int(sum(each.top(32) < 0)) if below[name] else 0,
+                "negative": each.n_negative,
+                "negative_of_32": int(sum(each.top(32) < 0)) if each.n_negative else 0,
                 "top": each.top(32).tolist(),
             }
             for name, each in self.maps.items()
@@ -132,9 +131,14 @@ def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict
             "the maps of a folded unit are merged with each other and with W_g; take the network "
             "that was folded"
         )
-    scale = scale_of(stage).numpy() if scaled else 1.0
-    maps = {}
-    for name, output in zip(stage.terms, stage.outputs, strict=True):
-        parts = np.split(output.weight.detach().double().cpu().numpy(), output.groups)
-        maps[name] = scipy.linalg.block_diag(*parts).T * scale
-    return stage.g.weight.detach().double().cpu().numpy().T, maps
+    norm = batch_scale(stage.norm) if scaled else None
+    scale = 1.0 if norm is None else norm.cpu().numpy()
+    maps = {
+        name: scipy.linalg.block_diag(*np.split(_matrix(output), output.groups)).T * scale
+        for name, output in zip(stage.terms, stage.outputs, strict=True)
+    }
+    return _matrix(stage.g).T, maps
+
+
+def _matrix(layer: Pointwise) -> np.ndarray:
+    return layer.weight.detach().double().cpu().numpy()

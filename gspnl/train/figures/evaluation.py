@@ -26,9 +26,9 @@ IMAGES = ("data", "data_options", "evaluation")
 
 
 def open_run(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
-    """Open the recipe and the network of a run folder or checkpoint.
+    """Open the recipe and the network of a run, which must agree with ``recipe`` if one is passed.
 
-    InputError if they are not of the network and the data of ``recipe``, where one is passed.
+    ``path`` is a run folder or a checkpoint.
     """
     from gspnl.train import load_run
 
@@ -52,29 +52,21 @@ def check_same(recipes: dict[str, Recipe], names: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Subset:
-    """Some samples of a split; of several views of a sample, the first."""
+class Part:
+    """Consecutive samples of a split."""
 
     split: Split
-    indices: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray:
-        return np.asarray(self.split.labels[self.indices])
+    first: int
+    labels: np.ndarray
 
     def name(self, index: int) -> str:
-        return self.split.name(int(self.indices[index]))
+        return self.split.name(self.first + index)
 
     def read(self, index: int) -> Tensor:
-        return self._first(self.split.read(int(self.indices[index])), 1)
+        return self.split.read(self.first + index)
 
     def take(self, indices: np.ndarray) -> Tensor | None:
-        samples = self.split.take(self.indices[indices])
-        return None if samples is None else self._first(samples, 2)
-
-    def _first(self, samples: Tensor, axis: int) -> Tensor:
-        views = getattr(self.split, "views", 1)
-        return samples.narrow(axis, 0, samples.shape[axis] // views)
+        return self.split.take(self.first + indices)
 
 
 def evaluation_images(
@@ -87,22 +79,9 @@ def evaluation_images(
 ) -> tuple[Tensor, Tensor]:
     """Load test images as a recipe evaluates them, and the same with values in [0, 1].
 
-    Parameters
-    ----------
-    recipe : Recipe
-    path : path, optional
-        Of the data.
-    first, count : int
-        The number of the first image, and of images, fewer at the end of the test set.
-    seed : int
-        Of random choices in the evaluation, such as the place of a crop. A clip is the one in the
-        middle of its part of the video.
-    runs : sequence of path
-        Run folders or checkpoints; a warning is logged for each that was trained on other data.
-
-    Returns
-    -------
-    images, pictures : tensors of shape (b, C, ``*spatial``)
+    Of a sample of several views, the first. ``seed`` is of random choices in the evaluation, such
+    as the place of a crop; a clip is the one in the middle of its part of the video. A warning is
+    logged for each of ``runs`` that was trained on other data.
     """
     whole_number("images", count, 1)
     found = data.load(recipe.data, path, **recipe.data_options)
@@ -113,14 +92,14 @@ def evaluation_images(
                 f"{str(run)!r} was trained on other data (fingerprint {before}, of these {now}): "
                 "the images, and the means they are normalised by, are not its own"
             )
-    total = len(found.test.labels)
-    whole_number("image", first, 0, total - 1, f", the test images of {recipe.data}")
-    subset = Subset(found.test, np.arange(first, min(first + count, total)))
+    test = found.test
+    whole_number("image", first, 0, len(test.labels) - 1, f", the test images of {recipe.data}")
+    part = Part(test, first, test.labels[first : first + count])
     batches = data.Batches(
-        subset, batch_size=len(subset.indices), augmentation=recipe.evaluation, mean=found.mean,
+        part, batch_size=len(part.labels), augmentation=recipe.evaluation, mean=found.mean,
         std=found.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
-    images, _ = next(iter(batches))
+    images = next(iter(batches))[0].chunk(getattr(test, "views", 1), 2)[0]
     shape = (1, -1, *[1] * (images.ndim - 2))
     mean, std = (
         torch.tensor(values, dtype=images.dtype).reshape(shape)

@@ -12,6 +12,7 @@ from torch import nn
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError
+from gspnl.plotting.reach import reach_of
 from gspnl.train.figures.features import block_inputs
 from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
 
@@ -59,9 +60,11 @@ class FeatureMaps:
     @property
     def added(self) -> np.ndarray:
         """‖y − x‖ / ‖x‖ of each image, (B,); 0 where x = 0."""
-        x, step = (_flat(part) for part in (self.before, self.after - self.before))
-        size = np.linalg.norm(x, axis=1)
-        return np.asarray(np.linalg.norm(step, axis=1) / np.where(size > 0, size, 1.0))
+        step, size = (
+            np.linalg.norm(part.reshape(len(part), -1), axis=1)
+            for part in (self.after - self.before, self.before)
+        )
+        return np.asarray(step / np.where(size > 0, size, 1.0))
 
     @property
     def likeness(self) -> float:
@@ -80,10 +83,7 @@ class FeatureMaps:
 
         ½ where all positions gain alike, less where few gain most; 0 where nothing is added.
         """
-        gains = np.sort(_flat(self.norm), axis=1)[:, ::-1]
-        sums = np.cumsum(gains, axis=1)
-        short = (sums < sums[:, -1:] / 2 * (1 - 1e-12)).sum(1)
-        return np.asarray(np.where(sums[:, -1] > 0, (short + 1) / gains.shape[1], 0.0))
+        return np.array([reach_of(added.reshape(-1), 0.5) / added.size for added in self.norm])
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the pictures in plain types."""
@@ -104,10 +104,6 @@ class FeatureMaps:
         norms = np.linalg.norm(self.before, axis=1)
         scale = norms.mean(axis=tuple(range(1, norms.ndim)), keepdims=True)
         return np.asarray(np.linalg.norm(features, axis=1) / np.where(scale > 0, scale, 1.0))
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
 
 
 def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tuple[FeatureMaps, ...]:
@@ -163,17 +159,18 @@ def draw_feature_maps(
         raise InputError("there is nothing to draw, or not on one batch; pass FeatureMaps of one")
     maps = [getattr(each, of) for _, each in parts]
     top = max(float(np.abs(values).max()) for values in maps) or 1.0
-    lines: list[list[np.ndarray]] = []
-    for (_, each), values in zip(parts, maps, strict=True):
+    lines: list[tuple[str, list[np.ndarray]]] = []
+    for (name, each), values in zip(parts, maps, strict=True):
         grid = each.before.shape[2:]
         middle = [n // 2 for n in grid]  # of a video, the time that is drawn
         photos = [frame(photo, middle, grid) for photo in each.photos]
-        shown = [frame(one, middle, grid) for one in values]
-        pairs = zip(photos, shown, strict=True)
         if not lines:
-            lines.append([overlay(photo, smooth=True) for photo in photos])
-        lines.append([overlay(p, one, top, signed=signed, smooth=True) for p, one in pairs])
-    names = ["image", *(f"{name}\n{each.name}".strip() for name, each in parts)]
-    ax = lay(lines, [[""] * len(lines[0])] * len(lines), names, ax)
+            lines.append(("image", [overlay(photo, smooth=True) for photo in photos]))
+        shown = [
+            overlay(photo, frame(one, middle, grid), top, signed=signed, smooth=True)
+            for photo, one in zip(photos, values, strict=True)
+        ]
+        lines.append((f"{name}\n{each.name}".strip(), shown))
+    ax = lay(lines, ax)
     bar(ax, top, label, signed=signed)
     return ax

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.array import check_finite
 from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
+from gspnl.nn.norms import batch_scale
 from gspnl.nn.operators import Operator
 from gspnl.nn.stage import Stage
 from gspnl.nn.surgery.targets import label, named_blocks
@@ -28,10 +30,10 @@ class BlockInput:
     features: Tensor  # X of shape (B, N, C), float64
     grid: tuple[int, ...]  # the spatial dimensions, whose product is N
 
+    @torch.no_grad()
     def operator(self, item: int) -> Operator:
         """A of one image."""
-        with torch.no_grad():
-            A: Operator = self.block.affinity(self.features[item : item + 1], self.grid)
+        A: Operator = self.block.affinity(self.features[item : item + 1], self.grid)
         return A
 
 
@@ -61,61 +63,8 @@ def exact(block: Block) -> Block:
 
 
 def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
-    """The blocks that a batch reaches, in the order of the network."""
+    """The blocks that a batch of images reaches, in the order of the network."""
     blocks = blocks_of(model)
-    check_images(images)
-    weight = next(model.parameters())
-    features = capture(model, blocks, images.to(weight.device, weight.dtype))
-    return [
-        BlockInput(title_of(name, block), exact(block), X.cpu().double(), grid)
-        for name, block in blocks.items()
-        if name in features
-        for X, grid in [features[name]]
-    ]
-
-
-def row_of(operator: Operator, i: int, columns: int) -> np.ndarray:
-    """Row i of A, the gradient of (A z)_i: no matrix of N² entries is formed."""
-    z = torch.zeros(1, columns, 1, dtype=torch.float64, requires_grad=True)
-    with torch.enable_grad():
-        (row,) = torch.autograd.grad(operator.apply(z)[0, i, 0], z)
-    return row[0, :, 0].numpy()
-
-
-def norms_of(stage: Stage, operator: Operator, i: int, columns: int) -> np.ndarray:
-    """‖K_ij‖_F of all j: C rows of the linear map Z → F_i, each by a backward pass."""
-    width = stage.outputs[0].weight.shape[1] * stage.outputs[0].groups
-    mix = torch.eye(width, dtype=torch.float64)
-    if stage.g is not None:
-        mix = stage.g.weight @ stage.g.weight.T
-    scale = scale_of(stage)
-    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
-    squares = torch.zeros(columns, dtype=torch.float64)
-    with torch.enable_grad():
-        F = stage.filtered(Z, operator)[0, i]
-        for c in range(len(F)):
-            (rows,) = torch.autograd.grad(F[c], Z, retain_graph=True)
-            K = rows[0]
-            if stage.whole:  # a folded unit, whose maps include the input
-                own = torch.zeros_like(K)
-                own[i, c] = 1
-                K = K - own
-            squares += scale[c] ** 2 * ((K @ mix) * K).sum(-1)
-    return torch.sqrt(squares.clamp_min(0)).numpy()
-
-
-def scale_of(stage: Stage) -> Tensor:
-    """The scale s (C,) of a batch norm in evaluation; ones for norms that depend on their input."""
-    norm = stage.norm
-    channels = stage.outputs[0].weight.shape[0]
-    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
-        return torch.ones(channels, dtype=torch.float64)
-    scale = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale if norm.weight is None else scale * norm.weight.detach().double()
-
-
-def check_images(images: Any) -> None:
-    """Raise unless ``images`` is a batch of finite images."""
     if not isinstance(images, Tensor):
         raise InputError(
             f"images must be a torch tensor (B, C, *spatial), not {type(images).__name__}"
@@ -126,8 +75,43 @@ def check_images(images: Any) -> None:
             f"images are {images.dtype} of shape {shape}; pass floating-point images "
             "(B, C, *spatial) as the network takes them, none empty"
         )
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images hold NaN or infinite values; pass finite ones")
+    check_finite(images, "images")
+    weight = next(model.parameters())
+    features = capture(model, blocks, images.to(weight.device, weight.dtype))
+    return [
+        BlockInput(title_of(name, block), exact(block), X.cpu().double(), grid)
+        for name, block in blocks.items()
+        if name in features
+        for X, grid in [features[name]]
+    ]
+
+
+@torch.enable_grad()
+def row_of(operator: Operator, i: int, columns: int) -> np.ndarray:
+    """Row i of A, the gradient of (A z)_i: no matrix of N² entries is formed."""
+    z = torch.zeros(1, columns, 1, dtype=torch.float64, requires_grad=True)
+    (row,) = torch.autograd.grad(operator.apply(z)[0, i, 0], z)
+    return row.reshape(-1).numpy()
+
+
+@torch.enable_grad()
+def norms_of(stage: Stage, operator: Operator, i: int, columns: int) -> np.ndarray:
+    """‖K_ij‖_F of all j: C rows of the linear map Z → F_i, each by a backward pass."""
+    output, scale = stage.outputs[0], batch_scale(stage.norm)
+    width = output.weight.shape[1] * output.groups
+    mix = torch.eye(width, dtype=torch.float64)
+    if stage.g is not None:
+        mix = stage.g.weight @ stage.g.weight.T
+    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
+    F = stage.filtered(Z, operator)[0, i]
+    if stage.whole:  # a folded unit, whose maps include the input
+        F = F - Z[0, i]
+    squares = torch.zeros(columns, dtype=torch.float64)
+    for c in range(len(F)):
+        (K,) = torch.autograd.grad(F[c], Z, retain_graph=True)
+        square = ((K[0] @ mix) * K[0]).sum(-1)
+        squares += square if scale is None else scale[c] ** 2 * square
+    return torch.sqrt(squares.clamp_min(0)).numpy()
 
 
 def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
@@ -137,10 +121,10 @@ def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[in
     about = " × ".join(map(str, size))
     try:
         pixel = tuple(int(p) for p in position)
-        whole = all(p == q for p, q in zip(pixel, position, strict=True))
-    except (TypeError, ValueError):
-        pixel, whole = (), False
-    if len(pixel) != len(size) or not whole:
+        whole = pixel == tuple(position) and len(pixel) == len(size)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
         raise InputError(
             f"position={position!r} must be {len(size)} whole numbers, a pixel of images of size "
             f"{about}, as (y, x)"

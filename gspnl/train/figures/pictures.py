@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gspnl.errors import InputError
-from gspnl.plotting._axes import GAP, TALLEST, TITLE, WIDTH, new_axes
+from gspnl.plotting._axes import GAP, TALLEST, TITLE, new_axes, width_of
 from gspnl.plotting.pictures import DIVERGING, _veil
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ LARGEST, HIGHEST = 2.3, 12.0  # inches, of a picture's width, and of all lines t
 BAR = 0.75  # inches, of the colour bar with its label
 COARSE = 128  # pixels that a small image is magnified to, so that smooth maps look smooth
 COVER = 0.8  # opacity of a signed map over its image
+BLANK = np.ones((1, 1, 3))
 
 
 def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
@@ -46,10 +47,9 @@ def frame(values: np.ndarray, cell: Sequence[int], grid: Sequence[int]) -> np.nd
         return values
     if values.ndim != 3:
         raise InputError(
-            f"a map of {values.ndim} spatial dimension{'s' if values.ndim > 1 else ''} is no "
-            "picture; take the arrays of the result"
+            "a map of 1 spatial dimension is no picture; take the arrays of the result"
         )
-    time = min(int((cell[0] + 0.5) * values.shape[0] / grid[0]), values.shape[0] - 1)
+    time = min(int((cell[0] + 0.5) * len(values) / grid[0]), len(values) - 1)
     return np.asarray(values[time])
 
 
@@ -70,9 +70,9 @@ def overlay(
     photo = np.kron(photo, np.ones((times, times)))
     if values is None:
         return np.repeat(photo[..., None], 3, axis=2)
-    size = {"size": photo.shape, "mode": "bilinear" if smooth else "nearest-exact"}
     shares = torch.from_numpy(np.ascontiguousarray(values / top))[None, None]
-    share = F.interpolate(shares, **size)[0, 0].numpy()  # type: ignore[arg-type]
+    mode = "bilinear" if smooth else "nearest-exact"
+    share = F.interpolate(shares, size=photo.shape, mode=mode)[0, 0].numpy()
     colours = _colours(signed)((share + 1) / 2 if signed else share)
     dim = np.repeat((0.1 + 0.4 * photo)[..., None], 3, axis=2)
     alpha = colours[..., 3:] * (COVER if signed else 1.0)
@@ -86,54 +86,38 @@ def _colours(signed: bool) -> Any:
 
 
 def lay(
-    pictures: Sequence[Sequence[np.ndarray | None]],
-    titles: Sequence[Sequence[str]],
-    names: Sequence[str],
+    lines: Sequence[tuple[str, Sequence[np.ndarray | None]]],
     ax: Axes | None,
+    titles: Sequence[Sequence[str]] = (),
 ) -> Axes:
-    """Draw lines of pictures with a title each and a name for the line; None leaves a gap.
+    """Draw lines of pictures, each line with a name, under titles if any; None leaves a gap.
 
     Data units of the axes are inches.
     """
-    whole = WIDTH
-    if ax is not None:
-        whole = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
-    label = LABEL if any(names) else 0.0
-    columns = max(map(len, pictures))
-    slot = (whole - label) / columns
-    drawn = [p for line in pictures for p in line if p is not None]
-    ratio = max(p.shape[0] / p.shape[1] for p in drawn)
-    across = min(slot - GAP, LARGEST, TALLEST / ratio, HIGHEST / len(pictures) / ratio)
-    slot = min(slot, max(across + GAP, 2.4 if any(len(t) > 12 for t in titles[0]) else 0.0))
-    title = TITLE if any(map(any, titles)) else GAP
+    label = LABEL if any(name for name, _ in lines) else 0.0
+    columns = max(len(pictures) for _, pictures in lines)
+    slot = (width_of(ax) - label) / columns
+    ratio = max(p.shape[0] / p.shape[1] for _, line in lines for p in line if p is not None)
+    across = min(slot - GAP, LARGEST, TALLEST / ratio, HIGHEST / len(lines) / ratio)
+    slot = min(slot, max(across + GAP, 2.4 if titles else 0.0))
+    title = TITLE if titles else GAP
     step = across * ratio + title
     if ax is None:
-        ax = new_axes(label + columns * slot + 0.1, len(pictures) * step + BAR + 0.1)
-    for line, (row, texts, name) in enumerate(zip(pictures, titles, names, strict=True)):
-        top = line * step + title
+        ax = new_axes(label + columns * slot + 0.1, len(lines) * step + BAR + 0.1)
+    for i, (name, pictures) in enumerate(lines):
+        top = i * step + title
         ax.text(label - 0.1, top + across * ratio / 2, name, va="center", ha="right", fontsize=9)
-        for column, (picture, text) in enumerate(zip(row, texts, strict=True)):
+        for column, picture in enumerate(pictures):
             left = label + column * slot
-            down = across * ratio
-            shown = np.ones((1, 1, 3)) if picture is None else picture
-            if picture is not None:
-                down = across * picture.shape[0] / picture.shape[1]
-            ax.imshow(shown, extent=(left, left + across, top + down, top))
-            ax.text(left, top - 0.05, text, fontsize=8.5, va="bottom", ha="left")
+            down = across * (ratio if picture is None else picture.shape[0] / picture.shape[1])
+            extent = (left, left + across, top + down, top)
+            ax.imshow(BLANK if picture is None else picture, extent=extent)
+            if titles:
+                ax.text(left, top - 0.05, titles[i][column], fontsize=8.5, va="bottom", ha="left")
     ax.set_xlim(0, label + columns * slot)
-    ax.set_ylim(len(pictures) * step + BAR, 0)
+    ax.set_ylim(len(lines) * step + BAR, 0)
     ax.set_axis_off()
     return ax
-
-
-def mark(ax: Axes, picture: int, cell: Sequence[int], grid: Sequence[int]) -> None:
-    """Draw a ring around a position of the grid, on the picture of this number."""
-    x0, x1, y1, y0 = ax.images[picture].get_extent()
-    x = x0 + (cell[-1] + 0.5) / grid[-1] * (x1 - x0)
-    y = y0 + (cell[-2] + 0.5) / grid[-2] * (y1 - y0)
-    for colour, edge in (("black", 2.8), ("white", 1.3)):
-        ax.plot(x, y, "o", markersize=8, markerfacecolor="none", markeredgecolor=colour,
-                markeredgewidth=edge)  # fmt: skip
 
 
 def bar(ax: Axes, top: float, label: str, *, signed: bool = False, extend: str = "neither") -> None:
