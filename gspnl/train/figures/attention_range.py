@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting._axes import ring
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
+from gspnl.train.figures.features import block_inputs, cell_of, gradients, norms_of
 from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def attention_ranges(
 
     Examples
     --------
-    >>>     >>> from gspnl import nn as gnn
+    >>> import torch
+    >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(
@@ -146,33 +148,24 @@ def attention_ranges(
     inputs = block_inputs(model, images)
     item = whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
     photo = photos_of(images, pictures)[item]
-    return tuple(
-        found
-        for each in inputs
-        for found in _of_block(each, item, cell_of(position, images.shape[2:], each.grid), photo)
-    )
-
-
-def _of_block(
-    each: BlockInput, item: int, cell: tuple[int, ...], photo: np.ndarray
-) -> list[AttentionRange]:
-    operator, grid = each.operator(item), each.grid
-    i = int(np.ravel_multi_index(cell, grid))
-    if isinstance(operator, Pooled):  # the reference is the cell that its position is in or next to
-        sizes = np.broadcast_to(each.block.options["sub_sample"], len(grid)).tolist()
-        grid = tuple(n // s for n, s in zip(grid, sizes, strict=True))
-        cell = tuple(min(p // s, n - 1) for p, s, n in zip(cell, sizes, grid, strict=True))
-        operator = operator.operator
-    columns = int(np.prod(grid))
-    row = None
-    if not isinstance(operator, (Grouped, Unconnected)):
-        row = row_of(operator, i, columns).reshape(grid)
-    stages: Any = each.block.stages  # of type Module to torch
-    norms = [norms_of(stage, operator, i, columns).reshape(grid) for stage in stages]
-    return [
-        AttentionRange(each.name, unit, grid, cell, row, weights, photo)
-        for unit, weights in enumerate(norms, 1)
-    ]
+    found = []
+    for each in inputs:
+        operator, grid = each.operator(item), each.grid
+        cell = cell_of(position, images.shape[2:], grid)
+        i = int(np.ravel_multi_index(cell, grid))
+        if isinstance(operator, Pooled):  # the cell that the position is in, or next to
+            sizes = np.broadcast_to(each.block.options["sub_sample"], len(grid)).tolist()
+            grid = tuple(n // s for n, s in zip(grid, sizes, strict=True))
+            cell = tuple(min(p // s, n - 1) for p, s, n in zip(cell, sizes, grid, strict=True))
+            operator = operator.operator
+        row = None
+        if not isinstance(operator, (Grouped, Unconnected)):
+            row = next(gradients(operator.apply, i, math.prod(grid))).numpy().reshape(grid)
+        stages: Any = each.block.stages  # of type Module to torch
+        for unit, stage in enumerate(stages, 1):
+            weights = norms_of(stage, operator, i, math.prod(grid)).reshape(grid)
+            found.append(AttentionRange(each.name, unit, grid, cell, row, weights, photo))
+    return tuple(found)
 
 
 def draw_attention_ranges(
@@ -198,13 +191,14 @@ def draw_attention_ranges(
     lines, titles = [], []
     for run, each in ranges:
         photo = frame(each.photo, each.cell, each.grid)
-        pictures = [
-            None if values is None else overlay(photo, frame(values, each.cell, each.grid), top)
-            for values in each._multiples()
-        ]
+        pictures = [overlay(photo)]
+        for values in each._multiples():
+            shown = None if values is None else frame(values, each.cell, each.grid)
+            pictures.append(
+                np.ones_like(pictures[0]) if shown is None else overlay(photo, shown, top)
+            )
         unit = f"unit {each.unit}" if units[each.name] > 1 else ""
-        name = "\n".join(filter(None, [run, each.name, unit]))
-        lines.append((name, [overlay(photo), *pictures]))
+        lines.append(("\n".join(filter(None, [run, each.name, unit])), pictures))
         A, n = each.affinity_reach, each.weights.size
         about_A = "A: not of positions" if A is None else f"A: 90 % in {A:,} of {n:,}"
         about_K = f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train import data
-from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe, plain
 from gspnl.train.run import checkpoint_of
 
@@ -51,24 +49,6 @@ def check_same(recipes: dict[str, Recipe], names: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Consecutive samples of a split."""
-
-    split: Split
-    first: int
-    labels: np.ndarray
-
-    def name(self, index: int) -> str:
-        return self.split.name(self.first + index)
-
-    def read(self, index: int) -> Tensor:
-        return self.split.read(self.first + index)
-
-    def take(self, indices: np.ndarray) -> Tensor | None:
-        return self.split.take(self.first + indices)
-
-
 def evaluation_images(
     recipe: Recipe,
     path: str | PathLike[str] | None,
@@ -94,15 +74,19 @@ def evaluation_images(
             )
     test = found.test
     whole_number("image", first, 0, len(test.labels) - 1, f", the test images of {recipe.data}")
-    part = Part(test, first, test.labels[first : first + count])
+    part: Any = SimpleNamespace(  # the split of these samples
+        labels=test.labels[first : first + count],
+        name=lambda index: test.name(first + index),
+        read=lambda index: test.read(first + index),
+        take=lambda indices: test.take(first + indices),
+    )
     batches = data.Batches(
         part, batch_size=len(part.labels), augmentation=recipe.evaluation, mean=found.mean,
         std=found.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
     images = next(iter(batches))[0].chunk(getattr(test, "views", 1), 2)[0]
-    shape = (1, -1, *[1] * (images.ndim - 2))
     mean, std = (
-        torch.tensor(values, dtype=images.dtype).reshape(shape)
+        images.new_tensor(values).reshape(-1, *[1] * (images.ndim - 2))
         for values in (found.mean, found.std)
     )
     return images, (images * std + mean).clamp(0, 1)

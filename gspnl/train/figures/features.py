@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,29 +87,30 @@ def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
 
 
 @torch.enable_grad()
-def row_of(operator: Operator, i: int, columns: int) -> np.ndarray:
-    """Row i of A, the gradient of (A z)_i: no matrix of N² entries is formed."""
-    z = torch.zeros(1, columns, 1, dtype=torch.float64, requires_grad=True)
-    (row,) = torch.autograd.grad(operator.apply(z)[0, i, 0], z)
-    return row.reshape(-1).numpy()
+def gradients(
+    F: Callable[[Tensor], Tensor], i: int, columns: int, width: int = 1
+) -> Iterator[Tensor]:
+    """∂F_ic/∂Z (N, width) of a linear F(Z), for each channel c: nothing of size N² is formed."""
+    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
+    for F_ic in F(Z)[0, i]:
+        (found,) = torch.autograd.grad(F_ic, Z, retain_graph=True)
+        yield found[0]
 
 
-@torch.enable_grad()
 def norms_of(stage: Stage, operator: Operator, i: int, columns: int) -> np.ndarray:
-    """‖K_ij‖_F of all j: C rows of the linear map Z → F_i, each by a backward pass."""
+    """‖K_ij‖_F of all j."""
     output, scale = stage.outputs[0], batch_scale(stage.norm)
     width = output.weight.shape[1] * output.groups
     mix = torch.eye(width, dtype=torch.float64)
     if stage.g is not None:
         mix = stage.g.weight @ stage.g.weight.T
-    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
-    F = stage.filtered(Z, operator)[0, i]
-    if stage.whole:  # a folded unit, whose maps include the input
-        F = F - Z[0, i]
+
+    def F(Z: Tensor) -> Tensor:  # the maps of a folded unit may include the input
+        return stage.filtered(Z, operator) - (Z if stage.whole else 0)
+
     squares = torch.zeros(columns, dtype=torch.float64)
-    for c in range(len(F)):
-        (K,) = torch.autograd.grad(F[c], Z, retain_graph=True)
-        square = ((K[0] @ mix) * K[0]).sum(-1)
+    for c, K in enumerate(gradients(F, i, columns, width)):
+        square = ((K @ mix) * K).sum(-1)
         squares += square if scale is None else scale[c] ** 2 * square
     return torch.sqrt(squares.clamp_min(0)).numpy()
 
@@ -118,19 +119,11 @@ def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[in
     """The position of a feature map that contains a pixel of the image; None is the middle."""
     if position is None:
         return tuple(n // 2 for n in grid)
-    about = " × ".join(map(str, size))
-    try:
-        pixel = tuple(int(p) for p in position)
-        whole = pixel == tuple(position) and len(pixel) == len(size)
-    except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole:
+    pixel = np.asarray(position)
+    whole = pixel.dtype.kind in "iuf" and not (pixel % 1).any()
+    if pixel.shape != (len(size),) or not whole or (pixel < 0).any() or (pixel >= size).any():
         raise InputError(
-            f"position={position!r} must be {len(size)} whole numbers, a pixel of images of size "
-            f"{about}, as (y, x)"
+            f"position={position!r} must be {len(size)} whole numbers, a pixel (y, x) inside of "
+            f"images of size {' × '.join(map(str, size))}, counted from 0"
         )
-    if any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
-        raise InputError(
-            f"position={pixel} lies outside of images of size {about}; pass pixels from 0 on"
-        )
-    return tuple(p * n // m for p, n, m in zip(pixel, grid, size, strict=True))
+    return tuple(int(p) * n // m for p, n, m in zip(pixel, grid, size, strict=True))

@@ -22,7 +22,6 @@ LARGEST, HIGHEST = 2.3, 12.0  # inches, of a picture's width, and of all lines t
 BAR = 0.75  # inches, of the colour bar with its label
 COARSE = 128  # pixels that a small image is magnified to, so that smooth maps look smooth
 COVER = 0.8  # opacity of a signed map over its image
-BLANK = np.ones((1, 1, 3))
 
 
 def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
@@ -86,18 +85,15 @@ def _colours(signed: bool) -> Any:
 
 
 def lay(
-    lines: Sequence[tuple[str, Sequence[np.ndarray | None]]],
+    lines: Sequence[tuple[str, Sequence[np.ndarray]]],
     ax: Axes | None,
     titles: Sequence[Sequence[str]] = (),
 ) -> Axes:
-    """Draw lines of pictures, each line with a name, under titles if any; None leaves a gap.
-
-    Data units of the axes are inches.
-    """
+    """Draw lines of pictures, each line with a name, under titles if any, on axes in inches."""
     label = LABEL if any(name for name, _ in lines) else 0.0
     columns = max(len(pictures) for _, pictures in lines)
     slot = (width_of(ax) - label) / columns
-    ratio = max(p.shape[0] / p.shape[1] for _, line in lines for p in line if p is not None)
+    ratio = max(p.shape[0] / p.shape[1] for _, line in lines for p in line)
     across = min(slot - GAP, LARGEST, TALLEST / ratio, HIGHEST / len(lines) / ratio)
     slot = min(slot, max(across + GAP, 2.4 if titles else 0.0))
     title = TITLE if titles else GAP
@@ -109,9 +105,8 @@ def lay(
         ax.text(label - 0.1, top + across * ratio / 2, name, va="center", ha="right", fontsize=9)
         for column, picture in enumerate(pictures):
             left = label + column * slot
-            down = across * (ratio if picture is None else picture.shape[0] / picture.shape[1])
-            extent = (left, left + across, top + down, top)
-            ax.imshow(BLANK if picture is None else picture, extent=extent)
+            down = across * picture.shape[0] / picture.shape[1]
+            ax.imshow(picture, extent=(left, left + across, top + down, top))
             if titles:
                 ax.text(left, top - 0.05, titles[i][column], fontsize=8.5, va="bottom", ha="left")
     ax.set_xlim(0, label + columns * slot)

@@ -43,17 +43,16 @@ class PowerHistograms:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture over all images, in plain types."""
-        count, powers = len(self.shuffled), list(self.powers)
-        about = {"block": self.name, "reason": self.reason, "images": count, "powers": powers}
-        if not count:
-            empty = ("distances", "defects", "least_defects", "shuffled")
-            return {**about, **dict.fromkeys(empty)}
+        some = self.strengths is not None
         return {
-            **about,
-            "distances": self.distances.mean(0).tolist(),
-            "defects": self.defects.mean(0).tolist(),
-            "least_defects": self.defects.min(0).tolist(),
-            "shuffled": float(self.shuffled.mean()),
+            "block": self.name,
+            "reason": self.reason,
+            "images": len(self.shuffled),
+            "powers": list(self.powers),
+            "distances": self.distances.mean(0).tolist() if some else None,
+            "defects": self.defects.mean(0).tolist() if some else None,
+            "least_defects": self.defects.min(0).tolist() if some else None,
+            "shuffled": float(self.shuffled.mean()) if some else None,
         }
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -115,33 +114,31 @@ def power_histograms(
 
 
 def _of_block(each: BlockInput, item: int, nodes: int, seed: int) -> PowerHistograms:
-    reason, n = _no_powers(each, nodes), int(np.prod(each.grid))
+    reason = _no_powers(each, nodes)
     if reason is not None:
         none = np.zeros((0, len(POWERS)))
         return PowerHistograms(each.name, None, POWERS, none, none, np.zeros(0), reason)
-    rng, eye = np.random.default_rng(seed), torch.eye(n, dtype=torch.float64)[None]
+    rng = np.random.default_rng(seed)
+    eye = torch.eye(each.features.shape[1], dtype=torch.float64)[None]
     found, shuffled = [], []
     for place in range(len(each.features)):
-        with torch.no_grad():
-            A = each.operator(place).apply(eye)[0].numpy()
+        A = each.operator(place).apply(eye)[0].numpy()
         found.append(stability.strengths(A, POWERS))
         shuffled.append(np.linalg.norm(rng.permuted(A, axis=1) - A) / np.linalg.norm(A))
-    distances, defects = (
-        np.array([getattr(one, name) for one in found]) for name in ("distances", "defects")
-    )
+    distances = np.array([one.distances for one in found])
+    defects = np.array([one.defects for one in found])
     return PowerHistograms(each.name, found[item], POWERS, distances, defects, np.array(shuffled))
 
 
 def _no_powers(each: BlockInput, nodes: int) -> str | None:
     """The reason why a block has no N × N matrix of positions."""
-    n = int(np.prod(each.grid))
+    n = each.features.shape[1]
     if n > nodes:
         return size_limit(n, nodes)
     operator = each.operator(0)
-    if isinstance(operator, Unconnected):
-        return "there are no edges, so A = I"
-    if isinstance(operator, Grouped):
-        return JOINED
-    if isinstance(operator, Pooled):
-        return "keys are max-pooled: A is not square, and has no powers"
-    return None
+    reasons = {
+        Unconnected: "there are no edges, so A = I",
+        Grouped: JOINED,
+        Pooled: "keys are max-pooled: A is not square, and has no powers",
+    }
+    return next((why for kind, why in reasons.items() if isinstance(operator, kind)), None)
