@@ -112,7 +112,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     ax = new_axes(4.6, 4.0 * height / width + 0.4) if ax is None else ax
     grey = paper if paper.ndim == 2 else paper.mean(axis=2)
     ax.imshow(0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1)  # dim, for the bright to stand out
-    image = ax.imshow(row, cmap=_veil(), vmin=0, vmax=float(row.max()))
+    image = ax.imshow(row, cmap=veil(), vmin=0, vmax=float(row.max()))
     ring(ax, -1, (y, x), (height, width))
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
@@ -154,7 +154,7 @@ def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     return tiles(pictures, list(photos), ax, across=3, room=2.7, cmap="gray", vmin=0, vmax=1)[0]
 
 
-def _veil() -> Colormap:
+def veil() -> Colormap:
     """Colours that grow from clear to bright, so that the photo shows where no attention is."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap

@@ -13,12 +13,13 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
+from gspnl.nn.auditing.maps import gradients, norms_of
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting._axes import ring
+from gspnl.plotting._overlays import bar, frame, lay, overlay
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import block_inputs, cell_of, gradients, norms_of
-from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
+from gspnl.train.figures.features import block_inputs, cell_of, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ class AttentionRange:
 def attention_ranges(
     model: nn.Module, images: Any, *, image: int = 0, position: Any = None, pictures: Any = None
 ) -> tuple[AttentionRange, ...]:
-    r"""Compute the weights of each block at a reference position: figure 1 of the paper.
+    r"""Compute the weights of each unit at a reference position: figure 1 of the paper.
 
     With the graph of this image fixed, a unit adds at position i a sum over positions,
 
@@ -118,11 +119,6 @@ def attention_ranges(
         A pixel (y, x) of the image, (t, y, x) of a video; default: the middle of the feature map.
     pictures : array of shape (B, C, ``*spatial``), optional
         The images with values in [0, 1], to draw on; default: ``images``, rescaled.
-
-    Returns
-    -------
-    tuple of AttentionRange
-        One for each unit of each block.
 
     Notes
     -----

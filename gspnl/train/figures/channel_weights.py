@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import scipy.linalg
 from torch import nn
 
-from gspnl.errors import InputError
-from gspnl.nn.norms import batch_scale
-from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.stage import Stage
+from gspnl.nn.auditing.maps import channel_maps
+from gspnl.plotting import top_eigenvalues
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.features import blocks_of, exact, title_of
+from gspnl.train.figures.features import blocks_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +50,6 @@ class ChannelWeights:
 
     def plot(self, k: int = 32, *, ax: Axes | None = None) -> Axes:
         """Draw the k eigenvalues of largest magnitude, as gspnl.plotting.top_eigenvalues."""
-        from gspnl.plotting import top_eigenvalues
-
         return top_eigenvalues(self.maps, k, ax=ax)
 
 
@@ -79,15 +73,6 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     prefix : str
         Before each name.
 
-    Returns
-    -------
-    ChannelWeights
-
-    References
-    ----------
-    .. [1] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
-       nonlocal modeling, NeurIPS 2018.
-
     Examples
     --------
     >>> import torch
@@ -101,7 +86,7 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     """
     found: dict[str, Damping] = {}
     for name, block in blocks_of(model).items():
-        stages: Any = exact(block).stages  # of type Module to torch
+        stages: Any = block.stages  # of type Module to torch
         for unit, stage in enumerate(stages, 1):
             title = title_of(name, block) + (f" unit {unit}" if len(block.stages) > 1 else "")
             W_g, maps = channel_maps(stage, scaled=scaled)
@@ -109,36 +94,3 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
                 label = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
                 found[f"{prefix}{title} {label}"] = damping(W_g, W)
     return ChannelWeights(found, scaled)
-
-
-def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """W_g (C, Cs), and the output maps (Cs, C) by name, of a unit ``block.stages[i]``.
-
-    Grouped maps are block diagonal. ``scaled`` multiplies the maps by the scale of a batch norm in
-    evaluation. A folded unit is an InputError.
-
-    Examples
-    --------
-    >>> from gspnl import nn as gnn
-    >>> from gspnl.train import figures
-    >>> block = gnn.create("snl", 8, inner=2)
-    >>> W_g, maps = figures.channel_maps(block.stages[0])
-    >>> W_g.shape, {name: W.shape for name, W in maps.items()}
-    ((8, 2), {'w_1': (2, 8), 'w_2': (2, 8)})
-    """
-    if stage.g is None or not all(name.startswith("w") for name in stage.terms):
-        raise InputError(
-            "the maps of a folded unit are merged with each other and with W_g; take the network "
-            "that was folded"
-        )
-    norm = batch_scale(stage.norm) if scaled else None
-    scale = 1.0 if norm is None else norm.cpu().numpy()
-    maps = {
-        name: scipy.linalg.block_diag(*np.split(_matrix(output), output.groups)).T * scale
-        for name, output in zip(stage.terms, stage.outputs, strict=True)
-    }
-    return _matrix(stage.g).T, maps
-
-
-def _matrix(layer: Pointwise) -> np.ndarray:
-    return layer.weight.detach().double().cpu().numpy()

@@ -12,9 +12,9 @@ from torch import nn
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError
+from gspnl.plotting._overlays import bar, frame, lay, overlay
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import block_inputs
-from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
+from gspnl.train.figures.features import block_inputs, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,11 +117,6 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     model, images, pictures
         As in :func:`attention_ranges`.
 
-    Returns
-    -------
-    tuple of FeatureMaps
-        One for each block.
-
     Examples
     --------
     >>> import torch
@@ -163,13 +158,13 @@ def draw_feature_maps(
     for (name, each), values in zip(parts, maps, strict=True):
         grid = each.before.shape[2:]
         middle = [n // 2 for n in grid]  # of a video, the time that is drawn
-        photos = [frame(photo, middle, grid) for photo in each.photos]
-        if not lines:
-            lines.append(("image", [overlay(photo, smooth=True) for photo in photos]))
-        shown = [
-            overlay(photo, frame(one, middle, grid), top, signed=signed, smooth=True)
-            for photo, one in zip(photos, values, strict=True)
+        pairs = [
+            (frame(photo, middle, grid), frame(one, middle, grid))
+            for photo, one in zip(each.photos, values, strict=True)
         ]
+        if not lines:
+            lines.append(("image", [overlay(photo, smooth=True) for photo, _ in pairs]))
+        shown = [overlay(*pair, top, signed=signed, smooth=True) for pair in pairs]
         lines.append((f"{name}\n{each.name}".strip(), shown))
     ax = lay(lines, ax)
     bar(ax, top, label, signed=signed)

@@ -1,9 +1,9 @@
-"""Read the features that reach the blocks of a network, and rows of their operators, in float64."""
+"""Read the blocks of a network with the features that reach them, and the images to draw on."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,7 @@ from gspnl._base.array import check_finite
 from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
-from gspnl.nn.norms import batch_scale
 from gspnl.nn.operators import Operator
-from gspnl.nn.stage import Stage
 from gspnl.nn.surgery.targets import label, named_blocks
 
 
@@ -57,62 +55,42 @@ def title_of(name: str, block: Block) -> str:
     return f"{shown} ({block.block})" if shown else block.block
 
 
-def exact(block: Block) -> Block:
-    """A copy in float64 on the CPU, in evaluation mode and without gradients."""
-    return copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
-
-
 def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
     """The blocks that a batch of images reaches, in the order of the network."""
     blocks = blocks_of(model)
-    if not isinstance(images, Tensor):
+    tensor = isinstance(images, Tensor)
+    if not (tensor and images.is_floating_point() and 3 <= images.ndim <= 5 and images.numel()):
+        kind = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
         raise InputError(
-            f"images must be a torch tensor (B, C, *spatial), not {type(images).__name__}"
-        )
-    shape = tuple(images.shape)
-    if not 3 <= images.ndim <= 5 or 0 in shape or not images.is_floating_point():
-        raise InputError(
-            f"images are {images.dtype} of shape {shape}; pass floating-point images "
-            "(B, C, *spatial) as the network takes them, none empty"
+            "images must be a torch tensor of floating-point images (B, C, *spatial) as the "
+            f"network takes them, none empty, not {kind}"
         )
     check_finite(images, "images")
     weight = next(model.parameters())
     features = capture(model, blocks, images.to(weight.device, weight.dtype))
-    return [
-        BlockInput(title_of(name, block), exact(block), X.cpu().double(), grid)
-        for name, block in blocks.items()
-        if name in features
-        for X, grid in [features[name]]
-    ]
+    found = []
+    for name, block in blocks.items():
+        if name in features:
+            X, grid = features[name]
+            exact = copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
+            found.append(BlockInput(title_of(name, block), exact, X.cpu().double(), grid))
+    return found
 
 
-@torch.enable_grad()
-def gradients(
-    F: Callable[[Tensor], Tensor], i: int, columns: int, width: int = 1
-) -> Iterator[Tensor]:
-    """∂F_ic/∂Z (N, width) of a linear F(Z), for each channel c: nothing of size N² is formed."""
-    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
-    for F_ic in F(Z)[0, i]:
-        (found,) = torch.autograd.grad(F_ic, Z, retain_graph=True)
-        yield found[0]
-
-
-def norms_of(stage: Stage, operator: Operator, i: int, columns: int) -> np.ndarray:
-    """‖K_ij‖_F of all j."""
-    output, scale = stage.outputs[0], batch_scale(stage.norm)
-    width = output.weight.shape[1] * output.groups
-    mix = torch.eye(width, dtype=torch.float64)
-    if stage.g is not None:
-        mix = stage.g.weight @ stage.g.weight.T
-
-    def F(Z: Tensor) -> Tensor:  # the maps of a folded unit may include the input
-        return stage.filtered(Z, operator) - (Z if stage.whole else 0)
-
-    squares = torch.zeros(columns, dtype=torch.float64)
-    for c, K in enumerate(gradients(F, i, columns, width)):
-        square = ((K @ mix) * K).sum(-1)
-        squares += square if scale is None else scale[c] ** 2 * square
-    return torch.sqrt(squares.clamp_min(0)).numpy()
+def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
+    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
+    if pictures is None:
+        flat = images.detach().cpu().double().mean(1)
+        axes = tuple(range(1, flat.ndim))
+        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
+        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
+    values = np.asarray(pictures, dtype=np.float64)
+    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
+        raise InputError(
+            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
+            "each image, (B, C, *spatial) with values in [0, 1]"
+        )
+    return np.asarray(np.clip(values.mean(1), 0, 1))
 
 
 def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:

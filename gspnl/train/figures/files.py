@@ -83,7 +83,7 @@ def write_figures(
     }
     for name, model in models.items():
         blocks_of(model, name)  # raises before the first is read
-    ranges, powers, maps, weights = {}, {}, {}, {}
+    ranges, powers, maps, weights, by_network = {}, {}, {}, {}, {}
     for name, model in models.items():
         log.info(f"reading the blocks{' of ' if name else ''}{name}")
         ranges[name] = attention_ranges(
@@ -92,6 +92,12 @@ def write_figures(
         powers[name] = power_histograms(model, images, image=image, nodes=nodes, seed=seed)
         maps[name] = feature_maps(model, images, pictures=pictures)
         weights[name] = channel_weights(model, prefix=f"{name}: " if name else "")
+        by_network[name] = {
+            "range": [each.numbers() for each in ranges[name]],
+            "powers": [each.numbers() for each in powers[name]],
+            "maps": [each.numbers() for each in maps[name]],
+            "weights": weights[name].numbers(),
+        }
     folder = make_folder(Path(out))
     log.info("drawing")
     draws: dict[str, Callable[[], Axes]] = {
@@ -103,15 +109,6 @@ def write_figures(
     }
     for file, draw in draws.items():
         _write_picture(folder / file, draw().figure)
-    by_network = {
-        name: {
-            "range": [each.numbers() for each in ranges[name]],
-            "powers": [each.numbers() for each in powers[name]],
-            "maps": [each.numbers() for each in maps[name]],
-            "weights": weights[name].numbers(),
-        }
-        for name in models
-    }
     numbers = {"files": list(draws), "image": image, "networks": by_network}
     _write_numbers(folder / "figures.json", numbers)
     return numbers

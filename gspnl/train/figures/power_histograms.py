@@ -14,6 +14,7 @@ from gspnl.errors import InputError
 from gspnl.nn.auditing.measures import JOINED, size_limit
 from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
+from gspnl.plotting import strengths
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
 from gspnl.train.figures.features import BlockInput, block_inputs
@@ -26,7 +27,7 @@ POWERS = (1, 2, 3, 4)
 
 @dataclass(frozen=True, eq=False)
 class PowerHistograms:
-    r"""Powers of the affinity of one block, on every image of a batch.
+    r"""Powers of the affinity A of one block, which its units share, on every image of a batch.
 
     ``defects`` are :math:`\|A^k - A\|_F / \|A\|_F`, 0 where the claim A^k = A holds. ``shuffled``
     is the same distance from A to A with the entries of each row in random order: the defect of a
@@ -57,8 +58,6 @@ class PowerHistograms:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the histograms on the chosen image, as :func:`gspnl.plotting.strengths`."""
-        from gspnl.plotting import strengths
-
         if self.strengths is None:
             raise InputError(f"{self.name} has no histograms: {self.reason}")
         ax = strengths(self.strengths, ax=ax)
@@ -89,11 +88,6 @@ def power_histograms(
         Blocks of more positions are skipped, with the reason: N × N matrices are formed.
     seed : int
         Of the random order.
-
-    Returns
-    -------
-    tuple of PowerHistograms
-        One for each block; its units share A.
 
     Examples
     --------

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from scipy import ndimage
 
 from gspnl.errors import InputError
 from gspnl.plotting._axes import GAP, TALLEST, TITLE, new_axes, width_of
-from gspnl.plotting.pictures import DIVERGING, _veil
+from gspnl.plotting.pictures import DIVERGING, veil
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,22 +20,6 @@ LARGEST, HIGHEST = 2.3, 12.0  # inches, of a picture's width, and of all lines t
 BAR = 0.75  # inches, of the colour bar with its label
 COARSE = 128  # pixels that a small image is magnified to, so that smooth maps look smooth
 COVER = 0.8  # opacity of a signed map over its image
-
-
-def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
-    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
-    if pictures is None:
-        flat = images.detach().cpu().double().mean(1)
-        axes = tuple(range(1, flat.ndim))
-        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
-        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
-    values = np.asarray(pictures, dtype=np.float64)
-    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
-        raise InputError(
-            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
-            "each image, (B, C, *spatial) with values in [0, 1]"
-        )
-    return np.asarray(np.clip(values.mean(1), 0, 1))
 
 
 def frame(values: np.ndarray, cell: Sequence[int], grid: Sequence[int]) -> np.ndarray:
@@ -69,9 +51,13 @@ def overlay(
     photo = np.kron(photo, np.ones((times, times)))
     if values is None:
         return np.repeat(photo[..., None], 3, axis=2)
-    shares = torch.from_numpy(np.ascontiguousarray(values / top))[None, None]
-    mode = "bilinear" if smooth else "nearest-exact"
-    share = F.interpolate(shares, size=photo.shape, mode=mode)[0, 0].numpy()
+    pairs = list(zip(photo.shape, values.shape, strict=True))
+    if smooth:
+        zoom = [n / m for n, m in pairs]
+        share = ndimage.zoom(values / top, zoom, order=1, mode="nearest", grid_mode=True)
+    else:
+        places = [((np.arange(n) + 0.5) * m / n).astype(int) for n, m in pairs]
+        share = values[np.ix_(*places)] / top
     colours = _colours(signed)((share + 1) / 2 if signed else share)
     dim = np.repeat((0.1 + 0.4 * photo)[..., None], 3, axis=2)
     alpha = colours[..., 3:] * (COVER if signed else 1.0)
@@ -81,7 +67,7 @@ def overlay(
 def _colours(signed: bool) -> Any:
     from matplotlib import colormaps
 
-    return colormaps[DIVERGING] if signed else _veil()
+    return colormaps[DIVERGING] if signed else veil()
 
 
 def lay(
