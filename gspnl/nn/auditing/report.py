@@ -13,6 +13,7 @@ from gspnl.errors import InputError
 from gspnl.nn.auditing.measures import AffinityAudit
 from gspnl.nn.auditing.units import UnitAudit
 from gspnl.nn.surgery.describe import aligned
+from gspnl.nn.surgery.targets import title
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
 
@@ -59,7 +60,7 @@ class BlockAudit:
     @property
     def title(self) -> str:
         """Module and kind, for a legend."""
-        return f"{self.module} ({self.block})" if self.module else self.block
+        return title(self.module, self.block)
 
 
 @dataclass(frozen=True, eq=False)

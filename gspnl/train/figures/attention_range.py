@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ from gspnl.train.figures.features import block_inputs, cell_of, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-EDGES = (("black", 2.8), ("white", 1.3))  # of the ring around the reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +61,7 @@ class AttentionRange:
     def distance(self) -> float:
         """Mean distance to the other positions by weight, over that by equal weights.
 
-        1 for equal weights, less where near positions weigh more; 0 where no other position has a
-        weight. Distances are Euclidean, in steps of the grid.
+        Less than 1 where near positions weigh more; 0 where no other position has a weight.
         """
         steps = np.indices(self.grid) - np.reshape(self.cell, (-1, *[1] * len(self.grid)))
         far = np.sqrt((steps**2).sum(0))
@@ -132,10 +128,8 @@ def attention_ranges(
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
-    >>> net = torch.nn.Sequential(
-    ...     torch.nn.Conv2d(3, 8, 3, padding=1), gnn.create("nl", 8, zero_init=False)
-    ... )
-    >>> (found,) = figures.attention_ranges(net, torch.randn(2, 3, 6, 6), position=(1, 4))
+    >>> block = gnn.create("nl", 3, zero_init=False)
+    >>> (found,) = figures.attention_ranges(block, torch.randn(2, 3, 6, 6), position=(1, 4))
     >>> found.cell, found.weights.shape, round(float(found.affinity.sum()), 6)
     ((1, 4), (6, 6), 1.0)
     >>> len(figures.draw_attention_ranges({"NL": [found]}).images)
@@ -183,18 +177,17 @@ def draw_attention_ranges(
         if values is not None
     ]
     top = float(max(tops)) or 1.0
-    units = Counter(each.name for _, each in ranges)
     lines, titles = [], []
     for run, each in ranges:
-        photo = frame(each.photo, each.cell, each.grid)
-        pictures = [overlay(photo)]
-        for values in each._multiples():
-            shown = None if values is None else frame(values, each.cell, each.grid)
-            pictures.append(
-                np.ones_like(pictures[0]) if shown is None else overlay(photo, shown, top)
-            )
-        unit = f"unit {each.unit}" if units[each.name] > 1 else ""
-        lines.append(("\n".join(filter(None, [run, each.name, unit])), pictures))
+        cell, grid = each.cell, each.grid
+        photo = frame(each.photo, cell, grid)
+        maps = [
+            np.ones((*photo.shape, 3)) if v is None else overlay(photo, frame(v, cell, grid), top)
+            for v in each._multiples()
+        ]
+        several = sum(other.name == each.name for _, other in ranges) > 1
+        unit = f"unit {each.unit}" if several else ""
+        lines.append(("\n".join(filter(None, [run, each.name, unit])), [overlay(photo), *maps]))
         A, n = each.affinity_reach, each.weights.size
         about_A = "A: not of positions" if A is None else f"A: 90 % in {A:,} of {n:,}"
         about_K = f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %"
@@ -202,6 +195,6 @@ def draw_attention_ranges(
     ax = lay(lines, ax, titles)
     for i in range(3 * len(ranges)):
         each = ranges[i // 3][1]
-        ring(ax, i, each.cell, each.grid, 8, EDGES)
+        ring(ax, i, each.cell, each.grid, 8, (("black", 2.8), ("white", 1.3)))
     bar(ax, top, "|Aᵢⱼ| and ‖Kᵢⱼ‖ of the ringed i, in multiples of their mean over j", extend="max")
     return ax

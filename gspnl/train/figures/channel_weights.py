@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from gspnl.nn.auditing.maps import channel_maps
+from gspnl.nn.surgery.targets import label, title
 from gspnl.plotting import top_eigenvalues
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.features import blocks_of, title_of
+from gspnl.train.figures.features import blocks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,10 +88,10 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     found: dict[str, Damping] = {}
     for name, block in blocks_of(model).items():
         stages: Any = block.stages  # of type Module to torch
-        for unit, stage in enumerate(stages, 1):
-            title = title_of(name, block) + (f" unit {unit}" if len(block.stages) > 1 else "")
+        for number, stage in enumerate(stages, 1):
+            unit = f" unit {number}" if len(stages) > 1 else ""
             W_g, maps = channel_maps(stage, scaled=scaled)
             for key, W in maps.items():
-                label = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
-                found[f"{prefix}{title} {label}"] = damping(W_g, W)
+                of = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
+                found[f"{prefix}{title(label(name), block.block)}{unit} {of}"] = damping(W_g, W)
     return ChannelWeights(found, scaled)

@@ -24,10 +24,7 @@ IMAGES = ("data", "data_options", "evaluation")
 
 
 def open_run(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
-    """Open the recipe and the network of a run, which must agree with ``recipe`` if one is passed.
-
-    ``path`` is a run folder or a checkpoint.
-    """
+    """Open the recipe and network of a run; they must agree with ``recipe`` if one is passed."""
     from gspnl.train import load_run
 
     own, model = load_run(path)
@@ -85,8 +82,6 @@ def evaluation_images(
         std=found.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
     images = next(iter(batches))[0].chunk(getattr(test, "views", 1), 2)[0]
-    mean, std = (
-        images.new_tensor(values).reshape(-1, *[1] * (images.ndim - 2))
-        for values in (found.mean, found.std)
-    )
+    shape = (-1, *[1] * (images.ndim - 2))
+    mean, std = (images.new_tensor(values).reshape(shape) for values in (found.mean, found.std))
     return images, (images * std + mean).clamp(0, 1)

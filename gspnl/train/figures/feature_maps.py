@@ -28,7 +28,10 @@ MAPS = {  # signed or not, and the label of the colours
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """Input and output of a block for each image of a batch, all its units together."""
+    """Input and output of a block for each image of a batch, all its units together.
+
+    The maps ``norm``, ``size`` and ``mean`` are of shape (B, ``*grid``).
+    """
 
     name: str  #: of the block
     before: np.ndarray  #: x of shape (B, C, *grid), in the features' own units
@@ -37,24 +40,17 @@ class FeatureMaps:
 
     @property
     def norm(self) -> np.ndarray:
-        r"""Added norm :math:`\|y_i - x_i\|_2` over the channels, (B, ``*grid``).
-
-        In multiples of the mean of :math:`\|x_j\|_2` over the positions of the image: 0.1 is a
-        tenth of the norm at an average position.
-        """
+        """Added norm ‖y_i − x_i‖ over the channels, in multiples of the image's mean ‖x_j‖."""
         return self._relative(self.after - self.before)
 
     @property
     def size(self) -> np.ndarray:
-        r"""Norm of the output, :math:`\|y_i\|_2` in the same multiples, (B, ``*grid``)."""
+        """Norm of the output, ‖y_i‖, in the same multiples."""
         return self._relative(self.after)
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean of y_i − x_i over the channels, (B, ``*grid``); signed, in the features' units.
-
-        Channels of opposite sign cancel in it.
-        """
+        """Signed mean of y_i − x_i over the channels, where channels of opposite sign cancel."""
         return np.asarray((self.after - self.before).mean(1))
 
     @property
@@ -133,8 +129,7 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     found = []
     for each in inputs:
         x = each.features.mT.reshape(len(images), -1, *each.grid)
-        with torch.no_grad():
-            y = torch.cat([each.block(part) for part in torch.split(x, 1)])
+        y = torch.cat([each.block(part) for part in torch.split(x, 1)])
         found.append(FeatureMaps(each.name, x.numpy(), y.numpy(), photos))
     return tuple(found)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gspnl._base.array import check_finite
@@ -16,7 +15,7 @@ from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
-from gspnl.nn.surgery.targets import label, named_blocks
+from gspnl.nn.surgery.targets import label, named_blocks, title
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,6 @@ class BlockInput:
     features: Tensor  # X of shape (B, N, C), float64
     grid: tuple[int, ...]  # the spatial dimensions, whose product is N
 
-    @torch.no_grad()
     def operator(self, item: int) -> Operator:
         """A of one image."""
         A: Operator = self.block.affinity(self.features[item : item + 1], self.grid)
@@ -49,12 +47,6 @@ def blocks_of(model: nn.Module, network: str = "") -> dict[str, Block]:
     return found
 
 
-def title_of(name: str, block: Block) -> str:
-    """The name of a block in figures."""
-    shown = label(name)
-    return f"{shown} ({block.block})" if shown else block.block
-
-
 def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
     """The blocks that a batch of images reaches, in the order of the network."""
     blocks = blocks_of(model)
@@ -73,7 +65,7 @@ def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
         if name in features:
             X, grid = features[name]
             exact = copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
-            found.append(BlockInput(title_of(name, block), exact, X.cpu().double(), grid))
+            found.append(BlockInput(title(label(name), block.block), exact, X.cpu().double(), grid))
     return found
 
 
@@ -97,9 +89,9 @@ def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[in
     """The position of a feature map that contains a pixel of the image; None is the middle."""
     if position is None:
         return tuple(n // 2 for n in grid)
-    pixel = np.asarray(position)
-    whole = pixel.dtype.kind in "iuf" and not (pixel % 1).any()
-    if pixel.shape != (len(size),) or not whole or (pixel < 0).any() or (pixel >= size).any():
+    pixel = tuple(position) if np.iterable(position) else ()
+    whole = all(p in range(n) for p, n in zip(pixel, size, strict=False))
+    if len(pixel) != len(size) or not whole:
         raise InputError(
             f"position={position!r} must be {len(size)} whole numbers, a pixel (y, x) inside of "
             f"images of size {' × '.join(map(str, size))}, counted from 0"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DPI = 150
+audit_numbers = Audit.numbers
 Network = nn.Module | str | PathLike[str]
 
 
@@ -114,11 +115,6 @@ def write_figures(
     return numbers
 
 
-def audit_numbers(audit: Audit) -> dict[str, Any]:
-    """Convert an audit to types that JSON has, by :meth:`gspnl.nn.Audit.numbers`."""
-    return audit.numbers()
-
-
 def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
     """Write ``audit.txt``, ``audit.png`` and ``audit.json`` to a folder, made if it is not there.
 
@@ -151,7 +147,7 @@ def _histograms(powers: Mapping[str, tuple[PowerHistograms, ...]]) -> Axes:
     if not some:
         ax = new_axes(7.0, 1.0 + 0.3 * len(lines))
         ax.set_axis_off()
-        reasons = [f"{name} {each.name}: {each.reason}".strip() for name, each in lines]
+        reasons = (f"{name} {each.name}: {each.reason}".strip() for name, each in lines)
         ax.text(0.0, 0.5, "\n".join(["no histograms", *reasons]), va="center")
         return ax
     places = _places(len(some), 4.4)

@@ -95,8 +95,7 @@ def power_histograms(
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), gnn.create("snl", 8))
-    >>> (found,) = figures.power_histograms(net, torch.randn(2, 3, 8, 8))
+    >>> (found,) = figures.power_histograms(gnn.create("snl", 8), torch.randn(2, 8, 6, 6))
     >>> found.defects.shape, bool((found.defects[:, 1:] > 0.1).all())
     ((2, 4), True)
     """
