@@ -93,7 +93,7 @@ def chebyshev() -> None:
     heat_filter = pygsp.filters.Filter(theirs, heat)
 
     def band_and_filter() -> np.ndarray:
-        graph._parts.clear()  # the band is found again, as on a new graph
+        graph.caches.clear()  # the band is found again, as on a new graph
         return ours(graph)
 
     seconds, results = interleaved(

@@ -1,1 +1,1 @@
-"""What every room builds on: arrays, threads over rows, validation, files, linear algebra."""
+"""Foundations: arrays, threads over rows, validation, files, linear algebra."""

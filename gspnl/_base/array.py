@@ -1,4 +1,4 @@
-"""The array API, imported here and nowhere else: namespaces, dtypes, finiteness, memory."""
+"""Array API helpers: namespaces, dtypes, finiteness, memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ import numpy as np
 from gspnl.errors import GspnlError, InputError, SizeError
 
 Array = Any  # an array of any conforming library
+NUMPY = (np.ndarray, float, int)
 
 
 def namespace(*arrays: Array) -> Any:
     """Return the array API namespace that the arrays share."""
     # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
-    if all(type(a) in (np.ndarray, float, int) for a in arrays):
+    for a in arrays:
+        if type(a) not in NUMPY:
+            break
+    else:
         return compat_numpy
-    # So that torch can trace what follows; its own look-up goes through caches that it warns of.
+    # torch.compile can trace this branch; the shim's own look-up goes through caches it warns of.
     if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
         return _torch()
     return compat.array_namespace(*arrays)
@@ -42,13 +46,8 @@ def is_numpy(x: Array) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def transpose(x: Array) -> Array:
-    """Swap the last two axes."""
-    return namespace(x).linalg.matrix_transpose(x)
-
-
 def as_floats(x: Any, name: str) -> Array:
-    """Return ``x`` as a real floating array: float32 and float64 kept, integers to float64."""
+    """Return ``x`` as a real floating array; float32 and float64 stay, integers become float64."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; fill or leave out what is masked first")
     if not compat.is_array_api_obj(x):
@@ -70,6 +69,8 @@ def as_floats(x: Any, name: str) -> Array:
 
 def like(values: Any, x: Array) -> Array:
     """Return ``values`` as an array of the library, dtype and device of ``x``."""
+    if type(x) is np.ndarray:
+        return np.asarray(values, dtype=x.dtype)
     xp = namespace(x)
     if compat.is_array_api_obj(values) and namespace(values) is xp:
         return xp.astype(values, x.dtype, copy=False)
@@ -77,23 +78,25 @@ def like(values: Any, x: Array) -> Array:
 
 
 def ones(shape: tuple[int, ...], x: Array) -> Array:
-    """Ones of the library, dtype and device of ``x``."""
+    """Return ones of the library, dtype and device of ``x``."""
     return namespace(x).ones(shape, dtype=x.dtype, device=device(x))
 
 
 def device(x: Array) -> Any:
-    """Where ``x`` lives."""
+    """Return the device of ``x``."""
     return x.device if hasattr(x, "device") else compat.device(x)
 
 
 def float64(x: Array) -> Array:
-    """Return ``x`` in float64, the precision in which all small matrices are treated."""
+    """Return ``x`` in float64, the precision of all small matrices."""
+    if type(x) is np.ndarray:
+        return x.astype(np.float64, copy=False)
     xp = namespace(x)
     return xp.astype(x, xp.float64, copy=False)
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """Return ``x`` in NumPy; refuses to drop a gradient silently."""
+    """Return ``x`` in NumPy; raise rather than drop a gradient silently."""
     if is_numpy(x):
         return x  # type: ignore[no-any-return]
     if carries_gradient(x):
@@ -105,31 +108,33 @@ def to_numpy(x: Array) -> np.ndarray:
 
 
 def carries_gradient(x: Array) -> bool:
-    """Tell whether ``x`` is part of an automatic differentiation."""
+    """Tell whether ``x`` requires a gradient."""
     return bool(getattr(x, "requires_grad", False))
 
 
 def detached(x: Array) -> Array:
-    """Return ``x`` without its gradient, where it has one."""
+    """Return ``x`` without its gradient."""
     return x.detach() if compat.is_torch_array(x) else x
 
 
 def constant(x: Array) -> np.ndarray:
     """Return the values of ``x`` in NumPy, for decisions that need no gradient."""
-    return to_numpy(detached(x))
+    return x if type(x) is np.ndarray else to_numpy(detached(x))
 
 
 def eps(x: Array) -> float:
     """Return the spacing of 1.0 in the dtype of ``x``."""
+    if type(x) is np.ndarray:
+        return float(np.finfo(x.dtype).eps)
     return float(namespace(x).finfo(x.dtype).eps)
 
 
 def check_finite(x: Array, name: str) -> None:
     """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
-    xp = namespace(x)
-    # One sum of squares is half the price of isfinite; only its failure is looked into.
-    if is_numpy(x) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
+    # A sum of squares takes half the time of isfinite; only its failure needs more.
+    if isinstance(x, np.ndarray) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
         return
+    xp = namespace(x)
     if bool(xp.all(xp.isfinite(x))):
         return
     values = constant(x)
@@ -143,14 +148,14 @@ def check_finite(x: Array, name: str) -> None:
 
 def _finite_squares(flat: np.ndarray, step: int = 1 << 18) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(
-            np.isfinite(np.dot(flat[i : i + step], flat[i : i + step]))
-            for i in range(0, flat.size, step)
-        )
+        for i in range(0, flat.size, step):
+            if not np.isfinite(np.dot(flat[i : i + step], flat[i : i + step])):
+                return False
+    return True
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that can still be taken, or None where the system does not say."""
+    """Return the bytes of memory available, or None where the system does not report them."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

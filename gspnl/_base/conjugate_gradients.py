@@ -1,4 +1,4 @@
-"""Conjugate gradients on signals of several columns: products and sums only, in any library."""
+"""Conjugate gradients for signals of several columns, in any array library."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def conjugate_gradients(
     Parameters
     ----------
     operator : callable
-        Maps (..., N, c) to (..., N, c), each column on its own.
+        Maps (..., N, c) to (..., N, c), column by column.
     b : array of shape (..., N, c)
     diagonal : array of shape (..., N, 1)
-        D > 0, like the operator's own diagonal: the preconditioner, and the scale of residuals,
+        D > 0, similar to the operator's diagonal: the preconditioner, and the scale of residuals,
         so that rows of very different size are all solved.
     tol : float
-        Of ‖D⁻¹(b − operator(x))‖ / ‖D⁻¹ b‖ in each column, met within a factor of 2.
+        Bound of ‖D⁻¹(b − operator(x))‖ / ‖D⁻¹ b‖ in each column, met within a factor of 2.
     max_steps : int
 
     Raises
@@ -35,7 +35,7 @@ def conjugate_gradients(
     def dot(u: Array, v: Array) -> Array:
         return xp.sum(u * v, axis=-2, keepdims=True)
 
-    # Columns of size 1: no square leaves the range. A column of zeros is solved by zeros.
+    # Columns are scaled to size 1, so that no square overflows; a column of zeros has solution 0.
     size = xp.max(xp.abs(b), axis=-2, keepdims=True)
     size = xp.where(size > 0, size, xp.ones_like(size))
     b = b / size
@@ -46,7 +46,7 @@ def conjugate_gradients(
     for _ in range(max_steps):
         on = dot(z, z) > goal
         if not bool(xp.any(on)):
-            r = b - operator(x)  # the recurrence may have drifted from the truth
+            r = b - operator(x)  # the recurrence may have drifted from the residual
             z = r / diagonal
             on = dot(z, z) > 4 * goal
             if not bool(xp.any(on)):

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and make folders."""
+"""Atomic replacement of files, and creation of folders."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from gspnl.errors import FileError
 
-TOKEN = 6  # bytes, in hexadecimal, that end the name of a file not yet whole
+TOKEN = 6  # random bytes, in hexadecimal, at the end of a temporary file's name
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave what was there."""
+    """Write a file atomically: whole, or not at all."""
     fresh = None
     try:
-        target = path.resolve()  # what a link points to is replaced, not the link
+        target = path.resolve()  # replace what a link points to, not the link
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(TOKEN)}")
         with fresh.open("xb") as file:
             file.write(content)
@@ -45,7 +45,7 @@ def make_folder(path: Path, fix: str = "name another") -> Path:
 
 
 def clean(path: Path) -> None:
-    """Remove what :func:`replace` left half written beside a file where it was killed."""
+    """Remove temporary files that a killed :func:`replace` left beside a file."""
     target = path.resolve()
     for left in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * (2 * TOKEN)}"):
         left.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""Orthonormal bases of tall matrices, and of their complements, without N × N arrays."""
+"""Thin QR of tall matrices, and reflections onto their complements, without N × N arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gspnl._base.array import Array, constant, namespace, transpose
+from gspnl._base.array import Array, constant, namespace
 from gspnl._base.rows import map_rows, sum_rows
 
 
@@ -12,8 +12,8 @@ from gspnl._base.rows import map_rows, sum_rows
 class Reflection:
     r"""The orthogonal H = I − K (I + Π)⁻¹ Kᵀ that takes V (n × m) to its first m axes.
 
-    With the polar decomposition :math:`V_{1:m} = -P Π` and K = V − E P, H V = E P: the last n − m
-    axes then span the complement of V, without a vector of it ever being stored. A complete V
+    With the polar decomposition :math:`V_{1:m} = -P Π` and K = V − E P, H V = E P: H takes the last
+    n − m axes to an orthonormal basis of the complement of V, which is never stored. A complete V
     (n = m) needs no reflection: H = I and P = V.
     """
 
@@ -30,14 +30,14 @@ class Reflection:
         left, singular, right = xp.linalg.svd(V[:m, :], full_matrices=False)
         turn = -(left @ right)
         wide = xp.concat([V[:m, :] - turn, V[m:, :]], axis=0)
-        inner = transpose(right) @ (right / (1 + singular)[:, None])
+        inner = right.mT @ (right / (1 + singular)[:, None])
         return cls(wide, inner, turn)
 
     def apply(self, y: Array) -> Array:
-        """H y, which is also H⁻¹ y."""
+        """Compute H y, which is also H⁻¹ y."""
         if self.wide is None:
             return y
-        small = self.inner @ (transpose(self.wide) @ y)
+        small = self.inner @ (self.wide.mT @ y)
         return (
             map_rows(lambda k, z: z - k @ small, self.wide, y)
             if y.ndim == 2
@@ -47,10 +47,7 @@ class Reflection:
 
 @dataclass(frozen=True, eq=False)
 class TallQR:
-    """diag(s) B = Q R, thin, with Q held as it comes cheapest.
-
-    Q is ``tall`` itself, or diag(s) B times a small matrix.
-    """
+    """diag(s) B = Q R, thin; Q is ``tall`` itself, or diag(s) B times a small matrix."""
 
     tall: Array
     scale: Array | None
@@ -58,18 +55,18 @@ class TallQR:
     R: Array
 
     def times(self, W: Array) -> Array:
-        """Q W."""
+        """Compute Q W."""
         if self.scale is None:
             return map_rows(lambda q: q @ W, self.tall)
         turned = self.small @ W
         return map_rows(lambda b, s: s * (b @ turned), self.tall, self.scale[:, None])
 
 
-WELL_CONDITIONED = 1e3  # up to here Q is orthonormal to 1e-13 through R⁻¹
+WELL_CONDITIONED = 1e3  # condition number up to which Q = B R⁻¹ is orthonormal to 1e-13
 
 
 def tall_qr(B: Array, scale: Array) -> TallQR:
-    """Thin QR of the tall diag(s) B, B (n, m): Cholesky QR, twice; by blocks where ill-conditioned.
+    """Factor the tall diag(s) B, B (n, m), by Cholesky QR twice, or by blocks if ill-conditioned.
 
     References
     ----------
@@ -79,24 +76,24 @@ def tall_qr(B: Array, scale: Array) -> TallQR:
     xp = namespace(B)
     column = scale[:, None]
     if B.shape[0] > B.shape[1] and B.dtype == xp.float64:
-        (G,) = sum_rows(lambda b, s: (transpose(b) @ (s * s * b),), B, column)
+        (G,) = sum_rows(lambda b, s: (b.mT @ (s * s * b),), B, column)
         e = constant(xp.linalg.eigvalsh(G))
         if 0 < e[-1] < WELL_CONDITIONED**2 * e[0]:
-            first = transpose(xp.linalg.cholesky(G))
+            first = xp.linalg.cholesky(G).mT
             inverse = xp.linalg.inv(first)
             (G,) = sum_rows(lambda b, s: (_gram(s * (b @ inverse)),), B, column)
-            second = transpose(xp.linalg.cholesky(G))
+            second = xp.linalg.cholesky(G).mT
             return TallQR(B, scale, inverse @ xp.linalg.inv(second), second @ first)
     Q, R = blocked_qr(map_rows(lambda b, s: s * b, B, column))
     return TallQR(Q, None, None, R)
 
 
 def _gram(q: Array) -> Array:
-    return transpose(q) @ q
+    return q.mT @ q
 
 
 def blocked_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
-    """Thin QR of a tall matrix (n, m), block by block: stable at any rank, half the memory."""
+    """Factor a tall matrix (n, m) into Q R block by block: stable at any rank, half the memory."""
     xp = namespace(B)
     n, m = B.shape
     block = max(block, 4 * m)

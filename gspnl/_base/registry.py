@@ -1,4 +1,4 @@
-"""Named things: kernels, feature maps, normalisations, storages, responses, fits."""
+"""Registries of named objects, which suggest the nearest name for an unknown one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A name → object table that suggests the nearest name when one is unknown.
+    """A table from names to objects.
 
     Parameters
     ----------
     kind : str
-        What the names stand for, used in error messages ("kernel", "response", ...).
+        Kind of object for error messages ("kernel", "response", ...).
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under ``name``; a taken name is an error."""
+        """Return a decorator that registers its argument; a duplicate name is an error."""
 
         def file(item: T) -> T:
             if name in self._items:
@@ -45,7 +45,7 @@ class Registry(Generic[T]):
         return file
 
     def unregister(self, name: str) -> None:
-        """Remove ``name``, so that tests and notebooks can clean up after themselves."""
+        """Remove ``name``, for tests and notebooks to clean up."""
         del self._items[name]
 
     def __getitem__(self, name: str) -> T:

@@ -1,13 +1,14 @@
-"""Work on tall arrays by blocks of rows that stay in the cache, all cores at once.
+"""Apply functions to blocks of rows that fit the cache, on all cores.
 
-One formula serves every library: NumPy arrays are cut into blocks (a fresh temporary of N rows
-costs more than the arithmetic on it), any other library gets the whole array in one call, so that
-its own autograd and scheduling see the plain formula. Blocks are shared out over threads with one
-BLAS thread each: page faults and elementwise work then use every core too, not the products alone.
+Only NumPy arrays are cut into blocks, since a new temporary of N rows costs more than the
+arithmetic on it. Another library gets the whole array in one call, so that its autograd and
+scheduling see the plain formula. Blocks are distributed over threads with one BLAS thread each, so
+that elementwise work and page faults use every core, as products do.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +21,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from gspnl._base.array import Array, is_numpy
+from gspnl._base.array import Array
 
 BLOCK_BYTES = 2 << 20  # measured: 4,096 rows of 64 float64 columns is the best of 1,024 to 16,384
-PARALLEL_BLOCKS = 8  # below this, starting threads costs more than it saves
+PARALLEL_BLOCKS = 8  # with fewer blocks, starting threads costs more than it saves
 
 
 def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Array:
-    """Apply ``fn``, which treats every row on its own, to arrays of shape (..., N, c_i).
+    """Apply ``fn``, which acts row by row, to arrays of shape (..., N, c_i).
 
     Parameters
     ----------
@@ -37,17 +38,18 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
     columns : int
         Width of the widest intermediate row of ``fn``, if wider than the arrays.
     """
-    if not all(is_numpy(a) for a in arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
     blocks = _blocks(columns, *arrays)
-    first = fn(*(a[..., blocks[0], :] for a in arrays))
     if len(blocks) == 1:
-        return first
+        return fn(*arrays)
+    first = fn(*[a[..., blocks[0], :] for a in arrays])
     out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
     out[..., blocks[0], :] = first
 
     def fill(rows: slice) -> None:
-        out[..., rows, :] = fn(*(a[..., rows, :] for a in arrays))
+        out[..., rows, :] = fn(*[a[..., rows, :] for a in arrays])
 
     for _ in _each(fill, blocks[1:]):
         pass
@@ -55,20 +57,24 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
 
 
 def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any, ...]:
-    """Sum over blocks of rows the small arrays that ``fn`` returns, accumulated in float64.
+    """Sum the small arrays that ``fn`` returns for blocks of rows, in float64.
 
-    The order of the sum is that of the rows, so a result does not depend on the threads.
+    Blocks are added in order, so that results do not depend on thread timing.
 
     Parameters
     ----------
     fn : callable
-        Maps blocks (..., n, c_i) to a tuple of arrays that do not depend on n in shape.
+        Maps blocks (..., n, c_i) to a tuple of arrays whose shapes do not depend on n.
     *arrays : arrays of shape (..., N, c_i)
     """
-    if not all(is_numpy(a) for a in arrays):
-        return fn(*arrays)
+    for a in arrays:
+        if not isinstance(a, np.ndarray):
+            return fn(*arrays)
+    blocks = _blocks(1, *arrays)
+    if len(blocks) == 1:
+        return tuple([np.asarray(part, dtype=np.float64) for part in fn(*arrays)])
     totals: list[np.ndarray] = []
-    for parts in _each(lambda rows: fn(*(a[..., rows, :] for a in arrays)), _blocks(1, *arrays)):
+    for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
         if not totals:
             totals = [np.array(part, dtype=np.float64) for part in parts]
         else:
@@ -78,27 +84,28 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
 
 
 def _blocks(columns: int, *arrays: Array) -> list[slice]:
-    """Slices over axis -2; ``columns`` is the width of the widest row met in a block."""
-    n = max(a.shape[-2] for a in arrays)
-    batch = max(int(np.prod(a.shape[:-2])) for a in arrays)
-    width = max(columns, *(a.shape[-1] for a in arrays)) * arrays[0].itemsize * max(batch, 1)
-    step = max(16, BLOCK_BYTES // max(width, 1))
+    """Cut axis −2 into slices; ``columns`` is the width of the widest intermediate row."""
+    n, batch, width = 0, 1, columns
+    for a in arrays:
+        *front, rows, wide = a.shape
+        n, batch, width = max(n, rows), max(batch, math.prod(front)), max(width, wide)
+    step = max(16, BLOCK_BYTES // max(width * arrays[0].itemsize * batch, 1))
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
 def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
-    """Results of ``fn`` over the blocks, in their order."""
+    """Yield ``fn`` of the blocks, in their order."""
     workers = _cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
         yield from map(fn, blocks)
         return
-    context = copy_context()  # a caller's np.errstate holds in the threads too
+    context = copy_context()  # for the caller's np.errstate
     with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(lambda rows: context.copy().run(fn, rows), blocks)
 
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
-    """Results of ``fn(worker, workers)``, one call a core, BLAS on one thread each."""
+    """Call ``fn(worker, workers)`` once a core, with one BLAS thread each."""
     workers = _cores()
     context = copy_context()
     with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:
@@ -106,7 +113,7 @@ def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

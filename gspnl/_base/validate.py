@@ -27,7 +27,7 @@ def whole_number(
     least, most : int
         The range; ``most=None`` leaves it open.
     about_most : str
-        What ``most`` is, put behind it in the error: ", the nodes that have edges".
+        Description of ``most`` for the error: ", the nodes that have edges".
 
     Raises
     ------
@@ -112,7 +112,7 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> str:
 def on_signals(
     fn: Callable[[Array], Array], Z: Any, shape: tuple[int, ...], sample: Array
 ) -> Array:
-    """Check signals against a graph, apply ``fn``, and give back the rank they came with.
+    """Check signals against a graph and apply ``fn``; (N,) stays (N,).
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def on_signals(
         raise InputError(
             f"Z has batch dimensions {tuple(z.shape[:-2])} and the graph {batch}; they must agree"
         )
-    with np.errstate(over="ignore"):  # a cast to float32 may overflow: told next
+    with np.errstate(over="ignore"):  # a cast to float32 may overflow: checked next
         z = like(z, sample)
     check_finite(z, "Z")
     return fn(z)

@@ -1,20 +1,21 @@
-"""The normalised affinity A = diag(l) W diag(r), and its symmetric core."""
+"""Normalised affinity A = diag(l) W diag(r), and its symmetric core S."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from gspnl._base.array import Array, namespace
+from gspnl._base.array import Array, eps, namespace
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.weights import Weights
+from gspnl.affinity.weights import LowRank, Weights, low_rank
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
-    """diag(scale) Z; None stands for ones."""
+    """Compute diag(scale) Z; None stands for ones."""
     return Z if scale is None else scale[..., None] * Z
 
 
@@ -22,10 +23,10 @@ def scale_rows(scale: Array | None, Z: Array) -> Array:
 class Affinity:
     r"""A = diag(l) W diag(r) + diag(isolated).
 
-    A node of degree 0 is a component of its own: its row of W is 0 and A_ii = 1.
+    A node of degree 0 is isolated: its row of W is 0 and A_ii = 1.
 
     With :math:`S = diag(√(lr))\,W\,diag(√(lr))` and :math:`T = diag(√(l/r))`,
-    :math:`A = T S T^{-1}`: everything spectral is computed on S and carried over by T.
+    :math:`A = T S T^{-1}`: spectra and filters are computed on S and transformed by T.
 
     Parameters
     ----------
@@ -33,14 +34,14 @@ class Affinity:
     degrees : array of shape (..., N)
         W 1.
     left, right : arrays of shape (..., N)
-        l and r; right = None stands for ones.
+        l and r; None stands for ones.
     isolated : array of bool of shape (..., N), or None where no node is
     symmetric_core : bool
         Whether W is symmetric, so that S exists.
     nonnegative : bool
         Whether W ≥ 0, so that λ lies in [0, 2].
     row_stochastic : bool
-        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as l = r = d^-½ has it.
+        Whether A 1 = 1; else S √(1/lr) = √(1/lr), as for l = r = d^-½.
     """
 
     weights: Weights
@@ -52,28 +53,51 @@ class Affinity:
     nonnegative: bool = True
     row_stochastic: bool = True
 
-    @property
+    @cached_property
     def n_nodes(self) -> int:
+        """N."""
         return self.weights.shape[-1]
 
-    @property
+    @cached_property
+    def xp(self) -> Any:
+        """Array API namespace of the graph's arrays."""
+        return namespace(self.left)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "xp"}  # a module
+
+    @cached_property
+    def eps(self) -> float:
+        """Spacing of 1.0 in the dtype of the graph's arrays."""
+        return eps(self.left)
+
+    @cached_property
+    def low_rank(self) -> LowRank | None:
+        """W = B J Bᵀ where it is stored as such, else None."""
+        return low_rank(self.weights)
+
+    @cached_property
     def limits(self) -> tuple[float, float]:
-        """Where every λ lies, whatever rounding says: [0, 2] for non-negative weights."""
+        """Interval in which every λ lies: [0, 2] for non-negative weights."""
         return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
 
     def apply(self, Z: Array) -> Array:
-        """A Z."""
-        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        """Compute A Z."""
+        wide = Z if self.right is None else self.right[..., None] * Z
+        out = self.weights.matmul(wide)
+        if self.left is not None:
+            out = self.left[..., None] * out
         return (
             out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
         )
 
     def apply_core(self, Y: Array) -> Array:
-        """S Y, with rows of isolated nodes 0."""
-        return scale_rows(self.core_scale, self.weights.matmul(scale_rows(self.core_scale, Y)))
+        """Compute S Y; rows of isolated nodes become 0."""
+        scale = self.core_scale[..., None]
+        return scale * self.weights.matmul(scale * Y)
 
     def rows(self, index: Array) -> Array:
-        """Rows of A: k indices → (..., k, N)."""
+        """Return k rows of A, (..., k, N)."""
         xp = namespace(self.left)
         part = xp.take(self.left, index, axis=-1)[..., None] * self.weights.rows(index)
         if self.right is not None:
@@ -88,12 +112,12 @@ class Affinity:
     def core_scale(self) -> Array:
         """√(l r), (..., N)."""
         right = 1 if self.right is None else self.right
-        return namespace(self.left).sqrt(self.left * right)
+        return self.xp.sqrt(self.left * right)
 
     @cached_property
     def change(self) -> Array:
         """Diagonal of T = √(l / r), 1 on isolated nodes."""
-        xp = namespace(self.left)
+        xp = self.xp
         if self.right is None:
             ratio = self.left
         else:
@@ -103,7 +127,7 @@ class Affinity:
     @cached_property
     def stationary(self) -> Array:
         """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
-        xp = namespace(self.left)
+        xp = self.xp
         live = self.core_scale > 0
         source = self.change if self.row_stochastic else self.core_scale
         safe = xp.where(live, source, xp.ones_like(source))
@@ -112,7 +136,7 @@ class Affinity:
         return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
 
     def item(self, index: tuple[int, ...]) -> Affinity:
-        """One graph of a batch."""
+        """Return one graph of a batch."""
         isolated = None if self.isolated is None else self.isolated[(*index, ...)]
         if isolated is not None and not bool(namespace(isolated).any(isolated)):
             isolated = None
@@ -129,7 +153,7 @@ class Affinity:
 
 
 def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
-    """Degrees and scales of one graph or a batch."""
+    """Compute degrees and scales of one graph or a batch; raises DegreeError."""
     scheme = NORMALIZATIONS[normalization]
     degrees = checked_degrees(weights, kernel)
     xp = namespace(degrees)

@@ -1,4 +1,4 @@
-"""Degrees, and the errors where 1/d has no meaning."""
+"""Degrees d = W 1, and errors where 1/d is undefined."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from gspnl.errors import DegreeError
 
 
 def checked_degrees(weights: Weights, kernel: Kernel) -> Array:
-    """D = W 1, (..., N), less the factor exp(``weights.log_factor``); raises DegreeError."""
-    with np.errstate(over="ignore", invalid="ignore"):  # the degrees tell, with a remedy
+    """Compute d = W 1, (..., N), without the factor exp(log_factor); raises DegreeError."""
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with a remedy
         degrees = weights.degrees()
     xp = namespace(degrees)
-    if (
-        kernel.nonnegative and not weights.signed
-    ):  # what rounding leaves of a vanished degree may be negative
+    if kernel.nonnegative and not weights.signed:
+        # Rounding can make a degree of 0 slightly negative.
         noise = 64 * eps(degrees) * float(np.abs(constant(degrees)).max())
         degrees = xp.where((degrees < 0) & (degrees > -noise), xp.zeros_like(degrees), degrees)
     _check(degrees, kernel, weights.signed)
@@ -25,7 +24,7 @@ def checked_degrees(weights: Weights, kernel: Kernel) -> Array:
 
 
 def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
-    """Raise where 1/d has no meaning."""
+    """Raise where 1/d is undefined."""
     d = constant(degrees)
     name = f"kernel={type(kernel).__name__.lower()!r}"
     finite = np.isfinite(d)
@@ -57,5 +56,5 @@ def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
 
 
 def feature_maps() -> str:
-    """Names of the maps that make dot products non-negative."""
+    """List the maps that make dot products non-negative."""
     return ", ".join(repr(name) for name in FEATURE_MAPS if name != "identity")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, carries_gradient, constant, eps, namespace
+from gspnl._base.array import Array, carries_gradient, constant, detached, eps, namespace
 from gspnl._base.registry import Registry
 from gspnl.affinity.weights import Weights
 from gspnl.errors import ConvergenceError
@@ -18,37 +18,40 @@ SINKHORN_STEPS = 2000
 
 @dataclass(frozen=True)
 class Normalization:
-    """How W becomes A.
+    """Scales l and r that make A of W.
 
     Parameters
     ----------
     scales : callable
         ``scales(weights, degrees) -> (l, r)``, each (..., N); r = None stands for ones.
-        Nodes of degree 0 get l = r = 0. W may come less a common factor, which A must not see.
+        Nodes of degree 0 get l = r = 0. A must not depend on a common factor of W.
     symmetric_core : bool
         Whether W is symmetrised first, so that A is similar to a symmetric matrix.
     row_stochastic : bool
-        Whether the rows of A sum to 1, so that its constant mode is the constant vector; else the
-        mode is √d, as l = r = d^-½ has it.
+        Whether the rows of A sum to 1, so that its mode with λ = 0 is the constant vector; else
+        that mode is √d, as for l = r = d^-½.
     averages : bool
         Whether l = 1/d and r = 1, so that A Z is a weighted mean.
+    of_inverse : callable, optional
+        ``of_inverse(1/d) -> (l, r)``, where degrees alone set the scales.
     """
 
     scales: Callable[[Weights, Array], tuple[Array, Array | None]]
     symmetric_core: bool = True
     row_stochastic: bool = True
     averages: bool = False
+    of_inverse: Callable[[Array], tuple[Array, Array | None]] | None = None
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
 
 
 def inverse(d: Array) -> Array:
-    """1/d, and 0 where d = 0."""
+    """Compute 1/d, and 0 where d = 0, with a gradient that does not overflow."""
     xp = namespace(d)
     safe = xp.where(d > 0, d, xp.ones_like(d))
     if carries_gradient(d):
-        # The gradient of 1/d squares it: by logarithms where that would leave the range.
+        # The gradient of 1/d is 1/d²: by logarithms where that would leave the range.
         far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
         if np.abs(np.log(constant(safe))).max() > far:
             return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
@@ -56,40 +59,69 @@ def inverse(d: Array) -> Array:
 
 
 def reciprocal(d: Array) -> Array:
-    """1/d, and 0 where d = 0, plainly."""
+    """Compute 1/d, and 0 where d = 0."""
     xp = namespace(d)
     safe = xp.where(d > 0, d, xp.ones_like(d))
     return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
 
 
-def _random_walk(weights: Weights, degrees: Array) -> tuple[Array, None]:
-    return inverse(degrees), None
+def _row_sums(inverses: Array) -> tuple[Array, None]:
+    return inverses, None
 
 
-def _symmetric(weights: Weights, degrees: Array) -> tuple[Array, Array]:
-    scale = namespace(degrees).sqrt(inverse(degrees))
+def _both_sides(inverses: Array) -> tuple[Array, Array]:
+    scale = namespace(inverses).sqrt(inverses)
     return scale, scale
 
 
+def _of_degrees(
+    of_inverse: Callable[[Array], tuple[Array, Array | None]], **properties: bool
+) -> Normalization:
+    """Return a normalisation whose scales are functions of 1/d."""
+    return Normalization(
+        lambda weights, degrees: of_inverse(inverse(degrees)), **properties, of_inverse=of_inverse
+    )
+
+
 def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
-    """Symmetric Sinkhorn: s ← √(s / (W s)) until s∘(W s) = 1."""
+    scale = sinkhorn(lambda v: weights.matmul(v[..., None])[..., 0], degrees)
+    return scale, scale
+
+
+def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: int = 1) -> Array:
+    """Solve s∘(W s) = 1 by symmetric Sinkhorn steps, s ← √(s / (W s)).
+
+    Parameters
+    ----------
+    product : callable
+        W v, (..., N) → (..., N), for a symmetric W ≥ 0.
+    degrees : array of shape (..., N)
+        W 1. Nodes of degree 0 get s = 0.
+    check_every : int
+        Steps from one look at the row sums to the next.
+
+    Raises
+    ------
+    ConvergenceError
+        Where row sums stay away from 1.
+    """
     xp = namespace(degrees)
     live = degrees > 0
     s = xp.sqrt(inverse(degrees))
     tolerance = 64 * eps(degrees)
     defect = float("inf")
-    for _ in range(SINKHORN_STEPS):
-        with np.errstate(over="ignore", invalid="ignore"):  # no solution: told below
-            ws = weights.matmul(s[..., None])[..., 0]
-            gap = xp.abs(xp.where(live, s * ws - 1, xp.zeros_like(s)))
-            following = xp.where(live, xp.sqrt(s * inverse(ws)), s)
-        previous, defect = defect, float(constant(gap).max())
-        # Stop at the tolerance, or where rounding lets it go no lower.
-        if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
-            return s, s
-        if not math.isfinite(defect):
-            break
-        s = following
+    with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+        for step in range(SINKHORN_STEPS):
+            ws = product(s)
+            if step % check_every == 0:
+                gap = xp.where(live, s * ws - 1, xp.zeros_like(s))
+                previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
+                # Stop at the tolerance, or where rounding lets it go no lower.
+                if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                    return s
+                if not math.isfinite(defect):
+                    break
+            s = sinkhorn_step(s, ws, live)
     left = f"left rows {defect:.1e} away from a sum of 1" if math.isfinite(defect) else "diverged"
     raise ConvergenceError(
         f"normalization='bistochastic' {left} within {SINKHORN_STEPS} Sinkhorn steps: this pattern "
@@ -98,7 +130,13 @@ def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
     )
 
 
-NORMALIZATIONS.register("random_walk")(Normalization(_random_walk, averages=True))
-NORMALIZATIONS.register("symmetric")(Normalization(_symmetric, row_stochastic=False))
+def sinkhorn_step(s: Array, ws: Array, live: Array) -> Array:
+    """√(s / (W s)) where ``live``, else s; ``ws`` is W s."""
+    xp = namespace(s)
+    return xp.where(live, xp.sqrt(s * inverse(ws)), s)
+
+
+NORMALIZATIONS.register("random_walk")(_of_degrees(_row_sums, averages=True))
+NORMALIZATIONS.register("symmetric")(_of_degrees(_both_sides, row_stochastic=False))
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
-NORMALIZATIONS.register("softmax")(Normalization(_random_walk, symmetric_core=False, averages=True))
+NORMALIZATIONS.register("softmax")(_of_degrees(_row_sums, symmetric_core=False, averages=True))

@@ -1,4 +1,4 @@
-"""Chebyshev series of a response, and what can be certified of them."""
+"""Chebyshev series of responses, with certified errors."""
 
 from gspnl.chebyshev.fits import FITS, fit
 from gspnl.chebyshev.series import Series

@@ -1,4 +1,4 @@
-"""What can be certified of a polynomial: its largest distance from a response."""
+"""Certified bounds of the distance between a polynomial and a response."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ MAX_DEGREE = 1 << 14  # of a resolved expansion; poles as near as 2e-3 to [0, 2]
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """An expansion that is g to rounding: its coefficients, and the rounding left."""
+    """An expansion of g to rounding: its coefficients, and a bound of its error."""
 
     coefficients: np.ndarray
     floor: float
 
 
 def resolve(target: Target) -> Resolved | None:
-    """Double the degree until the coefficients reach rounding; None where they do not.
+    """Expand g to rounding by doubling the degree; None where it does not converge.
 
-    The expansion is checked between its nodes, at the ends, and around every place where a response
-    says it changes, so that a feature falling between nodes is not missed in silence.
+    The expansion is checked between its nodes, at the ends and at the target's probes, so that a
+    feature between nodes is not missed.
     """
     if target.jumps:
         return None
     lo, hi = target.interval
     probe = np.concatenate([np.linspace(-1, 1, 1025), nodes(1500)])
     known = np.append(1.0 if target.probes is None else target.probes, 1.0)
-    known = (2 * known - lo - hi) / (hi - lo)  # where graphs have their modes
+    known = (2 * known - lo - hi) / (hi - lo)  # λ = 1 and the graph's own λ
     probe = np.append(probe, known[np.abs(known) <= 1])
-    truth = target.on(probe)
     n = 32
+    truth, values = np.split(target.on(np.append(probe, nodes(n))), [len(probe)])
     while n <= MAX_DEGREE:
-        values = target.on(nodes(n))
         c = interpolation_coefficients(values)
         scale = float(max(np.abs(values).max(), np.abs(truth).max()))
         tiny = 32 * EPS * scale
@@ -49,42 +48,39 @@ def resolve(target: Target) -> Resolved | None:
             if miss <= 8 * keep * tiny:
                 return Resolved(c[:keep], 2 * float(miss) + tiny)
         n *= 2
+        values = target.on(nodes(n))
     return None
 
 
-def sup_bound(coefficients: np.ndarray) -> float:
-    r"""Certified :math:`\sup_{[-1,1]} |q|` of a Chebyshev series q, within 2 % of the truth.
+def sup_bound(coefficients: np.ndarray) -> np.ndarray:
+    r"""Certified :math:`\sup_{[-1,1]} |q|` of Chebyshev series q (..., D + 1), within 2 %.
 
     A polynomial of degree D is at most 1/cos(πD/2n) times its largest value at the n zeros of T_n
     (Ehlich and Zeller 1964); n = 8 (D + 1) makes that factor 1.02.
     """
-    d = len(coefficients) - 1
+    d = coefficients.shape[-1] - 1
     n = 8 * (d + 1)
-    padded = np.zeros(n)
-    padded[: d + 1] = coefficients
-    padded[1:] /= 2
+    padded = np.zeros((*coefficients.shape[:-1], n))
+    padded[..., : d + 1] = coefficients
+    padded[..., 1:] /= 2
     sampled = np.asarray(fft.dct(padded, type=3))
-    return float(np.abs(sampled).max() / math.cos(math.pi * d / (2 * n)))
+    return np.asarray(np.abs(sampled).max(axis=-1) / math.cos(math.pi * d / (2 * n)))
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Coefficients of the difference of two series."""
-    out = np.zeros(max(len(a), len(b)))
-    out[: len(a)] += a
-    out[: len(b)] -= b
-    return out
-
-
-def certify(theta: np.ndarray, resolved: Resolved | None) -> float:
-    """Return the certified sup|g − p|, or inf where g is not resolved."""
+def certify(theta: np.ndarray, resolved: Resolved | None) -> np.ndarray:
+    """Return the certified sup|g − p| of series (..., K + 1); inf where g is not resolved."""
     if resolved is None:
-        return math.inf
-    rounding = 8 * EPS * len(theta) * float(np.abs(theta).sum())
-    return sup_bound(difference(resolved.coefficients, theta)) + resolved.floor + rounding
+        return np.full(theta.shape[:-1], math.inf)
+    exact, k = resolved.coefficients, theta.shape[-1]
+    gap = np.zeros((*theta.shape[:-1], max(len(exact), k)))
+    gap[..., : len(exact)] = exact
+    gap[..., :k] -= theta
+    rounding = 8 * EPS * k * np.abs(theta).sum(axis=-1)
+    return np.asarray(sup_bound(gap) + resolved.floor + rounding)
 
 
 def spectral_error(target: Target, theta: np.ndarray) -> float:
-    """Max |g − p| over the eigenvalues of the target, with its rounding."""
+    """Compute max |g − p| over the eigenvalues of the target, plus rounding."""
     assert target.spectrum is not None
     values = target.on_spectrum()
     gap = np.abs(Series(theta, target.interval)(target.spectrum) - values)

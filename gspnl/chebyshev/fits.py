@@ -1,4 +1,4 @@
-"""The ways to fit a series: interpolation, least squares, minimax, Jackson."""
+"""Fits of Chebyshev series: interpolation, least squares, minimax, Jackson."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fit(
     ----------
     response : callable, or array of shape (m,)
         g(λ), elementwise; or the paper's free Ω: one value per eigenvalue of ``spectrum``, which
-        goes with ``method="least_squares"``.
+        needs ``method="least_squares"``.
     order : int
         K ≥ 0.
     interval : (float, float)
@@ -43,8 +43,8 @@ def fit(
         their multiplicities; the best uniform approximation (Remez); or the Chebyshev projection
         damped by Jackson's kernel, which does not ring at a jump.
     spectrum : Spectrum, or array of shape (m,), optional
-        The eigenvalues on which least squares fits. Where they are given, the error of any fit is
-        certified on them, and not on the interval.
+        The eigenvalues on which least squares fits. With them, the error of any fit is certified on
+        them instead of the interval.
 
     Returns
     -------
@@ -53,7 +53,8 @@ def fit(
     Raises
     ------
     InputError
-        If the order is negative, the interval empty, the response not finite, or the method unfit.
+        If the order is negative, the interval empty, the response not finite, or the method does
+        not apply.
 
     Notes
     -----
@@ -80,7 +81,7 @@ def fit(
     theta = FITS[method](target, order)
     if target.spectrum is not None:
         return Series(theta, target.interval, spectral_error(target, theta))
-    return Series(theta, target.interval, certify(theta, resolve(target)))
+    return Series(theta, target.interval, float(certify(theta, resolve(target))))
 
 
 @FITS.register("interpolate")

@@ -1,6 +1,6 @@
 r"""The three-term recurrence :math:`T_{k+1} = 2xT_k - T_{k-1}`, on operators of any library.
 
-Operators alone are used, no functions of a library: what runs here can also be traced.
+Only arithmetic operators are used, so that any library can trace it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from gspnl._base.array import Array
 def scaled(
     interval: tuple[float, float], apply: Callable[[Array], Array]
 ) -> Callable[[Array], Array]:
-    """αI − βA, whose spectrum the interval takes to [−1, 1]; ``apply`` is A."""
+    """Return αI − βA, with the interval of λ mapped to [−1, 1]; ``apply`` is A."""
     alpha, beta = scales(interval)
     return lambda v: alpha * v - beta * apply(v)
 
 
 def scales(interval: tuple[float, float]) -> tuple[float, float]:
-    """(α, β) with x = α − βμ where λ = 1 − μ lies in the interval."""
+    """Return (α, β) of the map x = α − βμ that takes the interval of λ = 1 − μ to [−1, 1]."""
     lo, hi = interval
     return (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
 
 
 def terms(operator: Callable[[Array], Array], Z: Array, order: int) -> Iterator[Array]:
-    """T_k(operator) Z for k = 0 … K: K applications."""
+    """Yield T_k(operator) Z for k = 0 … K, by K applications."""
     old, new = Z, Z
     for k in range(order + 1):
         if k == 1:
@@ -42,7 +42,7 @@ def small_terms(
     shift: float = 0.0,
     slope: float = 1.0,
 ) -> Iterator[tuple[float, Array]]:
-    r"""(t_k, R_k H) for k = 1 … K, all of a low-rank A = P Qᵀ in small matrices.
+    r"""Yield (t_k, R_k H) for k = 1 … K: T_k of a low-rank A = P Qᵀ in small matrices.
 
     :math:`T_k(αI - βPQ^T) = t_k I + P R_k Q^T` with t_k = T_k(α), R₀ = 0, R₁ = −βI and
     :math:`R_{k+1} = 2(αR_k - βQ^TP\,R_k - βt_k I) - R_{k-1}`.
@@ -50,7 +50,7 @@ def small_terms(
     Parameters
     ----------
     product : callable
-        (QᵀP) R for an R of m rows.
+        Computes (QᵀP) R for an R of m rows.
     heads : array of shape (..., m, c)
         H: QᵀZ, or the identity.
     order : int

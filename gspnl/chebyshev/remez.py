@@ -1,4 +1,4 @@
-"""Best uniform approximation by a polynomial: the Remez exchange on a fine grid."""
+"""Best uniform polynomial approximation: the Remez exchange on a fine grid."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-EPS = float(np.finfo(np.float64).eps)
+from gspnl.chebyshev.series import EPS
+
 ROUNDS = 60
 
 
 def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) -> np.ndarray:
-    """Coefficients of the minimax polynomial of g on [−1, 1].
+    """Compute the coefficients of the minimax polynomial of g on [−1, 1].
 
     Parameters
     ----------
@@ -21,10 +22,10 @@ def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) 
     order : int
         K ≥ 0.
     start : array of shape (K + 1,)
-        A first polynomial, returned where it is exact to rounding already.
+        Initial polynomial; returned if it is exact to rounding.
 
-    Source
-    ------
+    References
+    ----------
     Trefethen, Approximation Theory and Approximation Practice, chapter 10.
     """
     grid = np.cos(np.linspace(np.pi, 0, max(2000, 40 * (order + 2))))
@@ -35,7 +36,7 @@ def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) 
     points = np.cos(np.linspace(np.pi, 0, order + 2))
     for _ in range(ROUNDS):
         if best_error <= 64 * EPS * scale * (order + 1):
-            return best  # levelling an error made of rounding would only add to it
+            return best  # an error of rounding cannot be levelled
         basis = npcheb.chebvander(points, order)
         signs = (-1.0) ** np.arange(order + 2)
         solution = np.linalg.solve(np.column_stack([basis, signs]), g(points))
@@ -54,7 +55,7 @@ def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) 
 
 
 def _extrema(grid: np.ndarray, residual: np.ndarray, count: int) -> np.ndarray | None:
-    """``count`` alternating extrema of the residual, the largest included; None if too few."""
+    """Find ``count`` alternating extrema of the residual, the largest included; None if too few."""
     runs = np.split(np.arange(len(grid)), np.nonzero(np.diff(np.signbit(residual)))[0] + 1)
     peaks = [run[np.argmax(np.abs(residual[run]))] for run in runs]
     while len(peaks) > count:  # drop the weaker end, or the weakest neighbouring pair

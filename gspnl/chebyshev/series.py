@@ -1,4 +1,4 @@
-r"""A polynomial in λ by its Chebyshev coefficients.
+r"""Polynomials in λ by their Chebyshev coefficients.
 
 :math:`p(λ) = \sum_{k \le K} θ_k T_k(x)` with :math:`x = (2λ - lo - hi)/(hi - lo)`: numpy's
 convention, θ₀ not halved.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ class Series:
     interval : (float, float)
         (lo, hi).
     error_bound : float
-        Certified :math:`\sup |g - p|` over the interval, or over the spectrum the fit was given;
-        inf where no finite certificate exists, NaN where there is no response to compare with.
+        Certified :math:`\sup |g - p|` over the interval, or over the spectrum of the fit; inf where
+        no finite certificate exists, NaN where there is no response to compare with.
 
     Examples
     --------
@@ -50,7 +51,7 @@ class Series:
         return len(self.coefficients) - 1
 
     def __call__(self, lam: Any) -> np.ndarray:
-        """p(λ), by Clenshaw's recurrence."""
+        """Evaluate p(λ) by Clenshaw's recurrence."""
         lo, hi = self.interval
         x = (2 * np.asarray(lam, dtype=np.float64) - (lo + hi)) / (hi - lo)
         return np.asarray(npcheb.chebval(x, self.coefficients))
@@ -58,7 +59,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Polynomials over one interval, so that what they share is computed once.
+    """Polynomials over one interval, applied together by one recurrence.
 
     Parameters
     ----------
@@ -71,21 +72,25 @@ class Family:
 
     @classmethod
     def of(cls, members: Sequence[Series]) -> Family:
-        """Series over one interval; shorter ones are filled up with zeros."""
-        (interval,) = {series.interval for series in members}
-        width = 1 + max(series.order for series in members)
-        rows = [np.pad(s.coefficients, (0, width - len(s.coefficients))) for s in members]
-        return cls(np.stack(rows), interval)
+        """Stack series over one interval, padded with zeros to one length."""
+        intervals, widths = zip(*[(s.interval, len(s.coefficients)) for s in members], strict=True)
+        (interval,), width = set(intervals), max(widths)
+        rows = np.zeros((len(members), width))
+        for row, series in zip(rows, members, strict=True):
+            row[: len(series.coefficients)] = series.coefficients
+        return cls(rows, interval)
 
 
+@lru_cache(maxsize=32)
 def nodes(n: int) -> np.ndarray:
-    """The n zeros of T_n, descending."""
-    return np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))
+    """Return the n zeros of T_n, descending and read-only."""
+    zeros = np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))
+    zeros.flags.writeable = False
+    return zeros
 
 
 def interpolation_coefficients(values: np.ndarray) -> np.ndarray:
-    """Coefficients of the interpolant of values at :func:`nodes`, by one DCT."""
-    n = len(values)
-    c = np.asarray(fft.dct(values, type=2)) / n
-    c[0] /= 2
+    """Compute coefficients of the interpolant of values (..., n) at :func:`nodes`, by a DCT."""
+    c: np.ndarray = np.asarray(fft.dct(values, type=2)) / np.shape(values)[-1]
+    c[..., 0] /= 2
     return c

@@ -1,4 +1,4 @@
-"""What a series is fitted to, checked: a response, or values ω on a spectrum."""
+"""Targets of a fit: a response on an interval, or values ω on a spectrum."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval, numbers
@@ -16,7 +17,7 @@ MAX_ORDER = 100_000  # beyond any resolved response, and already minutes of work
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What a series is fitted to: a response on an interval, or values ω on a given spectrum."""
+    """A response on an interval, or values ω on a spectrum, to which a series is fitted."""
 
     response: Response | None
     interval: tuple[float, float]
@@ -26,36 +27,33 @@ class Target:
     probes: np.ndarray | None = None  # λ at which an expansion must also be right
 
     def on(self, x: np.ndarray) -> np.ndarray:
-        """Values of g at points x of [−1, 1]."""
+        """Evaluate g at points x of [−1, 1], mapped to the interval."""
         lo, hi = self.interval
         return self.at((lo + hi) / 2 + (hi - lo) / 2 * x)
 
     def at(self, lam: np.ndarray) -> np.ndarray:
-        """Values of g at points λ."""
-        return evaluate(self._callable(), lam)
-
-    def on_spectrum(self) -> np.ndarray:
-        """g, or ω, at the eigenvalues of the spectrum."""
-        assert self.spectrum is not None
-        return self.values if self.values is not None else self.at(self.spectrum)
-
-    @property
-    def jumps(self) -> bool:
-        """Whether the response says that it jumps inside the interval."""
-        lo, hi = self.interval
-        return any(lo <= jump < hi for jump in getattr(self.response, "jumps", ()))
-
-    def _callable(self) -> Response:
+        """Evaluate g at points λ."""
         if self.response is None:
             raise InputError(
                 "values ω on a spectrum determine no polynomial elsewhere; use "
                 "method='least_squares'"
             )
-        return self.response
+        return evaluate(self.response, lam)
+
+    def on_spectrum(self) -> np.ndarray:
+        """Return g, or ω, at the eigenvalues of the spectrum."""
+        assert self.spectrum is not None
+        return self.values if self.values is not None else self.at(self.spectrum)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the response declares a jump inside the interval."""
+        lo, hi = self.interval
+        return any(lo <= jump < hi for jump in getattr(self.response, "jumps", ()))
 
 
 def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> Target:
-    """Check what a fit is asked for."""
+    """Check the response, interval and spectrum of a fit."""
     lo, hi = make_interval(interval)
     lam = multiplicities = None
     if spectrum is not None:
@@ -83,6 +81,4 @@ def make_target(response: Any, interval: tuple[float, float], spectrum: Any) -> 
 
 def check_order(order: Any) -> None:
     """Raise unless ``order`` is a whole number from 0 to :data:`MAX_ORDER`."""
-    whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
-    if not whole or not 0 <= order <= MAX_ORDER:
-        raise InputError(f"order={order!r} must be a whole number ≥ 0, and at most {MAX_ORDER:,}")
+    whole_number("order", order, 0, MAX_ORDER)

@@ -1,8 +1,8 @@
-"""Filtering a signal by a response: exactly, or by a Chebyshev series with a certificate."""
+"""Filters of one graph: exact, or by a Chebyshev series with a certificate; spectra and banks."""
 
 from gspnl.filters.bank import BankOnGraph, ChebyshevBank, bank_on_graph, chebyshev_bank
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.filters.exact import exact
+from gspnl.filters.filtering import filter_signals
 
 __all__ = [
     "BankOnGraph",
@@ -11,5 +11,5 @@ __all__ = [
     "bank_on_graph",
     "chebyshev_bank",
     "chebyshev_filter",
-    "exact",
+    "filter_signals",
 ]

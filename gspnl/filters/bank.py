@@ -1,4 +1,4 @@
-"""A filter bank on one graph: all its filters together, exactly or by one recurrence."""
+"""Filter banks on one graph: all filters together, exactly or by one Chebyshev recurrence."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, float64, like, namespace
-from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import LowRank
+from gspnl._base.array import Array, constant, float64, like
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
-from gspnl.filters.cache import Decompositions
+from gspnl.filters.cache import SpectralCache
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.filters.deflation import clenshaw, combine
-from gspnl.filters.lowrank_engine import SmallCore, contract, exact_core, expand
+from gspnl.filters.families import clenshaw, combine
+from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.responses.banks import FilterBank
 from gspnl.responses.evaluate import evaluate, numbers
 
@@ -33,12 +31,12 @@ class BankOnGraph(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ChebyshevBank:
-    r"""A frozen polynomial filter bank of one graph.
+    r"""A polynomial filter bank of one graph, planned once.
 
     Attributes
     ----------
     plans : tuple of ChebyshevFilter
-        One a filter, each with its own order and certificate.
+        One for each filter, with its own order and certificate.
     """
 
     plans: tuple[ChebyshevFilter, ...]
@@ -55,26 +53,26 @@ class ChebyshevBank:
 
     @property
     def error_bound(self) -> float:
-        r"""Certificate of the whole, :math:`\sqrt{\sum_f e_f^2}`.
+        r"""Certificate of the bank, :math:`\sqrt{\sum_f e_f^2}`.
 
-        Of all coefficients together relative to ‖T⁻¹ Z‖, and of a synthesis relative to the norm
-        ‖T⁻¹ C‖ of all coefficients.
+        It bounds the error of all coefficients together relative to ‖T⁻¹ Z‖, and that of a
+        synthesis relative to the norm ‖T⁻¹ C‖ of all coefficients.
         """
         return float(np.linalg.norm(self.error_bounds))
 
     def analysis(self, Z: Array) -> Array:
         """Every p_f(L) Z, (..., N, c) to (..., F, N, c), by one recurrence."""
-        engine, affinity = self.plans[0]._engine, self.plans[0]._affinity
-        if engine is None:
+        deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
+        if deflation is None:
             return combine(scaled(self._family.interval, affinity.apply), self._family, Z)
-        return engine.analysis(self._family, self._gains, self._alone, Z)
+        return deflation.analysis(self._family, self._gains, self._isolated_gains, Z)
 
     def synthesis(self, C: Array) -> Array:
         """The sum of p_f(L) C_f, (..., F, N, c) to (..., N, c), by one recurrence."""
-        engine, affinity = self.plans[0]._engine, self.plans[0]._affinity
-        if engine is None:
+        deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
+        if deflation is None:
             return clenshaw(scaled(self._family.interval, affinity.apply), self._family, C)
-        return engine.synthesis(self._family, self._gains, self._alone, C)
+        return deflation.synthesis(self._family, self._gains, self._isolated_gains, C)
 
     def __repr__(self) -> str:
         return (
@@ -88,57 +86,66 @@ class ChebyshevBank:
 
     @cached_property
     def _gains(self) -> np.ndarray:
-        return np.stack([plan._gains for plan in self.plans])
+        return np.stack([plan.gains for plan in self.plans])
 
     @cached_property
-    def _alone(self) -> np.ndarray:
-        return np.array([plan._alone for plan in self.plans])
+    def _isolated_gains(self) -> np.ndarray:
+        return np.array([plan.isolated_gain for plan in self.plans])
 
 
 def chebyshev_bank(
-    parts: Decompositions, bank: FilterBank, order: int | None = None, tol: float | None = None
+    cache: SpectralCache, bank: FilterBank, order: int | None = None, tol: float | None = None
 ) -> ChebyshevBank:
     """Plan every filter of a bank, all at one order, or each at the least that meets ``tol``."""
-    return ChebyshevBank(tuple(chebyshev_filter(parts, g, order=order, tol=tol) for g in bank))
+    return ChebyshevBank(tuple(chebyshev_filter(cache, g, order=order, tol=tol) for g in bank))
 
 
 @dataclass(frozen=True, eq=False)
 class ExactBank:
-    """An exact filter bank of one graph: one Gram picture, or one Fourier transform, for all."""
+    """An exact filter bank of one graph: one Gram matrix, or one Fourier transform, for all."""
 
-    parts: Decompositions
+    cache: SpectralCache
     bank: FilterBank
 
     def analysis(self, Z: Array) -> Array:
         """Every g_f(L) Z."""
-        weights = self.parts.affinity.weights
-        if isinstance(weights, LowRank) and self._affinity.symmetric_core:
-            small, heads = self.parts.small(weights, Z)
-            core = self._cores(small)
-            if core is not None:
-                middle, alone = (like(v[:, None, None], Z) for v in self._constants)
-                wide, heads = Z[..., None, :, :], heads[..., None, :, :]
-                return expand(self._affinity, weights, middle, alone, core, wide, heads)
-        spectrum = self.parts.spectrum
+        lowrank = self._lowrank(Z)
+        if lowrank is not None:
+            engine, heads, core = lowrank
+            null_gain, isolated_gain = (like(v[:, None, None], Z) for v in self._constants)
+            wide = Z[..., None, :, :], heads[..., None, :, :]
+            return engine.expand(null_gain, isolated_gain, core, *wide)
+        spectrum = self.cache.spectrum
         gains = like(self._gains[:, :, None], Z)
-        return spectrum.igft(gains * spectrum.gft(Z)[..., None, :, :])
+        return spectrum.inverse(gains * spectrum.transform(Z)[..., None, :, :])
 
     def synthesis(self, C: Array) -> Array:
         """The sum of g_f(L) C_f."""
-        weights = self.parts.affinity.weights
-        if isinstance(weights, LowRank) and self._affinity.symmetric_core:
-            small, heads = self.parts.small(weights, C)
-            core = self._cores(small)
-            if core is not None:
-                middle, alone = (like(v[:, None, None], C) for v in self._constants)
-                return contract(self._affinity, weights, middle, alone, core, C, heads)
-        spectrum = self.parts.spectrum
+        lowrank = self._lowrank(C)
+        if lowrank is not None:
+            engine, heads, core = lowrank
+            null_gain, isolated_gain = (like(v[:, None, None], C) for v in self._constants)
+            return engine.contract(null_gain, isolated_gain, core, C, heads)
+        spectrum = self.cache.spectrum
         gains = like(self._gains[:, :, None], C)
-        return spectrum.igft(namespace(C).sum(gains * spectrum.gft(C), axis=-3))
+        return spectrum.inverse(self.cache.affinity.xp.sum(gains * spectrum.transform(C), axis=-3))
 
-    @property
-    def _affinity(self) -> Affinity:
-        return self.parts.affinity
+    def _lowrank(self, Z: Array) -> tuple[LowRankEngine, Array, Array] | None:
+        """The engine, Bᵀ diag(r) Z and C of every filter, (F, m, m).
+
+        None for other storages, and where a response is not smooth at λ = 1.
+        """
+        found = self.cache.lowrank_engine(Z)
+        if found is None:
+            return None
+        engine, heads = found
+        cores = []
+        for g in self.bank:
+            core = engine.exact_core(g)
+            if core is None:
+                return None
+            cores.append(core)
+        return engine, heads, self.cache.affinity.xp.stack(cores)
 
     @property
     def _constants(self) -> np.ndarray:
@@ -148,23 +155,13 @@ class ExactBank:
     @property
     def _gains(self) -> np.ndarray:
         """g_f on every mode, (F, N)."""
-        spectrum = self.parts.spectrum
+        spectrum = self.cache.spectrum
         lam = constant(float64(spectrum.eigenvalues))
         return np.repeat(_values(self.bank, lam), spectrum.multiplicities, axis=1)
 
-    def _cores(self, small: SmallCore) -> Array | None:
-        """C of every filter, (F, m, m), or None where one is not smooth at λ = 1."""
-        cores = []
-        for g in self.bank:
-            core = exact_core(small, g, self._affinity.limits)
-            if core is None:
-                return None
-            cores.append(core)
-        return namespace(cores[0]).stack(cores)
-
 
 def _values(bank: FilterBank, lam: np.ndarray) -> np.ndarray:
-    """The responses at λ, (F, m); where one is not finite, the error that says so."""
+    """The responses at λ, (F, m); raises where one is not finite."""
     values = numbers(bank(lam))
     for f in np.nonzero(~np.isfinite(values).all(axis=1))[0]:
         evaluate(bank[int(f)], lam)
@@ -172,9 +169,9 @@ def _values(bank: FilterBank, lam: np.ndarray) -> np.ndarray:
 
 
 def bank_on_graph(
-    parts: Decompositions, bank: FilterBank, order: int | None, tol: float | None
+    cache: SpectralCache, bank: FilterBank, order: int | None, tol: float | None
 ) -> BankOnGraph:
-    """A bank on one graph: exact, unless an order or a tolerance is given."""
+    """Put a bank on one graph: exact, unless an order or a tolerance is given."""
     if order is None and tol is None:
-        return ExactBank(parts, bank)
-    return chebyshev_bank(parts, bank, order, tol)
+        return ExactBank(cache, bank)
+    return chebyshev_bank(cache, bank, order, tol)

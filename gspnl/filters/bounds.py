@@ -1,4 +1,4 @@
-"""How far a filter may be from the exact one: on the interval, on the spectrum, by rounding."""
+"""Error bounds of Chebyshev filters: on the interval, on the spectrum, and by rounding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
-from gspnl._base.array import constant, eps, float64, to_numpy
-from gspnl.chebyshev.certificate import Resolved, certify, difference, spectral_error
+from gspnl._base.array import constant, float64, to_numpy
+from gspnl.chebyshev.certificate import Resolved, certify, spectral_error
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, make_target
-from gspnl.filters.cache import Decompositions
-from gspnl.filters.deflation import Deflated
+from gspnl.filters.cache import SpectralCache
+from gspnl.filters.deflation import Deflation
+from gspnl.responses.evaluate import evaluate
 
-WHOLE = (0.0, 2.0)
+FULL = (0.0, 2.0)  # where λ lies for non-negative weights
 
 
 @dataclass(frozen=True)
@@ -26,90 +27,94 @@ class Distribution:
     multiplicities: np.ndarray
 
 
-def rest(parts: Decompositions, count: int, span: tuple[float, float]) -> Distribution:
+def band_eigenvalues(
+    cache: SpectralCache, count: int, interval: tuple[float, float]
+) -> Distribution:
     """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
-    spectrum = parts.spectrum
-    isolated = parts.affinity.isolated
+    spectrum = cache.spectrum
+    isolated = cache.affinity.isolated
     drop = count + (int(constant(isolated).sum()) if count and isolated is not None else 0)
     left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
     left = np.minimum(left, spectrum.multiplicities)
     keep = left > 0
     lam = to_numpy(float64(spectrum.eigenvalues))[keep]
-    return Distribution(np.clip(lam, *span), left[keep])
+    return Distribution(np.clip(lam, *interval), left[keep])
 
 
 def balanced(
-    target: Target, theta: np.ndarray, engine: Deflated, resolved: Resolved | None
+    target: Target, theta: np.ndarray, deflation: Deflation, resolved: Resolved | None
 ) -> np.ndarray:
-    """Of three interpolants, the one that errs least on the whole graph.
+    """Choose among three interpolants the one of least error on the whole graph.
 
-    The band's own, ``theta``, knows nothing of the bulk of modes that a graph has at one λ, mostly
-    at 1. The others are one that meets the response there, and that of [0, 2]. The score is the
-    root mean square error over the graph's density plus a tenth of the largest error on the band:
-    the first makes deflation no worse than the plain interval on a random signal; the second keeps
-    in view the modes outside the bulk, in which real signals live.
+    ``theta`` interpolates on the band; it ignores that most modes of a graph share one λ, mostly 1.
+    The second one equals the response at that λ; the third one interpolates on [0, 2]. The score is
+    the root mean square error over the graph's density plus a tenth of the largest error on the
+    band: the first term makes deflation no worse than the plain interval on a random signal, the
+    second one accounts for the modes outside the bulk, where real signals have their energy.
     """
     lo, hi = target.interval
-    lam, shares = engine.density
-    truth = target.at(lam)
+    middle, half = (lo + hi) / 2, (hi - lo) / 2
+    lam, shares = deflation.density
     bulk = int(np.argmax(shares))
-    whole = Target(target.response, WHOLE)
-    plain = Series(interpolation_coefficients(whole.on(nodes(len(theta)))), WHOLE)
-    candidates = [
+    zeros, fewer = nodes(len(theta)), nodes(len(theta) - 1) if len(theta) > 1 else np.zeros(0)
+    points = np.concatenate([lam, 1 + zeros, middle + half * fewer])
+    truth, plain, band = np.split(target.at(points), [len(lam), len(lam) + len(zeros)])
+    x = (lam - middle) / half
+    on_full = npcheb.chebval(middle + half * zeros - 1, interpolation_coefficients(plain))
+    candidates = np.stack([
         theta,
-        _meeting(target, len(theta) - 1, (2 * lam[bulk] - lo - hi) / (hi - lo), truth[bulk]),
-        interpolation_coefficients(plain((lo + hi) / 2 + (hi - lo) / 2 * nodes(len(theta)))),
-    ]
-
-    def score(candidate: np.ndarray) -> float:
-        errors = Series(candidate, target.interval)(lam) - truth
-        worst = float(np.abs(errors).max()) if resolved is None else certify(candidate, resolved)
-        return math.sqrt(float(shares @ errors**2)) + 0.1 * worst
-
-    return min(candidates, key=score)
+        _meeting(band, float(x[bulk]), float(truth[bulk])),
+        interpolation_coefficients(on_full),
+    ])  # fmt: skip
+    errors = np.abs(npcheb.chebval(x, candidates.T) - truth)
+    worst = errors.max(axis=1) if resolved is None else certify(candidates, resolved)
+    best = int(np.argmin(np.sqrt(errors**2 @ shares) + 0.1 * worst))
+    return np.asarray(candidates[best])
 
 
-def _meeting(target: Target, order: int, x: float, value: float) -> np.ndarray:
-    """The interpolant at the zeros of T_K, plus the multiple of T_K that makes p(x) = value."""
-    base = interpolation_coefficients(target.on(nodes(order))) if order else np.zeros(1)
-    top = np.zeros(order + 1)
-    top[order] = 1.0
+def _meeting(values: np.ndarray, x: float, value: float) -> np.ndarray:
+    """The interpolant of values at the zeros of T_K, plus the multiple of T_K with p(x) = value."""
+    k = len(values)
+    base = np.append(interpolation_coefficients(values) if k else np.zeros(0), 0.0)
+    top = np.zeros(k + 1)
+    top[k] = 1.0
     at_x = npcheb.chebval(x, top)
-    if abs(at_x) < 1e-6:  # x is one of the zeros: met already
-        return difference(base, 0 * top)
-    return difference(base, -top * (value - npcheb.chebval(x, base)) / at_x)
+    if abs(at_x) >= 1e-6:  # else x is one of the zeros, where p interpolates
+        base[k] = (value - npcheb.chebval(x, base)) / at_x
+    return base
 
 
-def on_spectrum(parts: Decompositions, target: Target, theta: np.ndarray, count: int) -> float:
-    """Certificate on the spectrum itself where that is known, else inf."""
+def spectrum_error(cache: SpectralCache, target: Target, theta: np.ndarray, count: int) -> float:
+    """Certificate on the spectrum itself where that is cheap to compute, else inf."""
     if target.spectrum is None:
-        if parts.known_spectrum is None:
+        if cache.cheap_spectrum is None:
             return math.inf
-        known = rest(parts, count, target.interval)
+        known = band_eigenvalues(cache, count, target.interval)
         if not known.eigenvalues.size:
             return 0.0  # every mode is filtered exactly
         target = make_target(target.response, target.interval, known)
     return spectral_error(target, theta)
 
 
-def rounding(parts: Decompositions, engine: Deflated, target: Target, series: Series) -> float:
-    """What rounding adds to the error: to every term, and through λ itself to g and p."""
+def rounding(deflation: Deflation, target: Target, series: Series) -> float:
+    """Bound what rounding adds to the error: in every term, and through λ in g and p."""
+    affinity = deflation.affinity
     theta = series.coefficients
     lo, hi = series.interval
     size = float(np.abs(theta).sum()) * len(theta)
     slope = float(np.abs(npcheb.chebder(theta)).sum()) * 2 / (hi - lo) if len(theta) > 1 else 0.0
-    growth = 8 * (4 + math.log2(parts.affinity.n_nodes)) * engine.amplification
-    shift = eps(parts.affinity.left) * growth
+    growth = 8 * (4 + math.log2(affinity.n_nodes)) * deflation.amplification
+    shift = affinity.eps * growth
     moved = 0.0
     if target.response is not None:
-        # g itself, where it was taken at single eigenvalues: known only up to the shift.
-        taken = engine.eigenvalues if target.spectrum is None else np.append(
-            engine.eigenvalues, target.spectrum
-        )  # fmt: skip
-        if taken.size:
-            limits = parts.affinity.limits
-            here = target.at(taken)
+        # g is evaluated at single eigenvalues, which are known up to the shift only.
+        lam = deflation.eigenvalues
+        if target.spectrum is not None:
+            lam = np.append(lam, target.spectrum)
+        if lam.size:
+            points = [lam, lam - shift, lam + shift]
+            points[1:] = np.clip(points[1:], *affinity.limits)
+            here, below, above = evaluate(target.response, np.concatenate(points)).reshape(3, -1)
             size += float(np.abs(here).max())
-            jumps = [target.at(np.clip(taken + h, *limits)) - here for h in (-shift, shift)]
-            moved = float(np.abs(jumps).max())
+            moved = float(max(np.abs(below - here).max(), np.abs(above - here).max()))
     return shift * (size + slope) + moved

@@ -1,21 +1,19 @@
-"""What has been computed of one graph, each part once and on demand."""
+"""Cache of the spectral results of one graph: eigenpairs, Gram matrix, deflated modes."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
-from gspnl._base.array import Array, float64
+from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import LowRank
-from gspnl.filters.deflation import Deflated, deflate
-from gspnl.filters.lowrank_engine import SmallCore, project, sweep
-from gspnl.filters.spectrum import Spectrum, exact_spectrum
-
-SMALL = 1024  # nodes of a dense graph whose eigenpairs take a fraction of a second
+from gspnl.errors import NonsymmetricError
+from gspnl.filters.deflation import Deflation, deflate
+from gspnl.filters.lowrank_engine import LowRankEngine
+from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
 
-class Decompositions:
-    """The spectral parts of one graph (no batch).
+class SpectralCache:
+    """Spectral results of one graph (no batch), each computed on first use.
 
     Parameters
     ----------
@@ -24,8 +22,8 @@ class Decompositions:
 
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
-        self._deflated: dict[int, Deflated] = {}
-        self._small: SmallCore | None = None
+        self._deflations: dict[int, Deflation] = {}
+        self._engine: LowRankEngine | None = None
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -33,25 +31,38 @@ class Decompositions:
         return exact_spectrum(self.affinity)
 
     @property
-    def known_spectrum(self) -> Spectrum | None:
-        """The spectrum, where it is cheap; not where it merely happens to be there already.
+    def cheap_spectrum(self) -> Spectrum | None:
+        """The spectrum where it costs little, else None, even if it has been computed.
 
-        What a filter is certified to must not depend on what was computed before it.
+        The certificate of a filter must not depend on earlier calls.
         """
-        low_rank = isinstance(self.affinity.weights, LowRank)
-        cheap = low_rank or self.affinity.n_nodes <= SMALL
+        cheap = self.affinity.low_rank is not None or self.affinity.n_nodes <= SMALL
         return self.spectrum if cheap else None
 
-    def small(self, weights: LowRank, Z: Array) -> tuple[SmallCore, Array]:
-        """The Gram picture of a low-rank graph, kept, and Bᵀ diag(r) Z, in one pass over B."""
-        if self._small is not None:
-            return self._small, project(self.affinity, weights, Z)
-        G, heads = sweep(self.affinity, weights, Z)
-        self._small = SmallCore.of(G, float64(weights.core))
-        return self._small, heads
+    def lowrank_engine(self, Z: Array) -> tuple[LowRankEngine, Array] | None:
+        """Return the engine of a symmetric low-rank graph, and Bᵀ diag(r) Z; else None.
 
-    def deflated(self, count: int) -> Deflated:
-        """The graph with ``count`` modes set aside."""
-        if count not in self._deflated:
-            self._deflated[count] = deflate(self.affinity.weights, self.affinity, count)
-        return self._deflated[count]
+        The first call computes the Gram matrix and Bᵀ diag(r) Z in one pass over B.
+        """
+        weights = self.affinity.low_rank
+        if weights is None or not self.affinity.symmetric_core:
+            return None
+        if self._engine is not None:
+            return self._engine, self._engine.project(Z)
+        self._engine, heads = LowRankEngine.build(self.affinity, weights, Z)
+        return self._engine, heads
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
+        if not self.affinity.symmetric_core:
+            raise NonsymmetricError(
+                "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
+            )
+        return self.deflation(1).interval
+
+    def deflation(self, count: int) -> Deflation:
+        """Return the graph with its ``count`` modes of least λ deflated."""
+        if count not in self._deflations:
+            self._deflations[count] = deflate(self.affinity, count)
+        return self._deflations[count]

@@ -1,35 +1,34 @@
-"""Planning a Chebyshev filter of a graph: its interval, its series, its certificate."""
+"""Plan a Chebyshev filter of a graph: interval, series and certificate."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, eps
-from gspnl._base.validate import on_signals
+from gspnl._base.array import Array
+from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.kernels.base import positive
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.target import check_order, make_target
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.filters.bounds import WHOLE, balanced, on_spectrum, rest, rounding
-from gspnl.filters.cache import Decompositions
-from gspnl.filters.deflation import Deflated, recurrence
+from gspnl.filters.bounds import FULL, balanced, band_eigenvalues, rounding, spectrum_error
+from gspnl.filters.cache import SpectralCache
+from gspnl.filters.deflation import Deflation
+from gspnl.filters.families import apply_series
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 
-ROUNDING = 1e-9  # by which an eigenvalue may lie outside a user's interval
+ROUNDING = 1e-9  # how far an eigenvalue may lie outside the interval that a user gives
 
 
 @dataclass(frozen=True, eq=False)
 class ChebyshevFilter:
-    r"""A frozen polynomial filter of one graph: the same signal always gives the same answer.
+    r"""A polynomial filter of one graph, planned once and applied to any number of signals.
 
     Attributes
     ----------
@@ -40,15 +39,22 @@ class ChebyshevFilter:
         where there is none.
     deflated : array of shape (m,)
         λ of the modes that are filtered exactly.
+    gains : array of shape (m,)
+        g at these λ.
+    isolated_gain : float
+        Gain of isolated nodes.
+    affinity : Affinity
+    deflation : Deflation or None
+        The graph without the deflated modes; None for a softmax graph.
     """
 
     series: Series
     error_bound: float
     deflated: np.ndarray
-    _affinity: Affinity
-    _engine: Deflated | None
-    _gains: np.ndarray
-    _alone: float
+    gains: np.ndarray
+    isolated_gain: float
+    affinity: Affinity
+    deflation: Deflation | None
 
     @property
     def order(self) -> int:
@@ -57,12 +63,14 @@ class ChebyshevFilter:
 
     def __call__(self, Z: Array) -> Array:
         """Filter Z (..., N, c), or (N,)."""
-        affinity, engine = self._affinity, self._engine
-        if engine is None:
-            fn = partial(recurrence, scaled(self.series.interval, affinity.apply), self.series)
-        else:
-            fn = partial(engine.polynomial, self.series, self._gains, self._alone)
-        return on_signals(fn, Z, affinity.weights.shape, affinity.left)
+        return on_signals(self.apply, Z, self.affinity.weights.shape, self.affinity.left)
+
+    def apply(self, Z: Array) -> Array:
+        """Filter signals (..., N, c) that have been checked."""
+        if self.deflation is None:
+            step = scaled(self.series.interval, self.affinity.apply)
+            return apply_series(step, self.series, Z)
+        return self.deflation.polynomial(self.series, self.gains, self.isolated_gain, Z)
 
     def __repr__(self) -> str:
         lo, hi = self.series.interval
@@ -73,7 +81,7 @@ class ChebyshevFilter:
 
 
 def chebyshev_filter(
-    parts: Decompositions,
+    cache: SpectralCache,
     response: Response | Array,
     *,
     order: int | None = None,
@@ -92,46 +100,53 @@ def chebyshev_filter(
     if order is not None:
         check_order(order)
     else:
-        positive(tol, "tol")
+        tol = number("tol", tol, above=0)
     FITS[method]
-    if not parts.affinity.symmetric_core:
+    if not cache.affinity.symmetric_core:
         return _nonsymmetric(
-            parts, response, order, tol, method, interval, allow_nonsymmetric, deflate
+            cache, response, order, tol, method, interval, allow_nonsymmetric, deflate
         )
     if not callable(response) and method == "interpolate":
         method = "least_squares"  # values on the spectrum: the paper's free Ω
     count = _count(deflate, free=not callable(response))
-    engine = parts.deflated(count)
-    span, covered = _span(parts, engine, interval, count)
-    spectrum = rest(parts, count, span) if method == "least_squares" else None
+    deflation = cache.deflation(count)
+    span, covered = _interval(cache, deflation, interval, count)
+    spectrum = band_eigenvalues(cache, count, span) if method == "least_squares" else None
     if spectrum is not None and not spectrum.eigenvalues.size:
         method, spectrum = "interpolate", None  # every mode is filtered exactly
-    target = replace(make_target(response, span, spectrum), probes=engine.density[0])
-    gains = evaluate(response, engine.eigenvalues) if callable(response) else np.zeros(0)
+    target = replace(make_target(response, span, spectrum), probes=deflation.density[0])
+    gains, at_zero = np.zeros(0), None
+    if callable(response):
+        gains = evaluate(response, np.append(deflation.eigenvalues, [0.0] * bool(count)))
+        if count:
+            gains, at_zero = gains[:-1], float(gains[-1])
     resolved = resolve(target) if callable(response) else None
-    choose = interval is None and count > 0 and parts.affinity.nonnegative
+    choose = interval is None and count > 0 and cache.affinity.nonnegative
 
     def plan(k: int) -> ChebyshevFilter:
         theta = FITS[method](target, k)
         if choose and method == "interpolate" and order is not None:
-            theta = balanced(target, theta, engine, resolved)
-        bound = certify(theta, resolved)
+            theta = balanced(target, theta, deflation, resolved)
+        bound = float(certify(theta, resolved))
         if method == "least_squares" or not math.isfinite(bound):
-            bound = on_spectrum(parts, target, theta, count)
+            bound = spectrum_error(cache, target, theta, count)
         if not covered:
-            bound = math.inf  # λ may lie outside, by less than Lanczos can tell
+            bound = math.inf  # λ may lie outside, by less than Lanczos resolves
         series = Series(theta, span, bound)
-        alone = _alone(response, series, count)
+        # Isolated nodes have λ = 0: filtered exactly where modes are deflated.
+        isolated_gain = float(series(0.0)) if at_zero is None else at_zero
         return ChebyshevFilter(
-            series, bound + rounding(parts, engine, target, series),
-            engine.eigenvalues, parts.affinity, engine, gains, alone,
+            series, bound + rounding(deflation, target, series),
+            deflation.eigenvalues, gains, isolated_gain, cache.affinity, deflation,
         )  # fmt: skip
 
-    return plan(int(order)) if order is not None else _least_order(plan, resolved, float(tol or 0))
+    if tol is not None:
+        return _least_order(plan, resolved, tol)
+    return plan(int(order or 0))
 
 
 def _count(deflate: int | bool | None, *, free: bool) -> int:
-    """How many modes to deflate; a free Ω is fitted on the whole spectrum."""
+    """The number of modes to deflate; a free Ω is fitted on the whole spectrum."""
     if deflate is None:
         return 0 if free else 1
     if not isinstance(deflate, (int, np.integer)) or deflate < 0:
@@ -143,35 +158,28 @@ def _count(deflate: int | bool | None, *, free: bool) -> int:
     return int(deflate)
 
 
-def _span(
-    parts: Decompositions, engine: Deflated, interval: tuple[float, float] | None, count: int
+def _interval(
+    cache: SpectralCache, deflation: Deflation, interval: tuple[float, float] | None, count: int
 ) -> tuple[tuple[float, float], bool]:
-    """The interval of the series, and whether it surely covers every λ but the deflated."""
-    nonnegative = engine.affinity.nonnegative
+    """The interval of the series, and whether it certainly covers every λ that is not deflated."""
+    nonnegative = deflation.affinity.nonnegative
     if interval is None:
-        return (engine.interval if count or not nonnegative else WHOLE), True
+        return (deflation.interval if count or not nonnegative else FULL), True
     lo, hi = make_interval(interval)
     if nonnegative and lo <= 0 and hi >= 2:
         return (lo, hi), True
-    known = parts.known_spectrum
-    low, high = engine.reached
+    known = cache.cheap_spectrum
+    low, high = deflation.inner_ends
     if known is not None:
-        lam = rest(parts, count, (-math.inf, math.inf)).eigenvalues
+        lam = band_eigenvalues(cache, count, (-math.inf, math.inf)).eigenvalues
         low, high = float(lam.min(initial=hi)), float(lam.max(initial=lo))
     if lo > low + ROUNDING or hi < high - ROUNDING:
         raise InputError(
             f"interval={interval!r} does not cover the spectrum, which reaches from {low:.6g} to "
             f"{high:.6g}; a Chebyshev series explodes outside its interval: widen it"
         )
-    ends = engine.ends
+    ends = deflation.ends
     return (lo, hi), known is not None or (lo <= ends[0] and ends[1] <= hi)
-
-
-def _alone(response: Any, series: Series, count: int) -> float:
-    """The gain of isolated nodes, λ = 0: exact where modes are deflated."""
-    if count and callable(response):
-        return float(evaluate(response, np.zeros(1))[0])
-    return float(series(0.0))
 
 
 def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevFilter:
@@ -197,7 +205,7 @@ def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevF
 
 
 def _nonsymmetric(
-    parts: Decompositions,
+    cache: SpectralCache,
     response: Any,
     order: int | None,
     tol: float | None,
@@ -206,14 +214,14 @@ def _nonsymmetric(
     allowed: bool,
     deflate: int | bool | None,
 ) -> ChebyshevFilter:
-    """A softmax graph: order ≤ 1 means what it says; higher ones grow without bound."""
+    """Plan a filter of a softmax graph, on which ‖T_k‖ grows without bound for k > 1."""
     if deflate:
         raise NonsymmetricError("normalization='softmax' has no real modes to deflate")
     if not callable(response) or method == "least_squares":
         raise NonsymmetricError(
             "normalization='softmax' has no real spectrum to give ω on; use 'random_walk'"
         )
-    target = make_target(response, interval or WHOLE, None)
+    target = make_target(response, interval or FULL, None)
     resolved = resolve(target)
     if tol is not None:
         order = 1
@@ -227,12 +235,12 @@ def _nonsymmetric(
     theta = FITS[method](target, order)
     # sup |g − p| bounds nothing for a matrix that is not normal, unless g is p.
     is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
-    bound = certify(theta, resolved) if is_polynomial else math.inf
+    bound = float(certify(theta, resolved)) if is_polynomial else math.inf
     series = Series(theta, target.interval, bound)
-    bound += 64 * eps(parts.affinity.left) * float(np.abs(theta).sum())
+    bound += 64 * cache.affinity.eps * float(np.abs(theta).sum())
     if tol is not None and bound > tol:
         raise NonsymmetricError(
             "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, "
             "snl, gsnl); use normalization='random_walk'"
         )
-    return ChebyshevFilter(series, bound, np.zeros(0), parts.affinity, None, np.zeros(0), 0.0)
+    return ChebyshevFilter(series, bound, np.zeros(0), np.zeros(0), 0.0, cache.affinity, None)

@@ -7,21 +7,21 @@ With :math:`W = B J B^T`, :math:`G = B^T diag(lr) B` (m × m) and f(μ) = g(1 �
     f(A) = f(0) I + diag(l)\, B\, C\, B^T diag(r), \quad C = J\,p(GJ), \quad
     p(x) = (f(x) - f(0))/x,
 
-because :math:`S^k = B J (GJ)^{k-1} B^T`. Two passes over B for any f; a rank-deficient B is
-harmless.
+because :math:`S^k = B J (GJ)^{k-1} B^T`. Any f takes two passes over B, of any rank.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
+from operator import matmul
 
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 from scipy.linalg.lapack import dpotrf
 
-from gspnl._base.array import Array, float64, is_numpy, like, namespace, to_numpy, transpose
+from gspnl._base.array import Array, float64, is_numpy, like, namespace, to_numpy
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights import LowRank
@@ -31,87 +31,137 @@ from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
 
 
-def gram(affinity: Affinity, weights: LowRank) -> Array:
-    """G = Bᵀ diag(l r) B, (..., m, m), in float64."""
-    return sweep(affinity, weights, weights.factor[..., :0])[0]
+@dataclass(frozen=True, eq=False)
+class LowRankEngine:
+    """One symmetric low-rank graph with its Gram matrix.
 
-
-def sweep(affinity: Affinity, weights: LowRank, Z: Array) -> tuple[Array, Array]:
-    """G, and Bᵀ diag(r) Z, in one pass over B; both in float64."""
-    right = affinity.right
-    both = affinity.left if right is None else affinity.left * right
-    columns = [weights.factor, both[..., None], Z] + ([] if right is None else [right[..., None]])
-
-    def block(b: Array, s: Array, z: Array, r: Array | None = None) -> tuple[Array, Array]:
-        wide = transpose(b)
-        return float64(wide @ (b * s)), float64(wide @ (z if r is None else r * z))
-
-    G, heads = sum_rows(block, *columns)
-    return G, heads
-
-
-def project(affinity: Affinity, weights: LowRank, Z: Array) -> Array:
-    """Bᵀ diag(r) Z, (..., m, c)."""
-    return weights.heads(scale_rows(affinity.right, Z))
-
-
-def expand(
-    affinity: Affinity,
-    weights: LowRank,
-    middle: float | Array,
-    alone: float | Array,
-    core: Array,
-    Z: Array,
-    heads: Array | None = None,
-) -> Array:
-    """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``alone`` · Z on isolated nodes.
-
-    ``heads`` is Bᵀ diag(r) Z, where that is known already. Of several filters: ``core`` is
-    (F, m, m), ``middle`` and ``alone`` are (F, 1, 1), Z is (..., 1, N, c).
+    Attributes
+    ----------
+    affinity : Affinity
+    weights : LowRank
+        B and J.
+    gram : array of shape (m, m), float64
+        G = Bᵀ diag(l r) B.
     """
-    heads = project(affinity, weights, Z) if heads is None else heads
-    small = like(core @ float64(heads), Z)
-    out = map_rows(
-        lambda b, left, z: middle * z + left * (b @ small),
-        weights.factor,
-        affinity.left[..., None],
-        Z,
-        columns=math.prod(core.shape[:-2]) * Z.shape[-1],
-    )
-    if affinity.isolated is None:
-        return out
-    return namespace(Z).where(affinity.isolated[..., None], alone * Z, out)
 
+    affinity: Affinity
+    weights: LowRank
+    gram: Array
 
-def contract(
-    affinity: Affinity,
-    weights: LowRank,
-    middle: Array,
-    alone: Array,
-    core: Array,
-    C: Array,
-    heads: Array | None = None,
-) -> Array:
-    """The sum over f of what :func:`expand` makes of C_f: (..., F, N, c) to (..., N, c)."""
-    xp = namespace(C)
-    heads = project(affinity, weights, C) if heads is None else heads
-    small = like(xp.sum(core @ float64(heads), axis=-3), C)
-    out = map_rows(
-        lambda b, left, c: xp.sum(middle * c, axis=-3) + left * (b @ small),
-        weights.factor,
-        affinity.left[..., None],
-        C,
-    )
-    if affinity.isolated is None:
-        return out
-    return xp.where(affinity.isolated[..., None], xp.sum(alone * C, axis=-3), out)
+    @classmethod
+    def build(cls, affinity: Affinity, weights: LowRank, Z: Array) -> tuple[LowRankEngine, Array]:
+        """Compute G, and Bᵀ diag(r) Z, in one pass over B; both in float64."""
+        right = affinity.right
+        both = affinity.left if right is None else affinity.left * right
+        columns = [weights.factor, both[..., None], Z]
+
+        def block(b: Array, s: Array, z: Array, r: Array | None = None) -> tuple[Array, Array]:
+            return float64(b.mT @ (b * s)), float64(b.mT @ (z if r is None else r * z))
+
+        G, heads = sum_rows(block, *columns, *([] if right is None else [right[..., None]]))
+        return cls(affinity, weights, G), heads
+
+    @cached_property
+    def core(self) -> Array:
+        """J in float64."""
+        return float64(self.weights.core)
+
+    @cached_property
+    def eigen(self) -> SmallEigen:
+        """Eigenpairs of S, in m × m matrices."""
+        return SmallEigen.of(self.gram, self.core)
+
+    def project(self, Z: Array) -> Array:
+        """Bᵀ diag(r) Z, (..., m, c)."""
+        return self.weights.heads(scale_rows(self.affinity.right, Z))
+
+    def expand(
+        self,
+        null_gain: float | Array,
+        isolated_gain: float | Array,
+        core: Array,
+        Z: Array,
+        heads: Array | None = None,
+    ) -> Array:
+        """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``isolated_gain`` · Z on isolated nodes.
+
+        Parameters
+        ----------
+        null_gain, isolated_gain : float, or array of shape (F, 1, 1)
+            f(0), and the gain of isolated nodes; arrays for F filters.
+        core : array of shape (m, m), or (F, m, m)
+            C.
+        Z : array of shape (..., N, c), or (..., 1, N, c) for F filters
+        heads : array, optional
+            Bᵀ diag(r) Z, if it is known.
+        """
+        affinity = self.affinity
+        heads = self.project(Z) if heads is None else heads
+        small = like(core @ float64(heads), Z)
+        out = map_rows(
+            lambda b, left, z: null_gain * z + left * (b @ small),
+            self.weights.factor,
+            affinity.left[..., None],
+            Z,
+            columns=math.prod(core.shape[:-2]) * Z.shape[-1],
+        )
+        if affinity.isolated is None:
+            return out
+        return affinity.xp.where(affinity.isolated[..., None], isolated_gain * Z, out)
+
+    def contract(
+        self,
+        null_gain: Array,
+        isolated_gain: Array,
+        core: Array,
+        C: Array,
+        heads: Array | None = None,
+    ) -> Array:
+        """Sum over f of :meth:`expand` applied to C_f: (..., F, N, c) to (..., N, c)."""
+        xp, affinity = self.affinity.xp, self.affinity
+        heads = self.project(C) if heads is None else heads
+        small = like(xp.sum(core @ float64(heads), axis=-3), C)
+        out = map_rows(
+            lambda b, left, c: xp.sum(null_gain * c, axis=-3) + left * (b @ small),
+            self.weights.factor,
+            affinity.left[..., None],
+            C,
+        )
+        if affinity.isolated is None:
+            return out
+        return xp.where(affinity.isolated[..., None], xp.sum(isolated_gain * C, axis=-3), out)
+
+    def exact_core(self, response: Response) -> Array | None:
+        r"""C of an exact filter, or None where the response is not smooth at λ = 1.
+
+        :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by
+        series: the multiple of the identity in p is carried by J, so nothing is divided by a
+        small μ.
+        """
+        if getattr(response, "points", None) is not None:
+            return None  # known at points only
+        small = self.eigen
+        mu = to_numpy(small.values)
+        values_at = evaluate(response, np.append(np.clip(1 - mu, *self.affinity.limits), 1.0))
+        local = _expand_at_zero(response, np.append(mu, 0.0), values_at)
+        if local is None:
+            return None
+        inside = np.abs(mu) <= local.radius
+        safe = np.where(inside, 1.0, mu)
+        values = np.where(
+            inside,
+            npcheb.chebval(np.where(inside, mu, 0.0) / local.radius, local.series),
+            ((values_at[:-1] - values_at[-1]) / safe - local.p0) / safe,
+        )
+        tall = small.core @ small.root @ small.vectors
+        return local.p0 * small.core + (tall * like(values, tall)[..., None, :]) @ tall.mT
 
 
 @dataclass(frozen=True, eq=False)
-class SmallCore:
-    """The m × m picture of S: G = F Fᵀ and the eigenpairs (μ, w) of Fᵀ J F.
+class SmallEigen:
+    """Eigenpairs of S in m × m matrices: G = F Fᵀ and the eigenpairs (μ, w) of Fᵀ J F.
 
-    Eigenvectors of S are B J F w / μ; none is ever formed.
+    Eigenvectors of S are B J F w / μ; none is formed.
     """
 
     core: Array
@@ -120,11 +170,11 @@ class SmallCore:
     vectors: Array
 
     @classmethod
-    def of(cls, G: Array, J: Array) -> SmallCore:
-        xp = namespace(G)
+    def of(cls, G: Array, J: Array) -> SmallEigen:
+        """Factor G and diagonalise Fᵀ J F."""
         root = _root(G)
-        middle = transpose(root) @ J @ root
-        values, vectors = xp.linalg.eigh((middle + transpose(middle)) / 2)
+        middle = root.mT @ J @ root
+        values, vectors = namespace(G).linalg.eigh((middle + middle.mT) / 2)
         return cls(J, root, values, vectors)
 
     def heads(self, columns: slice) -> Array:
@@ -135,7 +185,7 @@ class SmallCore:
 
 
 def _root(G: Array) -> Array:
-    """F with F Fᵀ = G to rounding: Cholesky, or where G has no full rank its eigenvectors."""
+    """F with F Fᵀ = G to rounding: by Cholesky, or by eigenvectors if G is rank-deficient."""
     if is_numpy(G) and G.ndim == 2:
         factor, failed = dpotrf(G, lower=True, clean=True)
         if not failed:
@@ -145,32 +195,8 @@ def _root(G: Array) -> Array:
     return E * xp.sqrt(xp.clip(e, min=0))[..., None, :]
 
 
-def exact_core(small: SmallCore, response: Response, limits: tuple[float, float]) -> Array | None:
-    r"""C of an exact filter, or None where the response is not smooth at λ = 1.
-
-    :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by series:
-    the part of p that is a number is carried by J itself, so nothing is divided by a small μ.
-    """
-    if getattr(response, "points", None) is not None:
-        return None  # known at points only
-    mu = to_numpy(small.values)
-    values_at = evaluate(response, np.append(np.clip(1 - mu, *limits), 1.0))
-    local = _local(response, np.append(mu, 0.0), values_at)
-    if local is None:
-        return None
-    inside = np.abs(mu) <= local.radius
-    safe = np.where(inside, 1.0, mu)
-    values = np.where(
-        inside,
-        npcheb.chebval(np.where(inside, mu, 0.0) / local.radius, local.series),
-        ((values_at[:-1] - values_at[-1]) / safe - local.p0) / safe,
-    )
-    tall = small.core @ small.root @ small.vectors
-    return local.p0 * small.core + (tall * like(values, tall)[..., None, :]) @ transpose(tall)
-
-
 @dataclass(frozen=True, eq=False)
-class Local:
+class Expansion:
     """f near μ = 0: p(0), and p₁ as a Chebyshev series in x / radius."""
 
     radius: float
@@ -188,11 +214,11 @@ def _divided() -> np.ndarray:
     return np.stack([np.pad(row, (0, SAMPLES - len(row))) for row in rows], axis=1)
 
 
-def _local(response: Response, mu: np.ndarray, values: np.ndarray) -> Local | None:
-    """The expansion of f over the widest radius that resolves it; None where f is not smooth.
+def _expand_at_zero(response: Response, mu: np.ndarray, values: np.ndarray) -> Expansion | None:
+    """Expand f over the widest radius that resolves it; None where f is not smooth.
 
-    It must also meet f at the eigenvalues themselves, and at 0: a feature narrower than the samples
-    is seen there.
+    The expansion must also agree with f at the eigenvalues and at 0, which detects a feature
+    narrower than the samples.
     """
     jumps = getattr(response, "jumps", ())
     scale = float(np.abs(values).max())
@@ -205,7 +231,7 @@ def _local(response: Response, mu: np.ndarray, values: np.ndarray) -> Local | No
         miss = np.abs(npcheb.chebval(mu[inside] / radius, c) - values[inside]).max()
         if max(np.abs(c[-6:]).max(), miss / 16) <= 16 * EPS * size:
             p = _divided() @ c / radius
-            return Local(radius, float(npcheb.chebval(0.0, p)), _divided() @ p / radius)
+            return Expansion(radius, float(npcheb.chebval(0.0, p)), _divided() @ p / radius)
     return None
 
 
@@ -217,9 +243,9 @@ def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarr
     theta = family.coefficients
     eye = like(np.eye(G.shape[-1]), G)
     GJ, weight = G @ J, like(theta[:, :, None, None], G)
-    total, middle = 0 * weight[:, 0, ...] * eye, theta[:, 0]
-    small = small_terms(lambda R: GJ @ R, eye, theta.shape[1] - 1, *scales(family.interval))
+    total, null_gain = 0 * weight[:, 0, ...] * eye, theta[:, 0]
+    small = small_terms(partial(matmul, GJ), eye, theta.shape[1] - 1, *scales(family.interval))
     for k, (t, R) in enumerate(small, 1):
         total = total + weight[:, k, ...] * R
-        middle = middle + theta[:, k] * t
-    return J @ total, middle
+        null_gain = null_gain + theta[:, k] * t
+    return J @ total, null_gain

@@ -1,31 +1,27 @@
-"""A few eigenpairs at the ends of a graph's spectrum, for graphs too large for all of them."""
+"""Compute a few eigenpairs at the ends of the spectrum of a large graph."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, eps, like, to_numpy, transpose
-from gspnl._base.krylov import BLOCK, Pairs, largest
-from gspnl._base.validate import on_signals
+from gspnl._base.array import Array, check_fits, constant, like, to_numpy
+from gspnl._base.lanczos import BLOCK, Pairs, largest
+from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import LowRank
-from gspnl.errors import ConvergenceError, InputError, NonsymmetricError
-from gspnl.filters.spectrum import Spectrum, exact_spectrum
+from gspnl.errors import ConvergenceError, NonsymmetricError
+from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
-DENSE = 1024  # nodes up to which all eigenpairs take a fraction of a second
-STEPS = 600  # blocks of products
+STEPS = 600  # products with a block
 TOLERANCE = 1e-10  # of residuals, where the dtype allows it
 ENDS = ("low", "high", "both")
 
 
 @dataclass(frozen=True, eq=False)
 class PartialSpectrum:
-    r"""Some eigenpairs of the Laplacian of one graph, :math:`L u_i = λ_i u_i`.
+    r"""k eigenpairs of the Laplacian of one graph, :math:`L u_i = λ_i u_i`.
 
     Attributes
     ----------
@@ -64,15 +60,11 @@ class PartialSpectrum:
         """
         held = self._vectors.shape[1]
         k = held if k is None else k
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= held:
-            raise InputError(
-                f"k={k!r} must be a whole number from 1 to {held}, the pairs held; ask "
-                "graph.spectrum(k=) for more"
-            )
-        return self._change[:, None] * self._vectors[:, : int(k)]
+        more = ", the pairs of this spectrum; ask graph.spectrum(k=) for more"
+        return self._change[:, None] * self._vectors[:, : whole_number("k", k, 1, held, more)]
 
     def gft(self, Z: Array) -> Array:
-        r"""The coefficients of Z on the modes held, :math:`\hat Z = V^T T^{-1} Z`.
+        r"""Coefficients of Z on the k modes, :math:`\hat Z = V^T T^{-1} Z`.
 
         Parameters
         ----------
@@ -83,15 +75,13 @@ class PartialSpectrum:
         array of shape (..., k, c)
         """
         V, change = self._vectors, self._change
-        return on_signals(
-            lambda z: transpose(V) @ (z / change[:, None]), Z, (self.n_nodes,) * 2, change
-        )
+        return on_signals(lambda z: V.mT @ (z / change[:, None]), Z, (self.n_nodes,) * 2, change)
 
     def igft(self, Zhat: Array) -> Array:
-        r"""The signal with these coefficients, :math:`Z = T V \hat Z`.
+        r"""Signal with the coefficients Ẑ on the k modes, :math:`Z = T V \hat Z`.
 
-        ``igft(gft(Z))`` is the part of Z in the span of the modes held: its projection, orthogonal
-        in the norm ‖T⁻¹ · ‖, and not Z.
+        ``igft(gft(Z))`` is the projection of Z on the span of the k modes, orthogonal in the norm
+        ‖T⁻¹ · ‖.
 
         Parameters
         ----------
@@ -114,7 +104,7 @@ class PartialSpectrum:
 
 
 def partial_spectrum(affinity: Affinity, k: Any, which: str, seed: Any) -> PartialSpectrum:
-    """K eigenpairs of least ("low") or greatest λ ("high"), or half of each ("both").
+    """Compute k eigenpairs of least ("low") or greatest λ ("high"), or half of each ("both").
 
     Raises
     ------
@@ -122,31 +112,25 @@ def partial_spectrum(affinity: Affinity, k: Any, which: str, seed: Any) -> Parti
         Where residuals stay above their tolerance.
     """
     n = affinity.n_nodes
-    if which not in ENDS:
-        raise InputError(f"which={which!r} must be one of 'low', 'high' and 'both'")
-    for name, value, low, high in (("k", k, 1, n), ("seed", seed, 0, math.inf)):
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not whole or not low <= value <= high:
-            until = f" to N = {n}" if name == "k" else " up"
-            raise InputError(f"{name}={value!r} must be a whole number from {low}{until}")
+    one_of("which", which, ENDS)
+    k, seed = whole_number("k", k, 1, n, ", the number of nodes"), whole_number("seed", seed)
     if not affinity.symmetric_core:
         raise NonsymmetricError(
             "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
             "has no real spectrum; use normalization='random_walk'"
         )
-    to_numpy(affinity.left)  # eigenpairs carry no gradient, and say so
-    below = {"low": int(k), "high": 0, "both": -(-int(k) // 2)}[which]
-    above = int(k) - below
+    to_numpy(affinity.left)  # raises where a gradient would be lost: eigenpairs carry none
+    below = {"low": k, "high": 0, "both": -(-k // 2)}[which]
+    above = k - below
     live = int(np.count_nonzero(constant(affinity.core_scale)))
-    few = n <= DENSE or k > n // 4 or live <= k + 1
-    if few or isinstance(affinity.weights, LowRank):
+    cheap = n <= SMALL or k > n // 4 or live <= k + 1 or affinity.low_rank is not None
+    if cheap:
         return _of_all(affinity, exact_spectrum(affinity), below, above)
-    lam, V = _by_lanczos(affinity, below, above, int(seed))
-    return _checked(affinity, lam, V, math.inf)
+    return _checked(affinity, *_by_lanczos(affinity, below, above, seed))
 
 
 def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> PartialSpectrum:
-    """Cut out of the whole spectrum."""
+    """Select the pairs from the whole spectrum."""
     n = spectrum.n_nodes
     sample = affinity.left
     check_fits((n, below + above), sample, "the modes", "ask for fewer", copies=4)
@@ -154,37 +138,36 @@ def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> P
     chosen = np.r_[0:below, n - above : n]
     unit = np.zeros((n, len(chosen)))
     unit[chosen, np.arange(len(chosen))] = 1.0
-    V = constant(spectrum.igft(like(unit, sample)) / affinity.change[:, None])
-    return _checked(affinity, every[chosen], V, math.inf)
+    V = constant(spectrum.inverse(like(unit, sample)) / affinity.change[:, None])
+    return _checked(affinity, every[chosen], V)
 
 
-def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray, worst: float) -> PartialSpectrum:
-    """With the residuals as they are, by one more product."""
+def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpectrum:
+    """Fix signs, and compute the residuals by one more product."""
     sample = affinity.left
     U = constant(affinity.change)[:, None] * V
     peak = np.argmax(np.abs(U), axis=0)
     V = V * np.where(U[peak, np.arange(V.shape[1])] < 0, -1.0, 1.0)
     vectors = like(V, sample)
     image = constant(affinity.apply_core(vectors)).astype(np.float64)
-    held = constant(vectors).astype(np.float64)
+    rounded = constant(vectors).astype(np.float64)
     if affinity.isolated is not None:
         alone = constant(affinity.isolated)
-        image[alone] = held[alone]
-    gaps = np.linalg.norm(image - (1 - lam) * held, axis=0)
+        image[alone] = rounded[alone]
+    gaps = np.linalg.norm(image - (1 - lam) * rounded, axis=0)
     return PartialSpectrum(like(lam, sample), like(gaps, sample), vectors, affinity.change)
 
 
 def _by_lanczos(
     affinity: Affinity, below: int, above: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """λ ascending, and V; the constant mode and isolated nodes are known."""
+    """λ ascending, and V, by block Lanczos orthogonal to the known modes of λ = 0."""
     n = affinity.n_nodes
     live = constant(affinity.core_scale) > 0
     constant_mode = constant(affinity.stationary).astype(np.float64)[:, None]
     alone = np.nonzero(~live)[0]
     known = len(alone) + bool(live.any())
-    # What is known is λ = 0: never among the highest.
-    room = n - known
+    room = n - known  # the known modes have λ = 0: never among the highest
     rng = np.random.default_rng(seed)
     count = max(below, above, 1)
     check_fits(
@@ -193,19 +176,17 @@ def _by_lanczos(
 
     known_modes = constant_mode
 
-    def project(block: np.ndarray) -> np.ndarray:
-        block = np.where(live[:, None], block, 0.0)
-        out: np.ndarray = block - known_modes @ (known_modes.T @ block)
-        return out
+    def random(width: int) -> np.ndarray:
+        return np.where(live[:, None], rng.standard_normal((n, width)), 0.0)
 
     def run(sign: float, count: int) -> Pairs:
         def apply(block: np.ndarray) -> np.ndarray:
             image = constant(affinity.apply_core(like(block, affinity.left)))
             return sign * image.astype(np.float64)
 
-        tolerance = max(TOLERANCE, 200 * eps(affinity.left))
+        tolerance = max(TOLERANCE, 200 * affinity.eps)
         found = largest(
-            apply, project, (n, room), count=count, tolerance=tolerance, steps=STEPS, rng=rng
+            apply, random, known_modes, room=room, count=count, tolerance=tolerance, steps=STEPS
         )
         if found.residuals.max() > tolerance:
             raise ConvergenceError(
@@ -226,7 +207,7 @@ def _by_lanczos(
         lam.append(values[order])
         vectors.append(every[:, order])
     if above:
-        # Off the lowest: both ends may lie in one repeated eigenvalue, λ = 1 at low rank.
+        # Orthogonal to the lowest: both ends may be one repeated eigenvalue, λ = 1 at low rank.
         if below:
             known_modes = np.concatenate([constant_mode, found.vectors], axis=1)
             room -= found.vectors.shape[1]

@@ -1,7 +1,7 @@
-r"""Exact eigenpairs of a graph's Laplacian, and the graph Fourier transform.
+r"""Compute all eigenpairs of a graph's Laplacian, and the graph Fourier transform.
 
 A = T S T⁻¹ with S symmetric, so U = T V and U⁻¹ = Vᵀ T⁻¹. A low-rank graph has a few explicit
-modes; all others share λ = 1, and that space is carried as a multiplicity and one block reflection.
+modes; all others share λ = 1, and their space is stored as a multiplicity and a block reflection.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from gspnl._base.array import (
     like,
     namespace,
     ones,
-    transpose,
 )
 from gspnl._base.qr import Reflection, TallQR, tall_qr
-from gspnl._base.validate import on_signals
+from gspnl._base.validate import on_signals, whole_number
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import LowRank
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.responses.evaluate import numbers
+
+SMALL = 1024  # nodes of a dense graph whose eigenpairs take a fraction of a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +39,10 @@ class Spectrum:
     Attributes
     ----------
     eigenvalues : array of shape (m,)
-        λ, ascending, in [0, 2] for non-negative weights: an entry a mode; but one entry λ = 0 for
-        all isolated nodes, and at low rank one entry λ = 1 for the space that A annihilates.
+        λ, ascending, in [0, 2] for non-negative weights. One entry for each mode, except one entry
+        λ = 0 for all isolated nodes and, at low rank, one entry λ = 1 for the null space of A.
     multiplicities : array of int of shape (m,)
-        How many modes each entry stands for; they sum to N.
+        Number of modes of each entry; they sum to N.
 
     Examples
     --------
@@ -58,7 +59,7 @@ class Spectrum:
     multiplicities: np.ndarray
     _change: Array  # diagonal of T
     _make_vectors: Callable[[], Array]
-    _split: int  # how many explicit modes have λ < 1
+    _split: int  # number of explicit modes with λ < 1
     _live: np.ndarray | None  # indices of the nodes that are not isolated, where some are
 
     @property
@@ -80,20 +81,21 @@ class Spectrum:
         array of shape (..., N, c)
             With ‖Ẑ‖ = ‖T⁻¹ Z‖ (Parseval in the D-weighted norm).
         """
-        return self._on_signals(self._gft, Z)
+        return self._on_signals(self.transform, Z)
 
-    def _gft(self, Z: Array) -> Array:
+    def transform(self, Z: Array) -> Array:
+        """:meth:`gft` for signals (..., N, c) that have been checked."""
         xp = namespace(Z)
         y = Z / self._change[:, None]
-        alone = None
+        isolated = None
         if self._live is not None:
-            alone = xp.take(y, xp.asarray(self._isolated), axis=-2)
+            isolated = xp.take(y, xp.asarray(self._isolated), axis=-2)
             y = xp.take(y, xp.asarray(self._live), axis=-2)
         y = self._reflection.apply(y)
         m, s = self._vectors.shape[1], self._split
-        head = transpose(self._reflection.turn) @ y[..., :m, :]
+        head = self._reflection.turn.mT @ y[..., :m, :]
         parts = [head[..., :s, :], y[..., m:, :], head[..., s:, :]]
-        return xp.concat(parts if alone is None else [alone, *parts], axis=-2)
+        return xp.concat(parts if isolated is None else [isolated, *parts], axis=-2)
 
     def igft(self, Zhat: Array) -> Array:
         r"""Inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
@@ -106,9 +108,10 @@ class Spectrum:
         -------
         array of shape (..., N, c)
         """
-        return self._on_signals(self._igft, Zhat)
+        return self._on_signals(self.inverse, Zhat)
 
-    def _igft(self, Zhat: Array) -> Array:
+    def inverse(self, Zhat: Array) -> Array:
+        """:meth:`igft` for coefficients (..., N, c) that have been checked."""
         xp = namespace(Zhat)
         n, m, s = self.n_nodes, self._vectors.shape[1], self._split
         skip = 0 if self._live is None else n - len(self._live)
@@ -136,23 +139,26 @@ class Spectrum:
         n = self.n_nodes
         if k is None:
             k = self._split + (0 if self._live is None else n - len(self._live))
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
-            raise InputError(f"k={k!r} must be a whole number from 1 to N = {n}")
+        k = whole_number("k", k, 1, n, ", the number of nodes")
         check_fits((n, k), self._change, "a matrix of modes", "ask for fewer modes", copies=4)
         unit = xp.concat([like(np.eye(k), self._change), like(np.zeros((n - k, k)), self._change)])
-        u = self.igft(unit)
+        u = self.inverse(unit)
         peak = np.argmax(np.abs(constant(u)), axis=0)
         signs = np.sign(constant(u)[peak, np.arange(k)])
         return u * like(np.where(signs == 0, 1.0, signs), u)
 
     def filter(self, Z: Array, omega: Any) -> Array:
-        """U diag(ω) U⁻¹ Z, ω given per entry of :attr:`eigenvalues`.
+        """U diag(ω) U⁻¹ Z, with one ω per entry of :attr:`eigenvalues`.
 
         Parameters
         ----------
         Z : array of shape (..., N, c)
         omega : array of shape (m,)
         """
+        return self._on_signals(lambda z: self.multiply(z, omega), Z)
+
+    def multiply(self, Z: Array, omega: Any) -> Array:
+        """:meth:`filter` for signals (..., N, c) that have been checked."""
         values = numbers(omega)
         if values.shape != tuple(self.eigenvalues.shape):
             raise InputError(
@@ -162,7 +168,7 @@ class Spectrum:
         if not np.isfinite(values).all():
             raise InputError("omega holds values that are not finite")
         gains = like(np.repeat(values, self.multiplicities), self._change)
-        return self._on_signals(lambda z: self._igft(gains[:, None] * self._gft(z)), Z)
+        return self.inverse(gains[:, None] * self.transform(Z))
 
     def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
         return on_signals(fn, Z, (self.n_nodes, self.n_nodes), self._change)
@@ -188,7 +194,7 @@ class Spectrum:
 
 
 def exact_spectrum(affinity: Affinity) -> Spectrum:
-    """Every eigenpair of one graph: eigh of S, or of a small matrix where W is low rank.
+    """Compute every eigenpair of one graph: eigh of S, or of a small matrix at low rank.
 
     Raises
     ------
@@ -203,9 +209,8 @@ def exact_spectrum(affinity: Affinity) -> Spectrum:
             "has no real spectrum and no exact filter; use normalization='random_walk', or apply() "
             "and filter(..., order=1)"
         )
-    if isinstance(affinity.weights, LowRank):
-        return _low_rank(affinity, affinity.weights)
-    return _dense(affinity)
+    weights = affinity.low_rank
+    return _dense(affinity) if weights is None else _low_rank(affinity, weights)
 
 
 def _dense(affinity: Affinity) -> Spectrum:
@@ -215,22 +220,22 @@ def _dense(affinity: Affinity) -> Spectrum:
     check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
     xp = namespace(sample)
     scale = affinity.core_scale
-    live, alone = _live_nodes(affinity)
+    live, n_isolated = _live_nodes(affinity)
     nodes = xp.arange(n) if live is None else xp.asarray(live)
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
-    if live is not None:  # λ = 0 is theirs too: eigh would mix them with the constant mode
+    if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
     mu, V = xp.linalg.eigh(S)
-    lam = xp.concat([0 * ones((1,), sample)] * bool(alone) + [xp.flip(1 - mu)])
-    counts = [alone] * bool(alone) + [1] * (n - alone)
+    lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])
+    counts = [n_isolated] * bool(n_isolated) + [1] * (n - n_isolated)
     vectors = partial(xp.flip, V, axis=-1)
     return Spectrum(
-        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - alone, live
+        _clip(lam, affinity), np.array(counts), affinity.change, vectors, n - n_isolated, live
     )
 
 
 def _live_nodes(affinity: Affinity) -> tuple[np.ndarray | None, int]:
-    """Indices of the nodes that are not isolated (None: all), and how many are."""
+    """Indices of the nodes that are not isolated (None: all), and the number of isolated ones."""
     if affinity.isolated is None:
         return None, 0
     isolated = constant(affinity.isolated)
@@ -242,36 +247,39 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
     scale = affinity.core_scale
     tall = tall_qr(weights.factor, scale)
     R = tall.R
-    middle = R @ weights.core @ transpose(R)
-    mu, W = xp.linalg.eigh((middle + transpose(middle)) / 2)
+    middle = R @ weights.core @ R.mT
+    mu, W = xp.linalg.eigh((middle + middle.mT) / 2)
     mu, W = xp.flip(mu), xp.flip(W, axis=-1)
-    # What rounding leaves of a zero eigenvalue grows with ‖R‖².
+    # The rounding of a zero eigenvalue grows with ‖R‖².
     norm = float(xp.linalg.matrix_norm(R, ord="fro")) ** 2
     values = constant(mu)
     kept = np.nonzero(np.abs(values) > 4 * len(values) * eps(mu) * max(norm, 1.0))[0]
     chosen = xp.asarray(kept)
     lam, turned = 1 - xp.take(mu, chosen), xp.take(W, chosen, axis=1)
     split = int((values[kept] > 0).sum())
-    live, alone = _live_nodes(affinity)
+    live, n_isolated = _live_nodes(affinity)
     vectors = partial(_explicit_modes, tall, turned, live)
-    at_one = affinity.n_nodes - alone - len(kept)
+    at_one = affinity.n_nodes - n_isolated - len(kept)
     unit = ones((1,), scale)
     counts = (
-        [alone] * bool(alone) + [1] * split + [at_one] * bool(at_one) + [1] * (len(kept) - split)
+        [n_isolated] * bool(n_isolated)
+        + [1] * split
+        + [at_one] * bool(at_one)
+        + [1] * (len(kept) - split)
     )
-    pieces = [0 * unit] * bool(alone) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
+    pieces = [0 * unit] * bool(n_isolated) + [lam[:split]] + [unit] * bool(at_one) + [lam[split:]]
     eigenvalues = _clip(xp.concat(pieces), affinity)
     return Spectrum(eigenvalues, np.array(counts), affinity.change, vectors, split, live)
 
 
 def _explicit_modes(tall: TallQR, turned: Array, live: np.ndarray | None) -> Array:
-    """V on the nodes that are not isolated; on these it is 0."""
+    """V on the nodes that are not isolated; it is 0 on the others."""
     V = tall.times(turned)
     xp = namespace(V)
     return V if live is None else xp.take(V, xp.asarray(live), axis=0)
 
 
 def _clip(lam: Array, affinity: Affinity) -> Array:
-    """Undo the rounding that carries λ out of [0, 2], where non-negative weights keep it."""
+    """Clip λ to [0, 2] for non-negative weights: only rounding takes it outside."""
     least, most = affinity.limits
     return namespace(lam).clip(lam, min=least, max=most)

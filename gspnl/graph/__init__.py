@@ -1,1 +1,1 @@
-"""The feature graph, and graphs from and to other libraries."""
+"""The feature graph, its construction, and conversions from and to other libraries."""

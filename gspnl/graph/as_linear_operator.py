@@ -1,4 +1,4 @@
-"""A graph as SciPy's LinearOperator, which its iterative solvers take."""
+"""Export a graph as a SciPy LinearOperator, for iterative solvers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPERATORS: Registry[tuple[Map, Map]] = Registry("operator")  # (forward, adjoint
 def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOperator:
     r"""Return an operator of the graph for SciPy's eigensolvers and linear solvers.
 
-    Nothing is stored: each product is one of the graph's own.
+    No matrix is stored: each product is a product with the graph.
 
     Parameters
     ----------
@@ -32,20 +32,20 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
         One graph, not a batch.
     of : {"affinity", "laplacian", "core"}
         A; L = I − A; or :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric
-        (1 on the diagonal at isolated nodes) and has the eigenvalues 1 − λ: the one for ``eigsh``.
+        (1 on the diagonal at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
 
     Returns
     -------
     scipy.sparse.linalg.LinearOperator
-        (N, N), of the graph's dtype, on NumPy arrays whatever the graph holds. The adjoint is
-        there: :math:`A^T = diag(r)\,W^T diag(l)`.
+        (N, N), of the graph's dtype, for NumPy arrays whatever the array library of the graph. It
+        has an adjoint, :math:`A^T = diag(r)\,W^T diag(l)`.
 
     Raises
     ------
     NonsymmetricError
         For of="core" of a softmax graph.
     GspnlError
-        When it is applied, if the graph carries a gradient, which would be lost.
+        When the operator is applied, if the graph carries a gradient, which would be lost.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     """
     graph = single(graph, "as_linear_operator")
     forward, adjoint = OPERATORS[of]
-    affinity = graph._affinity
+    affinity = graph.affinity
     if of == "core" and not affinity.symmetric_core:
         raise NonsymmetricError(
             "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
@@ -73,10 +73,11 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
         inner = like(np.ascontiguousarray(X), sample)
         return to_numpy(on_signals(lambda Z: fn(affinity, Z), inner, graph.shape, sample))
 
-    there, back = partial(through, forward), partial(through, adjoint)
+    apply, transposed = partial(through, forward), partial(through, adjoint)
     return LinearOperator(
-        graph.shape, there, rmatvec=back, matmat=there, rmatmat=back, dtype=constant(sample).dtype
-    )
+        graph.shape, apply, rmatvec=transposed, matmat=apply, rmatmat=transposed,
+        dtype=constant(sample).dtype,
+    )  # fmt: skip
 
 
 def _adjoint(affinity: Affinity, Y: Array) -> Array:
@@ -87,11 +88,12 @@ def _adjoint(affinity: Affinity, Y: Array) -> Array:
     out = scale_rows(affinity.right, product)
     if affinity.isolated is None:
         return out
-    # A dead end of a directed graph still has edges that come in.
+    # A node of a directed graph without outgoing edges may have incoming ones.
     return out + namespace(Y).where(affinity.isolated[:, None], Y, 0 * Y)
 
 
 def _core(affinity: Affinity, Y: Array) -> Array:
+    """S Y, and Y on isolated nodes."""
     out = affinity.apply_core(Y)
     if affinity.isolated is None:
         return out

@@ -1,4 +1,4 @@
-"""From features to a graph."""
+"""Build a graph from features: kernel, storage of W, normalisation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def feature_graph(
     Parameters
     ----------
     X : array of shape (..., N, C)
-        Node features, N ≥ 2; leading dimensions are a batch of graphs. Any array API library;
-        float32 and float64 are kept, integers become float64.
+        Node features, N ≥ 2; leading dimensions are a batch of graphs. Arrays of any array API
+        library; float32 and float64 are kept, integers become float64.
     kernel : str or Kernel
         "dot", "gaussian", "embedded_gaussian", "rbf", "cosine", "concatenation", "anchors".
     embed : pair of arrays, optional
@@ -55,26 +55,26 @@ def feature_graph(
         softmax          1/(M1)   1        yes; no, and M is not symmetrised
         ===============  =======  =======  ==========================================
     storage : {"auto", "dense", "lowrank", "tiled", "sorted"}
-        How W is held. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
-        products; "sorted": by sorting, for the concatenation kernel; "tiled": never, each product
-        makes its tiles again. All are exact. "auto" takes the cheapest by the cost model of
-        :mod:`gspnl.affinity.weights.choice`, which ``graph.storage_reason`` then quotes; beyond
-        256 MiB of W never the dense one.
+        Storage of W. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
+        products; "sorted": sorted features, for the concatenation kernel; "tiled": nothing, each
+        product computes W again, tile by tile. All are exact. "auto" takes the cheapest by the cost
+        model of :mod:`gspnl.affinity.weights.choice`, and never a dense W above 256 MiB;
+        ``graph.storage_reason`` quotes the costs.
     self_loops : bool
-        Keep the diagonal of W, as the paper does.
+        True keeps the diagonal of W, as the paper does.
     rank : int, optional
-        Approximate "rbf", "gaussian" or "embedded_gaussian" by a graph of low rank, of this many
-        columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). What it is off by is told by the
-        graph's ``approximation``. Its weights may be slightly negative.
+        Approximate "rbf", "gaussian" or "embedded_gaussian" by a low-rank graph with this number of
+        columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). ``graph.approximation`` has the
+        error. Weights may be slightly negative.
     tol : float, optional
         Instead of ``rank``: about the least rank whose certified ``approximation.bound`` is at most
         ``tol``.
     approximation : {"cholesky", "nystrom", "random_features"}, optional
-        How, with ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
-        landmarks, or positive random features (non-negative and unbiased, no certificate, and the
-        one that carries gradients).
+        Method for ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
+        landmarks, or positive random features (non-negative, unbiased, without certificate, and
+        the only one that carries gradients).
     seed : int, optional
-        Of the approximation (default 0); without one it is the kernel's own option.
+        Seed of the approximation (default 0); without an approximation, an option of the kernel.
     **kernel_options
         Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
         (embedded_gaussian), ``anchors`` and ``seed`` (anchors).
@@ -89,9 +89,9 @@ def feature_graph(
         For features that are not finite or fewer than 2 nodes, embeddings that do not fit, unknown
         names and options.
     DegreeError
-        Where degrees are negative, overflow, or (raw dot products) vanish.
+        If degrees are negative, overflow, or (raw dot products) vanish.
     SizeError
-        Where dense weights would not fit in memory.
+        If dense weights would not fit in memory.
 
     Examples
     --------
@@ -103,10 +103,10 @@ def feature_graph(
     >>> bool(abs(graph.apply(np.ones((100_000, 1))) - 1).max() < 1e-12)
     True
     """
-    wanted = rank is not None or tol is not None or approximation is not None
-    if seed is not None and not wanted:
+    approximated = rank is not None or tol is not None or approximation is not None
+    if seed is not None and not approximated:
         kernel_options = {**kernel_options, "seed": seed}
-    made = make_kernel(kernel, kernel_options)
+    fitted = make_kernel(kernel, kernel_options)
     scheme = NORMALIZATIONS[normalization]
     if not isinstance(self_loops, (bool, np.bool_)):
         raise InputError(f"self_loops={self_loops!r} must be True or False")
@@ -117,31 +117,31 @@ def feature_graph(
             "C ≥ 1 columns"
         )
     check_finite(X, "X")
-    pair = check_embedding(made, X, embed)
-    if normalization == "bistochastic" and not made.nonnegative:
+    pair = check_embedding(fitted, X, embed)
+    if normalization == "bistochastic" and not fitted.nonnegative:
         raise InputError(
             "normalization='bistochastic' needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
-    if wanted:
+    if approximated:
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
-        weights, report = approximate(made, X, pair, request, normalization, self_loops)
-        return graph_of(weights, made, "lowrank", normalization, approximation=report)
-    made = made.fit(X)
-    held, reason = storage, "asked for"
+        weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
+        return graph_of(weights, fitted, "lowrank", normalization, approximation=report)
+    fitted = fitted.fit(X)
+    chosen, reason = storage, "asked for"
     if storage == "auto":
-        held, reason = choose(made, X, pair, self_loops=bool(self_loops))
-    if not STORAGES[held].supports(made):
-        able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(made))
+        chosen, reason = choose(fitted, X, pair, self_loops=bool(self_loops))
+    if not STORAGES[chosen].supports(fitted):
+        able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(fitted))
         raise InputError(
-            f"storage={held!r} cannot hold the {type(made).__name__} kernel; use storage={able}"
-            + (", or kernel='dot', 'cosine' or 'anchors'" if held == "lowrank" else "")
+            f"storage={chosen!r} cannot hold the {type(fitted).__name__} kernel; use storage={able}"
+            + (", or kernel='dot', 'cosine' or 'anchors'" if chosen == "lowrank" else "")
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # the degrees tell, with a remedy
-        weights = STORAGES[held].build(
-            made, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
+    with np.errstate(over="ignore", invalid="ignore"):  # the check of degrees gives a remedy
+        weights = STORAGES[chosen].build(
+            fitted, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
         )
-    return graph_of(weights, made, held, normalization, reason=reason)
+    return graph_of(weights, fitted, chosen, normalization, reason=reason)
 
 
 def graph_of(
@@ -153,8 +153,6 @@ def graph_of(
     reason: str = "asked for",
     approximation: Approximation | None = None,
 ) -> FeatureGraph:
-    """The graph of weights that are built; raises DegreeError where 1/d has no meaning."""
+    """Build the graph of weights; raises DegreeError where 1/d has no meaning."""
     graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation)
-    if not weights.lazy:
-        graph._affinity  # noqa: B018  (degrees are checked now)
-    return graph
+    return graph if weights.lazy else graph.check_degrees()

@@ -1,4 +1,4 @@
-"""The weights of a graph as one NumPy or SciPy matrix, for libraries that store their edges."""
+"""Export the weights of a graph as a NumPy or SciPy matrix, for libraries that store edges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gspnl.graph.graph import FeatureGraph
 
 
 def single(graph: Any, verb: str) -> FeatureGraph:
-    """Return the graph, or raise where it is none, or a batch."""
+    """Return the graph; raises for a batch, or an object that is not a graph."""
     if not isinstance(graph, FeatureGraph):
         raise InputError(f"{verb} takes a gspnl.FeatureGraph, not a {type(graph).__name__}")
     if graph.shape[:-2]:
@@ -25,13 +25,13 @@ def single(graph: Any, verb: str) -> FeatureGraph:
 
 
 def edge_count(graph: FeatureGraph) -> int:
-    """How many weights W may hold that are not 0."""
-    held = graph._weights
-    return int(held.matrix.nnz) if isinstance(held, Sparse) else graph.n_nodes**2
+    """The number of stored weights of a sparse W, else N²."""
+    weights = graph.weights
+    return int(weights.matrix.nnz) if isinstance(weights, Sparse) else graph.n_nodes**2
 
 
 def check_edges(graph: FeatureGraph, bytes_each: int, what: str) -> None:
-    """Raise SizeError, before anything is made, where the edges would not fit in memory."""
+    """Raise SizeError, before any allocation, where the edges would not fit in memory."""
     size, free = edge_count(graph) * bytes_each, available_memory()
     if free is not None and size > 0.9 * free:
         raise SizeError(
@@ -42,15 +42,15 @@ def check_edges(graph: FeatureGraph, bytes_each: int, what: str) -> None:
 
 
 def stored_weights(graph: FeatureGraph) -> Any:
-    """W of one graph, csr_array or ndarray, exactly symmetric where the graph is."""
-    held = graph._weights
-    if isinstance(held, Sparse):
-        return held.matrix.copy()
-    check_fits(graph.shape, held.like, "W as a dense array", "use apply() or filter()", copies=3)
-    W = to_numpy(held.rows(namespace(held.like).arange(graph.n_nodes)))
+    """Return W of one graph, csr_array or ndarray, exactly symmetric if the graph is."""
+    weights = graph.weights
+    if isinstance(weights, Sparse):
+        return weights.matrix.copy()
+    check_fits(graph.shape, weights.like, "W as a dense array", "use apply() or filter()", copies=3)
+    W = to_numpy(weights.rows(namespace(weights.like).arange(graph.n_nodes)))
     if NORMALIZATIONS[graph.normalization].symmetric_core:
         W = (W + W.T) / 2
-    factor = float(np.asarray(held.log_factor))
+    factor = float(np.asarray(weights.log_factor))
     if not factor:
         return W
     with np.errstate(divide="ignore", over="ignore"):
@@ -58,6 +58,6 @@ def stored_weights(graph: FeatureGraph) -> Any:
     if not np.isfinite(W).all():
         raise DegreeError(
             f"weights around exp({factor:.0f}) leave the range of {W.dtype}, so they cannot be "
-            "handed over; scale the features down, raise temperature= or sigma=, or use float64"
+            "exported; scale the features down, raise temperature= or sigma=, or use float64"
         )
     return W

@@ -1,4 +1,4 @@
-"""A graph of weights known by their products alone, as SciPy's LinearOperator."""
+"""Build a graph from a SciPy LinearOperator that computes products with W."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.adjoint import rmatmul
 from gspnl.errors import InputError
 from gspnl.graph.build import graph_of
-from gspnl.graph.from_weights import Given, check_degrees
+from gspnl.graph.from_weights import Precomputed, check_degrees
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.symmetry import probe_symmetry
 
 
 @dataclass(frozen=True, eq=False)
 class Operator(Weights):
-    """W known by its products alone.
+    """W as an operator that computes products.
 
     Parameters
     ----------
     operator : LinearOperator
     symmetric : bool
-        Whether columns serve as rows.
+        Whether W = Wᵀ, so that rows are columns.
     sample : array
-        Of the dtype.
+        Any array of the dtype of W.
     """
 
     operator: Any
@@ -61,7 +61,7 @@ class Operator(Weights):
 @rmatmul.register
 def _(weights: Operator, Z: Array) -> Array:
     try:
-        weights.operator.rmatvec(Z[:, 0])  # says so where it is missing; rmatmat may just stumble
+        weights.operator.rmatvec(Z[:, 0])  # raises NotImplementedError, unlike rmatmat
         return np.asarray(weights.operator.rmatmat(Z)).astype(Z.dtype, copy=False)
     except NotImplementedError:
         raise InputError(
@@ -76,10 +76,10 @@ def from_linear_operator(
     nonnegative: bool = False,
     seed: int = 0,
 ) -> FeatureGraph:
-    r"""Build a graph of weights W that are known by their products alone.
+    r"""Build a graph of weights W from an operator that computes products with W.
 
-    Chebyshev filters need nothing else; rows cost a product with unit vectors, an exact spectrum N
-    of them.
+    Chebyshev filters need products only; rows cost a product with unit vectors, and an exact
+    spectrum N of them.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ def from_linear_operator(
     normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
         See :func:`gspnl.graph_from_weights`.
     nonnegative : bool
-        Promise that W ≥ 0, which products cannot show: then λ lies in [0, 2] and nodes of degree 0
-        are allowed. "bistochastic" needs it.
+        True states that W ≥ 0, which products cannot show: then λ lies in [0, 2] and nodes of
+        degree 0 are allowed. "bistochastic" requires it.
     seed : int
-        Of the random probes for symmetry.
+        Seed of the random probes for symmetry.
 
     Returns
     -------
@@ -100,13 +100,13 @@ def from_linear_operator(
     Raises
     ------
     InputError
-        For an operator that is not square or real, or shows itself nonsymmetric.
+        For an operator that is not square, not real, or found to be nonsymmetric.
     DegreeError
-        Where degrees are not positive.
+        If degrees are not positive.
 
     Notes
     -----
-    Symmetry is judged by ⟨x, W y⟩ = ⟨W x, y⟩ for three random pairs, up to a rounding τ of 64 eps
+    Symmetry is tested by ⟨x, W y⟩ = ⟨W x, y⟩ for three random pairs, up to a rounding τ of 64 eps
     (‖x‖ ‖W y‖ + ‖y‖ ‖W x‖). An operator with ‖W − Wᵀ‖₂ = τ/t passes with probability at most t³:
     10⁻¹² where the difference is 10⁴ τ.
 
@@ -132,7 +132,7 @@ def from_linear_operator(
         raise InputError(f"operator has dtype {dtype}; pass a real one, float32 or float64")
     sample = np.ones(1, dtype if dtype == np.float32 else np.float64)
     weights = Operator(operator, scheme.symmetric_core, sample)
-    kernel = Given(signed=not nonnegative)
+    kernel = Precomputed(signed=not nonnegative)
     if normalization == "bistochastic" and not nonnegative:
         raise InputError(
             "normalization='bistochastic' needs non-negative weights; pass nonnegative=True if "

@@ -1,4 +1,4 @@
-"""Graphs of weights that a user already has, sparse or dense."""
+"""Build a graph from precomputed weights, sparse or dense."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gspnl.graph.symmetry import symmetrized
 
 
 @dataclass(frozen=True)
-class Given(Kernel):
-    """Stands where the weights came without features: no function f(x_i, x_j) is known.
+class Precomputed(Kernel):
+    """Kernel of a graph that is built from weights, without features or a function f(x_i, x_j).
 
     Parameters
     ----------
     signed : bool
-        Whether some weight is, or may be, negative.
+        Whether weights can be negative.
     """
 
     signed: bool = False
@@ -36,29 +36,29 @@ class Given(Kernel):
         return not self.signed
 
     def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        raise InputError("Given weights have no features; use gspnl.graph_from_weights(W)")
+        raise InputError("precomputed weights have no features; use gspnl.graph_from_weights(W)")
 
     def affinity(self, phi: Array, psi: Array) -> Array:
-        raise InputError("Given weights have no features; use gspnl.graph_from_weights(W)")
+        raise InputError("precomputed weights have no features; use gspnl.graph_from_weights(W)")
 
 
 def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGraph:
-    r"""Build a graph of weights W that are there already: a k-nearest-neighbour graph, a road map.
+    r"""Build a graph from a weight matrix W, such as a k-nearest-neighbour graph or a road map.
 
     :math:`A = diag(l)\,W\,diag(r)` as for :func:`gspnl.feature_graph`, with the same filters,
-    spectra and certificates. A sparse W stays sparse: products cost O(nnz), Chebyshev filters of
-    order K cost K of them; exact spectra and filters make a dense matrix of it.
+    spectra and certificates. A sparse W stays sparse: a product costs O(nnz), a Chebyshev filter of
+    order K costs K products; exact spectra and filters convert it to a dense matrix.
 
     Parameters
     ----------
     W : array of shape (..., N, N), or scipy.sparse array or matrix of shape (N, N)
-        N ≥ 2. Row i holds the weights of the edges from node i. Equal to its transpose, except for
-        "softmax"; a difference of rounding (64 eps of the largest weights of the two nodes) is
-        averaged away. Entries of the diagonal are self-loops and are kept. Integers and booleans
-        become float64. W is copied.
+        N ≥ 2. Row i has the weights of the edges from node i. W must equal its transpose, except
+        for "softmax"; differences of rounding (64 eps of the largest weights of the two nodes) are
+        averaged. Diagonal entries are self-loops and are kept. Integers and booleans become
+        float64. W is copied.
     normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
-        "softmax" takes W as it is, 1/(W 1) times each row: a random walk along directed edges. It
-        has no real spectrum.
+        "softmax" does not symmetrise W and divides each row by its sum: a random walk along
+        directed edges. It has no real spectrum.
 
     Returns
     -------
@@ -71,9 +71,9 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
         For a W that is not square, finite, real or symmetric, and for negative weights with
         "bistochastic".
     DegreeError
-        Where negative weights leave a degree that is not positive, or sums leave the dtype's range.
+        If negative weights make a degree ≤ 0, or sums leave the range of the dtype.
     SizeError
-        Where a dense W could not be copied and compared with its transpose.
+        If a dense W and its copies would not fit in memory.
 
     Notes
     -----
@@ -86,32 +86,32 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     >>> ring = scipy.sparse.diags_array([1.0, 1.0, 1.0, 1.0], offsets=[-5, -1, 1, 5], shape=(6, 6))
     >>> graph = gspnl.graph_from_weights(ring)
     >>> graph
-    FeatureGraph(6 nodes, kernel Given(signed=False), sparse, random_walk)
+    FeatureGraph(6 nodes, kernel Precomputed(signed=False), sparse, random_walk)
     >>> graph.spectrum().eigenvalues.round(12)  # 1 − cos(2πj/6)
     array([0. , 0.5, 0.5, 1.5, 1.5, 2. ])
     """
     scheme = NORMALIZATIONS[normalization]
     sparse = scipy.sparse.issparse(W)
-    held = _sparse(W) if sparse else _dense(W)
+    matrix = _sparse(W) if sparse else _dense(W)
     if scheme.symmetric_core:
-        held = symmetrized(held, normalization)
-    values = held.data if sparse else constant(held)
-    kernel = Given(signed=bool((values < 0).any()))
+        matrix = symmetrized(matrix, normalization)
+    values = matrix.data if sparse else constant(matrix)
+    kernel = Precomputed(signed=bool((values < 0).any()))
     if kernel.signed and normalization == "bistochastic":
         raise InputError(
             f"normalization='bistochastic' needs non-negative weights, and the least is "
             f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
         )
-    weights: Weights = Sparse(held) if sparse else Dense(held, scheme.symmetric_core)
-    sizes = abs(held if sparse else values).sum(-1) if kernel.signed else None
+    weights: Weights = Sparse(matrix) if sparse else Dense(matrix, scheme.symmetric_core)
+    sizes = abs(matrix if sparse else values).sum(-1) if kernel.signed else None
     check_degrees(weights, kernel, sizes)
     return graph_of(weights, kernel, "sparse" if sparse else "dense", normalization)
 
 
-def check_degrees(weights: Weights, kernel: Given, sizes: Any = None) -> None:
-    """Raise, with a remedy for weights rather than features, where 1/d has no meaning.
+def check_degrees(weights: Weights, kernel: Precomputed, sizes: Any = None) -> None:
+    """Raise where 1/d has no meaning, with a remedy for weights rather than features.
 
-    ``sizes`` are Σ_j |w_ij|, against which a degree of signed weights may vanish by cancellation.
+    ``sizes`` are Σ_j |w_ij|: a degree of signed weights within their rounding counts as 0.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         d = constant(weights.degrees())
@@ -155,12 +155,12 @@ def _dense(W: Any) -> Array:
         W = np.asarray(W)
     if "sparse" in str(getattr(W, "layout", "")):  # torch
         raise InputError("W is a sparse torch tensor; pass W.to_dense(), or a scipy.sparse array")
-    held = as_floats(W, "W")
-    _check_square(tuple(held.shape))
-    check_finite(held, "W")
+    matrix = as_floats(W, "W")
+    _check_square(tuple(matrix.shape))
+    check_finite(matrix, "W")
     remedy = "pass it as a scipy.sparse array, or use from_linear_operator(aslinearoperator(W))"
-    check_fits(tuple(held.shape), held, "a copy of W and its transpose", remedy, copies=3)
-    return held + 0  # a copy, in any library, that keeps a gradient
+    check_fits(tuple(matrix.shape), matrix, "a copy of W and its transpose", remedy, copies=3)
+    return matrix + 0  # a copy, in any library, that keeps a gradient
 
 
 def _check_square(shape: tuple[int, ...]) -> None:

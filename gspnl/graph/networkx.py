@@ -1,4 +1,4 @@
-"""NetworkX graphs."""
+"""Convert graphs to and from NetworkX."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gspnl.graph.export import check_edges, single, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
 from gspnl.graph.graph import FeatureGraph
 
-EDGE_BYTES = 200  # of one w_ij, an edge being two; measured, and twice that if directed
+EDGE_BYTES = 200  # bytes of one w_ij, half an edge; measured. Twice that if directed
 
 
 def to_networkx(graph: FeatureGraph) -> Any:
-    r"""Return the graph as NetworkX holds it: a node a number, an edge a weight w_ij ≠ 0.
+    r"""Convert a graph to a NetworkX graph, with an edge for each weight w_ij ≠ 0.
 
-    Weights are those of W, not of the normalised A. Self-loops are kept.
+    Weights are those of W, before normalisation. Self-loops are kept.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def to_networkx(graph: FeatureGraph) -> Any:
     Raises
     ------
     SizeError
-        Where the edges would not fit in memory: a fully-connected graph has N²/2 of them, and
-        NetworkX takes hundreds of bytes for each.
+        If the edges would not fit in memory: a fully-connected graph has N²/2 of them, and NetworkX
+        takes hundreds of bytes for each.
     MissingExtraError
         Without networkx.
 
@@ -68,15 +68,15 @@ def from_networkx(
 ) -> FeatureGraph:
     r"""Build the graph of a NetworkX graph.
 
-    Node i of the result is ``list(G)[i]``, the order in which nodes were added, whatever their
-    labels. Parallel edges of a multigraph add up; a node without edges stays, with λ = 0.
+    Node i of the result is ``list(G)[i]``, in the order in which nodes were added to G. Parallel
+    edges of a multigraph add up; a node without edges is kept, with λ = 0.
 
     Parameters
     ----------
     G : networkx.Graph, DiGraph, MultiGraph or MultiDiGraph
         At least 2 nodes. w_ij is the weight of the edge i → j.
     weight : str or None
-        The edge attribute that holds weights; an edge without it, or any edge for None, has 1.
+        The edge attribute with the weights; an edge without it, or any edge for None, has weight 1.
     normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
         See :func:`gspnl.graph_from_weights`; directed graphs need "softmax", which averages over
         successors, or ``G.to_undirected()``.
@@ -84,13 +84,13 @@ def from_networkx(
     Returns
     -------
     FeatureGraph
-        Sparse, or dense where more than a quarter of all pairs are joined.
+        Sparse, or dense if more than a quarter of all pairs are joined.
 
     Raises
     ------
     InputError
-        For weights that are no finite numbers, an attribute that no edge has, directed edges
-        without "softmax", and what :func:`gspnl.graph_from_weights` refuses.
+        For weights that are not finite numbers, an attribute that no edge has, directed edges
+        without "softmax", and as for :func:`gspnl.graph_from_weights`.
     MissingExtraError
         Without networkx.
 
@@ -115,14 +115,14 @@ def from_networkx(
         W = nx.to_scipy_sparse_array(G, weight=weight, dtype=np.float64, format="csr")
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"the edge attribute {weight!r} holds what is no number ({error}); pass another "
-            "weight=, or weight=None for weights of 1"
+            f"the edge attribute {weight!r} holds values that are not numbers ({error}); pass "
+            "another weight=, or weight=None for weights of 1"
         ) from None
     return graph_from_weights(by_density(W), normalization)
 
 
 def by_density(W: Any) -> Any:
-    """Return sparse weights densely where that is faster to multiply with."""
+    """Return sparse weights as a dense array where products with it are faster."""
     return W.toarray() if W.nnz > W.shape[0] ** 2 / 4 else W
 
 

@@ -1,4 +1,4 @@
-"""PyGSP graphs."""
+"""Convert graphs to and from PyGSP."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Any
 
 import scipy.sparse
 
+from gspnl._base.validate import one_of
 from gspnl.errors import InputError, MissingExtraError
 from gspnl.graph.export import check_edges, single, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.networkx import by_density
 
-EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and what PyGSP makes on the way
+EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and PyGSP's temporaries
 LAPLACIANS = ("normalized", "combinatorial")
 
 
 def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
-    r"""Return the graph as PyGSP holds it: W stored, with a Laplacian of PyGSP's choice.
+    r"""Convert a graph to a PyGSP graph, with stored W and one of PyGSP's Laplacians.
 
     Parameters
     ----------
@@ -25,14 +26,14 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
         One graph, not a batch.
     lap_type : {"normalized", "combinatorial"}
         "normalized": :math:`I - D^{-1/2} W D^{-1/2}`, which is L of normalization="symmetric" and
-        has the λ of "random_walk" too. "combinatorial": :math:`D - W`, which no
-        normalisation here has.
+        has the λ of "random_walk" too. "combinatorial": :math:`D - W`, which corresponds to no
+        normalisation of gspnl.
 
     Returns
     -------
     pygsp.graphs.Graph
-        With weights W, those before normalisation: of a "bistochastic" graph PyGSP's Laplacian is
-        another one. Of a "softmax" graph it is directed, and PyGSP symmetrises its Laplacian.
+        Its weights are W, before normalisation, so the PyGSP Laplacian of a "bistochastic" graph
+        differs from L. For "softmax" it is directed, and PyGSP symmetrises its Laplacian.
 
     Raises
     ------
@@ -43,9 +44,9 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
 
     Notes
     -----
-    Self-loops are kept. PyGSP logs that "the Laplacian will not see them", which is so for the
-    combinatorial one, where they cancel; the normalized one does see them, as L does here. A node
-    of degree 0 has λ = 0 on both sides.
+    Self-loops are kept. PyGSP logs that "the Laplacian will not see them". That holds for the
+    combinatorial Laplacian, where they cancel, not for the normalized one, which contains them as L
+    does here. A node of degree 0 has λ = 0 in both libraries.
 
     Examples
     --------
@@ -58,8 +59,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
     """
     graph = single(graph, "to_pygsp")
     graphs = _pygsp()
-    if lap_type not in LAPLACIANS:
-        raise InputError(f"lap_type={lap_type!r} must be 'normalized' or 'combinatorial'")
+    one_of("lap_type", lap_type, LAPLACIANS)
     check_edges(graph, EDGE_BYTES, "pygsp")
     return graphs.Graph(scipy.sparse.csr_matrix(stored_weights(graph)), lap_type=lap_type)
 
@@ -70,19 +70,19 @@ def from_pygsp(G: Any, normalization: str = "random_walk") -> FeatureGraph:
     Parameters
     ----------
     G : pygsp.graphs.Graph
-        Its ``lap_type`` plays no part; "normalized" corresponds to normalization="symmetric".
+        Its ``lap_type`` is ignored; "normalized" corresponds to normalization="symmetric".
     normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
         See :func:`gspnl.graph_from_weights`; directed graphs need "softmax".
 
     Returns
     -------
     FeatureGraph
-        Sparse, or dense where more than a quarter of all pairs are joined.
+        Sparse, or dense if more than a quarter of all pairs are joined.
 
     Raises
     ------
     InputError
-        For directed edges without "softmax", and what :func:`gspnl.graph_from_weights` refuses.
+        For directed edges without "softmax", and as for :func:`gspnl.graph_from_weights`.
     MissingExtraError
         Without pygsp.
 

@@ -1,4 +1,4 @@
-"""Whether weights equal their transpose: entry by entry, or by random probes."""
+"""Check that weights equal their transpose: entry by entry, or by random probes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from gspnl._base.array import constant, transpose
+from gspnl._base.array import constant
 from gspnl.errors import InputError
 
 ROUNDING = 64  # units of rounding that W and Wᵀ may differ by
@@ -16,14 +16,14 @@ PROBES = 3
 
 
 def symmetrized(W: Any, normalization: str) -> Any:
-    """W, or ½(W + Wᵀ) where the two differ by rounding; raises where they differ by more.
+    """Return W, or ½(W + Wᵀ) where W and Wᵀ differ by rounding; raises where they differ by more.
 
-    w_ij is measured against √(m_i m_j), m_i the largest weight of node i: the scale of the
-    normalised matrix, which a common factor or a node of small weights does not change.
+    The difference of w_ij and w_ji is compared with √(m_i m_j), m_i the largest weight of node i.
+    That is the scale of the normalised matrix, whatever the size of the weights.
     """
     sparse = scipy.sparse.issparse(W)
     values: Any = W if sparse else constant(W)
-    with np.errstate(over="ignore"):  # told as a difference
+    with np.errstate(over="ignore"):  # an overflow counts as a difference
         gap = abs(values - (values.T if sparse else np.swapaxes(values, -1, -2)))
     if sparse:
         gap = gap.tocoo()
@@ -36,18 +36,19 @@ def symmetrized(W: Any, normalization: str) -> Any:
     scale = peaks[(*batch, i)] * peaks[(*batch, j)]
     bad = np.nonzero(gaps > ROUNDING * np.finfo(values.dtype).eps * scale)[0]
     if len(bad):
-        there = tuple(int(part[bad[0]]) for part in (*batch, i, j))
-        back = (*there[:-2], there[-1], there[-2])
+        entry = tuple(int(part[bad[0]]) for part in (*batch, i, j))
+        mirror = (*entry[:-2], entry[-1], entry[-2])
         raise InputError(
             f"normalization={normalization!r} needs W = Wᵀ, and {len(bad) // 2} pair(s) differ, "
-            f"first W{list(there)} = {values[there]:.6g} and W{list(back)} = {values[back]:.6g}; "
+            f"first W{list(entry)} = {values[entry]:.6g} and W{list(mirror)} = "
+            f"{values[mirror]:.6g}; "
             "pass (W + W.T)/2, or normalization='softmax', which takes directed edges as they are"
         )
-    return ((W + W.T) / 2).tocsr() if sparse else (W + transpose(W)) / 2
+    return ((W + W.T) / 2).tocsr() if sparse else (W + W.mT) / 2
 
 
 def _peaks(values: Any) -> np.ndarray:
-    """Largest magnitude in each node's row or column, (..., N)."""
+    """The largest magnitude in the row and the column of each node, (..., N)."""
     sizes: Any = abs(values)
     if scipy.sparse.issparse(values):
         parts = [sizes.max(axis=axis).toarray().ravel() for axis in (1, 0)]
@@ -59,11 +60,11 @@ def _peaks(values: Any) -> np.ndarray:
 def probe_symmetry(
     matmul: Callable[[np.ndarray], np.ndarray], n: int, normalization: str, seed: int
 ) -> None:
-    r"""Raise where an operator shows itself different from its transpose.
+    r"""Raise where random probes show that an operator differs from its transpose.
 
     With E = W − Wᵀ and Gaussian x, y, :math:`P(|x^T E y| ≤ t\,‖E‖_2) ≤ t`: given y, xᵀEy is normal
-    of deviation ‖Ey‖, and the singular values of an antisymmetric E come in pairs. So with
-    tolerance τ, an E of norm τ/t passes all three probes with probability at most t³.
+    with standard deviation ‖Ey‖, and the singular values of an antisymmetric E come in pairs. So
+    with tolerance τ, an E of norm τ/t passes all three probes with probability at most t³.
     """
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((2, n, PROBES))

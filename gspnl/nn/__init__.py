@@ -16,7 +16,6 @@ from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.checkpoints.files import load, save
 from gspnl.nn.checkpoints.peers import from_peer
-from gspnl.nn.creating import create
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -28,6 +27,7 @@ from gspnl.nn.presets import (
     Chebyshev,
     Linear,
     Spectral,
+    create,
 )
 from gspnl.nn.surgery.describe import describe
 from gspnl.nn.surgery.fold import fold

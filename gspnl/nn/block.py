@@ -1,4 +1,4 @@
-"""The frame that every nonlocal block shares."""
+"""Define the base of all nonlocal blocks, and of those on the graph of a kernel."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from gspnl._base.registry import Registry
+from gspnl._base.validate import one_of, whole_number
 from gspnl.affinity.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
 from gspnl.errors import InputError
-from gspnl.nn import lowrank
-from gspnl.nn.embed import HALVES, FeatureAffinity
-from gspnl.nn.norms import ACTIVATIONS, NORMS
-from gspnl.nn.scales import SYMMETRIZED
-from gspnl.nn.stage import Stage, Terms
-from gspnl.nn.storage import Load
+from gspnl.nn.affinity import FeatureAffinity, Load
+from gspnl.nn.normalization import NORMALIZATIONS
+from gspnl.nn.precision import HALVES, all_finite
+from gspnl.nn.unit import ACTIVATIONS, NORMS, Stage, Terms
 
 BLOCKS: Registry[type[Block]] = Registry("block")
+KERNEL_OPTIONS = ("feature_map", "temperature", "sigma")
+UNNORMALIZED = ("mean", "none")  # normalisations that divide by no degree
 
 
 class Block(nn.Module):
-    r"""Y = X + norm(F(A, X W_g)), unit after unit on one affinity A.
+    r"""Y = X + norm(F(A, X W_g)), in consecutive units on one affinity A.
 
     Parameters
     ----------
@@ -32,17 +33,17 @@ class Block(nn.Module):
     inner : int, optional
         Cs, the width of the signal; default C/2.
     units : int
-        Consecutive units; they share A, which is computed from the input of the first.
+        Number of consecutive units; they share A, which is computed from the input of the first.
     norm : {"batch", "group", "layer", "none"}
     activation : {None, "relu"}
         After the norm, before the sum.
     zero_init : bool
-        Start as the identity, and still learn: the scale of the norm starts at 0; with an
-        activation, a gate after it does.
+        Start as the identity, with gradients: the scale of the norm starts at 0, or, with an
+        activation, a gate after it.
     bias : bool
-        Of φ, ψ and g, and of the output maps where no norm follows.
+        Biases in φ, ψ and g, and in the output maps if no norm follows.
     **options
-        What further options a block takes is told by its class; any other is an error.
+        Further options of the block's class; any other is an error.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class Block(nn.Module):
     block: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {}
     stage: ClassVar[type[Stage]] = Stage
-    folded: bool = False  # whether its maps are merged, see gspnl.nn.fold
+    folded: bool = False  # whether maps are merged, see gspnl.nn.fold
 
     def __init__(
         self,
@@ -68,9 +69,9 @@ class Block(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.channels = count(channels, "channels")
-        self.inner = max(1, channels // 2) if inner is None else count(inner, "inner")
-        count(units, "units")
+        self.channels = whole_number("channels", channels, 1)
+        self.inner = max(1, channels // 2) if inner is None else whole_number("inner", inner, 1)
+        units = whole_number("units", units, 1)
         NORMS[norm]
         if activation is not None:
             ACTIVATIONS[activation]
@@ -89,7 +90,7 @@ class Block(nn.Module):
         self.affinity = self.make_affinity(bias)
         self.stages = nn.ModuleList(
             self.stage(
-                channels,
+                self.channels,
                 self.inner,
                 self.terms(),
                 norm,
@@ -102,37 +103,37 @@ class Block(nn.Module):
         )
 
     @classmethod
-    def _checked(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The block's options, defaults filled in; any other is an error."""
-        unknown = [name for name in given if name not in cls.defaults]
+    def _checked(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults of the block's options; raise for any other option."""
+        unknown = [name for name in options if name not in cls.defaults]
         if unknown:
             known = ["inner", "units", "norm", "activation", "zero_init", "bias", *cls.defaults]
             raise InputError(
                 f"block {cls.block!r} has no option {', '.join(map(repr, unknown))}; it takes "
                 f"{', '.join(known)}"
             )
-        return {**cls.defaults, **given}
+        return {**cls.defaults, **options}
 
     def terms(self) -> Terms:
-        """The output maps, and what each contributes to the series in A."""
+        """Return the output maps with their coefficients in the series in A."""
         raise NotImplementedError
 
     def make_affinity(self, bias: bool) -> nn.Module:
-        """The module that makes A of a feature map."""
+        """Return the module that computes A of a feature map."""
         raise NotImplementedError
 
     @property
     def config(self) -> dict[str, Any]:
-        """All that :func:`gspnl.nn.create` needs to make the block again, in plain types."""
+        """Arguments of :func:`gspnl.nn.create` for this block, in plain types."""
         return {"block": self.block, "channels": self.channels, **self._common, **self.options}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y of a feature map (B, C, ``*spatial``)."""
+        """Return Y of a feature map (B, C, ``*spatial``)."""
         self._check(x)
         return self.filtered(x.flatten(2), x.shape[2:]).reshape(x.shape)
 
     def filtered(self, y: Tensor, spatial: Sequence[int]) -> Tensor:
-        """Y (B, C, N) of features (B, C, N)."""
+        """Return Y (B, C, N) of features (B, C, N)."""
         operator = self.affinity(y.mT, spatial)
         for stage in self.stages:
             y = stage(y.mT, operator)
@@ -162,10 +163,10 @@ class Block(nn.Module):
             self._check_range(x)
 
     def _check_range(self, x: Tensor) -> None:
-        """Infinities of half precision, where a look at the values is cheap and can be taken."""
+        """Raise for infinite values in half precision, where values can be read at little cost."""
         if torch.compiler.is_compiling() or x.device.type != "cpu":
             return
-        if not _finite(x):
+        if not all_finite(x):
             raise InputError(
                 f"{type(self).__name__} got {int((~x.isfinite()).sum())} infinite or NaN values "
                 f"among {x.numel()} of {x.dtype}, which ends at {torch.finfo(x.dtype).max:.3g}; "
@@ -178,22 +179,22 @@ class Block(nn.Module):
 
 
 class KernelBlock(Block):
-    r"""A block on the graph of a kernel.
+    r"""A block on the graph of a kernel between positions.
 
     Parameters
     ----------
     channels, inner, units, norm, activation, zero_init, bias
-        As for every :class:`Block`.
+        See :class:`Block`.
     kernel : str or Kernel
-        As in :func:`gspnl.feature_graph`; "anchors", which is fitted to all nodes, is not taken.
+        As in :func:`gspnl.feature_graph`, except "anchors", which is fitted to all nodes.
     normalization : str
-        As there; and "mean" (M/N) and "none" (M), which are not symmetrised.
+        As in :func:`gspnl.feature_graph`; also "mean" (M/N) and "none" (M), not symmetrised.
     feature_map, temperature, sigma
-        Of the kernel.
+        Options of the kernel.
     embedding : int
         Width of φ and ψ; default ``inner``.
     storage : {"auto", "dense", "lowrank"}
-        How A is held, where its kernel leaves a choice.
+        Storage of A, for kernels that are inner products.
     isolated : {"self", "zero"}
         A_ii of positions of degree 0: 1, or 0.
     """
@@ -215,62 +216,61 @@ class KernelBlock(Block):
         return max(len(share) for share in self.terms().values()) - 1
 
     def make_affinity(self, bias: bool) -> nn.Module:
-        made = self.options
-        given = {k: made[k] for k in KERNEL_OPTIONS if made[k] is not None}
-        kernel = make_kernel(made["kernel"], given)
-        self.options = {**made, **described(kernel)}
-        self._check_kernel(kernel, made["normalization"])
-        for name, known in (
-            ("storage", ("auto", "dense", "lowrank")),
-            ("isolated", ("self", "zero")),
-        ):
-            if made[name] not in known:
-                raise InputError(f"{name}={made[name]!r} must be one of {', '.join(known)}")
+        options = self.options
+        given = {k: options[k] for k in KERNEL_OPTIONS if options[k] is not None}
+        kernel = make_kernel(options["kernel"], given)
+        self.options = {**options, **kernel_options(kernel)}
+        self._check_kernel(kernel, options["normalization"])
+        one_of("storage", options["storage"], ("auto", "dense", "lowrank"))
+        one_of("isolated", options["isolated"], ("self", "zero"))
         self._check_choices(kernel)
-        width = self.inner if made["embedding"] is None else count(made["embedding"], "embedding")
+        width = self.inner
+        if options["embedding"] is not None:
+            width = whole_number("embedding", options["embedding"], 1)
+            self.options["embedding"] = width
         return FeatureAffinity(
             self.channels,
             width,
             kernel,
-            made["normalization"],
+            options["normalization"],
             Load(self.inner, self.channels, self.order),
-            made["storage"],
+            options["storage"],
             bias,
-            made.get("sub_sample"),
-            made["isolated"],
+            options.get("sub_sample"),
+            options["isolated"],
         )
 
     def filtered(self, y: Tensor, spatial: Sequence[int]) -> Tensor:
-        """Y (B, C, N) of features (B, C, N)."""
+        """Return Y (B, C, N) of features (B, C, N)."""
         if len(self.stages) == 1 and isinstance(first := self.stages[0], Stage):
-            F = lowrank.filtered(self.affinity, first, y)
+            F = first.fast(self.affinity, y)
             if F is not None:
                 return first.added(y, F)
         return super().filtered(y, spatial)
 
     def _check_choices(self, kernel: Kernel) -> None:
-        """Raise where storage, embedding or isolated would be given for nothing."""
-        made, name = self.options, type(kernel).__name__
-        if made["storage"] != "auto" and not kernel.bilinear:
+        """Raise where storage, embedding or isolated would have no effect."""
+        options, name = self.options, type(kernel).__name__
+        if options["storage"] != "auto" and not kernel.bilinear:
             raise InputError(
-                f"storage={made['storage']!r} is a choice for kernels that are inner products, and "
-                f"the {name} kernel is none; use storage='auto'"
+                f"storage={options['storage']!r} is a choice for kernels that are inner products, "
+                f"and the {name} kernel is none; use storage='auto'"
             )
-        pooled = kernel.embedding == "vectors" and made.get("sub_sample") is not None
-        if made["embedding"] is not None and kernel.embedding != "matrices" and not pooled:
+        pooled = kernel.embedding == "vectors" and options.get("sub_sample") is not None
+        if options["embedding"] is not None and kernel.embedding != "matrices" and not pooled:
             raise InputError(
-                f"embedding={made['embedding']} has no meaning for the {name} kernel, whose "
+                f"embedding={options['embedding']} has no meaning for the {name} kernel, whose "
                 "embeddings have no width; leave it out"
             )
-        bare = made["normalization"] in ("mean", "none") or isinstance(kernel, Exponential)
-        if made["isolated"] != "self" and bare:
+        unused = options["normalization"] in UNNORMALIZED or isinstance(kernel, Exponential)
+        if options["isolated"] != "self" and unused:
             raise InputError(
-                f"isolated={made['isolated']!r} has no meaning where no degree is divided by, or "
-                "none can vanish; leave it out"
+                f"isolated={options['isolated']!r} has no meaning where no degree is divided by, "
+                "or none can vanish; leave it out"
             )
 
     def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
-        symmetric = SYMMETRIZED[normalization]
+        symmetric = NORMALIZATIONS[normalization].symmetric_core
         if kernel.embedding == "matrices" and type(kernel).embed is not Kernel.embed:
             raise InputError(
                 f"the {type(kernel).__name__} kernel embeds in its own way, which a block does "
@@ -281,12 +281,12 @@ class KernelBlock(Block):
                 "kernel='anchors' is fitted to all nodes, which a block meets batch by batch; use "
                 "kernel='dot'"
             )
-        if normalization in ("mean", "none") and isinstance(kernel, Exponential):
+        if normalization in UNNORMALIZED and isinstance(kernel, Exponential):
             raise InputError(
                 f"normalization={normalization!r} leaves the {type(kernel).__name__} kernel, an "
                 "exponential, without a scale; use 'softmax' or 'random_walk'"
             )
-        if normalization not in ("mean", "none") and not kernel.nonnegative:
+        if normalization not in UNNORMALIZED and not kernel.nonnegative:
             raise InputError(
                 f"degrees of raw dot products may vanish, so normalization={normalization!r} is "
                 "undefined; pass feature_map='relu' (or 'softplus', 'square', 'exp'), or "
@@ -299,35 +299,10 @@ class KernelBlock(Block):
             )
 
 
-def _finite(x: Tensor) -> bool:
-    """Whether all values are finite, from the least and the largest: a tenth of isfinite's time."""
-    if x.numel() == 0:
-        return True
-    rows = x.detach().movedim(1, -1)  # channels last in memory, maybe: extrema in order are faster
-    ends = torch.aminmax(rows if rows.is_contiguous() else x.detach())  # NaN, if there is one
-    return bool(torch.isfinite(ends.min)) and bool(torch.isfinite(ends.max))
-
-
-KERNEL_OPTIONS = ("feature_map", "temperature", "sigma")
-
-
-def described(kernel: Kernel) -> dict[str, Any]:
-    """A kernel as options of a block, in plain types where these options say all of it."""
+def kernel_options(kernel: Kernel) -> dict[str, Any]:
+    """Return a kernel as options of a block, in plain types where these determine it."""
     name = next((n for n in KERNELS if KERNELS[n] is type(kernel)), None)
-    shown = asdict(kernel)
-    if name is None or set(shown) - set(KERNEL_OPTIONS):
+    own = asdict(kernel)
+    if name is None or set(own) - set(KERNEL_OPTIONS):
         return {"kernel": kernel, **dict.fromkeys(KERNEL_OPTIONS)}
-    return {"kernel": name, **{k: shown.get(k) for k in KERNEL_OPTIONS}}
-
-
-def among(name: str, value: Any, known: Sequence[str]) -> None:
-    """Raise unless ``value`` is one of the known names."""
-    if value not in known:
-        raise InputError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}")
-
-
-def count(value: Any, name: str) -> int:
-    """A whole number of at least 1, or an error."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name}={value!r} must be a whole number ≥ 1")
-    return value
+    return {"kernel": name, **{k: own.get(k) for k in KERNEL_OPTIONS}}

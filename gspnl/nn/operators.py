@@ -1,7 +1,7 @@
-r"""A of a feature map, by its products, and series in it.
+"""Apply the affinity A of a feature map, and polynomials of it, to signals.
 
-An operator is made anew in every forward pass, from points of that pass; all of it is traced by
-autograd, and can be traced by torch.compile and torch.export.
+A block creates an operator in every forward pass. Autograd differentiates all of it; torch.compile
+and torch.export can trace it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.weights.lowrank import swap_halves
 from gspnl.chebyshev.recurrence import small_terms, terms
-from gspnl.nn.pointwise import pointwise, positional
+from gspnl.nn.pointwise import channels_last, pointwise
 
 Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
 
@@ -26,10 +27,10 @@ class Operator(ABC):
 
     @abstractmethod
     def apply(self, Z: Tensor) -> Tensor:
-        """A Z, (B, N, c) → (B, N, c)."""
+        """Return A Z, (B, N, c) → (B, N, c)."""
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        """Σ_k T_k(A) Z V_kᵀ + b, (B, N, C): K applications for order K."""
+        """Return Σ_k T_k(A) Z V_kᵀ + b, (B, N, C), by K applications for order K."""
         total: Tensor | None = None
         for term, V in zip(terms(self.apply, Z, len(maps) - 1), maps, strict=True):
             total = add_product(total, term, V, bias)
@@ -39,7 +40,7 @@ class Operator(ABC):
     def filters(
         self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        """Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ + b, of a θ (M, K + 1) that may be trained."""
+        """Return Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ + b; θ (M, K + 1) may be trained."""
         sums: list[Tensor] = [torch.zeros_like(Z)] * len(maps)
         for k, term in enumerate(terms(self.apply, Z, theta.shape[1] - 1)):
             sums = [total + (-1) ** k * theta[m, k] * term for m, total in enumerate(sums)]
@@ -53,7 +54,7 @@ class Operator(ABC):
 def add_product(
     total: Tensor | None, Z: Tensor, V: Tensor | None, bias: Tensor | None = None
 ) -> Tensor | None:
-    """Total + Z Vᵀ, where either may be absent; the first product takes the bias along."""
+    """Return total + Z Vᵀ, where either may be None; the first product includes the bias."""
     if V is None:
         return total
     return pointwise(Z, V, bias) if total is None else total + pointwise(Z, V)
@@ -61,7 +62,7 @@ def add_product(
 
 @dataclass(frozen=True, eq=False)
 class Scaled(Operator):
-    """Weights of the core, scaled: A = diag(l) W diag(r), and A_ii = 1 on isolated positions."""
+    """Scaled weights of the core: A = diag(l) W diag(r), and A_ii = 1 on isolated positions."""
 
     affinity: Affinity
 
@@ -72,17 +73,17 @@ class Scaled(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Factored(Operator):
-    r"""A low-rank A = P Qᵀ: any series in one pass, :math:`T_k(-A) = t_k I + P R_k Q^T`.
+    r"""A low-rank A = P Qᵀ: a series in one pass, :math:`T_k(-A) = t_k I + P R_k Q^T`.
 
     Parameters
     ----------
     left, right : tensors of shape (B, N, m), (B, M, m)
-        P and Q, scaled; with ``swap`` Q holds its two halves in the order of those of P, and
-        :math:`A = P J Q^T` with :math:`J = ½ [[0, I], [I, 0]]`.
+        P and Q, scaled.
     swap : bool
+        Whether :math:`A = P J Q^T` with :math:`J = ½ [[0, I], [I, 0]]`, as in the core's low rank.
     isolated : tensor of bool of shape (B, N), or None
     total : callable or None
-        Sums over the positions of other processes too.
+        Adds up sums over positions across processes.
     """
 
     left: Tensor
@@ -96,22 +97,19 @@ class Factored(Operator):
         return out if self.isolated is None else torch.where(self.isolated[..., None], Z, out)
 
     def heads(self, Z: Tensor) -> Tensor:
-        """Qᵀ Z, (B, m, c)."""
+        """Return Qᵀ Z, (B, m, c)."""
         return self._whole(self.right.mT @ Z)
 
     def sums(self) -> Tensor:
-        """A 1, (B, N): as :meth:`apply`, at a backward pass that only adds."""
+        """Return A 1, (B, N), with a backward pass of sums alone."""
         small = self._whole(self.right.sum(-2)[..., None])
         return (small.mT @ self.left.mT)[..., 0, :]
 
     def _whole(self, small: Tensor) -> Tensor:
-        """J times a sum over positions."""
+        """Return J times a sum over positions, added up across processes."""
         if self.total is not None:
             small = self.total(small)
-        if not self.swap:
-            return small
-        first, second = small.chunk(2, dim=-2)
-        return torch.cat([second, first], dim=-2) / 2
+        return swap_halves(small) if self.swap else small
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
         small = series_parts(maps, *self._small(Z, len(maps) - 1))
@@ -124,7 +122,7 @@ class Factored(Operator):
         return self._expand(Z, *small, bias)
 
     def _small(self, Z: Tensor, order: int) -> tuple[Tensor, Tensor | None]:
-        """QᵀZ, and QᵀP where the order asks for it."""
+        """Return QᵀZ, and QᵀP for orders above 1."""
         return self.heads(Z), self.heads(self.left) if order > 1 else None
 
     def _expand(
@@ -135,10 +133,10 @@ class Factored(Operator):
         alone: Tensor,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """Z flatᵀ + P tall + b; Z aloneᵀ + b on isolated positions, whose rows of P are zero."""
+        """Return Z flatᵀ + P tall + b, and Z aloneᵀ + b on isolated positions, where P is 0."""
         out = None if flat is None else pointwise(Z, flat, bias)
         if tall is not None:
-            if positional(Z):
+            if channels_last(Z):
                 out = product_sum(bias if out is None else out, self.left, tall)
             else:
                 column = None if bias is None else bias[:, None]
@@ -152,7 +150,7 @@ class Factored(Operator):
 
 
 def product_sum(start: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
-    """Start + left right, where the former may be absent."""
+    """Return start + left right, where ``start`` may be None."""
     return left @ right if start is None else torch.baddbmm(start, left, right)
 
 
@@ -160,7 +158,9 @@ Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone
 
 
 def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
-    r"""Small matrices of :math:`F = Z\,\mathrm{flat}^T + P\,\mathrm{tall}` of a series in A = P Qᵀ.
+    r"""Return the small matrices of a series in A = P Qᵀ.
+
+    :math:`F = Z\,\mathrm{flat}^T + P\,\mathrm{tall}`.
 
     Parameters
     ----------
@@ -169,12 +169,12 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     heads : tensor of shape (B, m, c)
         QᵀZ.
     G : tensor of shape (B, m, m)
-        QᵀP, from order 2 on.
+        QᵀP, for orders above 1.
 
     Returns
     -------
     flat, tall, alone
-        Of shapes (C, c), (B, m, C), (C, c); F = Z aloneᵀ where A = 1, and so is every T_k(A).
+        Of shapes (C, c), (B, m, C), (C, c); F = Z aloneᵀ where A = 1, hence every T_k(A) = 1.
     """
     flat, tall = maps[0], None
     for k, (t, small) in enumerate(_small_terms(heads, G, len(maps) - 1, -1.0), 1):
@@ -189,10 +189,10 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
 def filter_parts(
     theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The same of Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ, of a θ (M, K + 1)."""
+    """Return the small matrices of Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ; θ is (M, K + 1)."""
     order = theta.shape[1] - 1
     weights = torch.stack(list(maps))  # (M, C, Cs)
-    # All terms at once: traced step by step, sums would be most of the program.
+    # All terms at once: traced one by one, the sums would be most of the program.
     steps = list(_small_terms(heads, G, order, 1.0))
     signs = [1.0, *(t for t, _ in steps)], [(-1.0) ** k for k in range(order + 1)]
     at_zero, at_one = (
@@ -209,7 +209,7 @@ def filter_parts(
 def _small_terms(
     heads: Tensor, G: Tensor | None, order: int, slope: float
 ) -> Iterator[tuple[float, Tensor]]:
-    """(t_k, R_k QᵀZ) of T_k(−slope A), k = 1 … K."""
+    """Yield (t_k, R_k QᵀZ) of T_k(−slope A), k = 1 … K."""
 
     def product(R: Tensor) -> Tensor:
         assert G is not None
@@ -219,5 +219,5 @@ def _small_terms(
 
 
 def sum_of(parts: Iterable[Tensor]) -> Tensor:
-    """The sum of at least one tensor, without a zero to begin with."""
+    """Add up at least one tensor, without an initial zero."""
     return reduce(torch.add, parts)

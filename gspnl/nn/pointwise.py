@@ -1,4 +1,4 @@
-"""A linear map of the channels of each position: a 1×1 convolution of any number of dimensions."""
+"""Map the channels of each position: a 1×1 convolution in any number of dimensions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Pointwise(nn.Module):
         Of the input and of the output.
     bias : bool
     groups : int
-        Both are cut into so many groups, mapped apart.
+        Groups of channels that are mapped separately.
 
     Notes
     -----
-    Features are (..., N, C) views of channel-first memory, or of channels-last; the result lies as
-    they do, so that nothing is copied between these layouts and that of a feature map.
+    Features are (..., N, C) views of channels-first or channels-last memory; the result has the
+    layout of the features, so that none is copied from or to a feature map.
     """
 
     def __init__(self, channels: int, width: int, bias: bool = False, groups: int = 1) -> None:
@@ -44,7 +44,7 @@ class Pointwise(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights as torch draws those of its convolutions."""
+        """Initialise the weights like those of torch's convolutions."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
@@ -52,7 +52,7 @@ class Pointwise(nn.Module):
 
     @property
     def width(self) -> int:
-        """Of the output."""
+        """Channels of the output."""
         return self.weight.shape[0]
 
     def forward(self, X: Tensor) -> Tensor:
@@ -65,18 +65,17 @@ class Pointwise(nn.Module):
 
 
 def pointwise(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
-    """X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), in the layout of the features."""
-    if groups == 1 and positional(X):
+    """Return X Wᵀ (+ b) of features (B, N, C) and a weight (width, C), in their layout."""
+    if groups == 1 and channels_last(X):
         return F.linear(X, weight, bias)
     return channel_first(X, weight, bias, groups)
 
 
 def channel_first(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
-    """The same as a view of (B, width, N) in memory.
+    """Return X Wᵀ (+ b) as a view of (B, width, N) in memory.
 
-    As a convolution: up to six times as fast on CPUs as the same product over a batch. The product
-    is taken where it wins: for narrow maps, and where the features lie row by row, which a
-    convolution would copy.
+    A convolution is up to six times as fast on CPUs as the same batched product. The product is
+    faster for narrow maps, and for channels last in memory, which a convolution would copy.
     """
     rows = X.mT
     narrow = max(weight.shape) <= NARROW
@@ -87,16 +86,16 @@ def channel_first(X: Tensor, weight: Tensor, bias: Tensor | None = None, groups:
     return F.conv1d(rows, weight[..., None], bias, groups=groups).mT
 
 
-def positional(X: Tensor) -> bool:
-    """Whether features (B, N, C) lie position by position: channels last in memory."""
+def channels_last(X: Tensor) -> bool:
+    """Return whether features (B, N, C) have channels last in memory."""
     return X.is_contiguous() and not X.mT.is_contiguous()
 
 
 def pointwise_weight(rows: Tensor, grad: Tensor) -> Tensor:
-    """Σ_b G_b X_bᵀ: the gradient of a weight, from that of a result (B, width, N)."""
+    """Return Σ_b G_b X_bᵀ, the gradient of a weight, from that of a result (B, width, N)."""
     width, channels = grad.shape[1], rows.shape[1]
     if len(rows) == 1 or max(width, channels) <= NARROW:
         return torch.bmm(grad, rows.mT).sum(0)
     shape = (width, channels, 1)
-    out: Tensor = conv1d_weight(rows, shape, grad.contiguous())  # type: ignore[no-untyped-call]
+    out: Tensor = conv1d_weight(rows, shape, grad.contiguous())  # type: ignore[no-untyped-call]  # untyped in torch
     return out[..., 0]

@@ -1,25 +1,27 @@
-"""The blocks, by the names under which they were published."""
+"""Catalogue of the published blocks, and :func:`create`, which makes one by its name."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.block import BLOCKS, Block, KernelBlock, count
-from gspnl.nn.scales import SYMMETRIZED
-from gspnl.nn.stage import NODES, SpectralStage, Stage, Terms
+from gspnl.nn.block import BLOCKS, Block, KernelBlock
+from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, NoEdges
+from gspnl.nn.unit import NODES, SpectralStage, Stage, Terms
 
-# Shares of the operators in the series over T_k(−A): T₀ = I, T₁(−A) = −A.
+# Coefficients of I and A over T_k(−A): T₀ = I, T₁(−A) = −A.
 IDENTITY = (1.0,)
 AFFINITY = (0.0, -1.0)
 
 
 @BLOCKS.register("linear")
 class Linear(Block):
-    r"""Z W₁: no graph at all, the control for what a graph adds. Response: W₁."""
+    r"""Z W₁, without a graph, as a control in experiments. Response: W₁."""
 
     block = "linear"
 
@@ -51,15 +53,17 @@ class NL(KernelBlock):
     def make_affinity(self, bias: bool) -> nn.Module:
         size = self.options["sub_sample"]
         if size is not None:
-            given = self.options["normalization"]
-            if SYMMETRIZED[given]:
+            normalization = self.options["normalization"]
+            if NORMALIZATIONS[normalization].symmetric_core:
                 raise InputError(
-                    f"sub_sample= leaves fewer columns than rows, and normalization={given!r} "
-                    "symmetrises; use 'softmax' or 'mean'"
+                    f"sub_sample= leaves fewer columns than rows, and normalization="
+                    f"{normalization!r} symmetrises; use 'softmax' or 'mean'"
                 )
-            for part in size if isinstance(size, (tuple, list)) else [size]:
-                count(part, "sub_sample")
-            self.options["sub_sample"] = list(size) if isinstance(size, tuple) else size
+            self.options["sub_sample"] = (
+                [whole_number("sub_sample", part, 1) for part in size]
+                if isinstance(size, (tuple, list))
+                else whole_number("sub_sample", size, 1)
+            )
         return super().make_affinity(bias)
 
 
@@ -92,7 +96,7 @@ class SNL(KernelBlock):
 class GSNL(KernelBlock):
     r"""Generalised SNL, Z W₁ + A Z W₂ + (2A − I) Z W₃.
 
-    Response: :math:`W_1 + (1 - λ)\,W_2 + (1 - 2λ)\,W_3`, the class of SNL (erratum E1): it is
+    Response: :math:`W_1 + (1 - λ)\,W_2 + (1 - 2λ)\,W_3`, the same class as SNL (erratum E1): it is
     computed as SNL with W₁ − W₃ and W₂ + 2W₃.
     """
 
@@ -110,14 +114,12 @@ class Chebyshev(KernelBlock):
     defaults: ClassVar[dict[str, Any]] = {**KernelBlock.defaults, "order": 2}
 
     def terms(self) -> Terms:
-        order = self.options["order"]
-        if isinstance(order, bool) or not isinstance(order, int) or order < 0:
-            raise InputError(f"order={order!r} must be a whole number ≥ 0")
+        order = self.options["order"] = whole_number("order", self.options["order"])
         return {f"w_{k}": (0.0,) * k + (1.0,) for k in range(order + 1)}
 
     def make_affinity(self, bias: bool) -> nn.Module:
         affinity = super().make_affinity(bias)
-        return affinity if self.order else NoEdges()  # order 0 asks nothing of A
+        return affinity if self.order else NoEdges()  # order 0 does not use A
 
 
 @BLOCKS.register("spectral")
@@ -132,7 +134,8 @@ class Spectral(KernelBlock):
     stage: ClassVar[type[Stage]] = SpectralStage
 
     def terms(self) -> Terms:
-        return {f"w_{m}": IDENTITY for m in range(count(self.options["order"], "order"))}
+        order = self.options["order"] = whole_number("order", self.options["order"], 1)
+        return {f"w_{m}": IDENTITY for m in range(order)}
 
     @property
     def order(self) -> int:
@@ -154,7 +157,7 @@ class CGNL(Block):
 
     def make_affinity(self, bias: bool) -> nn.Module:
         kernel, order = self.options["kernel"], self.options["order"]
-        groups = count(self.options["groups"], "groups")
+        groups = self.options["groups"] = whole_number("groups", self.options["groups"], 1)
         if kernel not in ("dot", "rbf"):
             raise InputError(f"kernel={kernel!r} of block 'cgnl' must be 'dot' or 'rbf'")
         if kernel == "dot" and order is not None:
@@ -165,12 +168,13 @@ class CGNL(Block):
                 f"channels={self.channels}; use a common divisor"
             )
         if kernel == "rbf":
-            order = self.options["order"] = 3 if order is None else count(order, "order")
+            order = 3 if order is None else whole_number("order", order, 1)
+            self.options["order"] = order
         return Generalized(self.channels, self.inner, bias, groups, order)
 
 
 class Structured(Block):
-    """A block whose affinity is no kernel on the positions; ``embedding`` is the width of φ, ψ."""
+    """A block whose affinity is not a kernel graph; ``embedding`` is the width of φ and ψ."""
 
     defaults: ClassVar[dict[str, Any]] = {"embedding": None}
 
@@ -179,9 +183,12 @@ class Structured(Block):
 
     @property
     def width(self) -> int:
-        """Of φ and ψ."""
-        given = self.options["embedding"]
-        return self.inner if given is None else count(given, "embedding")
+        """Width of φ and ψ."""
+        width = self.options["embedding"]
+        if width is None:
+            return self.inner
+        width = self.options["embedding"] = whole_number("embedding", width, 1)
+        return width
 
 
 @BLOCKS.register("a2")
@@ -196,9 +203,84 @@ class A2(Structured):
 
 @BLOCKS.register("cc")
 class CC(Structured):
-    r"""Criss-cross attention: each position attends its row and its column."""
+    r"""Criss-cross attention: each position attends to its row and its column."""
 
     block = "cc"
 
     def make_affinity(self, bias: bool) -> nn.Module:
         return CrissCross(self.channels, self.width, bias)
+
+
+def create(block: str, channels: int, *, match: str | None = None, **options: Any) -> Block:
+    r"""Make a nonlocal block.
+
+    Parameters
+    ----------
+    block : str
+        "nl", "ns", "snl", "gsnl", "cgnl", "a2", "cc", "chebyshev", "spectral" or "linear".
+    channels : int
+        C of the feature maps (B, C, ``*spatial``).
+    match : str, optional
+        Choose the inner width whose number of parameters is nearest to that of this other block
+        at its default width.
+    **options
+        Options of the block: see its class. All take ``inner``, ``units``, ``norm``,
+        ``activation``, ``zero_init`` and ``bias``.
+
+    Returns
+    -------
+    Block
+        A module: (B, C, ``*spatial``) to the same shape.
+
+    Raises
+    ------
+    InputError
+        For unknown names, and for options that the block cannot honour.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gspnl import nn as gnn
+    >>> block = gnn.create("snl", 64, inner=32)
+    >>> x = torch.randn(2, 64, 8, 8)
+    >>> bool((block(x) == x).all())  # a new block is the identity
+    True
+    >>> sizes = [sum(p.numel() for p in gnn.create(name, 64, match="snl").parameters())
+    ...          for name in ("nl", "snl")]
+    >>> sizes
+    [10368, 10368]
+    """
+    cls = BLOCKS[block]
+    if match is None:
+        return cls(channels, **options)
+    if options.get("inner") is not None:
+        raise InputError(
+            f"match={match!r} chooses the inner width, and inner={options['inner']} was given too; "
+            "pass one of them"
+        )
+    return cls(channels, **{**options, "inner": matched_inner(block, channels, match, options)})
+
+
+def matched_inner(block: str, channels: int, other: str, options: dict[str, Any]) -> int:
+    """Return the inner width at which ``block`` has about as many parameters as ``other``."""
+    common = ("units", "norm", "activation", "zero_init", "bias")
+    shared = {name: value for name, value in options.items() if name in common}
+    wanted = parameters(BLOCKS[other], channels, **shared)
+    step = whole_number("groups", options.get("groups", 1), 1)
+
+    def size(inner: int) -> int:
+        return parameters(BLOCKS[block], channels, **{**options, "inner": inner})
+
+    low, high = step, 2 * step
+    while size(high) < wanted:
+        low, high = high, 2 * high
+    while high - low > step:
+        middle = (low + high) // (2 * step) * step
+        low, high = (middle, high) if size(middle) < wanted else (low, middle)
+    return min((low, high), key=lambda inner: abs(size(inner) - wanted))
+
+
+def parameters(block: type[Block], channels: int, **options: Any) -> int:
+    """Count the parameters of a block without allocating them."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in block(channels, **options).parameters())

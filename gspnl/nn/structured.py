@@ -1,4 +1,4 @@
-"""Affinities that are no kernel on the positions: CGNL's, A2's and criss-cross attention."""
+"""Affinities other than kernels on positions: CGNL, double attention, criss-cross attention."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gspnl.nn.embed import lift, stacked
-from gspnl.nn.fused import without_autocast
+from gspnl.nn.affinity import concatenated
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
+from gspnl.nn.precision import lift, without_autocast
 
-TAYLOR_GAMMA = 1e-4  # of the Taylor-expanded rbf kernel
+TAYLOR_GAMMA = 1e-4  # γ of the Taylor-expanded rbf kernel
 
 
 class StructuredAffinity(nn.Module):
-    """φ and ψ, and what :meth:`between` makes of them.
+    """An affinity of embeddings φ and ψ; subclasses define :meth:`between`.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ class StructuredAffinity(nn.Module):
         self.psi = Pointwise(channels, width, bias)
 
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
-        points = stacked(X, self.phi, self.psi)
+        points = concatenated(X, self.phi, self.psi)
         with without_autocast(X.device):
             phi, psi = lift(points).chunk(2, dim=-1)
             return self.between(phi, psi, tuple(spatial))
 
     def between(self, phi: Tensor, psi: Tensor, spatial: tuple[int, ...]) -> Operator:
-        """The operator of points φ and ψ, each (B, N, r)."""
+        """Return the operator of points φ and ψ, each (B, N, r)."""
         raise NotImplementedError
 
 
@@ -58,7 +58,7 @@ class Unconnected(Operator):
 
 
 class GatherDistribute(StructuredAffinity):
-    r"""A2: :math:`A = V B^T`, V a softmax over channels, B a softmax over positions."""
+    r"""A2: :math:`A = V B^T`, with V a softmax over channels and B a softmax over positions."""
 
     def between(self, phi: Tensor, psi: Tensor, spatial: tuple[int, ...]) -> Operator:
         return Factored(phi.softmax(-1), psi.softmax(-2), swap=False)
@@ -77,7 +77,7 @@ class Generalized(StructuredAffinity):
     bias : bool
     groups : int
     order : int or None
-        Of the expansion; None for the dot product.
+        Order of the expansion; None for the dot product.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Grouped(Operator):
 
 
 def nodes_of(Z: Tensor, groups: int) -> Tensor:
-    """(B, N, c) → (B, groups, c·N/groups, 1)."""
+    """Reshape (B, N, c) to (B, groups, c·N/groups, 1)."""
     return Z.mT.reshape(Z.shape[0], groups, Z.shape[1] * Z.shape[2] // groups, 1)
 
 
 def powers(t: Tensor, order: int) -> Tensor:
-    """Columns √((2γ)^k/k!·e^(−2γ)) t^k, k = 0 … order, of one column (..., n, 1)."""
+    """Return columns √((2γ)^k/k!·e^(−2γ)) t^k, k = 0 … order, of one column (..., n, 1)."""
     scale = [
         math.sqrt((2 * TAYLOR_GAMMA) ** k / math.factorial(k) * math.exp(-2 * TAYLOR_GAMMA))
         for k in range(order + 1)
@@ -131,7 +131,7 @@ class CrissCross(StructuredAffinity):
         scores = []
         for axis, length in enumerate(spatial):
             s = lines(phi, spatial, axis) @ lines(psi, spatial, axis).mT
-            if axis < len(spatial) - 1:  # each position counts itself once, along the last axis
+            if axis < len(spatial) - 1:  # a position is its own neighbour on the last axis only
                 own = torch.eye(length, dtype=torch.bool, device=s.device)
                 s = s.masked_fill(own, -math.inf)
             scores.append(torch.movedim(s, -2, axis + 1))
@@ -157,5 +157,5 @@ class Crossed(Operator):
 
 
 def lines(Z: Tensor, spatial: tuple[int, ...], axis: int) -> Tensor:
-    """(B, N, c) → (B, other axes, length, c)."""
+    """Reshape (B, N, c) to (B, other axes, length, c)."""
     return torch.movedim(Z.reshape(Z.shape[0], *spatial, Z.shape[2]), axis + 1, -2)

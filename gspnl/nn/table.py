@@ -1,4 +1,4 @@
-"""The blocks side by side: the paper's Table 1, for all that are registered."""
+"""Table of the registered blocks: the paper's Table 1, extended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What a block is, at its defaults, with one unit and batch norm.
+    """Properties of a block at its defaults, with one unit and batch norm.
 
     C channels, Cs = inner, r the width of φ and ψ, N positions, G groups, K and M the order.
     """
@@ -143,7 +143,7 @@ TABLE: tuple[Row, ...] = (
 
 
 def table() -> str:
-    """The weights table, in Markdown.
+    """Return the table of blocks in Markdown.
 
     Examples
     --------

@@ -1,15 +1,16 @@
-"""Plots: each is ``f(object, *, ax=None)`` and returns the axes it drew on.
+"""Plots, each a function ``f(object, *, ax=None)`` that returns the axes it drew on.
 
-Without ``ax`` a figure of its own is made, ``ax.figure``, which needs no display; no plot touches
-the state of pyplot.
+Without ``ax`` a plot creates a figure, ``ax.figure``, which needs no display; no plot changes the
+state of pyplot.
 """
 
-from gspnl.plotting.channels import top_eigenvalues
+from gspnl.plotting.channel_weights import top_eigenvalues
 from gspnl.plotting.comparison import comparison
-from gspnl.plotting.curves import filter_bank, responses, spectrum
-from gspnl.plotting.histograms import spectral_density, strengths
+from gspnl.plotting.curves import filter_bank, responses
+from gspnl.plotting.entries import strengths
 from gspnl.plotting.pictures import attention, filtered, modes
 from gspnl.plotting.reach import attention_range
+from gspnl.plotting.spectra import spectral_density, spectrum
 
 __all__ = [
     "attention",

@@ -1,4 +1,4 @@
-"""What all plots share: axes of their own, colours, and pictures side by side."""
+"""Figures, axes, colours and tiled pictures for all plots."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind tell apart too.
+# Okabe and Ito's colours, distinct for colour-blind readers too.
 BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER)
 GREY = "#666666"
+LEAST_COUNT = 0.6  # lower end of a logarithmic axis of counts: shows 1, hides 0
 WIDTH = 10.0  # inches, of a figure as wide as the page
 TITLE, GAP, TALLEST = 0.27, 0.08, 5.5  # inches above a picture, beside one, and of its height
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, which needs no display."""
+    """Create an empty figure of this size in inches; needs no display."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -36,12 +37,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Axes alone on a figure of this size in inches."""
+    """Create a figure of this size in inches with one axes."""
     return new_figure(width, height).add_subplot()
 
 
 def curve_axes(ax: Axes | None) -> Axes:
-    """Axes for a curve: light grid, no box."""
+    """Style axes for a curve (light grid, no box); creates them for None."""
     ax = new_axes(7.0, 4.0) if ax is None else ax
     ax.grid(True, color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
@@ -74,7 +75,7 @@ def ring(
 
 
 def columns_for(shape: tuple[int, ...], count: int, across: int) -> int:
-    """How many of ``count`` pictures of one shape fill a row that takes ``across`` square ones."""
+    """Number of pictures in a row, of ``count`` of one shape; ``across`` square ones fill it."""
     return min(count, max(1, round(across * math.pow(shape[0] / shape[1], 0.35))))
 
 
@@ -90,9 +91,9 @@ def tiles(
 ) -> tuple[Axes, Any]:
     """Draw pictures of one shape (H, W) or (H, W, 3) side by side on one axes, with titles.
 
-    ``across`` square photos fill a row, fewer wide ones. Each column has ``room`` inches or more,
-    for its title; ``extra`` inches are left for a colour bar below. Data units of the axes are
-    inches. Returns the axes and the last image.
+    ``across`` square photos fill a row, or fewer wide ones. A column is at least ``room`` inches
+    wide, for its title; ``extra`` inches are left below for a colour bar. Data units of the axes
+    are inches. Returns the axes and the last image.
     """
     whole = width_of(ax)
     height, width = pictures[0].shape[:2]

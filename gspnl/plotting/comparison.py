@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A table of Chebyshev filters against the exact one, a row per order.
+    """Errors and times of Chebyshev filters against the exact filter, one entry for each order.
 
     Attributes
     ----------
     orders : array of int of shape (m,)
     errors : array of shape (m,)
-        Measured ‖T⁻¹(exact − Chebyshev)‖ / ‖T⁻¹ Z‖ (Frobenius): for random_walk the D-weighted
-        norm.
+        Measured ‖T⁻¹(exact − Chebyshev)‖ / ‖T⁻¹ Z‖ (Frobenius); for random_walk the norm is
+        D-weighted.
     bounds : array of shape (m,)
-        The certificate of each, rounding included; inf where there is none.
+        Certificates, rounding included; inf where there is none.
     seconds : array of shape (m,)
-        Wall time of each Chebyshev filter, the graph's band known.
+        Wall time of each Chebyshev filter, without the Lanczos run for the band.
     exact_seconds : float
         Wall time of the exact filter.
     """
@@ -95,8 +95,8 @@ def compare(
     start = time.perf_counter()
     truth = graph.filter(Z, response)
     exact_seconds = time.perf_counter() - start
-    graph.chebyshev(response, order=orders[0], **options)  # the band is a property of the graph
-    whole = graph.norm(Z)
+    graph.chebyshev(response, order=orders[0], **options)  # caches the band, which is not timed
+    size = graph.norm(Z)
     errors, bounds, seconds = [], [], []
     for order in orders:
         start = time.perf_counter()
@@ -104,7 +104,7 @@ def compare(
         approximate = plan(Z)
         seconds.append(time.perf_counter() - start)
         gap = graph.norm(truth - approximate)
-        errors.append(gap / whole if whole else 0.0)
+        errors.append(gap / size if size else 0.0)
         bounds.append(plan.error_bound)
     return Comparison(
         np.array(orders),
@@ -122,14 +122,13 @@ def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : Comparison
-        As :func:`gspnl.compare` returns it.
+        Result of :func:`gspnl.compare`.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        With a logarithmic error axis; errors of exactly 0, and certificates that are infinite, are
-        left out.
+        With a logarithmic error axis, without errors of exactly 0 and infinite certificates.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Curves: a spectrum, and responses against λ."""
+"""Plot responses, their Chebyshev series and filter banks against λ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from gspnl._base.array import constant
 from gspnl.filters import ChebyshevFilter
-from gspnl.plotting._axes import BLUE, COLOURS, GREY, ORANGE, curve_axes
+from gspnl.plotting._axes import COLOURS, GREY, curve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,50 +20,6 @@ if TYPE_CHECKING:
     from gspnl.responses.banks import FilterBank
 
 
-def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
-    """Draw the eigenvalues λ of a graph in ascending order, repeated ones with their multiplicity.
-
-    Parameters
-    ----------
-    spec : Spectrum
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Examples
-    --------
-    >>> import numpy as np, gspnl
-    >>> X = np.random.default_rng(0).standard_normal((500, 4))
-    >>> ax = gspnl.plotting.spectrum(gspnl.feature_graph(X).spectrum())
-    >>> ax.get_ylabel()
-    'eigenvalue λ'
-    """
-    ax = curve_axes(ax)
-    lam = constant(spec.eigenvalues)
-    entries = np.arange(1, len(lam) + 1)
-    many = spec.multiplicities > 1
-    ax.plot(entries[~many], lam[~many], "o", color=BLUE, markersize=3.5, label="single")
-    if many.any():
-        ax.plot(entries[many], lam[many], "D", color=ORANGE, markersize=6, label="repeated")
-    for entry, value, count in zip(
-        entries[many], lam[many], spec.multiplicities[many], strict=True
-    ):
-        # Left of its point in the right half, and right of it in the left, so as to stay inside.
-        right = entry > len(lam) / 2
-        ax.annotate(
-            f"λ = {value:.4g}, {count:,} times", (entry, value), color=ORANGE,
-            xytext=(-8 if right else 8, 9), textcoords="offset points",
-            ha="right" if right else "left", va="center",
-        )  # fmt: skip
-    ax.set_xlabel("number of the eigenvalue, repeated ones counted once")
-    ax.set_ylabel("eigenvalue λ")
-    ax.set_ylim(-0.04, max(1.0, float(lam.max())) * 1.1)
-    ax.margins(x=0.02)
-    return ax
-
-
 def responses(
     response: Response | Sequence[Response],
     *,
@@ -71,16 +27,16 @@ def responses(
     spec: Spectrum | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw responses g(λ), and Chebyshev series of them over the intervals on which they hold.
+    """Draw responses g(λ), and Chebyshev series over their intervals.
 
     Parameters
     ----------
     response : callable, or sequence of them
         g(λ).
     series : Series or ChebyshevFilter, or sequence of them
-        Drawn dashed; of a filter also the modes it treats exactly, as dots.
+        Drawn dashed; the modes that a filter treats exactly are drawn as dots.
     spec : Spectrum, optional
-        Its eigenvalues are drawn as ticks below: only there does a filter of that graph act.
+        Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -104,11 +60,11 @@ def responses(
         ax.plot(lam, values, color=colour, linewidth=1.8, label=repr(g))
     for item, colour in zip(approximate, COLOURS * len(approximate), strict=False):
         polynomial = item.series if isinstance(item, ChebyshevFilter) else item
-        held = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
-        ax.plot(held, polynomial(held), "--", color=colour, linewidth=1.4,
+        inside = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
+        ax.plot(inside, polynomial(inside), "--", color=colour, linewidth=1.4,
                 label=f"Chebyshev, order {polynomial.order}")  # fmt: skip
-    treated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
-    dots = np.unique(np.concatenate(treated)) if treated else np.zeros(0)
+    deflated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
+    dots = np.unique(np.concatenate(deflated)) if deflated else np.zeros(0)
     if dots.size and len(exact) == 1:
         ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,
                 label="filtered exactly", clip_on=False)  # fmt: skip
@@ -116,13 +72,15 @@ def responses(
 
 
 def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the filters of a bank, and dashed the sum of their squares, whose range is the frame's.
+    """Draw the filters of a bank, and, dashed, the sum of their squares.
+
+    The extremes of that sum are the frame bounds.
 
     Parameters
     ----------
     bank : FilterBank
     spec : Spectrum, optional
-        Its eigenvalues are drawn as ticks below.
+        Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -146,7 +104,7 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
 
 
 def _finished(ax: Axes, spec: Spectrum | None) -> Axes:
-    """Labels of an axis of λ, and the eigenvalues of a graph as ticks below."""
+    """Label the axes, and draw the eigenvalues of a graph as ticks below the curves."""
     if spec is not None:
         ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
                 markersize=9, transform=ax.get_xaxis_transform(), label="eigenvalues of the graph",

@@ -1,4 +1,4 @@
-"""Pictures of signals on a photo: modes, attention, filtered photos."""
+"""Plot signals on the pixels of a photo: modes, attention, filtered photos."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gspnl._base.array import constant
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.plotting._axes import new_axes, ring, tiles
 from gspnl.signals.images import to_photo
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.graph import FeatureGraph
 
-DIVERGING = "PuOr_r"  # white at 0; told apart by the colour-blind too
+DIVERGING = "PuOr_r"  # white at 0; distinct for colour-blind readers too
 
 
 def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None = None) -> Axes:
-    """Draw the slowest modes of a photo's graph as pictures, white where a mode is 0.
+    """Draw the modes of least λ of a photo's graph as pictures, white where a mode is 0.
 
     Parameters
     ----------
@@ -31,14 +32,14 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
     shape : (int, int)
         (H, W) of the photo.
     k : int
-        How many, from the second mode on: the first, λ = 0, is constant or near. Only modes with
-        λ < 1 are drawn, or the first alone where there is no other.
+        Number of modes, from the second on; the first one, λ = 0, is constant or nearly so. Only
+        modes with λ < 1 are drawn, or the first one if there is no other.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        The pictures are images on it. Each is scaled by the 99.5 % quantile of its magnitude.
+        With one image for each mode, scaled by the 99.5 % quantile of its magnitude.
 
     Examples
     --------
@@ -49,8 +50,7 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
     >>> len(gspnl.plotting.modes(spec, (20, 30), k=4).images)
     4
     """
-    if isinstance(k, bool) or k < 1:
-        raise InputError(f"k={k!r} must be a whole number ≥ 1")
+    k = whole_number("k", k, 1)
     lam = np.repeat(constant(spec.eigenvalues), spec.multiplicities)[: k + 1]
     count = max(1, int((lam < 1).sum()))
     first = 1 if count > 1 else 0
@@ -71,22 +71,22 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
 
 
 def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = None) -> Axes:
-    r"""Draw a row of A over the photo: where a node takes its weighted mean from.
+    r"""Draw a row of A over the photo: the weights with which a node averages all nodes.
 
     Parameters
     ----------
     graph : FeatureGraph
-        Of the pixels of the photo, row by row.
+        Graph of the pixels of the photo, row by row.
     node : int
         Pixel (x, y) is node y W + x.
     photo : array of shape (H, W, 3) or (H, W), or the pair (H, W)
-        What to draw it on; of a pair, blank paper.
+        The background; a pair (H, W) gives a white one.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        Colours are :math:`N A_{ij}`: 1 where all nodes would weigh alike. A ring marks the node.
+        Colours show :math:`N A_{ij}`, which is 1 for equal weights. A ring marks the node.
 
     Examples
     --------
@@ -111,8 +111,10 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     x, y = node % width, node // width
     ax = new_axes(4.6, 4.0 * height / width + 0.4) if ax is None else ax
     grey = paper if paper.ndim == 2 else paper.mean(axis=2)
-    ax.imshow(0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1)  # dim, for the bright to stand out
-    image = ax.imshow(row, cmap=veil(), vmin=0, vmax=float(row.max()))
+    ax.imshow(
+        0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1
+    )  # dim, so that bright colours stand out
+    image = ax.imshow(row, cmap=attention_colours(), vmin=0, vmax=float(row.max()))
     ring(ax, -1, (y, x), (height, width))
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
@@ -121,7 +123,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     bar = ax.figure.colorbar(
         image, ax=ax, location="bottom", pad=0.02, aspect=30, ticks=MaxNLocator(4)
     )
-    bar.ax.set_facecolor(str(0.25))  # as dim as the photo, under colours that are not opaque
+    bar.ax.set_facecolor(str(0.25))  # as dim as the photo, since colours are transparent
     bar.set_label("weight, in multiples of 1/N")
     return ax
 
@@ -132,7 +134,7 @@ def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     photos : mapping from title to array of shape (H, W, 3) or (H, W)
-        Clipped to [0, 1].
+        Values are clipped to [0, 1].
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -154,8 +156,8 @@ def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     return tiles(pictures, list(photos), ax, across=3, room=2.7, cmap="gray", vmin=0, vmax=1)[0]
 
 
-def veil() -> Colormap:
-    """Colours that grow from clear to bright, so that the photo shows where no attention is."""
+def attention_colours() -> Colormap:
+    """Colours from transparent to bright, so that the photo shows where attention is low."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 

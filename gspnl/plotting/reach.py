@@ -1,4 +1,4 @@
-"""How far operators reach from a node: the paper's figure 1."""
+"""Plot rows of nonlocal operators: how far they reach from a node, figure 1 of the paper."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from gspnl.graph.graph import FeatureGraph
     from gspnl.responses import Response
 
-SHARE = 0.9  # of the magnitude of a row, that "reach" counts the nodes of
-FAINT = 1e-8  # of the mean weight: what curves are cut at
-STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # one under the other, all seen
+SHARE = 0.9  # the share of a row's magnitude that the nodes of its reach have
+FAINT = 1e-8  # in mean weights: lower end of the axis
+STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # visible where curves coincide
 
 
 def attention_range(
@@ -34,14 +34,14 @@ def attention_range(
     shape: tuple[int, int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    r"""Draw how far NL, NS and SNL reach from a node: row i of each g(L), figure 1 of the paper.
+    r"""Draw row i of NL, NS and SNL, which shows how far each reaches from a node.
 
     .. math:: \text{NL: } A_{ij}, \quad \text{NS: } A_{ij} - δ_{ij}, \quad
         \text{SNL: } w_1 δ_{ij} + w_2 A_{ij}
 
-    On one channel the three differ at the node itself and in scale, and nowhere else: they gather
-    from the same nodes in the same proportions. The *reach* is the least number of nodes that hold
-    90 % of :math:`\sum_j |g(L)_{ij}|`.
+    On one channel the three differ only at the node itself and in scale: they average the same
+    nodes in the same proportions. The *reach* is the least number of nodes that hold 90 % of
+    :math:`\sum_j |g(L)_{ij}|`.
 
     Parameters
     ----------
@@ -50,26 +50,25 @@ def attention_range(
     node : int
         i; negative ones count from the end.
     operators : mapping from name to g(λ), optional
-        Default: ``nl()``, ``ns()`` and ``snl(1, 1)``. One that is no straight line is filtered
-        exactly.
+        Default: ``nl()``, ``ns()`` and ``snl(1, 1)``. Responses that are not linear in λ are
+        filtered exactly.
     shape : (int, int), optional
-        (H, W) of a photo whose pixels are the nodes, row by row: pictures instead of curves.
+        (H, W) of a photo whose pixels are the nodes, row by row; draws pictures instead of curves.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        In multiples of 1/N. Curves: magnitudes in descending order, that of the node itself as a
-        ring. Pictures: signed, all on one scale, which ends at the largest magnitude off the node;
+        In multiples of 1/N. Curves: magnitudes in descending order, the node itself as a ring.
+        Pictures: signed values on one common scale, up to the largest magnitude outside the node;
         the titles give :math:`g(L)_{ii}` and the reach.
 
     Raises
     ------
     InputError
-        For a batch, no operators, a node that the graph does not have, or a shape that its nodes
-        do not fill.
+        For a batch, no operators, a node outside the graph, or a shape that its nodes do not fill.
     NonsymmetricError
-        For a response that is no straight line, on a softmax graph.
+        For a response that is not linear in λ on a softmax graph.
 
     References
     ----------
@@ -134,18 +133,18 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
     if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
         slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
         return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
-    column = graph.filter(like(delta[:, None], graph._weights.like), g)[..., 0]
+    column = graph.filter(like(delta[:, None], graph.affinity.left), g)[..., 0]
     # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
-    change = np.asarray(constant(graph._affinity.change), dtype=np.float64)
+    change = np.asarray(constant(graph.affinity.change), dtype=np.float64)
     return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 
 def reach_of(row: np.ndarray, share: float = SHARE) -> int:
     """The least number of nodes with a share of the magnitude of a row, up to rounding."""
-    held = np.cumsum(np.sort(np.abs(row))[::-1])
-    if not held[-1]:
+    sums = np.cumsum(np.sort(np.abs(row))[::-1])
+    if not sums[-1]:
         return 0
-    return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
+    return int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12))) + 1
 
 
 def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Axes | None) -> Axes:

@@ -1,9 +1,7 @@
-"""What a response is: a frozen set of parameters that maps λ to g(λ)."""
+"""Responses as frozen, registered sets of checked parameters that map λ to g(λ)."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
@@ -12,7 +10,7 @@ import numpy as np
 
 from gspnl._base.array import Array
 from gspnl._base.registry import Registry
-from gspnl.errors import InputError
+from gspnl._base.validate import number, whole_number
 
 Response = Callable[[Array], Array]
 R = TypeVar("R")
@@ -22,7 +20,7 @@ RESPONSES: Registry[type] = Registry("response")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def response(name: str) -> Callable[[type[R]], type[R]]:
-    """Register a response class, as a frozen dataclass whose parameters are checked."""
+    """Register a response class as a frozen dataclass with checked parameters."""
 
     def file(cls: type[R]) -> type[R]:
         data: type[R] = dataclass(frozen=True)(cls)
@@ -32,35 +30,27 @@ def response(name: str) -> Callable[[type[R]], type[R]]:
     return file
 
 
-def number(where: str, value: Any) -> Any:
-    """Check that a parameter is a finite number; NumPy's own become Python's, for repr and hash."""
+def parameter(where: str, value: Any, **bounds: float) -> Any:
+    """Check a finite number; integers stay integers, NumPy scalars become Python's, for repr."""
     value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise InputError(f"{where}={value!r} must be a number")
-    if not math.isfinite(value):
-        raise InputError(f"{where}={value!r} must be finite")
+    number(where, value, **bounds)
     return value
 
 
 def positive(where: str, value: Any) -> Any:
     """Check that a parameter is > 0."""
-    value = number(where, value)
-    if value <= 0:
-        raise InputError(f"{where}={value!r} must be > 0")
-    return value
+    return parameter(where, value, above=0)
 
 
 def optional_number(where: str, value: Any) -> Any:
     """Check that a parameter is a finite number, or None."""
-    return None if value is None else number(where, value)
+    return None if value is None else parameter(where, value)
 
 
-def whole(where: str, value: Any) -> Any:
-    """Check that a parameter is a whole number ≥ 0."""
-    value = number(where, value)
-    if value != int(value) or value < 0:
-        raise InputError(f"{where}={value!r} must be a whole number ≥ 0")
-    return int(value)
+def whole(where: str, value: Any) -> int:
+    """Check that a parameter is a whole number ≥ 0; floats such as 3.0 become integers."""
+    integral = isinstance(value, (float, np.floating)) and value.is_integer()
+    return whole_number(where, int(value) if integral else value)
 
 
 POSITIVE = {"check": positive}  # metadata of a field; the default is a finite number
@@ -70,11 +60,11 @@ WHOLE = {"check": whole}
 
 @dataclass(frozen=True)
 class Parameters:
-    """Checks every parameter: a finite number, or what the field's ``check`` takes."""
+    """Base of responses: each parameter is a finite number, or passes the field's ``check``."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            check = f.metadata.get("check", number)
+            check = f.metadata.get("check", parameter)
             value = check(f"{type(self).__name__}: {f.name}", getattr(self, f.name))
             object.__setattr__(self, f.name, value)
 

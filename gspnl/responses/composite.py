@@ -1,4 +1,4 @@
-"""Responses made of responses: scaled, shifted, dilated, what a family lacks, its quotients."""
+"""Responses composed of responses: scaled, shifted, dilated, complement, quotient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gspnl.responses.base import POSITIVE, Parameters, Response, response, whole
 
 
 def is_response(where: str, value: Any) -> Any:
-    """Check that a parameter is a response: an object that is called, not a class of them."""
+    """Check that a parameter is a response: a callable object, not a class."""
     if not callable(value) or isinstance(value, type):
         raise InputError(f"{where}={value!r} must be a response, such as heat(3.0)")
     return value
@@ -30,7 +30,7 @@ FAMILY = {"check": are_responses}
 
 
 def sum_of_squares(responses: Sequence[Response], lam: Array) -> Array:
-    """Σ g_f(λ)²."""
+    """Compute Σ g_f(λ)²."""
     total = namespace(lam).zeros_like(lam)
     for g in responses:
         total = total + g(lam) ** 2
@@ -38,7 +38,7 @@ def sum_of_squares(responses: Sequence[Response], lam: Array) -> Array:
 
 
 def jumps_of(responses: Sequence[Response]) -> tuple[float, ...]:
-    """Where any of the responses jumps."""
+    """Return every λ at which one of the responses jumps."""
     return tuple(sorted({jump for g in responses for jump in getattr(g, "jumps", ())}))
 
 
@@ -72,12 +72,12 @@ class scaled(Parameters):
 
 @response("shifted")
 class shifted(Parameters):
-    r"""A response moved along the spectrum, g(λ − by).
+    r"""A response shifted along the spectrum, g(λ − by).
 
     Parameters
     ----------
     response : callable
-        It is called with negative arguments too.
+        Defined for negative arguments too.
     by : float
 
     Examples
@@ -101,7 +101,7 @@ class shifted(Parameters):
 
 @response("dilated")
 class dilated(Parameters):
-    r"""A response at another scale, g(scale · λ).
+    r"""A dilated response, g(scale · λ).
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ class dilated(Parameters):
 
 @response("complement")
 class complement(Parameters):
-    r"""What a family of responses lacks to be tight, :math:`g(λ) = \sqrt{B - \sum_f g_f(λ)^2}`.
+    r"""The response that makes a family tight, :math:`g(λ) = \sqrt{B - \sum_f g_f(λ)^2}`.
 
-    0 where the sum exceeds B, as rounding makes it do; :meth:`gspnl.FilterBank.complement` checks
-    that nothing else does. Where g is small it holds half the digits only: an error of 10⁻¹⁶ in the
-    sum is one of 10⁻⁸ in its root.
+    0 where the sum exceeds B through rounding; :meth:`gspnl.FilterBank.complement` checks that it
+    does not exceed it otherwise. Where g is small, half the digits are accurate: an error of 10⁻¹⁶
+    in the sum becomes one of 10⁻⁸ in the root.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class complement(Parameters):
     def __call__(self, lam: Array) -> Array:
         xp = namespace(lam)
         left = self.bound - sum_of_squares(self.responses, lam)
-        inside = left > 0  # the root is taken of positive numbers only, for its gradient's sake
+        inside = left > 0  # the gradient of a root at 0 is infinite
         root = xp.sqrt(xp.where(inside, left, xp.ones_like(left)))
         return xp.where(inside, root, xp.zeros_like(root))
 
@@ -171,10 +171,10 @@ class complement(Parameters):
 
 @response("quotient")
 class quotient(Parameters):
-    r"""One response over a power of its family, :math:`g_i(λ) / (\sum_f g_f(λ)^2)^{power}`.
+    r"""One response divided by its family, :math:`g_i(λ) / (\sum_f g_f(λ)^2)^{power}`.
 
-    Power 1 makes the canonical dual, ½ a tight frame with B = 1. Where all vanish it is 0, as the
-    pseudo-inverse has it.
+    Power 1 gives the canonical dual, ½ a tight frame with B = 1. Where all responses vanish it is
+    0, as with the pseudo-inverse.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class quotient(Parameters):
 
 
 def over_power(values: Array, squares: Array, power: float) -> Array:
-    """Values / squares^power, 0 where the squares vanish."""
+    """Divide values by squares^power; 0 where the squares vanish."""
     xp = namespace(squares)
     live = squares > 0
     root = xp.where(live, squares, xp.ones_like(squares)) ** power

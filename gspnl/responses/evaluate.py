@@ -15,7 +15,7 @@ from gspnl.responses.base import Response
 def make_interval(interval: Any) -> tuple[float, float]:
     """Return (lo, hi) as numbers, or raise."""
     try:
-        lo, hi = (float(v) for v in interval)
+        lo, hi = map(float, interval)
     except (TypeError, ValueError):
         lo = hi = math.nan
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
@@ -24,8 +24,10 @@ def make_interval(interval: Any) -> tuple[float, float]:
 
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
-    """g(λ) in float64; raises, naming the λ, where g is not finite or changes the shape."""
-    values = numbers(response(lam))
+    """Return g(λ) in float64; raise, naming the λ, where g is not finite or changes the shape."""
+    values: Any = response(lam)
+    if type(values) is not np.ndarray or values.dtype != np.float64:
+        values = numbers(values)
     if values.shape != lam.shape:
         if values.shape != ():
             raise InputError(
@@ -39,11 +41,13 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
             f"the response {response!r} is not finite on the spectrum: g({first:.6g}) = "
             f"{values[lam == first].flat[0]}; choose one that is finite on [0, 2]"
         )
-    return values
+    return np.asarray(values)
 
 
 def numbers(x: Any) -> np.ndarray:
-    """A scalar, a list or an array of any library, as float64 NumPy."""
+    """Return a scalar, a list or an array of any library as float64 NumPy."""
+    if type(x) is np.ndarray and x.dtype.kind in "biuf":
+        return x.astype(np.float64)
     try:
         values = np.asarray(to_numpy(x) if is_array(x) else x)
         if values.dtype.kind in "biuf":

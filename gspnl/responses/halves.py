@@ -1,8 +1,8 @@
-r"""Low passes that fall from 1 to 0, each the lower half of a tight frame of two filters.
+r"""Low passes of tight frames of two filters: Held, Papadakis, regular, Simoncelli.
 
-The upper half is :math:`\sqrt{1 - g^2}`, see :class:`gspnl.responses.complement` and the banks of
-the same names. All are functions of x = 2λ/lmax. For λ < 0, which rounding may produce, they go on
-as 1; PyGSP returns uninitialised memory there.
+The high pass is :math:`\sqrt{1 - g^2}`, see :class:`gspnl.responses.complement` and the banks of
+the same names. All are functions of x = 2λ/lmax. For λ < 0, which rounding can produce, they are 1;
+PyGSP returns uninitialised memory there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gspnl.responses.windows import where_else_zero
 
 
 def _one_then(first: float, last: float, x: Array, fall: Array) -> Array:
-    """1 below ``first``, ``fall`` up to ``last``, 0 from there."""
+    """Return 1 below ``first``, ``fall`` up to ``last``, 0 from there."""
     xp = namespace(x)
     return xp.where(x < first, xp.ones_like(x), where_else_zero(x < last, fall))
 
@@ -98,7 +98,7 @@ class regular(Parameters):
     .. math:: g = \sin(\tfrac{π}{4} (1 + s^{(n)}(x - 1))), \qquad n = \max(1, degree - 1),
 
     and for degree 0 :math:`g = \sin(πx/4)`. PyGSP calls it the low pass; it is the high one. Its
-    text gives n = degree, its code what stands here, so that degrees 1 and 2 are the same.
+    documentation gives n = degree, its code the formula here, so that degrees 1 and 2 are equal.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Responses that jump: ideal low, high and band pass."""
+"""Ideal low, high and band pass, which are discontinuous."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The responses of nonlocal operators: polynomials of degree 1 in λ."""
+"""Responses of nonlocal operators: polynomials of degree 1 in λ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A response from its text, as the command line has it."""
+"""Parse responses from text such as ``heat(3)``, for the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gspnl.responses.base import RESPONSES, Response
 def parse(text: str) -> Response:
     """Return the response that a text such as ``heat(3)`` or ``band_pass(0.2, high=0.8)`` names.
 
-    Responses may hold responses: ``shifted(heat(3), by=0.5)``. The ``repr`` of a registered
-    response is such a text.
+    Arguments may be responses: ``shifted(heat(3), by=0.5)``. The ``repr`` of a registered response
+    is such a text.
 
     Raises
     ------
@@ -31,17 +31,17 @@ def parse(text: str) -> Response:
     shifted(response=heat(t=3), by=0.5)
     """
     try:
-        return _made(ast.parse(text, mode="eval").body, text)
+        return _build(ast.parse(text, mode="eval").body, text)
     except InputError:
         raise
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # what ast makes of any text
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # raised by ast for other text
         raise InputError(
             f"response {text!r} is not of the form name(number, ...), as heat(3)"
         ) from None
 
 
-def _made(node: ast.expr, text: str) -> Response:
-    """The response that a name, or a call of one, stands for."""
+def _build(node: ast.expr, text: str) -> Response:
+    """Build the response that a name, or a call of one, stands for."""
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     if not isinstance(call.func, ast.Name):
         raise ValueError
@@ -49,17 +49,17 @@ def _made(node: ast.expr, text: str) -> Response:
     values = [_argument(a, text) for a in call.args]
     named = {str(k.arg): _argument(k.value, text) for k in call.keywords}
     try:
-        made: Response = cls(*values, **named)
+        built: Response = cls(*values, **named)
     except TypeError:
         takes = ", ".join(f.name for f in fields(cls))
         raise InputError(f"response {text!r} does not fit {call.func.id}({takes})") from None
-    return made
+    return built
 
 
 def _argument(node: ast.expr, text: str) -> Any:
-    """A response, a tuple of arguments, or a literal."""
+    """Evaluate an argument: a response, a tuple of arguments, or a literal."""
     if isinstance(node, (ast.Call, ast.Name)):
-        return _made(node, text)
+        return _build(node, text)
     if isinstance(node, (ast.Tuple, ast.List)):
         return tuple(_argument(item, text) for item in node.elts)
     return ast.literal_eval(node)

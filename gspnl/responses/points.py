@@ -1,4 +1,4 @@
-"""A response that is known at points only."""
+"""Tabulated responses, defined at given λ only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gspnl._base.array import Array, constant, is_array, like
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, number, response
+from gspnl.responses.base import POSITIVE, Parameters, parameter, response
 
 
 def are_numbers(where: str, value: Any) -> Any:
@@ -19,7 +19,7 @@ def are_numbers(where: str, value: Any) -> Any:
         value = constant(value).tolist()
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InputError(f"{where}={value!r} must be a tuple of numbers, with one at least")
-    return tuple(number(f"{where}[{i}]", v) for i, v in enumerate(value))
+    return tuple(parameter(f"{where}[{i}]", v) for i, v in enumerate(value))
 
 
 NUMBERS = {"check": are_numbers}
@@ -27,16 +27,16 @@ NUMBERS = {"check": are_numbers}
 
 @response("tabulated")
 class tabulated(Parameters):
-    r"""Values at given λ; NaN anywhere else, so that a filter says where it is not defined.
+    r"""Values at given λ; NaN elsewhere, which a filter reports as an error.
 
-    It filters exactly, on a graph whose eigenvalues are all among the points.
+    It defines an exact filter on graphs whose eigenvalues are all among the points.
 
     Parameters
     ----------
     points, values : tuples of float
-        λ and g(λ), in any order; of a λ that is repeated, the first value counts.
+        λ and g(λ), in any order; the first value of a repeated λ is used.
     slack : float
-        > 0; how far from a point counts as on it.
+        > 0; largest distance at which a λ is identified with a point.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Analytic responses, whose Chebyshev series converge geometrically and carry certificates."""
+"""Analytic responses, whose Chebyshev series converge geometrically with certificates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gspnl._base.array import Array, namespace
 from gspnl.errors import InputError
-from gspnl.responses.base import POSITIVE, Parameters, number, response
+from gspnl.responses.base import POSITIVE, Parameters, parameter, response
 
 
 @response("heat")
@@ -67,7 +67,7 @@ def logistic(x: Array) -> Array:
 
 
 def _speed(where: str, value: Any) -> Any:
-    value = number(where, value)
+    value = parameter(where, value)
     if not 0 <= value < 2:
         raise InputError(f"{where}={value!r} must be in [0, 2), or the wave equation is unstable")
     return value
@@ -78,8 +78,8 @@ class wave(Parameters):
     r"""Wave propagation, :math:`g(λ) = \cos(t \arccos(1 - s^2 λ/2λ_{max}))`.
 
     After a whole number t of steps of the discrete wave equation from rest,
-    :math:`z_{t+1} = 2z_t - z_{t-1} - (s^2/λ_{max}) L z_t`. The argument of arccos is kept to
-    [−1, 1], which rounding may leave; PyGSP returns NaN there.
+    :math:`z_{t+1} = 2z_t - z_{t-1} - (s^2/λ_{max}) L z_t`. The argument of arccos is clipped to
+    [−1, 1], where rounding can exceed it; PyGSP returns NaN there.
 
     Parameters
     ----------

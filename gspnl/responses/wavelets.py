@@ -1,4 +1,4 @@
-"""Band passes of spectral graph wavelets at a scale, and the low passes that fill the gap at 0."""
+"""Spectral graph wavelets at a scale, and their low passes (scaling functions)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class abspline(Parameters):
 
     References
     ----------
-    Hammond, Vandergheynst and Gribonval 2011; ``pygsp.filters.Abspline``, of which it is one
-    filter.
+    Hammond, Vandergheynst and Gribonval 2011; ``pygsp.filters.Abspline``, as one of its
+    filters.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class mexican_hat(Parameters):
 
     References
     ----------
-    ``pygsp.filters.MexicanHat``, of which it is one filter.
+    ``pygsp.filters.MexicanHat``, as one of its filters.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class mexican_hat(Parameters):
 
 @response("quartic_low_pass")
 class quartic_low_pass(Parameters):
-    r"""Low pass :math:`g(λ) = gain · e^{-(λ/cut)^4}`, which fills the gap that wavelets leave at 0.
+    r"""Low pass :math:`g(λ) = gain · e^{-(λ/cut)^4}` for λ near 0, which wavelets leave out.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def _meyer_angle(x: Array) -> Array:
 class meyer(Parameters):
     r"""Meyer wavelet at scale s: with x = sλ, sin(½π v(3x/2 − 1)), then cos(½π v(3x/4 − 1)).
 
-    :math:`v(x) = x^4 (35 - 84x + 70x^2 - 20x^3)`. It lives on ⅔ ≤ x < 8/3, with the change at 4/3.
+    :math:`v(x) = x^4 (35 - 84x + 70x^2 - 20x^3)`. Its support is
+    ⅔ ≤ x < 8/3; it changes formula at 4/3.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ class meyer(Parameters):
 
     References
     ----------
-    Leonardi and Van De Ville 2011; ``pygsp.filters.Meyer``, of which it is one filter.
+    Leonardi and Van De Ville 2011; ``pygsp.filters.Meyer``, as one of its filters.
 
     Examples
     --------
@@ -182,7 +183,7 @@ def _partner(x: Array) -> Array:
 class simple_tight(Parameters):
     r"""Simple tight wavelet at scale s: with x = sλ, h(4x − 1), then √(1 − h(2x − 1)²).
 
-    :math:`h(x) = \sin^2(πx/2)`. It lives on ¼ ≤ x < 1, with the change at ½.
+    :math:`h(x) = \sin^2(πx/2)`. Its support is ¼ ≤ x < 1; it changes formula at ½.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ class simple_tight(Parameters):
 
     References
     ----------
-    ``pygsp.filters.SimpleTight``, of which it is one filter.
+    ``pygsp.filters.SimpleTight``, as one of its filters.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Windows on a part of the spectrum: exponential, rectangular, half cosine, iterated sine."""
+"""Window responses: exponential, rectangular, half cosine, iterated sine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gspnl.responses.smooth import logistic
 
 
 def where_else_zero(mask: Array, values: Array) -> Array:
-    """The values where the mask holds, 0 elsewhere."""
+    """Return the values where the mask holds, 0 elsewhere."""
     xp = namespace(values)
     return xp.where(mask, values, xp.zeros_like(values))
 
 
 def _smoothed_step(x: Array, slope: float) -> Array:
-    """y/(y + z) with y = e^{−slope/x}, z = e^{−slope/(1−x)}: 0 for x ≤ 0, 1 for x ≥ 1."""
+    """Compute y/(y + z) with y = e^{−slope/x}, z = e^{−slope/(1−x)}: 0 for x ≤ 0, 1 for x ≥ 1."""
     xp = namespace(x)
     inside = (x > 0) & (x < 1)
     safe = xp.where(inside, x, xp.full_like(x, 0.5))
@@ -34,7 +34,7 @@ class expwin(Parameters):
 
     .. math:: g(λ) = h(\tfrac12 + b - λ/λ_{max})\; h(\tfrac12 - a + λ/λ_{max}),
 
-    a and b the lower and the upper end of the band; the factor of an end that is None is left out.
+    a and b the lower and the upper end of the band; an end of None has no factor.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class half_cosine(Parameters):
 
     References
     ----------
-    ``pygsp.filters.HalfCosine``, of which it is one filter.
+    ``pygsp.filters.HalfCosine``, as one of its filters.
 
     Examples
     --------
@@ -162,7 +162,7 @@ class itersine(Parameters):
 
     References
     ----------
-    ``pygsp.filters.Itersine``, of which it is one filter.
+    ``pygsp.filters.Itersine``, as one of its filters.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""What is done with signals on a graph: denoise, inpaint, propagate labels, cluster, measure."""
+"""Operations on the signals of a graph: denoise, inpaint, propagate labels, cluster, measure."""

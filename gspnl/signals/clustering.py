@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2
 
-from gspnl._base.array import Array, constant, namespace
+from gspnl._base.array import Array, constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import ConvergenceError
 from gspnl.graph.graph import FeatureGraph
@@ -21,25 +21,25 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     r"""Partition the nodes into k clusters by the k modes of least λ.
 
     k-means on the rows of U, (N, k): for random_walk the relaxed normalised cut (Shi and Malik);
-    for symmetric with rows scaled to length 1 (Ng, Jordan and Weiss), as their length goes with
-    the degree; for bistochastic as they are.
+    for symmetric with rows scaled to length 1 (Ng, Jordan and Weiss), since their length depends on
+    the degree; for bistochastic without scaling.
 
     Parameters
     ----------
     graph : FeatureGraph
         One graph.
     k : int
-        1 ≤ k ≤ N, isolated nodes not counted.
+        1 ≤ k ≤ N, without isolated nodes.
     seed : int
-        Of k-means; the same seed gives the same labels.
+        Seed of k-means; the same seed gives the same labels.
     restarts : int
-        Runs of k-means, of which the tightest is kept.
+        Number of runs of k-means; the one of least squared distance is kept.
 
     Returns
     -------
     array of int of shape (N,)
         Clusters 0 … k − 1 in the order in which they first occur; −1 for isolated nodes, which
-        have no edges to be judged by.
+        belong to no cluster.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     InputError
         For a batch, or a k outside its range.
     ConvergenceError
-        Where every run of k-means left a cluster empty: fewer than k rows differ.
+        If every run of k-means leaves a cluster empty: fewer than k rows differ.
 
     References
     ----------
@@ -66,19 +66,19 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     """
     affinity = symmetric(graph, "spectral_clustering")
     n = graph.n_nodes
-    alone = np.zeros(n, bool) if affinity.isolated is None else constant(affinity.isolated)
-    skip = int(alone.sum())
+    isolated = np.zeros(n, bool) if affinity.isolated is None else constant(affinity.isolated)
+    skip = int(isolated.sum())
     k = whole_number("k", k, 1, n - skip, ", the nodes that have edges")
     whole_number("seed", seed)
     whole_number("restarts", restarts, 1)
-    # Modes of isolated nodes come first, each on its node alone.
-    rows = constant(_lowest_modes(graph, skip + k))[~alone, skip:].astype(np.float64)
+    # Modes of isolated nodes come first; each is 0 on all other nodes.
+    rows = constant(_lowest_modes(graph, skip + k))[~isolated, skip:].astype(np.float64)
     if not affinity.row_stochastic:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
     labels = np.full(n, ISOLATED)
-    labels[~alone] = _in_order(_k_means(rows, k, seed, restarts))
-    return namespace(graph.degrees).asarray(labels, device=graph.degrees.device)
+    labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts))
+    return affinity.xp.asarray(labels, device=affinity.left.device)
 
 
 def _lowest_modes(graph: FeatureGraph, k: int) -> Array:
@@ -87,7 +87,7 @@ def _lowest_modes(graph: FeatureGraph, k: int) -> Array:
 
 
 def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
-    """Labels of the tightest of several runs of Lloyd's algorithm, started by k-means++."""
+    """Labels of the best of several runs of Lloyd's algorithm, started by k-means++."""
     best: Any = None
     least = np.inf
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Denoising: a signal brought nearer to what is smooth on the graph."""
+"""Denoise a signal by a low-pass filter on the graph."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def denoise(
     r"""Smooth a noisy signal along the graph.
 
     - "tikhonov": :math:`\arg\min_Y \|Y - Z\|^2 + τ ⟨Y, L Y⟩ = (I + τ L)^{-1} Z`, the norm and the
-      product those of ‖T⁻¹ · ‖: D-weighted for random_walk, plain for symmetric and bistochastic.
-    - "heat": :math:`e^{-t L} Z`, the flow dZ/dt = −L Z followed for the time t.
+      inner product those of ‖T⁻¹ · ‖: D-weighted for random_walk, plain for symmetric and
+      bistochastic.
+    - "heat": :math:`e^{-t L} Z`, the solution of dZ/dt = −L Z at time t.
 
     Parameters
     ----------
@@ -37,10 +38,10 @@ def denoise(
     Z : array of shape (..., N, c), or (N,)
     method : {"tikhonov", "heat"}
     strength : float
-        τ or t, ≥ 0; 0 leaves the signal as it is. :func:`choose_strength` finds one.
+        τ or t, ≥ 0; 0 leaves the signal unchanged. :func:`choose_strength` finds a value.
     order, tol : optional
-        As for :meth:`FeatureGraph.filter`: the order of a Chebyshev filter, or the certified error
-        that it must reach; default: the exact filter, which for a dense W takes all eigenpairs.
+        As for :meth:`FeatureGraph.filter`: the order of a Chebyshev filter, or its certified error;
+        default: the exact filter, which computes all eigenpairs of a dense W.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def denoise(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For an unknown method, a strength that is no number ≥ 0, or signals that do not fit.
+        For an unknown method, a strength that is not a number ≥ 0, or signals that do not fit.
 
     References
     ----------

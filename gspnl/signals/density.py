@@ -1,4 +1,4 @@
-"""The density of eigenvalues, for graphs too large or too dense for eigenpairs."""
+"""Estimate the density of eigenvalues of large graphs by the kernel polynomial method."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from gspnl._base.array import check_fits, constant, like
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, check_graph
 
 COLUMNS = 32  # probes in a block: a tiled product with many columns costs what one costs
 
 
 @dataclass(frozen=True, eq=False)
 class SpectralDensity:
-    r"""How the eigenvalues of one graph are spread, estimated by :func:`spectral_density`.
+    r"""Density of the eigenvalues of one graph, estimated by :func:`spectral_density`.
 
     Attributes
     ----------
     lam : array of shape (points,)
-        λ, ascending over the band of all eigenvalues but those known to be 0.
+        λ, ascending over the band of all eigenvalues except those known to be 0.
     density : array of shape (points,)
         Eigenvalues per unit of λ, as a share of all N.
     standard_error : array of shape (points,)
-        Of ``density``, over the probes.
+        Standard error of ``density`` over the probes.
     interval : (float, float)
         The band.
     known : int
-        Eigenvalues known to be 0: the constant mode and isolated nodes. They are not in
-        ``density``, but ``count`` counts them.
+        Number of eigenvalues known to be 0: the constant mode and isolated nodes. ``density``
+        leaves them out, ``count`` includes them.
     n_nodes : int
         N.
     """
@@ -45,9 +46,9 @@ class SpectralDensity:
 
     @property
     def resolution(self) -> float:
-        r"""Standard deviation in λ by which Jackson's kernel smears an eigenvalue, at most.
+        r"""Largest width, as a standard deviation in λ, of an eigenvalue in the density.
 
-        :math:`\frac{π}{K} \frac{b - a}{2}` for K moments on [a, b]: mid-band, less at its ends.
+        :math:`\frac{π}{K} \frac{b - a}{2}` for K moments on [a, b], in mid-band; less at the ends.
         """
         lo, hi = self.interval
         return math.pi / int(self._moments.shape[1]) * (hi - lo) / 2
@@ -55,8 +56,8 @@ class SpectralDensity:
     def count(self, low: float, high: float) -> float:
         """Estimated number of eigenvalues in [low, high], exact for those known to be 0.
 
-        Up to the standard error of :meth:`count_error`, and to the eigenvalues within a
-        :attr:`resolution` or two of the ends.
+        Its errors are the standard error of :meth:`count_error`, and the eigenvalues within one or
+        two :attr:`resolution` of the ends.
         """
         at_zero = self.known if low <= 0 <= high else 0
         return at_zero + float(self._counts(low, high).mean())
@@ -66,7 +67,7 @@ class SpectralDensity:
         return _standard_error(self._counts(low, high))
 
     def _counts(self, low: float, high: float) -> np.ndarray:
-        """One estimate a probe: the integral of its series."""
+        """One estimate for each probe: the integral of its series."""
         if not low <= high:
             raise InputError(f"count({low!r}, {high!r}): low must not be above high")
         lo, hi = self.interval
@@ -106,15 +107,15 @@ def spectral_density(
     Parameters
     ----------
     graph : FeatureGraph
-        A single one, not softmax.
+        One graph, not softmax.
     points : int
-        Of the density, at least 2.
+        Number of λ at which the density is evaluated, ≥ 2.
     moments : int
-        K ≥ 4: an eigenvalue is smeared over about π/K of half the band.
+        K ≥ 4; an eigenvalue is broadened to about π/K of half the band.
     probes : int
-        R ≥ 2: the standard error falls as 1/√R.
+        R ≥ 2; the standard error falls as 1/√R.
     seed : int
-        Of the probes.
+        Seed of the probes.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def spectral_density(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For a batch, and numbers out of range.
+        For a batch, or numbers out of range.
 
     References
     ----------
@@ -145,20 +146,16 @@ def spectral_density(
     >>> abs(found.count(0.0, 0.9) - exact) < 3 * found.count_error(0.0, 0.9) + 2
     True
     """
-    if not isinstance(graph, FeatureGraph):
-        raise InputError(f"graph must be a FeatureGraph, not {type(graph).__name__}")
-    for name, value, least in (
-        ("points", points, 2), ("moments", moments, 4), ("probes", probes, 2), ("seed", seed, 0)
-    ):  # fmt: skip
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+    check_graph(graph)
+    points, moments = whole_number("points", points, 2), whole_number("moments", moments, 4)
+    probes, seed = whole_number("probes", probes, 2), whole_number("seed", seed)
     lo, hi = graph.spectral_interval()
     n = graph.n_nodes
-    live = constant(graph._affinity.core_scale) > 0
-    known = n - int(live.sum()) + bool(live.any())  # no edges: no mode but the nodes themselves
-    raw = _moments(graph, (lo, hi), int(moments), int(probes), int(seed), live)
-    raw[:, 0] = n - known  # exactly, where random signs see a little less or more
-    damped = raw * jackson(int(moments))
+    live = constant(graph.affinity.core_scale) > 0
+    known = n - int(live.sum()) + bool(live.any())  # without edges there is no constant mode
+    raw = _moments(graph, (lo, hi), moments, probes, seed, live)
+    raw[:, 0] = n - known  # the exact value, in place of the estimate
+    damped = raw * jackson(moments)
     angles = (np.arange(points)[::-1] + 0.5) * math.pi / points
     waves = np.cos(np.outer(np.arange(moments), angles))
     waves[1:] *= 2
@@ -184,7 +181,7 @@ def _moments(
     live: np.ndarray,
 ) -> np.ndarray:
     """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
-    affinity, n = graph._affinity, graph.n_nodes
+    affinity, n = graph.affinity, graph.n_nodes
     lo, hi = interval
     alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
     mode = constant(affinity.stationary).astype(np.float64)[:, None]
@@ -195,7 +192,7 @@ def _moments(
         out: np.ndarray = block - mode @ (mode.T @ block)
         return out
 
-    def step(block: np.ndarray) -> np.ndarray:  # λ → x = α − βμ, kept off the constant mode
+    def step(block: np.ndarray) -> np.ndarray:  # x = α − βμ, orthogonal to the constant mode
         image = constant(affinity.apply_core(like(block, affinity.left)))
         return off(alpha * block - beta * image.astype(np.float64))
 
@@ -222,7 +219,7 @@ def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def jackson(count: int) -> np.ndarray:
-    """Jackson's damping g_0 … g_(K−1): non-negative densities, without ringing."""
+    """Jackson's damping factors g_0 … g_(K−1), which keep the density non-negative."""
     k, last = np.arange(count), math.pi / (count + 1)
     return (  # type: ignore[no-any-return]
         (count - k + 1) * np.cos(k * last) + np.sin(k * last) / math.tan(last)

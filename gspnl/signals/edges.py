@@ -1,4 +1,4 @@
-r"""The edges of a normalised graph: which weights, and which differences, its Laplacian sums over.
+r"""Edge weights K and potentials f with ⟨Z, L Z⟩ = ½ Σ K_ij (f_i − f_j)², by normalisation.
 
 With :math:`S` the symmetric core and :math:`v > 0` its mode :math:`S v = v`,
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gspnl._base.array import Array, namespace
+from gspnl._base.array import Array
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.errors import InputError, NonsymmetricError
@@ -44,14 +44,14 @@ class Edges:
     def mass(self) -> Array:
         """M = K 1, (..., N); 0 on isolated nodes."""
         affinity = self.affinity
-        xp = namespace(affinity.left)
+        xp = affinity.xp
         source = affinity.change if affinity.row_stochastic else affinity.core_scale
         live = affinity.core_scale > 0
         safe = xp.where(live, source, xp.ones_like(source))
         return xp.where(live, 1 / (safe * safe), xp.zeros_like(safe))
 
     def potential(self, Z: Array) -> Array:
-        """The signal f whose differences are penalised."""
+        """f, the signal whose differences along edges count."""
         return Z if self.affinity.row_stochastic else scale_rows(self.affinity.core_scale, Z)
 
     def apply(self, f: Array) -> Array:
@@ -60,17 +60,17 @@ class Edges:
 
 
 def symmetric(graph: FeatureGraph, what: str) -> Affinity:
-    """The affinity of a graph with a symmetric core, or an error that names what asked for it."""
-    if not check_graph(graph)._affinity.symmetric_core:
+    """Return the affinity of a graph with a symmetric core; raises an error that names ``what``."""
+    if not check_graph(graph).affinity.symmetric_core:
         raise NonsymmetricError(
             f"{what} needs symmetric weights, and normalization='softmax' keeps W unsymmetrised; "
             "use normalization='random_walk'"
         )
-    return graph._affinity
+    return graph.affinity
 
 
 def nonnegative(graph: FeatureGraph, what: str) -> Affinity:
-    """The affinity of a graph whose weights are symmetric and cannot be negative."""
+    """Return the affinity of a graph with symmetric non-negative weights, or raise."""
     affinity = symmetric(graph, what)
     if not affinity.nonnegative:
         raise InputError(f"{what} needs non-negative weights, and {_negative(graph)}")
@@ -78,7 +78,7 @@ def nonnegative(graph: FeatureGraph, what: str) -> Affinity:
 
 
 def _negative(graph: FeatureGraph) -> str:
-    """Why weights may be negative, and what to do about it."""
+    """Explain why weights may be negative, with a remedy."""
     if graph.approximation is not None:
         return (
             "this approximation can make some slightly negative; leave out rank= and tol=, or pass "
@@ -96,10 +96,13 @@ def _negative(graph: FeatureGraph) -> str:
 
 def signals(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any) -> Array:
     """Check signals against a graph and map (..., N, c) to (..., N, c)."""
-    return on_signals(fn, Z, graph.shape, graph.degrees)
+    return on_signals(fn, Z, graph.shape, graph.affinity.left)
 
 
 def per_column(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any) -> Array:
-    """Check signals, and map (..., N, c) through (..., 1, c) to (..., c); (N,) to a number."""
+    """Check signals, and reduce each column by ``fn``: (..., N, c) → (..., 1, c).
+
+    Returns (..., c), or a number for a signal (N,).
+    """
     out = signals(graph, fn, Z)
     return out[0] if out.ndim == 1 else out[..., 0, :]

@@ -1,4 +1,4 @@
-"""How much a signal varies over the edges, in squares: two products with W, no edge in memory."""
+"""Squared variation of a signal over the edges: Dirichlet energy, Rayleigh quotient, gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gspnl.signals.edges import Edges, nonnegative, per_column, signals, symmetr
 def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     r"""Dirichlet energy of each column, :math:`½ \sum_{ij} K_{ij} (f_i - f_j)^2`.
 
-    It is :math:`⟨z, L z⟩` in the norm in which eigenvectors are orthogonal, ‖T⁻¹ · ‖:
+    It equals :math:`⟨z, L z⟩` in the norm in which eigenvectors are orthogonal, ‖T⁻¹ · ‖:
 
     ===============  ==========================================  =========================
     normalization    energy                                      norm of ⟨z, L z⟩
@@ -21,8 +21,8 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     bistochastic     ½ Σ A_ij (z_i − z_j)²                       plain
     ===============  ==========================================  =========================
 
-    Each edge counts once; self-loops and isolated nodes add nothing. Exact in O(N r) for a W of
-    rank r, one product with W for any other.
+    Each edge counts once; self-loops and isolated nodes add 0. The cost is O(N r) for a W of rank
+    r, and one product with W for other storages.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
 
     Notes
     -----
-    The mean of f is taken off before the product, so a constant signal has energy 0 to the square
-    of rounding. What remains is right to a few eps · Σ m_i (f_i − mean)².
+    The mean of f is subtracted before the product, so a constant signal has energy 0 to the square
+    of rounding. The error is a few eps · Σ m_i (f_i − mean)².
 
     References
     ----------
@@ -68,14 +68,15 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
 def smoothness(graph: FeatureGraph, Z: Array) -> Array:
     r"""Rayleigh quotient :math:`⟨z, L z⟩ / ⟨z, z⟩` of each column, in the norm ‖T⁻¹ · ‖.
 
-    The mean λ of the signal, weighted by its power: 0 for the constant mode, small for signals that
-    vary little between similar nodes, near 1 for noise on a fully-connected graph, at most 2.
+    It is the mean λ of the signal, weighted by its power: 0 for the constant mode, small for
+    signals that vary little between similar nodes, near 1 for noise on a fully-connected graph, and
+    at most 2.
 
     Parameters
     ----------
     graph : FeatureGraph
     Z : array of shape (..., N, c), or (N,)
-        A large mean brings the quotient down; take it off where only variation is of interest.
+        A large mean lowers the quotient; subtract it if only the variation matters.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For a column that is zero, which has no direction, or signals that do not fit the graph.
+        For a column of zeros, or signals that do not fit the graph.
 
     Examples
     --------
@@ -120,15 +121,15 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
 
 
 def local_variation(graph: FeatureGraph, Z: Array) -> Array:
-    r"""Length of the gradient at each node, :math:`\sqrt{\sum_j K_{ij} (f_i - f_j)^2}`.
+    r"""Norm of the gradient at each node, :math:`\sqrt{\sum_j K_{ij} (f_i - f_j)^2}`.
 
-    K and f as in :func:`dirichlet_energy`, which is half the sum of its squares. The gradient
-    itself has a value an edge, N² of them, and is never formed.
+    K and f are those of :func:`dirichlet_energy`, which is half the sum of its squares. The
+    gradient itself has N² entries, one for each edge, and is never stored.
 
     Parameters
     ----------
     graph : FeatureGraph
-        With non-negative weights.
+        Its weights must be non-negative.
     Z : array of shape (..., N, c), or (N,)
 
     Returns
@@ -144,7 +145,7 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
 
     Notes
     -----
-    A difference of sums: values below about √eps of the largest are rounding.
+    The result is a difference of sums: values below about √eps of the largest are rounding.
 
     References
     ----------
@@ -182,9 +183,9 @@ def _energy(edges: Edges, z: Array) -> Array:
 
 
 def _centred(edges: Edges, f: Array) -> Array:
-    """Take off the mean of f with weights m: differences do not see it, and rounding would."""
+    """Subtract the mean of f with weights m, which changes no difference but reduces rounding."""
     xp = namespace(f)
     mass = float64(edges.mass)[..., None]
-    whole = xp.sum(mass, axis=-2, keepdims=True)
-    safe = xp.where(whole > 0, whole, xp.ones_like(whole))
+    total = xp.sum(mass, axis=-2, keepdims=True)
+    safe = xp.where(total > 0, total, xp.ones_like(total))
     return f - like(xp.sum(mass / safe * float64(f), axis=-2, keepdims=True), f)

@@ -1,4 +1,4 @@
-"""Ways to fill in a signal: each solves its equation for what is not known."""
+"""Methods of inpainting: harmonic, Tikhonov and heat equations for the unknown values."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ from gspnl.responses import RESPONSES
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a way to inpaint is given: checked, with zeros where nothing is known.
+    """Checked arguments of :func:`gspnl.inpaint`.
 
     Parameters
     ----------
     graph : FeatureGraph
     affinity : Affinity
-    on : array of bool of shape (..., N, 1)
+    known : array of bool of shape (..., N, 1)
+        The mask; signals are 0 where it is False.
     strength : float
     tol : float or None
-        As the caller gave it.
+        The argument, before defaults.
     solve : callable
         Conjugate gradients, ``solve(operator, b, diagonal)``, to the caller's tolerance.
     """
 
     graph: FeatureGraph
     affinity: Affinity
-    on: Array
+    known: Array
     strength: float
     tol: float | None
     solve: Callable[[Callable[[Array], Array], Array, Array], Array]
 
 
 Method = Callable[[Task, Array], Array]
-METHODS: Registry[tuple[Method, bool]] = Registry("method")  # with whether it takes a strength
+METHODS: Registry[tuple[Method, bool]] = Registry("method")  # (method, does it take a strength?)
 
 
 def _harmonic(task: Task, z: Array) -> Array:
-    """(I − S)_uu y_u = S_uk y_k, in the core."""
-    affinity, on = task.affinity, task.on
+    """Solve (I − S)_uu y_u = S_uk y_k for the unknown nodes u, in the symmetric core."""
+    affinity, known = task.affinity, task.known
     xp = namespace(z)
     rest, offset = _without_offset(task, z)
     zero = xp.zeros_like(rest)
-    # A sum with an unknown node's row only: what a known node receives is of no interest.
-    b = xp.where(on, zero, affinity.apply_core(rest / affinity.change[..., None]))
+    # Only the rows of unknown nodes enter the equations.
+    b = xp.where(known, zero, affinity.apply_core(rest / affinity.change[..., None]))
 
     def operator(y: Array) -> Array:
-        return xp.where(on, zero, y - affinity.apply_core(y))
+        return xp.where(known, zero, y - affinity.apply_core(y))
 
     y = affinity.change[..., None] * task.solve(operator, b, xp.ones_like(b[..., :1]))
-    return xp.where(on, z, y + offset)
+    return xp.where(known, z, y + offset)
 
 
 def _tikhonov(task: Task, z: Array) -> Array:
-    """(M + τ (I − S)) y = M T⁻¹ z, in the core."""
-    affinity, on = task.affinity, task.on
+    """Solve (M + τ (I − S)) y = M T⁻¹ z, in the symmetric core."""
+    affinity, known = task.affinity, task.known
     xp = namespace(z)
     rest, offset = _without_offset(task, z)
 
@@ -67,18 +68,19 @@ def _tikhonov(task: Task, z: Array) -> Array:
         flow = y - affinity.apply_core(y)
         if affinity.isolated is not None:
             flow = xp.where(affinity.isolated[..., None], xp.zeros_like(flow), flow)
-        return xp.where(on, y, xp.zeros_like(y)) + task.strength * flow
+        return xp.where(known, y, xp.zeros_like(y)) + task.strength * flow
 
     b = rest / affinity.change[..., None]
     tau = task.strength * xp.ones_like(b[..., :1])
-    y = task.solve(operator, b, xp.where(on, 1 + tau, tau))
+    y = task.solve(operator, b, xp.where(known, 1 + tau, tau))
     return affinity.change[..., None] * y + offset
 
 
 def _heat(task: Task, z: Array) -> Array:
+    """Diffuse values and mask, and divide (normalised convolution)."""
     mode = constant_mode(task.affinity)[..., None]
     xp = namespace(z)
-    known = xp.where(task.on, mode, xp.zeros_like(mode))
+    known = xp.where(task.known, mode, xp.zeros_like(mode))
     known = xp.broadcast_to(known, (*z.shape[:-1], 1))
     spread = task.graph.filter(
         xp.concat([z, known], axis=-1), RESPONSES["heat"](task.strength), tol=task.tol
@@ -93,8 +95,8 @@ def _heat(task: Task, z: Array) -> Array:
 
 
 def constant_mode(affinity: Affinity) -> Array:
-    """The mode m > 0 of λ = 0, L m = 0: 1, or √d as symmetric has it; 1 on isolated nodes."""
-    xp = namespace(affinity.left)
+    """The mode m > 0 with L m = 0: 1, or √d for symmetric; 1 on isolated nodes."""
+    xp = affinity.xp
     if affinity.row_stochastic:
         return xp.ones_like(affinity.left)
     live = affinity.core_scale > 0
@@ -103,17 +105,18 @@ def constant_mode(affinity: Affinity) -> Array:
 
 
 def _without_offset(task: Task, z: Array) -> tuple[Array, Array]:
-    """Known values less their best multiple of m, and that multiple: L does not see it.
+    """Subtract the best multiple of m from the known values; returns the rest and the multiple.
 
-    What is solved for is then of the size of the variation, however large the values are.
+    L m = 0, so the solution changes by the same multiple. The unknowns of the linear system then
+    have the size of the variation, however large the values are.
     """
     xp = namespace(z)
     mode = constant_mode(task.affinity)[..., None]
     scale = float64(mode / task.affinity.change[..., None])
-    scale = xp.where(task.on, scale, xp.zeros_like(scale))
+    scale = xp.where(task.known, scale, xp.zeros_like(scale))
     top = xp.sum(scale * float64(z / task.affinity.change[..., None]), axis=-2, keepdims=True)
     mean = like(top / xp.sum(scale * scale, axis=-2, keepdims=True), z)
-    rest = xp.where(task.on, z - mean * mode, xp.zeros_like(z))
+    rest = xp.where(task.known, z - mean * mode, xp.zeros_like(z))
     return rest, mean * mode
 
 

@@ -1,11 +1,11 @@
-"""Inpainting: values at all nodes from those at some."""
+"""Inpaint a signal: compute its values at all nodes from those at some."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from gspnl._base.array import Array, eps
+from gspnl._base.array import Array
 from gspnl._base.conjugate_gradients import conjugate_gradients
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
@@ -27,40 +27,40 @@ def inpaint(
 ) -> Array:
     r"""Fill in the values of a signal at nodes where it is not known.
 
-    With M the diagonal of ``known``, and norm and product those of ‖T⁻¹ · ‖ (D-weighted for
+    With M the diagonal of ``known``, and the norm and inner product of ‖T⁻¹ · ‖ (D-weighted for
     random_walk, plain for symmetric and bistochastic):
 
-    - "harmonic": :math:`\arg\min_Y ⟨Y, L Y⟩` with Y = Z where known. Known values stay; at the
-      others :math:`(L Y)_i = 0`, the Dirichlet problem: for random_walk each is the weighted mean
-      of all.
+    - "harmonic": :math:`\arg\min_Y ⟨Y, L Y⟩` with Y = Z where known. Known values are kept; at the
+      other nodes :math:`(L Y)_i = 0` (Dirichlet problem): for random_walk each value is the
+      weighted mean of all values.
     - "tikhonov": :math:`\arg\min_Y \|M (Y - Z)\|^2 + τ ⟨Y, L Y⟩`, that is (M + τL) Y = M Z: known
-      values are smoothed too. τ → 0 is "harmonic"; with every node known it is
+      values are smoothed too. τ → 0 gives "harmonic"; with every node known it is
       :func:`denoise`.
     - "heat": :math:`Y = m ∘ e^{-tL} M Z / e^{-tL} M m`, values and mask diffused for the time t
       (normalised convolution); m is the constant mode, 1 or (symmetric) √d.
 
-    The first two are solved by conjugate gradients on the symmetric core, a product with W a
-    step; in few steps where the spectrum is {0} and a narrow band, as it is with every edge
-    present. "heat" is :meth:`FeatureGraph.filter`, exact by default.
+    The first two are solved by conjugate gradients on the symmetric core, with one product with W
+    in each step. On a fully-connected graph, whose spectrum is {0} and a narrow band, few steps are
+    needed. "heat" is :meth:`FeatureGraph.filter`, exact by default.
 
     Parameters
     ----------
     graph : FeatureGraph
-        With non-negative weights.
+        Its weights must be non-negative.
     Z : array of shape (..., N, c), or (N,)
-        Where a node is not known its values are not looked at, and may be NaN.
+        Values at unknown nodes are ignored, and may be NaN.
     known : array of bool of shape (N,), or (..., N) for a batch
     method : {"harmonic", "tikhonov", "heat"}
     strength : float, optional
-        τ or t, > 0; none for "harmonic".
+        τ or t, > 0; not for "harmonic".
     tol : float, optional
-        Of the relative residual of each column, each node's equation divided by its diagonal;
-        default 1e-10 in float64, 1e-5 in float32. The error can be larger by 1/λ, λ the smallest
+        Relative residual of each column, each node's equation divided by its diagonal; default
+        1e-10 in float64, 1e-5 in float32. The error can be larger by a factor 1/λ, λ the smallest
         eigenvalue of the system, about the share of the known nodes. For "heat": the certified
         error of a Chebyshev filter, well below the share of known nodes; default: the exact
-        filter, which for a dense W takes all eigenpairs.
+        filter, which computes all eigenpairs of a dense W.
     max_steps : int
-        Of conjugate gradients.
+        Most steps of conjugate gradients.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def inpaint(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For a mask of another shape or dtype or with nothing in it, nodes that no path joins to a
-        known one, signed weights, or a strength that the method does not take.
+        For an empty mask or one of another shape or dtype, nodes that no path joins to a known
+        one, signed weights, or a strength that the method does not take.
     ConvergenceError
-        Where conjugate gradients do not reach ``tol``.
+        If conjugate gradients do not reach ``tol``.
 
     References
     ----------
@@ -101,10 +101,10 @@ def inpaint(
         )
     value = number("strength", strength, above=0) if takes_strength else 0.0
     mask = known_nodes(graph, known)
-    goal = number("tol", tol, above=0) if tol is not None else default_tol(graph.degrees)
+    goal = number("tol", tol, above=0) if tol is not None else default_tol(affinity.eps)
     steps = whole_number("max_steps", max_steps, 1)
     task = Task(
-        graph, affinity, flags(mask, graph.degrees), value, tol,
+        graph, affinity, flags(mask, affinity.left), value, tol,
         partial(conjugate_gradients, tol=goal, max_steps=steps),
     )  # fmt: skip
 
@@ -115,6 +115,6 @@ def inpaint(
     return signals(graph, run, only_known(graph, Z, mask))
 
 
-def default_tol(sample: Array) -> float:
+def default_tol(eps: float) -> float:
     """A residual that rounding allows even where few nodes are known."""
-    return 1e-10 if eps(sample) < 1e-10 else 1e-5
+    return 1e-10 if eps < 1e-10 else 1e-5

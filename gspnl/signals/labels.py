@@ -1,4 +1,4 @@
-"""Semi-supervised labels: from a few labelled nodes to all."""
+"""Propagate labels from a few nodes to all (semi-supervised learning)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, is_array, like, namespace
+from gspnl._base.array import Array, constant, is_array, like
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -20,14 +20,14 @@ METHODS: Registry[Any] = Registry("method")
 
 
 class PropagatedLabels(NamedTuple):
-    """What :func:`propagate_labels` returns.
+    """Result of :func:`propagate_labels`.
 
     Attributes
     ----------
     labels : array of int of shape (N,)
         The class of the highest score.
     scores : array of shape (N, k)
-        ≥ 0, a column a class, in the order of ``classes``.
+        ≥ 0, one column for each class, in the order of ``classes``.
     classes : array of int of shape (k,)
         The labels that occur, ascending.
     """
@@ -46,30 +46,30 @@ def propagate_labels(
     order: int | None = None,
     tol: float | None = None,
 ) -> PropagatedLabels:
-    r"""Label all nodes from some.
+    r"""Label all nodes from the known labels of some.
 
     With Y (N, k) the indicators of the known labels, zero rows where unknown:
 
     - "local_global": :math:`F = (1 - α)(I - αA)^{-1} Y`, a Tikhonov filter with τ = α/(1 − α),
-      response :math:`(1 - α) / (1 - α(1 - λ))`. normalization="symmetric" and self_loops=False is
-      Zhou et al.; random_walk their variant.
-    - "harmonic": Y interpolated by :func:`inpaint`; for random_walk the chance that a walk from
-      the node meets a label of the class first. Known labels stay. With few labels on a graph with
-      every edge the scores differ little, and the class with most labels wins far from
-      all: a narrow kernel is a remedy.
+      response :math:`(1 - α) / (1 - α(1 - λ))`. normalization="symmetric" with self_loops=False is
+      the method of Zhou et al.; random_walk is their variant.
+    - "harmonic": Y interpolated by :func:`inpaint`; for random_walk the probability that a random
+      walk from the node reaches a label of the class first. Known labels are kept. With few labels
+      on a fully-connected graph the scores differ little, and nodes far from all labels get the
+      class with most labels; a narrower kernel helps.
 
     Parameters
     ----------
     graph : FeatureGraph
-        One graph, with non-negative weights.
+        One graph with non-negative weights.
     labels : array of int of shape (N,)
         Classes ≥ 0; −1 where unknown.
     method : {"local_global", "harmonic"}
     alpha : float, optional
-        In (0, 1), of "local_global", default 0.9: how far labels are carried.
+        For "local_global", in (0, 1), default 0.9: the larger, the farther labels spread.
     order, tol : optional
-        Of the filter of "local_global", as for :meth:`FeatureGraph.filter`; "harmonic" takes
-        ``tol`` alone, as :func:`inpaint` does.
+        For the filter of "local_global", as in :meth:`FeatureGraph.filter`; "harmonic" takes only
+        ``tol``, as :func:`inpaint` does.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def propagate_labels(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For labels of another shape or dtype, none known, or nodes that no path joins to a label.
+        For labels of another shape or dtype, no known label, or nodes that no path joins to one.
 
     References
     ----------
@@ -95,35 +95,35 @@ def propagate_labels(
     >>> gspnl.propagate_labels(graph, [7, -1, -1, -1, -1, 3]).labels
     array([7, 7, 7, 3, 3, 3])
     """
-    nonnegative(graph, "propagate_labels")
+    affinity = nonnegative(graph, "propagate_labels")
     if graph.shape[:-2]:
         raise InputError(f"this holds {graph.shape[:-2]} graphs; label one, graph[i]")
-    given = _labels(graph, labels)
+    checked = _checked(graph, labels)
     run = METHODS[method]
-    mask = given >= 0
-    classes = np.unique(given[mask])
+    mask = checked >= 0
+    classes = np.unique(checked[mask])
     check_reach(graph, mask)
-    Y = like((given[:, None] == classes).astype(np.float64), graph.degrees)
-    xp = namespace(graph.degrees)
+    Y = like((checked[:, None] == classes).astype(np.float64), affinity.left)
+    xp = affinity.xp
     raw = run(graph, Y, mask, alpha, order, tol)
-    scores = xp.clip(raw, min=0.0)  # they are ≥ 0, but for rounding
+    scores = xp.clip(raw, min=0.0)  # ≥ 0 except for rounding
     best = np.argmax(constant(scores), axis=-1)
     return PropagatedLabels(xp.asarray(classes[best], device=scores.device), scores, classes)
 
 
-def _labels(graph: FeatureGraph, labels: Any) -> np.ndarray:
-    given = constant(labels) if is_array(labels) else np.asarray(labels)
-    if given.dtype.kind not in "iu":
+def _checked(graph: FeatureGraph, labels: Any) -> np.ndarray:
+    values = constant(labels) if is_array(labels) else np.asarray(labels)
+    if values.dtype.kind not in "iu":
         raise InputError(
-            f"labels have dtype {given.dtype}; pass whole numbers, -1 where the label is unknown"
+            f"labels have dtype {values.dtype}; pass whole numbers, -1 where the label is unknown"
         )
-    if given.shape != (graph.n_nodes,):
-        raise InputError(f"labels have shape {given.shape}; this graph has {graph.n_nodes} nodes")
-    if given.min() < -1:
-        raise InputError(f"labels hold {given.min()}; classes are ≥ 0, and -1 stands for unknown")
-    if given.max() < 0:
+    if values.shape != (graph.n_nodes,):
+        raise InputError(f"labels have shape {values.shape}; this graph has {graph.n_nodes} nodes")
+    if values.min() < -1:
+        raise InputError(f"labels hold {values.min()}; classes are ≥ 0, and -1 stands for unknown")
+    if values.max() < 0:
         raise InputError("no label is known: every entry is -1")
-    return given
+    return values
 
 
 @METHODS.register("local_global")

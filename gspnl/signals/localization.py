@@ -1,4 +1,4 @@
-"""A filter seen from one node."""
+"""Localise a filter at a node: its response to a unit impulse there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, like
-from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
 from gspnl.signals.edges import symmetric
 
@@ -24,10 +24,10 @@ def localize(
 ) -> Array:
     r"""Localise a filter at a node, :math:`T_i g = \sqrt{N}\, g(L)\, δ_i`.
 
-    For symmetric and bistochastic, g(L) is symmetric and the value at j is that at i of the filter
-    localised at j; symmetric is PyGSP's "normalized" Laplacian and gives its numbers. For
-    random_walk it is a column of g(L): what a unit at node i leaves at each node j; what node i
-    gathers from each is a row, :math:`d_j (T_i g)_j / d_i`.
+    For symmetric and bistochastic, g(L) is symmetric, so :math:`(T_i g)_j = (T_j g)_i`; symmetric
+    is PyGSP's "normalized" Laplacian and gives the same numbers. For random_walk it is a column of
+    g(L), the response at each node j to an impulse at node i; the row, with which node i weights
+    each node j, is :math:`d_j (T_i g)_j / d_i`.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def localize(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For nodes that the graph does not have, or a response that is not finite on the spectrum.
+        For nodes outside the graph, or a response that is not finite on the spectrum.
 
     References
     ----------
@@ -62,15 +62,11 @@ def localize(
     >>> gspnl.localize(graph, gspnl.responses.heat(1.0), 0).round(2)
     array([1.66, 0.41, 0.08, 0.01, 0.  ])
     """
-    symmetric(graph, "localize")
+    affinity = symmetric(graph, "localize")
     n = graph.n_nodes
-    chosen = np.asarray(node)
-    if chosen.dtype.kind not in "iu" or chosen.ndim > 1 or not chosen.size:
-        raise InputError(f"node={node!r} must be a node number or a sequence of them")
-    if chosen.min() < -n or chosen.max() >= n:
-        raise InputError(f"node={node!r} is outside the {n} nodes of this graph")
-    index = np.atleast_1d(chosen) % n
+    chosen = node_numbers("node", node, n, least=1)
+    index = np.atleast_1d(chosen)
     delta = np.zeros((n, len(index)))
     delta[index, np.arange(len(index))] = math.sqrt(n)
-    out = graph.filter(like(delta, graph.degrees), response, order, tol=tol)
+    out = graph.filter(like(delta, affinity.left), response, order, tol=tol)
     return out[..., 0] if chosen.ndim == 0 else out

@@ -1,4 +1,4 @@
-"""Nodes whose values are known: the mask, checked, and whether it reaches every other node."""
+"""Check the mask of known nodes: shape, dtype, and a path from every node to a known one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, as_floats, constant, eps, is_array, like, namespace
+from gspnl._base.array import Array, as_floats, constant, is_array, like, namespace
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 
@@ -29,12 +29,12 @@ def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
 
 
 def only_known(graph: FeatureGraph, Z: Any, mask: np.ndarray) -> Array:
-    """Return Z with zeros where it is not known, since there it may hold anything, NaN too."""
+    """Return Z with zeros where it is not known; there it may hold any value, NaN included."""
     z = as_floats(Z, "Z")
     n = graph.n_nodes
     flat = z.ndim == 1
     if z.ndim == 0 or z.shape[-1 if flat else -2] != n:
-        return z  # told by the check of signals
+        return z  # the check of signals raises later
     xp = namespace(z)
     on = flags(mask, z)
     on = on[..., 0] if flat else on
@@ -47,21 +47,19 @@ def flags(mask: np.ndarray, x: Array) -> Array:
 
 
 def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
-    """Raise if some node is joined to no known one, by any path: its value would be arbitrary.
+    """Raise if some node has no path to a known one: its value would be arbitrary.
 
-    Grows the set of reached nodes by one product with W a step; on a graph with every edge, one
-    step. An edge lighter than rounding in the degree is no edge.
+    Each step adds the neighbours of the nodes that have been reached, by one product with W; a
+    fully-connected graph takes one step. An edge below the rounding of the degree does not count.
     """
-    weights = graph._affinity.weights
+    weights, degrees = graph.weights, graph.affinity.degrees
     batch = graph.shape[:-2]
     reached = np.broadcast_to(mask, (*batch, mask.shape[-1]))
     if reached.all():
         return
-    floor = 4 * eps(graph.degrees) * constant(graph.degrees)
+    floor = 4 * graph.affinity.eps * constant(degrees)
     while True:
-        spread = constant(weights.matmul(like(reached[..., None].astype(float), graph.degrees)))[
-            ..., 0
-        ]
+        spread = constant(weights.matmul(like(reached[..., None].astype(float), degrees)))[..., 0]
         grown = reached | (spread > floor)
         if grown.all():
             return

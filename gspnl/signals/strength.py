@@ -1,4 +1,4 @@
-"""How strongly to denoise, given how strong the noise is."""
+"""Choose the strength of denoising from the standard deviation of the noise."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from gspnl.signals.denoising import SMOOTHERS
 from gspnl.signals.edges import symmetric
 
 RANGE = (1e-6, 1e12)  # of strengths: from no effect on λ ≤ 2 to the constant mode alone
-GRID = 37  # strengths that are looked at first, two a decade
+GRID = 37  # strengths of the first search, two a decade
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What a rule is given: what each strength takes off, Z − Y, and the noise it is judged by.
+    """Arguments of a rule.
 
     Parameters
     ----------
     graph : FeatureGraph
-    taken_off : callable
-        ``taken_off(strength) -> Z − Y``, (N, c).
+    residual : callable
+        ``residual(strength) -> Z − Y``, (N, c), Y the denoised signal.
     smoother : callable
         ``smoother(strength) -> response``.
     sigma : float
+        Standard deviation of the noise.
     columns : int
+        Number of columns of Z.
     """
 
     graph: FeatureGraph
-    taken_off: Callable[[float], Array]
+    residual: Callable[[float], Array]
     smoother: Callable[[float], Any]
     sigma: float
     columns: int
@@ -65,22 +67,22 @@ def choose_strength(
     - "risk": the strength of least :math:`\|Z - Y\|^2 + 2 σ^2 c\; tr H - N c σ^2`, an unbiased
       estimate of the squared error (Mallows' C_L, Stein's unbiased risk) for any linear H. It
       needs tr H = Σ g(λ), so all eigenvalues: O(N r²) where W has rank r, else O(N³).
-    - "discrepancy": the strength at which as much is taken off as there is noise (Morozov),
+    - "discrepancy": the strength at which the residual has the energy of the noise (Morozov),
       :math:`\|T^{-1} (Z - Y)\|^2 = σ^2 c \sum_i T_i^{-2}`. The left side grows with the strength,
-      so there is one. It needs filters only, and smooths more than "risk".
+      so the solution is unique. It needs filters only, and smooths more than "risk".
 
     Parameters
     ----------
     graph : FeatureGraph
-        One graph, with non-negative weights.
+        One graph with non-negative weights.
     Z : array of shape (N, c), or (N,)
-        All columns get the one strength.
+        One strength is chosen for all columns.
     method : {"tikhonov", "heat"}
     sigma : float
         Standard deviation of the noise, > 0.
     rule : {"risk", "discrepancy"}
     order, tol : optional
-        Of the filters that are tried, as for :func:`denoise`.
+        For the filters, as in :func:`denoise`.
 
     Returns
     -------
@@ -92,14 +94,14 @@ def choose_strength(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        Where "discrepancy" finds less variation than noise, for a batch, or signals that do not
-        fit.
+        If the signal varies less than the noise ("discrepancy"), for a batch, or for signals that
+        do not fit.
 
     Notes
     -----
-    Cross-validation, which would need no sigma, misleads on these graphs: a node that is left out
-    is predicted by the mean of many others however small the strength, so the score favours
-    strength 0, where nothing is smoothed.
+    Cross-validation would need no sigma, but it fails on fully-connected graphs: a node that is
+    left out is predicted by the mean of many others at any strength, so the score favours strength
+    0, which smooths nothing.
 
     References
     ----------
@@ -129,21 +131,21 @@ def choose_strength(
     if z.ndim == 1:
         z = z[:, None]
 
-    def taken_off(strength: float) -> Array:
+    def residual(strength: float) -> Array:
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
-    return find(Trial(graph, taken_off, smoother, noise, math.prod(z.shape[:-2]) * z.shape[-1]))
+    return find(Trial(graph, residual, smoother, noise, math.prod(z.shape[:-2]) * z.shape[-1]))
 
 
 @RULES.register("risk")
 def _risk(trial: Trial) -> float:
-    """Least risk over a grid of strengths, and then between the neighbours of the best."""
+    """Minimise the risk over a grid of strengths, then between the neighbours of the best."""
     spectrum = trial.graph.spectrum()
     lam = to_numpy(float64(spectrum.eigenvalues))
 
     def risk(log: float) -> float:
         strength = math.exp(log)
-        residual = constant(trial.taken_off(strength)).astype(np.float64) / trial.sigma
+        residual = constant(trial.residual(strength)).astype(np.float64) / trial.sigma
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
         return float((residual**2).sum()) + 2 * trial.columns * trace
 
@@ -157,13 +159,13 @@ def _risk(trial: Trial) -> float:
 
 @RULES.register("discrepancy")
 def _discrepancy(trial: Trial) -> float:
-    """The root, by bracketing decades and Brent's method."""
-    weight = 1 / constant(trial.graph._affinity.change).astype(np.float64)
+    """Solve for the strength, by bracketing decades and Brent's method."""
+    weight = 1 / constant(trial.graph.affinity.change).astype(np.float64)
     target = trial.sigma * math.sqrt(trial.columns * float(weight @ weight))
 
     def size(strength: float) -> float:
         return float(np.linalg.norm(
-            weight[:, None] * constant(trial.taken_off(strength)).astype(np.float64)
+            weight[:, None] * constant(trial.residual(strength)).astype(np.float64)
         ))  # fmt: skip
 
     low, high = RANGE[0], 1.0

@@ -1,15 +1,15 @@
-"""Two verbs: a signal to the coefficients of a filter bank, and coefficients to a signal."""
+"""Analyse signals by a filter bank, and synthesise signals from coefficients."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from gspnl._base.array import Array, as_floats, namespace
+from gspnl._base.array import Array, as_floats
 from gspnl._base.validate import on_signals
 from gspnl.errors import InputError
 from gspnl.filters import ChebyshevBank, bank_on_graph, chebyshev_bank
+from gspnl.filters.cache import SpectralCache
 from gspnl.graph.graph import FeatureGraph, check_graph
 from gspnl.responses.banks import FilterBank
 
@@ -43,7 +43,7 @@ def analyze(
     Returns
     -------
     array of shape (..., F, N, c), or (F, N)
-        The axis of the bank stands right before the nodes, also on a batch of graphs,
+        The axis of the bank comes right before that of the nodes, also on a batch of graphs,
         (b, F, N, c): ``C[..., f, :, :]`` is a signal.
 
     Raises
@@ -76,18 +76,10 @@ def analyze(
     if single:
         z = z[:, None]
 
-    def run(checked: Array) -> Array:
-        if not batch:
-            return bank_on_graph(graph._part(()), bank, order, tol).analysis(checked)
-        xp = namespace(checked)
-        checked = xp.broadcast_to(checked, (*batch, *checked.shape[-2:]))
-        done = [
-            bank_on_graph(graph._part(key), bank, order, tol).analysis(checked[(*key, ...)])
-            for key in np.ndindex(*batch)
-        ]
-        return xp.reshape(xp.stack(done), (*batch, *done[0].shape))
+    def one(cache: SpectralCache, z: Array) -> Array:
+        return bank_on_graph(cache, bank, order, tol).analysis(z)
 
-    out = on_signals(run, z, graph.shape, graph.degrees)
+    out = on_signals(partial(graph.caches.map, one), z, graph.shape, graph.affinity.left)
     return out[..., 0] if single else out
 
 
@@ -99,7 +91,7 @@ def synthesize(
     *,
     tol: float | None = None,
 ) -> Array:
-    r"""Put a signal together from coefficients in a filter bank, :math:`\sum_f g_f(L)\, C_f`.
+    r"""Synthesise a signal from coefficients in a filter bank, :math:`\sum_f g_f(L)\, C_f`.
 
     It is the adjoint of :func:`analyze` with the same bank, in the inner product ⟨T⁻¹ ·, T⁻¹ ·⟩ of
     the graph, which is D-weighted for random_walk; with ``bank.dual()`` it is its inverse.
@@ -147,27 +139,21 @@ def synthesize(
     if single:
         c = c[..., None]
 
-    def run(checked: Array) -> Array:
-        if not batch:
-            return bank_on_graph(graph._part(()), bank, order, tol).synthesis(checked)
-        xp = namespace(checked)
-        done = [
-            bank_on_graph(graph._part(key), bank, order, tol).synthesis(checked[(*key, ...)])
-            for key in np.ndindex(*batch)
-        ]
-        return xp.reshape(xp.stack(done), (*batch, *done[0].shape))
+    def one(cache: SpectralCache, c: Array) -> Array:
+        return bank_on_graph(cache, bank, order, tol).synthesis(c)
 
-    # The bank's axis is one more batch dimension to the check of signals.
-    out = on_signals(run, c, (*batch, f, n, n) if batch else (n, n), graph.degrees)
+    # The check of signals sees the axis of the bank as one more batch dimension.
+    shape = (*batch, f, n, n) if batch else (n, n)
+    out = on_signals(partial(graph.caches.map, one), c, shape, graph.affinity.left)
     return out[..., 0] if single else out
 
 
 def plan_bank(
     graph: FeatureGraph, bank: FilterBank, order: int | None = None, *, tol: float | None = None
 ) -> ChebyshevBank:
-    r"""Plan the Chebyshev filters of a bank on a graph, to look at their certificates.
+    r"""Plan the Chebyshev filters of a bank on a graph, with their certificates.
 
-    What :func:`analyze` and :func:`synthesize` use, given the same ``order`` or ``tol``.
+    :func:`analyze` and :func:`synthesize` use the same plan for the same ``order`` or ``tol``.
 
     Parameters
     ----------
@@ -175,12 +161,12 @@ def plan_bank(
         A single one.
     bank : FilterBank
     order, tol
-        One of them, as for :func:`analyze`.
+        One of the two, as for :func:`analyze`.
 
     Returns
     -------
     ChebyshevBank
-        ``error_bounds``, one a filter; ``error_bound``, of them together; ``plans``.
+        ``error_bounds``, one for each filter; ``error_bound``, of all together; ``plans``.
 
     Raises
     ------
@@ -197,7 +183,7 @@ def plan_bank(
     (4, True)
     """
     _check(graph, bank)
-    return chebyshev_bank(graph._single(), bank, order, tol)
+    return chebyshev_bank(graph.caches.single(), bank, order, tol)
 
 
 def _check(graph: Any, bank: Any) -> None:

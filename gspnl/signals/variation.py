@@ -1,4 +1,4 @@
-r"""Total variation: by cuts of sorted prefixes where W is low rank, else by blocks of rows."""
+r"""Compute the total variation of a signal: by cuts at low rank, else by blocks of rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gspnl._base import rows as row_blocks
 from gspnl._base.array import Array, float64, is_numpy, like, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.affinity import scale_rows
-from gspnl.affinity.weights import Hollow, LowRank, Weights
+from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.edges import Edges, per_column, symmetric
 
@@ -21,15 +21,15 @@ def total_variation(graph: FeatureGraph, Z: Array) -> Array:
     K = W and f = z for random_walk; K = W and f = z/√d for symmetric; K = A and f = z for
     bistochastic: the edges of :func:`dirichlet_energy`, each counted once.
 
-    Where W has rank r it is exact in O(N (r² + log N)) time a column and O(N r) memory, by the
-    co-area formula: with the nodes sorted by f,
+    For a W of rank r it is exact in O(N (r² + log N)) time for each column and O(N r) memory, by
+    the co-area formula: with the nodes sorted by f,
 
     .. math::
 
         TV = \sum_k (f_{(k+1)} - f_{(k)})\; cut_k, \quad
         cut_k = \Bigl(\sum_{i \le k} b_i\Bigr)^T J \Bigl(\sum_{j > k} b_j\Bigr),
 
-    for W = B J Bᵀ. Any other W is gone through by blocks of rows: O(N²) time, O(N · block) memory.
+    for W = B J Bᵀ. Other storages are read by blocks of rows: O(N²) time, O(N · block) memory.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def total_variation(graph: FeatureGraph, Z: Array) -> Array:
 
 @singledispatch
 def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
-    """Go through K by blocks of rows: f (N, c) → (c,)."""
+    """Sum over K by blocks of rows: f (N, c) → (c,)."""
     xp = namespace(f)
     n = f.shape[0]
     nodes = xp.arange(n)[:, None]
@@ -100,7 +100,7 @@ def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
 
     if is_numpy(f):
         rows = map_rows(block, nodes, f, columns=n)
-    else:  # map_rows would take all of N² at once
+    else:  # map_rows would compute all N² entries at once
         step = max(16, row_blocks.BLOCK_BYTES // (8 * n))
         cuts = [slice(i, min(i + step, n)) for i in range(0, n, step)]
         rows = xp.concat([block(nodes[cut, :], f[cut, :]) for cut in cuts])
@@ -108,7 +108,7 @@ def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
 
 
 @_variation.register
-def _(weights: Hollow, scale: Array | None, f: Array) -> Array:
+def _(weights: NoSelfLoops, scale: Array | None, f: Array) -> Array:
     return _variation(weights.full, scale, f)  # a self-loop joins a node to itself: no difference
 
 

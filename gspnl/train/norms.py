@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from gspnl.nn.positions import Total
+from gspnl.nn.parallel.positions import Total
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):

@@ -1,4 +1,4 @@
-"""Approximate graphs: the residual, the bounds against the true errors, and what is refused."""
+"""Approximate graphs: the residual, the bounds against the true errors, and bad input."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def features(seed=0, n=N, c=3):
 
 
 def core(W):
-    """S of the plain formula, for l r = 1/d."""
+    """Compute S by the plain formula, for l r = 1/d."""
     d = W.sum(1)
     return W / np.sqrt(d[:, None] * d)
 
 
 def held(graph):
-    """(Ŵ, Ŝ) of a graph whose normalisation is symmetric, from its own rows."""
+    """Return (Ŵ, Ŝ) of a graph with symmetric normalisation, from its rows."""
     S = np.asarray(graph.dense(), dtype=np.float64)
     d = np.asarray(graph.degrees, dtype=np.float64)
     return S * np.sqrt(d[:, None] * d), S
@@ -39,7 +39,7 @@ def approximated(X, kernel="rbf", embed=None, normalization="symmetric", **optio
 
 @pytest.mark.parametrize("block", [512, 64, 1])
 def test_the_bounds_hold_in_a_hundred_draws(block, monkeypatch):
-    """One block is nearly exact, more of them are looser, a node a block is the trace: all hold."""
+    """Blocks of all nodes, of some, and of one (the trace): all bounds hold."""
     monkeypatch.setattr(residual, "BLOCK", block)
     ratios, plain = [], []
     for seed in range(100):
@@ -56,7 +56,7 @@ def test_the_bounds_hold_in_a_hundred_draws(block, monkeypatch):
         assert off <= np.trace(W - mine) <= told.trace_error * N * (1 + 1e-9) + 1e-9
         ratios.append(told.bound / truth)
         plain.append(told.weights_bound / off)
-    # Measured 1.13, 1.73 and 5.6; 1.00, 1.29 and 3.2: needlessly loose would be a fault too.
+    # Measured 1.13, 1.73 and 5.6; 1.00, 1.29 and 3.2: the bounds must not be loose either.
     assert np.median(ratios) < {512: 2.5, 64: 8, 1: 60}[block]
     assert np.median(plain) < {512: 1.01, 64: 2.5, 1: 10}[block]
 
@@ -84,7 +84,7 @@ def test_the_bounds_hold_for_every_kernel(
         told = graph.approximation
         assert graph.storage == "lowrank"
         assert (told.method, told.rank) == (method, rank)
-        # Without self-loops the diagonal is dropped from both, and only falls from the error.
+        # Without self-loops both diagonals are 0, which reduces the error.
         assert np.linalg.norm(W - mine) <= told.weights_bound
         assert np.linalg.norm(core(W) - S) <= told.bound
         found += np.isfinite(told.bound)
@@ -99,7 +99,7 @@ def test_filters_stay_within_the_bound(normalization, block, monkeypatch):
     graph = approximated(X, normalization=normalization, sigma=2.0, rank=90)
     A, change = normalized(affinity("rbf", X, sigma=2.0), normalization)
     S = A / change[:, None] * change
-    own = np.asarray(graph._affinity.change)
+    own = np.asarray(graph.affinity.change)
     mine = graph.dense() / own[:, None] * own
     error = np.linalg.norm(S - mine)
     assert error <= graph.approximation.bound < 100 * error
@@ -127,8 +127,8 @@ def test_random_pivots_are_near_the_best_rank():
     assert np.median([t.trace_error for t in told]) < 20 * best
 
 
-def test_rejection_draws_what_one_at_a_time_would(monkeypatch):
-    """Blocks of proposals leave the law of the pivots as it is: compare mean residuals."""
+def test_pivots_drawn_in_blocks_follow_the_law_of_single_ones(monkeypatch):
+    """Compare mean residuals of block proposals and of single ones."""
     X = features(6, 200)
     blocks, single = [], []
     for seed in range(30):
@@ -152,7 +152,7 @@ def test_a_tolerance_is_met_at_about_the_least_rank():
     assert f"rank {told.rank}" in repr(told)
 
 
-def test_seeds_are_repeated():
+def test_the_same_seed_gives_the_same_graph():
     X = features(8)
     one, same, other = (approximated(X, rank=40, seed=s).dense() for s in (3, 3, 4))
     assert np.array_equal(one, same)
@@ -183,7 +183,7 @@ def test_random_features_are_unbiased_and_carry_gradients():
 
 @pytest.mark.parametrize("make", [torch.tensor, array_api_strict.asarray])
 @pytest.mark.parametrize("method", ["cholesky", "nystrom", "random_features"])
-def test_other_libraries_hold_the_same_graph(make, method):
+def test_other_libraries_give_the_same_graph(make, method):
     X = features(10)
     embed = tuple(np.random.default_rng(2).standard_normal((2, 3, 3)))
     for kernel, pair in (("rbf", None), ("embedded_gaussian", embed)):
@@ -192,25 +192,25 @@ def test_other_libraries_hold_the_same_graph(make, method):
         theirs = gspnl.feature_graph(make(X * 0.5), kernel, other, rank=60, approximation=method)
         assert relative(np.asarray(theirs.dense()), ours.dense()) < 1e-12
         same = theirs.approximation.bound, ours.approximation.bound
-        assert same[0] == same[1] or abs(same[0] / same[1] - 1) < 1e-9  # degrees round
+        assert same[0] == same[1] or abs(same[0] / same[1] - 1) < 1e-9  # rounding of the degrees
 
 
-def test_float32_is_kept_and_its_rounding_is_in_the_bound():
+def test_float32_stays_and_its_rounding_is_in_the_bound():
     X = features(11).astype(np.float32)
-    graph = approximated(X, sigma=3.0, rank=150)  # far beyond what float32 can hold
+    graph = approximated(X, sigma=3.0, rank=150)  # far beyond the accuracy of float32
     assert graph.degrees.dtype == np.float32
     W = affinity("rbf", X, sigma=3.0)
     mine, S = held(graph)
     assert 1e-8 < np.linalg.norm(core(W) - S) <= graph.approximation.bound < 1e-3
-    # Degrees of float32 stand between what the factor holds and what dense() tells of it.
+    # dense() divides by float32 degrees.
     assert np.linalg.norm(W - mine) <= graph.approximation.weights_bound + 1e-6 * np.linalg.norm(W)
 
 
 @pytest.mark.parametrize("options", [{"rank": 30}, {"tol": 0.3}])
 @pytest.mark.parametrize("embedded", [False, True])
-def test_a_batch_is_its_items(options, embedded):
+def test_a_batch_equals_its_single_graphs(options, embedded):
     X = np.random.default_rng(12).standard_normal((2, 2, 80, 3)) * 0.5
-    X[1, 1, 40:] = X[1, 1, :40]  # exhausted early
+    X[1, 1, 40:] = X[1, 1, :40]  # of lower rank
     embed = tuple(np.random.default_rng(2).standard_normal((2, 3, 3))) if embedded else None
     kernel = "embedded_gaussian" if embedded else "rbf"
     graph = gspnl.feature_graph(X, kernel, embed, **options)
@@ -226,7 +226,7 @@ def test_a_batch_is_its_items(options, embedded):
         assert relative(graph.filter(Z, heat)[key], one.filter(Z[key], heat)) < 1e-10
 
 
-def test_an_exhausted_kernel_is_exact():
+def test_a_kernel_of_low_rank_is_exact():
     X = np.repeat(features(13, 20), 5, axis=0)  # 20 distinct nodes
     for method in ("cholesky", "nystrom"):
         graph = approximated(X, rank=100, approximation=method)
@@ -237,8 +237,8 @@ def test_an_exhausted_kernel_is_exact():
     assert relative(held(two)[0], affinity("rbf", features(0, 2))) < 1e-12
 
 
-def test_negative_entries_do_not_claim_the_interval():
-    """Λ of an approximate graph may leave [0, 2]: nothing is clipped, and filters stay right."""
+def test_graphs_with_negative_weights_are_not_clipped_to_0_and_2():
+    """Λ of an approximate graph may leave [0, 2]; spectra and filters are exact there too."""
     X = features(14, 120)
     graph = approximated(X, sigma=1.2, rank=40)
     mine, S = held(graph)
@@ -252,16 +252,16 @@ def test_negative_entries_do_not_claim_the_interval():
     truth = V @ (np.exp(-values)[:, None] * (V.T @ Z))
     for order in (None, 20):
         assert relative(graph.filter(Z, gspnl.responses.heat(1.0), order=order), truth) < 1e-10
-    assert graph._affinity.limits == (-np.inf, np.inf)
+    assert graph.affinity.limits == (-np.inf, np.inf)
 
 
 def test_degrees_that_vanish_ask_for_a_larger_rank():
-    X = np.random.default_rng(0).standard_normal((200, 3)) * 50  # every node alone
+    X = np.random.default_rng(0).standard_normal((200, 3)) * 50  # no two nodes near each other
     with pytest.raises(DegreeError, match=r"degrees ≤ 0.*too coarse: raise rank="):
         gspnl.feature_graph(X, "rbf", rank=20, approximation="nystrom")
 
 
-def test_scores_beyond_the_range_are_refused():
+def test_scores_beyond_the_range_raise():
     with pytest.raises(DegreeError, match=r"scores up to .* storage='tiled'"):
         gspnl.feature_graph(features() * 30, "gaussian", rank=20)
     with pytest.raises(DegreeError, match=r"float32 can carry"):
@@ -271,11 +271,11 @@ def test_scores_beyond_the_range_are_refused():
 @pytest.mark.parametrize(
     ("kernel", "options", "message"),
     [
-        ("rbf", {"rank": 0}, r"rank=0 must be a whole number from 1 to N = 300"),
+        ("rbf", {"rank": 0}, r"rank=0 must be a whole number from 1 to 300, the nodes"),
         ("rbf", {"rank": 301}, r"rank=301"),
         ("rbf", {"rank": 2.0}, r"rank=2.0"),
         ("rbf", {"rank": True}, r"rank=True"),
-        ("rbf", {"rank": 9, "seed": -1}, r"seed=-1 must be a whole number from 0 up"),
+        ("rbf", {"rank": 9, "seed": -1}, r"seed=-1 must be a whole number ≥ 0"),
         ("rbf", {"rank": 9, "seed": "x"}, r"seed='x'"),
         ("rbf", {"tol": 0}, r"tol=0 must be a finite number > 0"),
         ("rbf", {"tol": float("nan")}, r"tol=nan"),
@@ -303,13 +303,13 @@ def test_bad_requests(kernel, options, message):
         gspnl.feature_graph(features(), kernel, embed, **options)
 
 
-def test_exact_graphs_have_none_and_anchors_keep_their_seed():
+def test_exact_graphs_have_no_approximation_and_anchors_have_their_own_seed():
     assert gspnl.feature_graph(features(), "rbf").approximation is None
     assert gspnl.feature_graph(features(), "anchors", anchors=5, seed=7).kernel.seed == 7
 
 
-def test_with_one_block_the_bound_is_its_formula():
-    """All of E is known then: the two terms of S − Ŝ, written out densely."""
+def test_the_bound_of_one_block_equals_its_formula():
+    """E is exact then: compare with the two terms of S − Ŝ, computed densely."""
     X = features(15)
     graph = approximated(X, sigma=1.5, rank=60)
     W = affinity("rbf", X, sigma=1.5)
@@ -325,8 +325,8 @@ def test_with_one_block_the_bound_is_its_formula():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
-def test_row_sums_are_bounded_and_sharply(share, monkeypatch):
-    """E = c 11ᵀ meets Cauchy and Schwarz with equality: no factor may be missing."""
+def test_bounds_of_row_sums_hold_and_are_sharp(share, monkeypatch):
+    """For E = c 11ᵀ the Cauchy-Schwarz bound is attained."""
     monkeypatch.setattr(residual, "BLOCK", 20)
     points = Points(np.zeros((100, 2)), np.zeros(100), True)
     F = np.full((100, 1), np.sqrt(share))

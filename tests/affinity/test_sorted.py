@@ -20,7 +20,7 @@ def case(n, c=4, seed=0, shift=0.0):
 @pytest.mark.parametrize("n", [2, 3, 200, 2000])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "softmax"])
 @pytest.mark.parametrize("self_loops", [True, False])
-def test_products_are_the_dense_ones(n, normalization, self_loops):
+def test_products_equal_the_dense_ones(n, normalization, self_loops):
     X, pair, Z = case(n, seed=n + 7)
     W = weights(affinity("concatenation", X, pair), normalization, self_loops)
     graph = gspnl.feature_graph(
@@ -28,7 +28,7 @@ def test_products_are_the_dense_ones(n, normalization, self_loops):
     )
     A, change = normalized(W, normalization)
     assert relative(graph.degrees, W.sum(1)) < 1e-12
-    # Rows of a tiny degree divide the rounding of larger sums: relative to 1 / smallest degree.
+    # A small degree amplifies the rounding of larger sums: relative to 1 / smallest degree.
     live = W.sum(1)[W.sum(1) > 0]
     tolerance = 1e-13 * live.max() / live.min()
     assert relative(graph.apply(Z), A @ Z) < max(1e-12, tolerance)
@@ -38,15 +38,15 @@ def test_products_are_the_dense_ones(n, normalization, self_loops):
         assert relative(graph.filter(Z, g), dense_filter(A, change, g, Z)) < 1e-9
 
 
-def test_2000_nodes_to_1e_10():
+def test_2000_nodes_agree_with_the_dense_formula_to_1e_10():
     X, pair, Z = case(2000, c=8, seed=3)
     W = weights(affinity("concatenation", X, pair), "random_walk")
     graph = gspnl.feature_graph(X, "concatenation", pair, storage="sorted")
     assert relative(graph.apply(Z), normalized(W, "random_walk")[0] @ Z) < 1e-10
 
 
-def test_nothing_cancels_where_a_plus_b_is_small():
-    """A row whose degree is 1e-9 of the scalars: t Σv − Σbv would keep 7 digits of it."""
+def test_no_digits_cancel_where_a_plus_b_is_small():
+    """A degree is 1e-9 of the scalars, so that t Σv − Σbv would lose all but 7 digits."""
     b = np.append(np.linspace(-1000.0, 999.0, 400), 1000.0)
     a = np.append(np.linspace(-990.0, 500.0, 400), -1000.0 + 1e-6)
     X = np.stack([a, b], axis=1)
@@ -69,7 +69,7 @@ def test_ties_and_equal_nodes():
     assert relative(graph.apply(Z), A @ Z) < 1e-12
 
 
-def test_no_edges_at_all_leaves_every_node_alone():
+def test_every_node_of_a_graph_without_edges_is_isolated():
     X = -np.ones((5, 1))
     graph = gspnl.feature_graph(X, "concatenation", (np.ones(1), np.ones(1)), storage="sorted")
     Z = RNG.standard_normal((5, 2))

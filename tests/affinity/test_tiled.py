@@ -1,4 +1,4 @@
-"""Tiled storage: every edge, none of them stored, scores of any size."""
+"""Tiled storage: exact products without stored weights, scores of any size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 def attention(scores, self_loops=True, symmetrize=True):
-    """(A, log d) of W = ½(e^S + e^Sᵀ), by scipy's log-sum-exp in float64: any range."""
+    """Compute (A, log d) of W = ½(e^S + e^Sᵀ) by scipy's log-sum-exp in float64."""
     S = np.array(scores, dtype=np.float64)
     T = S.T.copy()
     if not self_loops:
@@ -32,7 +32,7 @@ def attention(scores, self_loops=True, symmetrize=True):
 
 
 def wild(n=1300, high=750.0, spread=20.0, dtype=np.float64, seed=1):
-    """Features and embeddings whose scores lie around ``high``."""
+    """Draw features and embeddings whose scores lie around ``high``."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 6))
     X[:, 0] = np.sqrt(high) + spread / np.sqrt(high) * rng.standard_normal(n) / 6
@@ -44,7 +44,7 @@ def wild(n=1300, high=750.0, spread=20.0, dtype=np.float64, seed=1):
 @pytest.mark.parametrize("n", [2, 3, 511, 512, 513, 1300])
 @pytest.mark.parametrize("kernel", ["rbf", "embedded_gaussian", "concatenation", "cosine"])
 @pytest.mark.parametrize("normalization", ["random_walk", "softmax"])
-def test_tiles_of_every_cut(n, kernel, normalization):
+def test_products_by_whole_and_partial_tiles_equal_the_dense_ones(n, kernel, normalization):
     """One tile, exactly two, and a last one of a single node; with and without self-loops."""
     rng = np.random.default_rng(n)
     X, Z = rng.standard_normal((n, 4)), rng.standard_normal((n, 3))
@@ -71,8 +71,8 @@ def test_tiles_of_every_cut(n, kernel, normalization):
 @pytest.mark.parametrize("storage", ["tiled", "dense"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 5e-4)])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic", "softmax"])
-def test_scores_around_750(storage, dtype, tolerance, normalization):
-    """float64 overflows at 709, float32 at 88. A score itself has eps · 750 of rounding."""
+def test_scores_around_750_do_not_overflow(storage, dtype, tolerance, normalization):
+    """The exponential overflows at 709 in float64 and 88 in float32; scores round to 750 eps."""
     X, pair = wild(n=700, dtype=dtype)
     S = (X.astype(np.float64) @ pair[0]) @ (X.astype(np.float64) @ pair[1]).T
     assert S.max() > 740
@@ -86,7 +86,7 @@ def test_scores_around_750(storage, dtype, tolerance, normalization):
     if normalization == "symmetric":
         A = normalized(W, normalization)[0]
     if normalization == "bistochastic":
-        for _ in range(2000):  # rows, then columns: the one bistochastic matrix D₁ W D₂
+        for _ in range(2000):  # rows, then columns: the bistochastic matrix D₁ W D₂
             A = A / A.sum(0)
             A = A / A.sum(1, keepdims=True)
     assert relative(graph.apply(Z), A @ Z) < tolerance
@@ -105,7 +105,7 @@ def test_scores_around_750(storage, dtype, tolerance, normalization):
     assert gap <= plan.error_bound * 1.01
 
 
-def test_a_degree_beyond_the_range_is_told_and_its_logarithm_is_not():
+def test_a_degree_beyond_the_range_raises_and_its_logarithm_does_not():
     X = np.array([[30.0], [29.0], [28.0]])  # exp(900) on the diagonal
     graph = gspnl.feature_graph(X, "gaussian", storage="tiled")
     d = scipy.special.logsumexp(X @ X.T, axis=1)
@@ -116,8 +116,8 @@ def test_a_degree_beyond_the_range_is_told_and_its_logarithm_is_not():
 
 @pytest.mark.parametrize("self_loops", [True, False])
 @pytest.mark.parametrize("case", ["gaussian", "embedded", "softmax"])
-def test_nodes_far_below_the_others(case, self_loops):
-    """Log-degrees that span thousands: averages stay right, a change of basis is refused."""
+def test_nodes_of_very_small_degree_are_accurate(case, self_loops):
+    """Log-degrees span thousands: averages are accurate, a change of basis raises."""
     rng = np.random.default_rng(5)
     X = rng.standard_normal((600, 3))
     X[:, 0] += np.linspace(0, 45, 600)
@@ -138,11 +138,11 @@ def test_nodes_far_below_the_others(case, self_loops):
     with pytest.raises(DegreeError, match="span a factor"):
         gspnl.feature_graph(X, kernel, pair, storage="dense", **options)
     assert np.allclose(graph.log_degrees, d, rtol=1e-12)
-    assert relative(graph.apply(Z), A @ Z) < 1e-10  # still
+    assert relative(graph.apply(Z), A @ Z) < 1e-10  # after the errors
 
 
-def test_float32_rows_below_the_flush_of_a_tile_are_noticed(monkeypatch):
-    """One exponential a pair flushes rows 87 below the largest; then the careful way is taken."""
+def test_float32_rows_that_underflow_in_a_tile_take_two_sweeps(monkeypatch):
+    """One exponential a pair underflows in rows 87 below the largest score."""
     from gspnl.affinity.weights import logsums
 
     rng = np.random.default_rng(6)
@@ -177,10 +177,10 @@ def test_an_outlier_without_self_loops_is_not_silently_isolated():
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_memory_is_linear(kernel, monkeypatch):
-    """Twice the nodes take twice the memory: far from the N² floats of W."""
+    """Twice the nodes take twice the memory, far below the N² floats of W."""
     from gspnl._base import rows
 
-    monkeypatch.setattr(rows, "_cores", lambda: 2)  # every core has tiles of its own
+    monkeypatch.setattr(rows, "_cores", lambda: 2)  # every core has its own tiles
     n, options = 3000, {}
     if KERNELS[kernel].embedding == "vectors":
         options["embed"] = tuple(np.abs(RNG.standard_normal((2, 4))))
@@ -195,8 +195,8 @@ def test_memory_is_linear(kernel, monkeypatch):
     assert peak < n * n * 8 / 2
 
 
-def test_tiles_do_not_show(monkeypatch):
-    """Another size of tiles, another number of cores: the same numbers to rounding."""
+def test_results_do_not_depend_on_tiles_and_cores(monkeypatch):
+    """Compare sizes of tiles and numbers of cores, to rounding."""
     from gspnl._base import rows
 
     X, pair = wild(n=300)
@@ -212,7 +212,7 @@ def test_tiles_do_not_show(monkeypatch):
 
 
 def test_a_product_costs_one_pass_over_the_tiles(monkeypatch):
-    """Chebyshev of order K: K products; half the tiles where W is symmetric by itself."""
+    """A Chebyshev filter of order K makes K products, of half the tiles where M is symmetric."""
     passes = []
     cut = Pattern.tiles
     monkeypatch.setattr(
@@ -226,7 +226,7 @@ def test_a_product_costs_one_pass_over_the_tiles(monkeypatch):
         ("rbf", None, Pattern.HALF),
     ]:
         graph = gspnl.feature_graph(X, kernel, embed, storage="tiled")
-        assert not passes  # nothing is computed before it is needed
+        assert not passes  # building a graph computes no tile
         graph.apply(Z)
         assert [w for _, w in passes].count(0) == 1
         graph.filter(Z, g, order=3)
@@ -238,7 +238,7 @@ def test_a_product_costs_one_pass_over_the_tiles(monkeypatch):
         passes.clear()
 
 
-def test_batches_are_graphs_side_by_side():
+def test_a_batch_equals_its_single_graphs():
     X, Z = RNG.standard_normal((2, 3, 30, 4)), RNG.standard_normal((2, 3, 30, 2))
     for kernel in ("gaussian", "cosine"):
         graph = gspnl.feature_graph(X, kernel, storage="tiled")
@@ -249,28 +249,28 @@ def test_batches_are_graphs_side_by_side():
             assert relative(value[key], A @ Z[key]) < 1e-12
             assert relative(graph[key].apply(Z[key]), A @ Z[key]) < 1e-12
             assert relative(graph.degrees[key], affinity(kernel, X[key]).sum(1)) < 1e-12
-        many = graph[0, 1].apply(Z[:, 0])  # signals with dimensions of their own
+        many = graph[0, 1].apply(Z[:, 0])  # signals with batch dimensions
         assert relative(many[1], graph[0, 1].apply(Z[1, 0])) < 1e-14
 
 
 @pytest.mark.parametrize("storage", ["tiled", "dense"])
-def test_scores_without_digits_are_refused(storage):
-    """Distances of 1 among features of 1e9: the inner products that make them keep none of it."""
+def test_scores_without_digits_raise(storage):
+    """Distances of 1 between features of 1e9 vanish in the rounding of their inner products."""
     X = 1e9 * RNG.standard_normal((20, 2))
     with pytest.raises(DegreeError, match=r"differences of numbers around .*e\+1[89]"):
         gspnl.feature_graph(X, "rbf", storage=storage)
-    near = 1e6 + RNG.standard_normal((20, 2))  # their mean is taken off first
+    near = 1e6 + RNG.standard_normal((20, 2))  # the mean is subtracted first
     A, _ = attention(-((near[:, None] - near[None]) ** 2).sum(-1) / 2)
     Z = RNG.standard_normal((20, 2))
     assert relative(gspnl.feature_graph(near, "rbf", storage=storage).apply(Z), A @ Z) < 1e-8
 
 
-def test_scores_that_overflow_are_told_at_once():
+def test_scores_that_overflow_raise_when_the_graph_is_built():
     with pytest.raises(DegreeError, match="scores of this kernel overflow float64"):
         gspnl.feature_graph(1e200 * np.ones((4, 2)), "gaussian", storage="tiled")
 
 
-def test_a_kernel_of_your_own_is_tiled_and_an_exponential_one_by_logarithms():
+def test_custom_kernels_are_tiled_and_custom_exponentials_use_logarithms():
     from dataclasses import dataclass
 
     from gspnl.affinity.kernels import Exponential
@@ -290,11 +290,11 @@ def test_a_kernel_of_your_own_is_tiled_and_an_exponential_one_by_logarithms():
     graph = gspnl.feature_graph(X, Laplace(), storage="tiled")
     assert relative(graph.apply(Z), normalized(W, "random_walk")[0] @ Z) < 1e-13
     graph = gspnl.feature_graph(X, Sharp(), storage="tiled")
-    assert isinstance(graph._weights, TiledExponential)
+    assert isinstance(graph.weights, TiledExponential)
     assert relative(graph.apply(Z), attention(100 * X @ X.T)[0] @ Z) < 1e-10
 
 
-def test_auto_says_what_it_picked():
+def test_storage_reason_explains_the_automatic_choice():
     def pick(n, kernel="rbf", **options):
         return gspnl.feature_graph(np.ones((n, 2)) + RNG.random((n, 2)), kernel, **options)
 
@@ -319,7 +319,7 @@ def test_auto_says_what_it_picked():
         ("gaussian", {}, 6.0, 0.0),  # scores around 100
     ],
 )
-def test_float32_keeps_its_digits_where_scores_cancel(storage, kernel, options, scale, shift):
+def test_float32_is_accurate_where_scores_cancel(storage, kernel, options, scale, shift):
     rng = np.random.default_rng(8)
     X = np.round(scale * rng.random((700, 3)) + shift, 1).astype(np.float32)
     X[350:] = X[:350] + np.float32(options.get("sigma", 0.1)) * rng.random((350, 3)).astype("f4")
@@ -330,7 +330,7 @@ def test_float32_keeps_its_digits_where_scores_cancel(storage, kernel, options, 
     else:
         S = wide @ wide.T
     graph = gspnl.feature_graph(X, kernel, storage=storage, **options)
-    # The features themselves are float32: their rounding, 6e-8 of |x|, times the slope of s.
+    # Rounding of the float32 features, 6e-8 of |x|, times the slope of s.
     assert relative(graph.apply(Z), attention(S)[0] @ Z) < 2e-4
     assert graph.apply(Z).dtype == np.float32
     if storage == "tiled" and kernel == "rbf":
@@ -340,20 +340,20 @@ def test_float32_keeps_its_digits_where_scores_cancel(storage, kernel, options, 
 @pytest.mark.parametrize("kernel", ["rbf", "cosine"])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
 def test_exact_filters_of_many_nodes_need_no_eigenvectors(kernel, normalization):
-    """Beyond 1,024 nodes a smooth response is a series to rounding; one that jumps is not."""
+    """Beyond 1,024 nodes smooth responses are applied as series, discontinuous ones are not."""
     X = np.random.default_rng(0).standard_normal((1100, 3))
-    X[1050:] = X[:50]  # eigenvalues that meet
+    X[1050:] = X[:50]  # repeated eigenvalues
     Z = np.random.default_rng(1).standard_normal((1100, 2))
     graph = gspnl.feature_graph(X, kernel, normalization=normalization, storage="tiled")
     A, change = normalized(weights(affinity(kernel, X), normalization), normalization)
     laplacian = np.eye(1100) - A
-    # Not by eigenvectors, whose own error is up to 3e-12 here, by the BLAS and its threads.
+    # The error of eigenvectors is up to 3e-12 here, depending on the BLAS and its threads.
     for g, expected in (
         (gspnl.responses.heat(4.0), scipy.linalg.expm(-4.0 * laplacian) @ Z),
         (gspnl.responses.tikhonov(20.0), np.linalg.solve(np.eye(1100) + 20.0 * laplacian, Z)),
     ):
         assert relative(graph.filter(Z, g), expected) < 2e-13
-    assert "spectrum" not in graph._part(()).__dict__
+    assert "spectrum" not in graph.caches.item().__dict__
     jump = gspnl.responses.low_pass(0.4)
     assert relative(graph.filter(Z, jump), dense_filter(A, change, jump, Z)) < 1e-10
 
@@ -373,8 +373,8 @@ def test_an_isolated_node_among_many_keeps_its_signal():
     assert np.allclose(value[7], 2 * Z[7], rtol=1e-14)
 
 
-def test_rows_of_the_least_degree_are_not_flushed():
-    """Degrees over exp(130) in float32: what a node of large degree lifts comes first."""
+def test_rows_of_the_least_degree_do_not_underflow():
+    """Degrees span exp(130) in float32: both scales must be multiplied first."""
     X = np.array([[11.6, 0.0], [0.1, 0.5], [-0.1, 0.3]], dtype=np.float32)
     S = X.astype(np.float64) @ X.T.astype(np.float64)
     for storage, normalization in [
@@ -388,8 +388,8 @@ def test_rows_of_the_least_degree_are_not_flushed():
 
 
 @pytest.mark.parametrize("storage", ["tiled", "dense"])
-def test_a_diagonal_that_is_left_out_may_be_of_any_size(storage, recwarn):
-    """exp(1600) on the diagonal, exp(±40) beside it."""
+def test_self_loops_that_are_left_out_may_overflow(storage, recwarn):
+    """Entries are exp(1600) on the diagonal, exp(±40) elsewhere."""
     X = np.array([[40.0, 0.0], [1.0, 1.0], [0.5, -1.0]])
     Z = RNG.standard_normal((3, 2))
     A, d = attention(X @ X.T, self_loops=False)
@@ -427,7 +427,7 @@ def test_features_changed_afterwards_do_not_change_the_graph(kernel):
 @pytest.mark.parametrize("storage", ["tiled", "dense"])
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_gradients_hold_where_the_square_of_a_degree_leaves_the_range(storage, self_loops):
-    """Degrees up to exp(500): A and its gradient are a softmax of the scores."""
+    """Compare with the softmax of the scores, for degrees up to exp(500)."""
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(2)
     X, Z, C = (torch.tensor(rng.standard_normal((9, c))) for c in (3, 2, 2))

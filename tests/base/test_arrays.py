@@ -1,4 +1,4 @@
-"""torch and the strict array API give NumPy's numbers; blocks and threads do not show."""
+"""Agreement of torch and the strict array API with NumPy, gradients, row blocks, threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VECTORS = tuple(np.random.default_rng(2).standard_normal((2, 5)))
 
 
 def needs(kernel):
-    """The options without which a registered kernel cannot be built."""
+    """Return the options that a registered kernel requires."""
     vectors = KERNELS[kernel].embedding == "vectors"
     return {"embed": VECTORS} if vectors else {"sigma": 2.0} if kernel == "rbf" else {}
 
@@ -60,7 +60,7 @@ def moved(value, convert):
     "convert", [torch.from_numpy, array_api_strict.asarray], ids=["torch", "strict"]
 )
 @pytest.mark.parametrize(("kernel", "options"), GRAPHS)
-def test_other_libraries_give_numpys_numbers(kernel, options, convert):
+def test_other_libraries_agree_with_numpy(kernel, options, convert):
     ours = gspnl.feature_graph(X, kernel, **options)
     theirs = gspnl.feature_graph(
         convert(X.copy()), kernel, **{k: moved(v, convert) for k, v in options.items()}
@@ -108,8 +108,8 @@ def graph_of(x, kernel, storage, normalization):
 
 
 @pytest.mark.parametrize(("kernel", "storage", "normalization"), PAIRS)
-def test_gradients_of_every_graph(kernel, storage, normalization):
-    """Against finite differences: apply, the exact filter, and Chebyshev filters."""
+def test_gradients_of_every_graph_agree_with_finite_differences(kernel, storage, normalization):
+    """Check apply, the exact filter, and Chebyshev filters."""
     x = torch.from_numpy(SMALL.copy()).requires_grad_()
     z = SIGNAL.clone().requires_grad_()
     make = functools.partial(graph_of, kernel=kernel, storage=storage, normalization=normalization)
@@ -130,7 +130,7 @@ def test_gradients_of_every_graph(kernel, storage, normalization):
     assert torch.autograd.gradcheck(
         lambda x, z: make(x).filter(z, heat, order=3, deflate=False), (x, z)
     )
-    # The band of a deflated filter counts as constant: right as far as the filter is.
+    # The gradient treats the band of a deflated filter as constant, within its error.
     assert torch.autograd.gradcheck(lambda x, z: make(x).filter(z, heat, tol=1e-9), (x, z))
 
 
@@ -159,7 +159,7 @@ def test_gradients_where_eigenvalues_meet(kernel, features):
         assert torch.autograd.gradcheck(filtered, (x,))
 
 
-def test_gradients_that_do_not_exist_are_refused():
+def test_unavailable_gradients_raise():
     x = torch.from_numpy(SMALL.copy()).requires_grad_()
     graph = gspnl.feature_graph(x, "rbf")
     with pytest.raises(gspnl.GspnlError, match="jumps or is too sharp"):
@@ -170,12 +170,12 @@ def test_gradients_that_do_not_exist_are_refused():
         graph.filter(SIGNAL, responses.heat(1.0), order=3, deflate=2)
 
 
-def test_libraries_are_not_mixed_silently():
+def test_mixed_libraries_raise():
     with pytest.raises(gspnl.errors.InputError, match="convert one of them"):
         gspnl.feature_graph(X).apply(torch.from_numpy(Z))
 
 
-def test_blocks_and_threads_do_not_show(monkeypatch):
+def test_results_do_not_depend_on_blocks_and_threads(monkeypatch):
     tall = np.random.default_rng(3).standard_normal((9000, 7))
 
     def results():
@@ -190,14 +190,14 @@ def test_blocks_and_threads_do_not_show(monkeypatch):
         assert np.array_equal(mapped, whole[0])
         assert np.allclose(total, whole[1], rtol=1e-13)
         first = total
-        assert np.array_equal(results()[1], first)  # the order of the sum is fixed
+        assert np.array_equal(results()[1], first)  # blocks are summed in a fixed order
 
 
 def blas_threads():
     return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
 
 
-def test_blocks_limit_blas_and_lift_the_limit_again(monkeypatch):
+def test_row_blocks_limit_blas_threads_and_restore_them(monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 10)
     monkeypatch.setattr(rows, "_cores", lambda: 2)
     inside = []
@@ -225,7 +225,7 @@ def test_blocks_limit_blas_and_lift_the_limit_again(monkeypatch):
         assert blas_threads() == {2}
 
 
-def test_inputs_are_left_as_they_were():
+def test_inputs_are_not_modified():
     x, z = X.copy(), Z.copy()
     graph = gspnl.feature_graph(x, normalization="bistochastic")
     graph.filter(z, responses.heat(1.0))
@@ -235,7 +235,7 @@ def test_inputs_are_left_as_they_were():
     assert np.array_equal(z, Z)
 
 
-def test_a_strided_view_is_a_fine_input():
+def test_strided_views_are_accepted():
     wide = np.random.default_rng(4).standard_normal((120, 10))
     assert np.array_equal(
         gspnl.feature_graph(wide[:, ::2]).degrees, gspnl.feature_graph(wide[:, ::2].copy()).degrees
@@ -254,7 +254,7 @@ def test_importing_loads_neither_torch_nor_matplotlib():
     assert done.stdout.strip() == "[]"
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_exists():
     for name in gspnl.__all__:
         assert getattr(gspnl, name) is not None
     assert set(gspnl.__all__) <= set(dir(gspnl))

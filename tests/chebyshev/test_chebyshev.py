@@ -1,4 +1,4 @@
-"""Fits against numpy's own, against brute force, and certificates against measured errors."""
+"""Chebyshev fits against NumPy and brute force, certificates against measured errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def on_unit(g, lo=0.0, hi=2.0):
 
 @pytest.mark.parametrize("interval", [(0.0, 2.0), (0.3, 1.1)])
 @pytest.mark.parametrize("order", [0, 1, 2, 7, 30])
-def test_interpolation_is_numpys(order, interval):
+def test_interpolation_agrees_with_numpy(order, interval):
     g = responses.tikhonov(10.0)
     series = gspnl.chebyshev.fit(g, order, interval)
     truth = npcheb.chebinterpolate(on_unit(g, *interval), order)
@@ -40,19 +40,19 @@ def test_heat_has_bessel_coefficients():
     assert np.abs(gspnl.chebyshev.fit(responses.heat(t), 24).coefficients - truth).max() < 1e-15
 
 
-def test_minimax_levels_its_error_and_beats_interpolation():
+def test_minimax_error_equioscillates_and_is_below_interpolation():
     for g in (responses.heat(5.0), responses.tikhonov(20.0), responses.smooth_low_pass(0.7, 0.1)):
         for order in (0, 1, 4, 9):
             best = gspnl.chebyshev.fit(g, order, method="minimax")
             error = best(GRID) - g(GRID)
             extremes = error[np.abs(error) > 0.99 * np.abs(error).max()]
             alternations = (np.diff(np.sign(extremes)) != 0).sum() + 1
-            assert alternations >= order + 2  # Chebyshev's theorem: this is the best there is
+            assert alternations >= order + 2  # the minimax polynomial, by Chebyshev's theorem
             plain = gspnl.chebyshev.fit(g, order)
             assert np.abs(error).max() <= np.abs(plain(GRID) - g(GRID)).max() * (1 + 1e-3)
 
 
-def test_minimax_of_one_over_is_the_closed_form():
+def test_minimax_of_one_over_one_plus_lambda_is_the_closed_form():
     # The best linear fit of 1/(1 + λ) on [0, 2] has error (1 − √(1/3))²/2.
     series = gspnl.chebyshev.fit(responses.tikhonov(1.0), 1, method="minimax")
     error = np.abs(series(GRID) - 1 / (1 + GRID)).max()
@@ -66,7 +66,7 @@ def test_least_squares_is_the_weighted_solution():
     truth = np.polyfit(lam, omega, 5)
     assert np.abs(series(lam) - np.polyval(truth, lam)).max() < 1e-9
     assert np.isclose(series.error_bound, np.abs(series(lam) - omega).max(), rtol=1e-9)
-    # Multiplicities weigh: an eigenvalue met 50 times counts as 50 eigenvalues.
+    # Multiplicities are weights: an eigenvalue of multiplicity 50 counts as 50.
     graph = gspnl.feature_graph(rng.standard_normal((60, 3)), kernel="anchors", anchors=6)
     spectrum = graph.spectrum()
     values = rng.standard_normal(len(spectrum.eigenvalues))
@@ -84,7 +84,7 @@ def test_jackson_does_not_ring():
     assert plain(GRID).max() > 1.05  # Gibbs
 
 
-def test_jackson_damping_is_the_published_one():
+def test_jackson_damping_equals_the_published_formula():
     # Weiße et al., Rev. Mod. Phys. 78 (2006), eq. 71, with N = K + 1 moments.
     order, n = 12, 13
     k = np.arange(n)
@@ -127,7 +127,7 @@ def test_the_certificate_of_a_series_holds_and_is_tight():
 
 def test_no_certificate_where_the_series_does_not_converge():
     assert gspnl.chebyshev.fit(responses.low_pass(0.5), 50).error_bound == np.inf
-    # Jumps so near the end, or features so thin, that the nodes of a low order all miss them.
+    # Jumps near the end, or narrow features, between all nodes of a low order.
     assert gspnl.chebyshev.fit(responses.low_pass(1e-5), 50).error_bound == np.inf
     assert gspnl.chebyshev.fit(lambda lam: (lam < 1e-7) * 1.0, 5).error_bound == np.inf
     thin = gspnl.chebyshev.fit(responses.smooth_band_pass(0.5, 0.002), 5)
@@ -148,7 +148,7 @@ def test_sup_bound_against_a_fine_grid():
 
 
 def test_certificates_of_filters_hold_over_random_graphs():
-    """200 draws of graph, response and order; tol= is met whenever it is promised."""
+    """Draw 200 graphs, responses and orders; the error is below every certificate and tol=."""
     rng = np.random.default_rng(11)
     for _ in range(200):
         n, c = int(rng.integers(20, 200)), int(rng.integers(2, 9))
@@ -184,7 +184,7 @@ def test_certificates_of_filters_hold_over_random_graphs():
             assert graph.norm(graph.filter(Z, g) - plan(Z)) <= tol * graph.norm(Z)
 
 
-def test_tol_takes_the_least_order():
+def test_tol_chooses_the_least_order():
     rng = np.random.default_rng(3)
     graph = gspnl.feature_graph(rng.standard_normal((150, 4)), "rbf", sigma=1.0)
     for tol in (1e-2, 1e-5, 1e-9):

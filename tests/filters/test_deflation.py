@@ -1,4 +1,4 @@
-"""Deflation: the table of the reference, never worse than the plain interval, safe band ends."""
+"""Deflation: reference errors, comparison with the plain interval, outer bounds of the band."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.formulas import affinity, normalized, weights
 import gspnl
 from gspnl import responses
 from gspnl._base.lanczos import lanczos
-from gspnl.filters.deflation import recurrence
+from gspnl.filters.families import apply_series
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def gaussian():
     return gspnl.feature_graph(X, "embedded_gaussian", embed), A, Z
 
 
-def test_the_table_of_the_reference(gaussian):
-    """g = 1/(1 + 50λ): what [0, 2] and [0, λmax] lose, and what deflation gives back."""
+def test_errors_and_bounds_match_the_reference_table(gaussian):
+    """g = 1/(1 + 50λ): errors on [0, 2], on [0, λmax], and with deflation."""
     graph, A, Z = gaussian
     lam = graph.spectrum().eigenvalues
     assert lam[0] < 1e-14
@@ -52,7 +52,7 @@ def test_the_table_of_the_reference(gaussian):
     assert ours[30] < 1e-13
 
 
-def test_deflation_is_never_worse_over_random_graphs():
+def test_deflation_errs_no_more_than_the_plain_interval_on_random_graphs():
     rng = np.random.default_rng(5)
     for _ in range(200):
         n, c = int(rng.integers(20, 200)), int(rng.integers(2, 9))
@@ -81,7 +81,7 @@ def test_deflation_is_never_worse_over_random_graphs():
 
 
 @pytest.mark.parametrize("storage", ["lowrank", "dense"])
-def test_more_modes_on_request(storage):
+def test_several_modes_can_be_deflated(storage):
     rng = np.random.default_rng(2)
     X = np.abs(np.repeat(np.eye(4), 50, axis=0) + 0.1 * rng.standard_normal((200, 4)))
     graph = gspnl.feature_graph(X, storage=storage)
@@ -93,8 +93,8 @@ def test_more_modes_on_request(storage):
     assert np.abs(graph.chebyshev(g, order=2, deflate=4).deflated - lam[:4]).max() < 1e-12
 
 
-def test_repeated_zeros_are_all_deflated():
-    """Three components: λ = 0 three times, and Lanczos from one vector sees only one."""
+def test_all_copies_of_a_repeated_zero_are_deflated():
+    """Three components: λ = 0 has multiplicity 3, of which Lanczos from one vector finds one."""
     X = np.repeat(np.eye(3), 30, axis=0)
     graph = gspnl.feature_graph(X, storage="dense")
     plan = graph.chebyshev(responses.heat(4.0), order=3, deflate=3)
@@ -105,7 +105,7 @@ def test_repeated_zeros_are_all_deflated():
     assert np.abs(plan(Z) - truth).max() < 1e-12
 
 
-def test_band_ends_are_outer_bounds():
+def test_band_ends_bound_all_other_eigenvalues():
     rng = np.random.default_rng(9)
     for _ in range(60):
         n = int(rng.integers(30, 300))
@@ -118,8 +118,8 @@ def test_band_ends_are_outer_bounds():
         assert hi - lo <= 1.2 * (lam[-1] - lam[1]) + 1e-3
 
 
-def test_band_ends_hold_with_outliers():
-    """A few far nodes put eigenvalues between the bulk and 0, where one start may miss them."""
+def test_band_ends_bound_the_eigenvalues_of_outliers():
+    """Distant nodes give eigenvalues between the bulk and 0, which a single start can miss."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
         n, c, scale = int(rng.integers(50, 300)), int(rng.integers(2, 12)), rng.uniform(0.2, 0.6)
@@ -127,13 +127,13 @@ def test_band_ends_hold_with_outliers():
         X[: int(rng.integers(1, 6))] += 3 * scale * rng.standard_normal(c)
         graph = gspnl.feature_graph(X, "gaussian")
         for count in (1, 2):
-            lo, hi = graph._single().deflated(count).interval
+            lo, hi = graph.caches.single().deflation(count).interval
             lam = graph.spectrum().eigenvalues[count:]
             assert lo <= lam[0], seed
             assert lam[-1] <= hi, seed
 
 
-def test_a_filter_does_not_depend_on_what_was_computed_before():
+def test_a_plan_does_not_depend_on_cached_results():
     X = np.random.default_rng(8).standard_normal((1100, 3))
     fresh, used = (gspnl.feature_graph(X, "rbf") for _ in range(2))
     used.spectrum()
@@ -148,6 +148,7 @@ def test_lanczos_finds_the_ends_of_a_known_operator():
     ritz = lanczos(
         lambda q: d[:, None] * q,
         np.random.default_rng(0).standard_normal((302, 2)),
+        np.zeros((302, 0)),
         done=lambda v, r: max(r[0], r[-1]) < 1e-10,
         steps=60,
     )
@@ -157,7 +158,7 @@ def test_lanczos_finds_the_ends_of_a_known_operator():
     assert abs(abs(ritz.top[-1, 0]) - 1) < 1e-9
 
 
-def test_the_recurrence_is_the_polynomial_of_the_matrix():
+def test_the_recurrence_equals_the_matrix_polynomial():
     rng = np.random.default_rng(4)
     A = rng.standard_normal((20, 20)) / 10
     Z = rng.standard_normal((20, 2))
@@ -166,11 +167,11 @@ def test_the_recurrence_is_the_polynomial_of_the_matrix():
         power = np.polynomial.chebyshev.cheb2poly(series.coefficients)
         x = -A
         truth = sum(c * np.linalg.matrix_power(x, k) @ Z for k, c in enumerate(power))
-        assert np.abs(recurrence(lambda v: -(A @ v), series, Z) - truth).max() < 1e-12
+        assert np.abs(apply_series(lambda v: -(A @ v), series, Z) - truth).max() < 1e-12
 
 
-def test_least_squares_leaves_out_what_is_deflated():
-    """The fit is over the other modes: neither the constant one nor those of isolated nodes."""
+def test_least_squares_excludes_deflated_modes():
+    """The fit excludes the constant mode and the modes of isolated nodes."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((80, 3))
     X[:7] = -1  # isolated
@@ -185,7 +186,7 @@ def test_least_squares_leaves_out_what_is_deflated():
         assert np.abs(series(rest) - truth).max() < 1e-8
 
 
-def test_a_mode_that_does_not_separate_is_an_error(monkeypatch):
+def test_a_mode_that_lanczos_does_not_separate_raises(monkeypatch):
     monkeypatch.setattr("gspnl.filters.deflation.recurrence.MODE_STEPS", 2)
     X = np.random.default_rng(4).standard_normal((200, 3))
     graph = gspnl.feature_graph(X, "rbf")

@@ -9,14 +9,14 @@ import torch
 from support.formulas import affinity, eigen, normalized, relative
 
 import gspnl
-from gspnl._base import krylov
+from gspnl._base import lanczos
 from gspnl.errors import ConvergenceError, GspnlError, InputError, NonsymmetricError
 from gspnl.filters import partial_spectrum as partial
 
 
 @pytest.fixture
 def always_lanczos(monkeypatch):
-    monkeypatch.setattr(partial, "DENSE", 0)
+    monkeypatch.setattr(partial, "SMALL", 0)
 
 
 def features(n, c=3, seed=0):
@@ -35,7 +35,7 @@ def ends(lam, k, which):
     [("rbf", "tiled", {"sigma": 0.5}), ("rbf", "dense", {}), ("dot", "lowrank", {}),
      ("dot", "tiled", {}), ("concatenation", "sorted", {})],
 )  # fmt: skip
-def test_pairs_are_those_of_the_dense_graph(
+def test_pairs_equal_those_of_the_dense_matrix(
     kernel, storage, options, normalization, which, always_lanczos
 ):
     n, k = 240, 15
@@ -63,7 +63,7 @@ def _symmetric(M):
     return (M + M.T) / 2
 
 
-def test_transform_is_a_projection(always_lanczos):
+def test_the_partial_transform_is_an_orthogonal_projection(always_lanczos):
     n, k = 300, 12
     X, Z = features(n), features(n, 2, seed=1)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled", sigma=0.7)
@@ -87,7 +87,7 @@ def test_transform_is_a_projection(always_lanczos):
 
 
 @pytest.mark.parametrize("k", [3, 20])
-def test_isolated_nodes_come_first(k, always_lanczos):
+def test_modes_of_isolated_nodes_come_first(k, always_lanczos):
     X = np.abs(features(200))
     X[[3, 50, 51, 120, 199]] = -1.0
     graph = gspnl.feature_graph(X, "dot", storage="dense")
@@ -101,8 +101,8 @@ def test_isolated_nodes_come_first(k, always_lanczos):
     assert np.abs(high.eigenvalues - lam[-k:]).max() < 1e-10
 
 
-def test_repeated_eigenvalues_are_all_found(always_lanczos):
-    """Twenty far clusters of the same shape: λ = 0 twenty times, and each other λ as often."""
+def test_all_copies_of_repeated_eigenvalues_are_found(always_lanczos):
+    """Twenty distant clusters of one shape: each λ has multiplicity 20."""
     one = features(15, 2)
     X = np.concatenate([one + 1e3 * i for i in range(20)])
     found = gspnl.feature_graph(X, "rbf", storage="tiled").spectrum(30)
@@ -112,18 +112,18 @@ def test_repeated_eigenvalues_are_all_found(always_lanczos):
     assert (np.abs(found.eigenvalues) < 1e-9).sum() == 20
 
 
-def test_few_steps_between_restarts(monkeypatch, always_lanczos):
+def test_few_steps_between_restarts_suffice(monkeypatch, always_lanczos):
     """Thick restarts reach the same pairs as one long run."""
     X = features(400, 4)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled", sigma=0.8)
     lam = graph.spectrum(40).eigenvalues
-    monkeypatch.setattr(krylov, "WIDEST", 1)
-    monkeypatch.setattr(krylov, "BLOCK", 4)
+    monkeypatch.setattr(lanczos, "WIDEST", 1)
+    monkeypatch.setattr(lanczos, "BLOCK", 4)
     assert np.abs(graph.spectrum(40).eigenvalues - lam).max() < 1e-9
 
 
 @pytest.mark.parametrize("n", [2, 3, 30])
-def test_small_graphs_and_all_pairs(n):
+def test_every_k_of_small_graphs(n):
     X = features(n)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled")
     lam = eigen(*normalized(affinity("rbf", X), "random_walk"))[0]
@@ -132,7 +132,7 @@ def test_small_graphs_and_all_pairs(n):
         assert np.abs(graph.spectrum(1, which).eigenvalues - ends(lam, 1, which)).max() < 1e-12
 
 
-def test_an_approximate_graph_has_its_own():
+def test_an_approximate_graph_has_the_spectrum_of_its_own_weights():
     X = features(300)
     graph = gspnl.feature_graph(X, "rbf", sigma=2.0, rank=60)
     W = graph.dense() * graph.degrees[:, None]
@@ -160,10 +160,10 @@ def test_float32_and_other_libraries(always_lanczos):
         gspnl.feature_graph(torch.tensor(X, requires_grad=True), "rbf").spectrum(8)
 
 
-def test_bad_requests(monkeypatch):
+def test_invalid_arguments_raise(monkeypatch):
     graph = gspnl.feature_graph(features(60), "rbf")
     for k in (0, 61, -1, 2.0, True, "3"):
-        with pytest.raises(InputError, match=r"must be a whole number from 1 to N = 60"):
+        with pytest.raises(InputError, match=r"must be a whole number from 1 to 60"):
             graph.spectrum(k)
     with pytest.raises(InputError, match=r"which='lowest' must be one of"):
         graph.spectrum(3, "lowest")
@@ -180,7 +180,7 @@ def test_bad_requests(monkeypatch):
     for verb in (lambda: batch.spectrum(3), batch.spectral_interval):
         with pytest.raises(InputError, match=r"take one, graph\[i\]"):
             verb()
-    monkeypatch.setattr(partial, "DENSE", 0)
+    monkeypatch.setattr(partial, "SMALL", 0)
     monkeypatch.setattr(partial, "STEPS", 2)
     with pytest.raises(ConvergenceError, match=r"ask for fewer, or for gspnl.spectral_density"):
         gspnl.feature_graph(features(300), "rbf", sigma=0.3).spectrum(30)
@@ -189,7 +189,7 @@ def test_bad_requests(monkeypatch):
 @pytest.mark.parametrize(
     ("kernel", "storage"), [("rbf", "tiled"), ("rbf", "dense"), ("dot", "lowrank")]
 )
-def test_the_interval_holds_every_other_eigenvalue(kernel, storage):
+def test_the_interval_contains_every_other_eigenvalue(kernel, storage):
     for seed in range(5):
         X = features(200, 3, seed) + (1.0 if kernel == "dot" else 0.0)
         graph = gspnl.feature_graph(X, kernel, storage=storage)
@@ -201,8 +201,8 @@ def test_the_interval_holds_every_other_eigenvalue(kernel, storage):
         assert high - low < 1.1 * (lam[-1] - lam[0])
 
 
-def test_more_copies_than_a_block_is_wide(always_lanczos):
-    """30 different nodes, 10 times each: λ = 1, 270 times over, and nothing above."""
+def test_more_copies_than_the_block_width_are_found(always_lanczos):
+    """30 distinct nodes, each repeated 10 times: λ = 1 has multiplicity 270, and no λ is larger."""
     X = np.repeat(features(30), 10, axis=0)
     A, change = normalized(affinity("rbf", X), "random_walk")
     lam, _, _ = eigen(A, change)

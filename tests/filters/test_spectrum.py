@@ -1,4 +1,4 @@
-"""The low-rank spectrum where it is delicate: deficient ranks, wide factors, rough responses."""
+"""Low-rank spectra: rank-deficient factors, wide factors, responses that jump."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pair(rng, c=6, r=5, kind="random"):
 
 
 @pytest.mark.parametrize("kind", ["random", "duplicate", "zero", "equal", "unequal scales"])
-def test_rank_deficient_factors_are_harmless(kind):
+def test_rank_deficient_factors_give_the_exact_filter(kind):
     rng = np.random.default_rng(0)
     X, Z = rng.standard_normal((150, 6)), rng.standard_normal((150, 3))
     embed = pair(rng, kind=kind)
@@ -58,7 +58,7 @@ def test_rank_and_multiplicity_are_exact():
     assert "500 nodes" in repr(spectrum)
 
 
-def test_a_factor_as_wide_as_the_graph():
+def test_a_factor_with_as_many_columns_as_nodes():
     rng = np.random.default_rng(2)
     X, Z = rng.standard_normal((7, 6)), rng.standard_normal((7, 2))
     embed = pair(rng)
@@ -71,8 +71,8 @@ def test_a_factor_as_wide_as_the_graph():
     assert gspnl.feature_graph(X, embed=embed).storage == "dense"  # "auto" sees it gains nothing
 
 
-def test_a_response_that_jumps_at_one_takes_the_eigenvectors():
-    """The Gram form needs a derivative at λ = 1; here there is none, and N − r modes lie there."""
+def test_a_response_that_jumps_at_one_uses_eigenvectors():
+    """The Gram form needs a derivative at λ = 1, where N − r modes are; this response has none."""
     rng = np.random.default_rng(3)
     X, Z = rng.standard_normal((120, 6)), rng.standard_normal((120, 2))
     embed = pair(rng, r=3)
@@ -90,7 +90,7 @@ def test_a_response_that_jumps_at_one_takes_the_eigenvectors():
     assert spectrum.multiplicities.max() == 114
 
 
-def test_free_omega_on_the_spectrum():
+def test_free_values_on_the_spectrum_filter_exactly():
     rng = np.random.default_rng(4)
     X, Z = rng.standard_normal((90, 4)), rng.standard_normal((90, 2))
     graph = gspnl.feature_graph(X, "cosine")
@@ -108,7 +108,7 @@ def test_free_omega_on_the_spectrum():
     assert relative(fitted, U @ (np.polyval(p, lam)[:, None] * (inverse @ Z))) < 1e-8
 
 
-def test_modes_inside_the_repeated_space_are_modes():
+def test_modes_within_the_repeated_eigenspace_are_eigenvectors():
     graph = gspnl.feature_graph(np.abs(np.random.default_rng(5).standard_normal((80, 3))))
     d = graph.degrees[:, None]
     modes = graph.spectrum().modes(80)
@@ -122,7 +122,7 @@ def test_modes_inside_the_repeated_space_are_modes():
 
 @pytest.mark.parametrize("n", [5, 10, 500, 4096, 5000])
 @pytest.mark.parametrize("kind", ["plain", "deficient", "graded", "zero", "float32"])
-def test_tall_qr(n, kind):
+def test_tall_qr_is_orthonormal_and_reproduces_the_matrix(n, kind):
     B = np.random.default_rng(6).standard_normal((n, 6))
     if kind == "deficient":
         B[:, 3], B[:, 4] = B[:, 0], 0
@@ -140,7 +140,7 @@ def test_tall_qr(n, kind):
     assert np.abs(np.tril(qr.R, -1)).max() < tolerance
 
 
-def test_the_block_reflection():
+def test_the_block_reflection_maps_the_first_axes_to_the_modes():
     V = np.linalg.qr(np.random.default_rng(7).standard_normal((50, 4)))[0]
     for columns in (V, np.eye(50)[:, :4], -np.eye(50)[:, :4], np.eye(50)[:, [3, 9, 0, 2]]):
         H = Reflection.onto_first_axes(columns)
@@ -151,7 +151,7 @@ def test_the_block_reflection():
 
 
 @pytest.mark.parametrize("storage", ["lowrank", "dense"])
-def test_a_graph_without_any_edge_is_left_alone(storage):
+def test_filters_of_a_graph_without_edges_scale_by_g_of_zero(storage):
     graph = gspnl.feature_graph(-np.ones((6, 2)), storage=storage)  # relu leaves nothing
     Z = np.random.default_rng(0).standard_normal((6, 2))
     assert (graph.degrees == 0).all()
@@ -165,7 +165,7 @@ def test_a_graph_without_any_edge_is_left_alone(storage):
     assert relative(graph.filter(Z, responses.snl(2.0, 1.0)), 3 * Z) < 1e-14
 
 
-def test_two_nodes():
+def test_a_graph_of_two_nodes():
     graph = gspnl.feature_graph(np.ones((2, 1)))
     heat = graph.filter(np.eye(2), responses.heat(1.0))
     e = np.exp(-1)

@@ -37,7 +37,7 @@ def embeddings(kernel, dtype=np.float64, zeros=False, seed=1):
 
 
 def variants(names):
-    """(kernel, options, embedded) of these registered kernels."""
+    """Return (kernel, options, embedded) of registered kernels."""
     for name in names:
         kind = KERNELS[name].embedding
         if name == "dot":
@@ -58,7 +58,7 @@ def variants(names):
 
 
 def contract(names):
-    """Every case of these kernels: each storage that can hold them, each normalisation."""
+    """Return every case of these kernels: each storage that supports them, each normalisation."""
     for kernel, options, embedded in variants(names):
         for storage in STORAGES:
             if STORAGES[storage].supports(KERNELS[kernel](**options)):
@@ -73,7 +73,7 @@ CASES = [
 
 
 def build(kernel, options, embedded, storage, normalization, dtype=np.float64, **more):
-    """(graph, A, T) of the case, A by the plain formula."""
+    """Return (graph, W, A, T) of a case, by the plain formula."""
     zeros = more.pop("zeros", False)
     X = features(kernel, dtype, zeros)
     embed = embeddings(kernel, dtype, zeros) if embedded else None
@@ -90,7 +90,7 @@ def build(kernel, options, embedded, storage, normalization, dtype=np.float64, *
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
-def test_every_graph_is_its_dense_formula(kernel, options, embedded, storage, normalization, dtype):
+def test_graphs_equal_their_dense_formula(kernel, options, embedded, storage, normalization, dtype):
     graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
     tolerance = TOLERANCE[dtype]
     Z = np.random.default_rng(2).standard_normal((N, 3)).astype(dtype)
@@ -127,7 +127,7 @@ def test_every_graph_is_its_dense_formula(kernel, options, embedded, storage, no
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
-def test_every_filter_is_its_dense_formula(
+def test_filters_equal_their_dense_formula(
     kernel, options, embedded, storage, normalization, dtype
 ):
     graph, W, A, change = build(kernel, options, embedded, storage, normalization, dtype)
@@ -166,7 +166,7 @@ def test_every_filter_is_its_dense_formula(
         ("concatenation", "dense", True),
     ],
 )
-def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
+def test_nodes_of_degree_zero_are_components_of_their_own(kernel, storage, embedded, normalization):
     graph, W, A, change = build(kernel, {}, embedded, storage, normalization, zeros=True)
     assert (W.sum(1) == 0).sum() >= 3
     assert (graph.degrees[[3, 77, 150]] == 0).all()
@@ -193,7 +193,7 @@ def test_nodes_of_degree_zero(kernel, storage, embedded, normalization):
     ("kernel", "storage"),
     [("rbf", "dense"), ("dot", "dense"), ("dot", "lowrank"), ("cosine", "lowrank")],
 )
-def test_without_self_loops(kernel, storage, normalization):
+def test_graphs_without_self_loops_equal_their_dense_formula(kernel, storage, normalization):
     graph, W, A, _ = build(kernel, {}, False, storage, normalization, self_loops=False)
     Z = np.random.default_rng(2).standard_normal((N, 3))
     assert np.abs(np.diag(W)).max() == 0
@@ -208,7 +208,7 @@ def test_without_self_loops(kernel, storage, normalization):
 
 @pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
 @pytest.mark.parametrize("kernel", list(KERNELS))
-def test_a_batch_is_its_items(kernel, normalization):
+def test_a_batch_equals_its_graphs(kernel, normalization):
     rng = np.random.default_rng(4)
     X = rng.standard_normal((2, 3, 50, C)) * 0.7
     if kernel == "dot":
@@ -239,7 +239,7 @@ def test_a_batch_is_its_items(kernel, normalization):
             assert relative(ours.igft(ours.gft(Z[i, j])), Z[i, j]) < 1e-12
 
 
-def test_one_signal_keeps_its_rank():
+def test_a_single_signal_keeps_its_shape():
     graph = gspnl.feature_graph(features("dot"))
     z = np.random.default_rng(0).standard_normal(N)
     assert graph.apply(z).shape == (N,)
@@ -249,8 +249,8 @@ def test_one_signal_keeps_its_rank():
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "anchors"])
-def test_a_far_origin_costs_no_digits(kernel):
-    """Distances do not see the mean of the features; |x|² + |y|² − 2⟨x, y⟩ would lose them all."""
+def test_features_far_from_the_origin_lose_no_digits(kernel):
+    """Distances do not depend on the mean of the features; |x|² + |y|² − 2⟨x, y⟩ cancels them."""
     X = np.random.default_rng(0).standard_normal((N, C)) + 1e7
     graph = gspnl.feature_graph(X, kernel, **({"anchors": 6} if kernel == "anchors" else {}))
     options = {}
@@ -260,8 +260,8 @@ def test_a_far_origin_costs_no_digits(kernel):
     assert relative(graph.degrees, M.sum(1)) < 1e-7  # the features themselves are known to 1e-9
 
 
-def test_a_batch_of_signed_weights_keeps_its_bands():
-    """Raw dot products with positive degrees: λ leaves [0, 2], and each item's band must know."""
+def test_each_graph_of_a_signed_batch_has_its_own_band():
+    """Raw dot products with positive degrees: λ leaves [0, 2], and the bands must cover it."""
     rng = np.random.default_rng(2)
     X = rng.standard_normal((3, 60, 4)) + np.array([1.2, 1.3, 1.4])[:, None, None]
     graph = gspnl.feature_graph(X, feature_map=None)
@@ -283,7 +283,7 @@ def test_a_batch_of_signed_weights_keeps_its_bands():
 
 @dataclass(frozen=True)
 class Laplacian(Kernel):
-    """exp(−‖x_i − x_j‖₁ / scale): an affinity of its own."""
+    """exp(−‖x_i − x_j‖₁ / scale), with its own method ``affinity``."""
 
     scale: float = 2.0
 
@@ -293,7 +293,7 @@ class Laplacian(Kernel):
 
 @dataclass(frozen=True)
 class Quadratic(Kernel):
-    """⟨x_i, x_j⟩²: only embeds."""
+    """⟨x_i, x_j⟩², by an embedding only."""
 
     def embed(self, X, weights):
         points = (X[..., :, None] * X[..., None, :]).reshape(*X.shape[:-1], -1)
@@ -328,7 +328,7 @@ ADDED = {
 
 @pytest.fixture
 def added(request, monkeypatch):
-    """A kernel is registered, its plain formula is known, and both are forgotten afterwards."""
+    """Register a kernel with its plain formula, and remove both afterwards."""
     name = request.param
     kernel, formula, storages = ADDED[name]
     monkeypatch.setitem(FORMULAS, name, formula)
@@ -338,22 +338,22 @@ def added(request, monkeypatch):
 
 
 @pytest.mark.parametrize("added", list(ADDED), indirect=True)
-def test_a_kernel_added_here_is_checked_with_no_other_change(added):
+def test_a_newly_registered_kernel_passes_the_contract(added):
     name, storages = added
     cases = list(contract([name]))
     assert {case[3] for case in cases} == storages
     assert {case[4] for case in cases} == set(NORMALIZATIONS)
     for case in cases:
         for dtype in (np.float64, np.float32):
-            test_every_graph_is_its_dense_formula(*case, dtype)
-            test_every_filter_is_its_dense_formula(*case, dtype)
-        test_without_self_loops(name, case[3], case[4])
+            test_graphs_equal_their_dense_formula(*case, dtype)
+            test_filters_equal_their_dense_formula(*case, dtype)
+        test_graphs_without_self_loops_equal_their_dense_formula(name, case[3], case[4])
     for normalization in NORMALIZATIONS:
-        test_a_batch_is_its_items(name, normalization)
+        test_a_batch_equals_its_graphs(name, normalization)
 
 
 @pytest.mark.parametrize("added", list(ADDED), indirect=True)
-def test_a_wrong_kernel_added_here_is_caught(added, monkeypatch):
+def test_a_wrong_kernel_fails_the_contract(added, monkeypatch):
     name, _ = added
     right = FORMULAS[name]
     # Off by one part in a hundred, in one entry and its mirror image.
@@ -362,6 +362,6 @@ def test_a_wrong_kernel_added_here_is_caught(added, monkeypatch):
     monkeypatch.setitem(FORMULAS, name, lambda X: right(X) * factor)
     for case in contract([name]):
         with pytest.raises(AssertionError):
-            test_every_graph_is_its_dense_formula(*case, np.float64)
+            test_graphs_equal_their_dense_formula(*case, np.float64)
         with pytest.raises(AssertionError):
-            test_every_filter_is_its_dense_formula(*case, np.float64)
+            test_filters_equal_their_dense_formula(*case, np.float64)

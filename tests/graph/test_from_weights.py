@@ -1,4 +1,4 @@
-"""Graphs of given weights, sparse and dense, against plain dense formulas."""
+"""Graphs from precomputed weights, sparse and dense, against dense formulas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYMMETRIC = ["random_walk", "symmetric", "bistochastic"]
 
 
 def neighbours(k=8, isolated=(), seed=0, directed=False, n=N):
-    """W of a k-nearest-neighbour graph as users make it: a kd-tree, Gaussian weights, the larger
+    """W of a typical k-nearest-neighbour graph: a kd-tree, Gaussian weights, the larger
     of the two directions."""
     X = np.random.default_rng(seed).random((n, 2))
     distance, index = cKDTree(X).query(X, k + 1)
@@ -35,14 +35,14 @@ def neighbours(k=8, isolated=(), seed=0, directed=False, n=N):
 
 
 def with_loops(W):
-    """Self-loops, without which a sparse pattern need not have a bistochastic scaling."""
+    """Add self-loops: without them a sparse pattern may have no bistochastic scaling."""
     return (W + scipy.sparse.eye_array(W.shape[0])).tocsr()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("hold", [scipy.sparse.csr_array, lambda W: W.toarray()])
 @pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
-def test_a_neighbour_graph_is_its_dense_formula(normalization, hold, dtype):
+def test_a_neighbour_graph_equals_its_dense_formula(normalization, hold, dtype):
     W = with_loops(neighbours()).astype(dtype)
     tolerance = 1e-10 if dtype == np.float64 else 1e-4  # as in the contract tests
     graph = gspnl.graph_from_weights(hold(W), normalization)
@@ -83,7 +83,7 @@ def test_a_neighbour_graph_is_its_dense_formula(normalization, hold, dtype):
     assert table.bounds[-1] < 0.01 * table.bounds[0]
 
 
-def test_a_stack_of_signals():
+def test_signals_with_leading_dimensions():
     W = neighbours()
     graph = gspnl.graph_from_weights(W)
     Z = np.random.default_rng(1).standard_normal((2, 3, N, 4))
@@ -105,7 +105,7 @@ def test_a_batch_of_dense_weights():
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
-def test_isolated_nodes_and_components(normalization):
+def test_isolated_nodes_and_components_have_eigenvalue_zero(normalization):
     alone = [3, 77, 150]
     W = scipy.sparse.block_diag([neighbours(isolated=alone), neighbours(seed=5)], format="csr")
     graph = gspnl.graph_from_weights(W, normalization)
@@ -125,7 +125,7 @@ def test_isolated_nodes_and_components(normalization):
     assert relative(graph.filter(Z, heat, order=30, deflate=2), truth) < 1e-10
 
 
-def test_a_large_sparse_graph_is_never_dense():
+def test_a_large_sparse_graph_is_not_made_dense():
     """A ring of 200,000 nodes: 320 GB if stored. Its A is circulant, with a known filter."""
     n = 200_000
     W = scipy.sparse.diags_array([1.0, 1, 1, 1], offsets=[1, -1, n - 1, 1 - n], shape=(n, n))
@@ -140,7 +140,7 @@ def test_a_large_sparse_graph_is_never_dense():
         graph.dense()
 
 
-def test_two_nodes():
+def test_a_graph_of_two_nodes():
     graph = gspnl.graph_from_weights(scipy.sparse.csr_array([[0.0, 3.0], [3.0, 0.0]]))
     assert np.abs(graph.spectrum().eigenvalues - [0, 2]).max() < 1e-15
     z = np.array([1.0, 0.0])
@@ -151,7 +151,7 @@ def test_two_nodes():
 
 
 @pytest.mark.parametrize("make", [scipy.sparse.csr_array((5, 5)), np.zeros((5, 5))])
-def test_no_edges_at_all(make):
+def test_weights_without_edges(make):
     graph = gspnl.graph_from_weights(make)
     Z = np.arange(10.0).reshape(5, 2)
     assert np.array_equal(graph.apply(Z), Z)
@@ -163,7 +163,7 @@ def test_no_edges_at_all(make):
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"])
 @pytest.mark.parametrize("kind", ["array", "matrix"])
-def test_every_format(form, kind):
+def test_every_sparse_format_is_accepted(form, kind):
     W = neighbours(n=30)
     made = getattr(scipy.sparse, f"{form}_{kind}")(W)
     graph = gspnl.graph_from_weights(made)
@@ -172,33 +172,33 @@ def test_every_format(form, kind):
     assert type(made).__name__ == f"{form}_{kind}"
 
 
-def test_duplicates_add_up_and_explicit_zeros_are_no_edges():
+def test_duplicate_entries_add_up_and_explicit_zeros_are_dropped():
     rows, columns = [0, 1, 0, 1, 0, 2, 2, 1], [1, 0, 1, 0, 2, 0, 1, 2]
     W = scipy.sparse.coo_array(([1.0, 1, 2, 2, 4, 4, 0, 0], (rows, columns)), shape=(3, 3))
     graph = gspnl.graph_from_weights(W)
     truth, _ = normalized(np.array([[0.0, 3, 4], [3, 0, 0], [4, 0, 0]]), "random_walk")
     assert np.abs(graph.dense() - truth).max() < 1e-15
-    assert graph._weights.matrix.nnz == 4
+    assert graph.weights.matrix.nnz == 4
     assert W.nnz == 8  # the input is as it was
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint16])
 @pytest.mark.parametrize("hold", [np.asarray, scipy.sparse.csr_array])
-def test_counts_become_float64(hold, dtype):
+def test_integer_weights_become_float64(hold, dtype):
     W = (neighbours(n=40).toarray() > 0).astype(dtype)
     graph = gspnl.graph_from_weights(hold(W))
     assert graph.degrees.dtype == np.float64
     assert np.array_equal(graph.degrees, W.astype(int).sum(1))
 
 
-def test_lists_and_np_matrix():
+def test_lists_and_np_matrix_are_accepted():
     with warnings.catch_warnings(action="ignore"):
         matrix = np.matrix([[0, 1], [1, 0]])
     for W in ([[0, 1], [1, 0]], matrix):
         assert np.array_equal(gspnl.graph_from_weights(W).dense(), [[0, 1], [1, 0]])
 
 
-def test_later_changes_to_the_input_do_not_reach_the_graph():
+def test_weights_are_copied():
     for W in (neighbours(), neighbours().toarray()):
         graph = gspnl.graph_from_weights(W)
         before = graph.dense()
@@ -206,7 +206,7 @@ def test_later_changes_to_the_input_do_not_reach_the_graph():
         assert np.array_equal(graph.dense(), before)
 
 
-def test_rounding_is_averaged_away_and_nothing_more():
+def test_only_asymmetry_of_rounding_is_averaged():
     W = neighbours(n=50).toarray()
     W[:, :25] *= 1e-9  # nodes of small weights have a small scale of their own
     W = np.minimum(W, W.T)
@@ -216,7 +216,7 @@ def test_rounding_is_averaged_away_and_nothing_more():
         bent[i, j] *= factor
         for hold in (np.asarray, scipy.sparse.csr_array):
             if fits:
-                held = gspnl.graph_from_weights(hold(bent))._weights.matrix
+                held = gspnl.graph_from_weights(hold(bent)).weights.matrix
                 assert abs(held - held.T).max() == 0
                 assert abs(held[i, j] - W[i, j]) <= 8e-16 * W[i, j]
             else:
@@ -250,7 +250,7 @@ def test_negative_weights_with_positive_degrees():
     truth = scipy.linalg.expm(-(np.eye(60) - A)) @ Z
     for hold in (W, scipy.sparse.csr_array(W)):
         graph = gspnl.graph_from_weights(hold)
-        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Given(signed=True)")
+        assert repr(graph).startswith("FeatureGraph(60 nodes, kernel Precomputed(signed=True)")
         assert np.abs(graph.spectrum().eigenvalues - lam).max() < 1e-12
         assert relative(graph.filter(Z, gspnl.responses.heat(1.0), order=20), truth) < 1e-10
         with pytest.raises(InputError, match=r"bistochastic.*-0.3.*maximum"):
@@ -268,7 +268,7 @@ def test_negative_weights_with_positive_degrees():
         ([[1e-320, 1e-320], [1e-320, 1e-320]], "multiply W by a constant"),
     ],
 )
-def test_degrees_without_meaning(hold, W, message):
+def test_invalid_degrees_raise(hold, W, message):
     with pytest.raises(DegreeError, match=message):
         gspnl.graph_from_weights(hold(W))
 
@@ -284,24 +284,24 @@ def test_degrees_without_meaning(hold, W, message):
         (np.array([[1, np.inf], [np.inf, 1]]), r"inf at index \(0, 1\)"),
     ],
 )
-def test_bad_weights(hold, W, message):
+def test_invalid_weights_raise(hold, W, message):
     with pytest.raises(InputError, match=message):
         gspnl.graph_from_weights(hold(W))
 
 
 @pytest.mark.parametrize("W", ["W", None, [[1, 2], [3]], np.ones(4), np.ones((0, 0)), object()])
-def test_what_is_no_matrix(W):
+def test_objects_that_are_not_matrices_raise(W):
     with pytest.raises(InputError):
         gspnl.graph_from_weights(W)
 
 
-def test_a_dense_copy_that_does_not_fit(monkeypatch):
+def test_a_dense_copy_that_does_not_fit_raises(monkeypatch):
     monkeypatch.setattr("gspnl._base.array.available_memory", lambda: 3 * 8 * 100**2)
     with pytest.raises(SizeError, match="aslinearoperator"):
         gspnl.graph_from_weights(np.ones((100, 100)))
 
 
-def test_other_bad_arguments():
+def test_invalid_arguments_raise():
     with pytest.raises(InputError, match="random_walk"):
         gspnl.graph_from_weights(np.ones((3, 3)), "random-walk")
     with pytest.raises(InputError, match="masked"):
@@ -332,7 +332,7 @@ def test_dense_weights_of_other_libraries(normalization):
         assert relative(graph.filter(xp.asarray(Z), heat, order=20), truth) < 1e-10
 
 
-def test_gradients_reach_given_weights():
+def test_gradients_reach_the_weights():
     w = torch.rand(6, 6, dtype=torch.float64, generator=torch.manual_seed(0), requires_grad=True)
     Z = torch.ones(6, 2, dtype=torch.float64) * torch.arange(6)[:, None]
 

@@ -1,4 +1,4 @@
-"""NetworkX, PyGSP and SciPy operators: there and back, against their own matrices."""
+"""Conversions to and from NetworkX, PyGSP and SciPy operators, against their matrices."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def adjoint_gap(operator, rng, n):
 
 @pytest.mark.parametrize("self_loops", [True, False])
 @pytest.mark.parametrize(("kernel", "storage", "normalization"), CASES)
-def test_operators_are_their_matrices(kernel, storage, normalization, self_loops):
+def test_linear_operators_equal_their_matrices(kernel, storage, normalization, self_loops):
     graph = build(kernel, storage, normalization, self_loops=self_loops)
     A = graph.dense()  # tested against plain formulas in test_contract
     rng = np.random.default_rng(2)
     Z = rng.standard_normal((N, 3))
     of = {"affinity": A, "laplacian": np.eye(N) - A}
     if normalization != "softmax":
-        T = graph._affinity.change
+        T = graph.affinity.change
         of["core"] = A / T[:, None] * T
     for name, matrix in of.items():
         operator = gspnl.as_linear_operator(graph, of=name)
@@ -101,7 +101,7 @@ def test_operators_are_their_matrices(kernel, storage, normalization, self_loops
 
 
 @pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
-def test_operators_of_sparse_graphs(normalization):
+def test_linear_operators_of_sparse_graphs(normalization):
     W = scipy.sparse.random_array((N, N), density=0.1, rng=np.random.default_rng(0)).tolil()
     W[[4, 9], :] = 0
     if normalization == "softmax":  # rows without edges, but edges come in: absorbing nodes
@@ -122,8 +122,8 @@ def test_operators_of_sparse_graphs(normalization):
         assert relative(core.H @ Z, S @ Z) < 1e-12
 
 
-def test_adjoints_by_strips(monkeypatch):
-    """Many strips, the last one shorter."""
+def test_adjoints_by_strips_of_rows_equal_the_transpose(monkeypatch):
+    """Several strips, the last one shorter."""
     monkeypatch.setattr("gspnl.affinity.weights.adjoint.STRIP", 7 * N)
     graph = build("rbf", "tiled", "softmax")
     operator = gspnl.as_linear_operator(graph)
@@ -131,7 +131,7 @@ def test_adjoints_by_strips(monkeypatch):
     assert relative(operator.H @ Z, graph.dense().T @ Z) < 1e-12
 
 
-def test_solvers():
+def test_scipy_solvers_accept_the_operators():
     graph = build("rbf", "tiled", "random_walk")
     M = affinity("rbf", X)
     A, change = normalized(M, "random_walk")
@@ -150,7 +150,7 @@ def test_solvers():
     assert relative(x, np.linalg.solve(np.eye(N) + 5 * (np.eye(N) - A), b)) < 1e-9
 
 
-def test_operators_of_other_dtypes_and_libraries():
+def test_linear_operators_of_other_dtypes_and_libraries():
     strict = pytest.importorskip("array_api_strict")
     graph = build("rbf", "tiled", "random_walk", np.float32)
     operator = gspnl.as_linear_operator(graph)
@@ -172,7 +172,7 @@ def test_operators_of_other_dtypes_and_libraries():
         gspnl.as_linear_operator(graph) @ X
 
 
-def test_bad_operators():
+def test_invalid_operator_requests_raise():
     graph = build("rbf", "dense", "softmax")
     with pytest.raises(NonsymmetricError, match="of='affinity'"):
         gspnl.as_linear_operator(graph, of="core")
@@ -185,7 +185,7 @@ def test_bad_operators():
 @pytest.mark.parametrize(
     "verb", [gspnl.as_linear_operator, gspnl.to_networkx, gspnl.to_pygsp], ids=lambda f: f.__name__
 )
-def test_batches_and_other_objects_are_refused(verb):
+def test_batches_and_other_objects_raise(verb):
     with pytest.raises(InputError, match=rf"{verb.__name__}.*\(2,\).*graph\[i\]"):
         verb(gspnl.feature_graph(np.stack([X, X])))
     with pytest.raises(InputError, match="ndarray"):
@@ -196,7 +196,7 @@ def test_batches_and_other_objects_are_refused(verb):
 
 
 @pytest.mark.parametrize("normalization", list(NORMALIZATIONS))
-def test_a_graph_of_an_operator(normalization):
+def test_a_graph_of_an_operator_equals_that_of_its_matrix(normalization):
     M = affinity("gaussian", X)
     M = M if normalization != "softmax" else M * np.arange(1, N + 1)
     A, _ = normalized(M, normalization)
@@ -223,7 +223,7 @@ def test_a_graph_of_an_operator(normalization):
             assert relative(back.dense(), A) < 1e-10
 
 
-def test_an_operator_of_float32_and_one_of_integers():
+def test_operators_of_float32_and_integers():
     M = affinity("rbf", X)
     operator = aslinearoperator(M.astype(np.float32))
     assert gspnl.from_linear_operator(operator).apply(X).dtype == np.float32
@@ -231,7 +231,7 @@ def test_an_operator_of_float32_and_one_of_integers():
     assert gspnl.from_linear_operator(counts).degrees.tolist() == [4.0] * 4
 
 
-def test_an_operator_that_is_not_symmetric():
+def test_a_nonsymmetric_operator_raises_or_needs_softmax():
     M = affinity("rbf", X)
     for i in range(20):  # one entry, a millionth: 10⁴ times what probes must see
         bent = M.copy()
@@ -253,7 +253,7 @@ def test_the_failure_probability_of_a_probe_is_as_stated():
         assert share < t
 
 
-def test_bad_operators_of_weights():
+def test_invalid_operators_raise():
     with pytest.raises(InputError, match="graph_from_weights"):
         gspnl.from_linear_operator(np.ones((3, 3)))
     with pytest.raises(InputError, match=r"\(2, 3\)"):
@@ -273,7 +273,7 @@ def test_bad_operators_of_weights():
 
 
 @pytest.mark.parametrize(("kernel", "storage", "normalization"), CASES)
-def test_networkx_there_and_back(kernel, storage, normalization):
+def test_networkx_round_trip_keeps_the_graph(kernel, storage, normalization):
     graph = build(kernel, storage, normalization)
     G = gspnl.to_networkx(graph)
     directed = normalization == "softmax"
@@ -287,7 +287,7 @@ def test_networkx_there_and_back(kernel, storage, normalization):
     assert relative(gspnl.from_pygsp(P, normalization).dense(), graph.dense()) < 1e-12
 
 
-def test_networkx_holds_w():
+def test_networkx_edges_have_the_weights_w():
     W = weights(affinity("rbf", X), "random_walk", self_loops=False)
     graph = gspnl.feature_graph(X, "rbf", self_loops=False)
     G = gspnl.to_networkx(graph)
@@ -305,7 +305,7 @@ def test_networkx_holds_w():
     assert G.number_of_edges() == (M > 0).sum() < N**2
 
 
-def test_networkx_of_a_sparse_graph():
+def test_networkx_export_of_a_sparse_graph():
     graph = gspnl.graph_from_weights(ring())
     G = gspnl.to_networkx(graph)
     assert sorted(dict(G.degree()).values()) == [2] * 12
@@ -321,7 +321,7 @@ def test_networkx_of_a_sparse_graph():
     assert relative(nx.to_numpy_array(gspnl.to_networkx(torched)), ring().toarray()) == 0
 
 
-def test_labels_isolated_nodes_missing_weights_and_multigraphs():
+def test_networkx_labels_isolated_nodes_missing_weights_and_multigraphs():
     G = nx.MultiGraph()
     G.add_nodes_from(["z", "alone", (1, 2)])
     G.add_edge("z", (1, 2), weight=2.0)
@@ -344,7 +344,7 @@ def test_labels_isolated_nodes_missing_weights_and_multigraphs():
     assert gspnl.from_networkx(nx.empty_graph(3)).spectrum().multiplicities.tolist() == [3]
 
 
-def test_directed_networks():
+def test_directed_networkx_graphs_need_softmax():
     G = nx.DiGraph([(0, 1), (1, 2), (0, 2)])
     with pytest.raises(InputError, match="W = Wᵀ"):
         gspnl.from_networkx(G)
@@ -356,7 +356,7 @@ def test_directed_networks():
     assert gspnl.from_networkx(both).degrees.tolist() == [1, 1]
 
 
-def test_bad_networks():
+def test_invalid_networkx_graphs_raise():
     with pytest.raises(InputError, match="ndarray"):
         gspnl.from_networkx(X)
     for G in (nx.Graph(), nx.empty_graph(1)):
@@ -364,7 +364,7 @@ def test_bad_networks():
             gspnl.from_networkx(G)
     G = nx.Graph()
     G.add_edge(0, 1, weight="heavy", cost=-1.0, gone=float("nan"), none=None)
-    with pytest.raises(InputError, match="no number"):
+    with pytest.raises(InputError, match="not numbers"):
         gspnl.from_networkx(G)
     with pytest.raises(InputError, match="nan"):
         gspnl.from_networkx(G, weight="none")
@@ -383,7 +383,7 @@ def test_bad_networks():
 
 @pytest.mark.parametrize("self_loops", [True, False])
 @pytest.mark.parametrize("storage", ["dense", "tiled", "lowrank"])
-def test_the_laplacians_of_pygsp(storage, self_loops):
+def test_pygsp_laplacians_equal_ours(storage, self_loops):
     kernel = "dot" if storage == "lowrank" else "rbf"
     points = X.copy()
     if kernel == "dot":
@@ -406,7 +406,7 @@ def test_the_laplacians_of_pygsp(storage, self_loops):
     assert relative(combinatorial.L.toarray(), np.diag(W.sum(1)) - W) < 1e-13
 
 
-def test_filters_of_pygsp_are_ours():
+def test_pygsp_filters_equal_ours():
     G = pygsp.graphs.Sensor(N, seed=1)
     G.compute_laplacian("normalized")
     G.compute_fourier_basis()
@@ -418,7 +418,7 @@ def test_filters_of_pygsp_are_ours():
     assert relative(graph.filter(z, gspnl.responses.heat(3.0), order=25), theirs) < 1e-10
 
 
-def test_pygsp_directed_sparse_and_full():
+def test_pygsp_directed_sparse_and_full_graphs():
     graph = gspnl.from_pygsp(pygsp.graphs.Ring(40))
     assert graph.storage == "sparse"
     assert gspnl.from_pygsp(pygsp.graphs.FullConnected(20)).storage == "dense"
@@ -429,7 +429,7 @@ def test_pygsp_directed_sparse_and_full():
     assert np.array_equal(A, [[0, 0.5, 0.5], [0, 0, 1], [1, 0, 0]])
 
 
-def test_bad_pygsp():
+def test_invalid_pygsp_requests_raise():
     with pytest.raises(InputError, match="ndarray"):
         gspnl.from_pygsp(X)
     with pytest.raises(InputError, match="'combinatorial'"):
@@ -439,15 +439,15 @@ def test_bad_pygsp():
 # --- both -----------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_refused_before_it_is_made():
+def test_exports_that_do_not_fit_raise_before_allocating():
     graph = gspnl.feature_graph(np.random.default_rng(0).standard_normal((300_000, 3)))
     for verb in (gspnl.to_networkx, gspnl.to_pygsp):
         with pytest.raises(SizeError, match=r"9e\+10 weights.*GiB"):
             verb(graph)
 
 
-def test_weights_that_leave_the_range():
-    """Scores of 900: A is fine, W is not."""
+def test_exported_weights_that_leave_the_range_raise():
+    """Scores of 900: A is finite, W overflows."""
     big = np.random.default_rng(0).standard_normal((30, 3))
     big = 30 * big / np.linalg.norm(big, axis=1, keepdims=True)
     graph = gspnl.feature_graph(big, "gaussian", storage="tiled")
@@ -456,12 +456,12 @@ def test_weights_that_leave_the_range():
             verb(graph)
 
 
-def test_weights_less_a_factor_are_handed_over_whole():
-    """Scores of 660: the tiles hold W e^{-c}, the others get W."""
+def test_exported_weights_include_the_common_factor():
+    """Scores of 660: tiles store W e^{-c}, exports contain W."""
     big = np.random.default_rng(0).standard_normal((20, 3))
     big = np.sqrt(660) * big / np.linalg.norm(big, axis=1, keepdims=True)
     graph = gspnl.feature_graph(big, "gaussian", storage="tiled")
-    assert float(graph._weights.log_factor) > 600
+    assert float(graph.weights.log_factor) > 600
     M = affinity("gaussian", big)
     # log W is around 660 and known to 2e-16 of that
     assert relative(nx.to_numpy_array(gspnl.to_networkx(graph)), M) < 1e-11
@@ -475,7 +475,7 @@ def test_weights_less_a_factor_are_handed_over_whole():
         ("pygsp", [gspnl.to_pygsp, gspnl.from_pygsp]),
     ],
 )
-def test_without_the_package(package, verbs, monkeypatch):
+def test_a_missing_package_raises_with_the_extra_to_install(package, verbs, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     for verb in verbs:
         with pytest.raises(MissingExtraError, match=rf"{package}.*gspnl\[graphs\]"):

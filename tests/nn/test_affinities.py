@@ -1,4 +1,4 @@
-"""Kernels and normalisations of the blocks: each allowed pair right, each other pair refused."""
+"""Kernels and normalisations of blocks: allowed pairs equal the formula, other pairs raise."""
 
 from __future__ import annotations
 
@@ -51,47 +51,47 @@ def check(name, kernel, normalization, training=True, **more):
 @pytest.mark.parametrize("normalization", SYMMETRIC + PLAIN)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", FREE)
-def test_first_order_in_any_affinity(name, kernel, normalization):
+def test_blocks_of_first_order_take_any_affinity(name, kernel, normalization):
     check(name, kernel, normalization)
 
 
 @pytest.mark.parametrize("normalization", SYMMETRIC)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_functions_of_symmetric_affinities(name, kernel, normalization):
+def test_blocks_of_higher_order_take_symmetric_affinities(name, kernel, normalization):
     check(name, kernel, normalization)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("normalization", PLAIN)
-def test_order_one_of_any_affinity(kernel, normalization):
+def test_chebyshev_of_order_one_takes_any_affinity(kernel, normalization):
     check("chebyshev", kernel, normalization, order=1)
 
 
 @pytest.mark.parametrize("normalization", PLAIN)
 @pytest.mark.parametrize("kernel", ["dot", "embedded_gaussian"])
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_no_spectrum_is_told(name, kernel, normalization):
+def test_higher_order_of_unsymmetric_affinities_raises(name, kernel, normalization):
     with pytest.raises(InputError, match=normalization):
         gnn.create(name, CHANNELS, order=2, kernel=kernel, normalization=normalization)
 
 
 @pytest.mark.parametrize("feature_map", ["relu", "softplus", "elu1", "square", "exp"])
 @pytest.mark.parametrize("name", PAIRED)
-def test_feature_maps(name, feature_map):
+def test_feature_maps_equal_the_formula(name, feature_map):
     options = {"kernel": "dot", "normalization": "random_walk", "feature_map": feature_map}
     compare(name, signal(), True, **options)
 
 
 @pytest.mark.parametrize("normalization", ["mean", "none"])
 @pytest.mark.parametrize("name", FREE)
-def test_raw_dot_products(name, normalization):
+def test_raw_dot_products_equal_the_formula(name, normalization):
     compare(name, signal(), True, kernel="dot", feature_map="identity", normalization=normalization)
 
 
 @pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
 @pytest.mark.parametrize("name", PAIRED)
-def test_raw_dot_products_have_no_degrees(name, normalization):
+def test_raw_dot_products_with_degrees_raise(name, normalization):
     with pytest.raises(InputError, match="feature_map"):
         gnn.create(
             *(name, CHANNELS),
@@ -102,7 +102,7 @@ def test_raw_dot_products_have_no_degrees(name, normalization):
 
 
 @pytest.mark.parametrize("normalization", ["softmax", "random_walk"])
-def test_temperature_and_sigma(normalization):
+def test_temperature_and_sigma_equal_the_formula(normalization):
     for name in ("nl", "snl"):
         for temperature in (0.3, 4.0):
             options = {"kernel": "embedded_gaussian", "temperature": temperature}
@@ -112,7 +112,7 @@ def test_temperature_and_sigma(normalization):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_kernels_without_an_embedding(name):
+def test_kernels_without_embedding_have_no_parameters(name):
     for kernel in ("gaussian", "rbf", "cosine"):
         block = gnn.create(name, CHANNELS, kernel=kernel, normalization="random_walk")
         assert not any("affinity" in key for key in block.state_dict())
@@ -134,15 +134,15 @@ STORED = [
 
 @pytest.mark.parametrize("storage", ["dense", "lowrank"])
 @pytest.mark.parametrize(("kernel", "normalization"), STORED)
-def test_however_it_is_stored(kernel, normalization, storage):
-    """The cost model takes one of two ways; both are right."""
+def test_each_storage_equals_the_formula(kernel, normalization, storage):
+    """The cost model chooses between two storages; both equal the formula."""
     for name in ("nl", "snl", "chebyshev", "spectral"):
         if name in FREE or normalization in SYMMETRIC:
             check(name, kernel, normalization, storage=storage)
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", *PLAIN])
-def test_concatenation_of_many_nodes(normalization):
+def test_concatenation_beyond_the_sorting_threshold(normalization):
     """Sorted from 2048 nodes on."""
     options = {"kernel": "concatenation", "normalization": normalization, "inner": 2}
     x = noise(1, 3, 2100)
@@ -195,7 +195,7 @@ def test_bistochastic_on_a_bipartite_graph(storage):
 
 
 @pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
-def test_items_of_other_scales(normalization):
+def test_items_with_scores_of_different_scale(normalization):
     """Scores around 0 in one item, around 800 in the next, whose exponentials are infinite."""
     x = noise(2, CHANNELS, 3, 4, seed=3, scale=0.1)
     x[1] += (800 / CHANNELS) ** 0.5

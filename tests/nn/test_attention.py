@@ -1,4 +1,4 @@
-"""Fused attention: the dense formula in float64, its gradients, memory, tracing, half precision."""
+"""Fused attention: dense formula in float64, gradients, memory, tracing, half precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from torch.profiler import profile
 
 from gspnl.errors import InputError
-from gspnl.nn import joint, stacked
-from gspnl.nn.fused import softmax_attention
-from gspnl.nn.joint import joint_attention
-from gspnl.nn.stacked import stacked_attention, stacked_log_degrees
+from gspnl.nn.attention import portable, symmetric
+from gspnl.nn.attention.portable import stacked_attention, stacked_log_degrees
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.attention.symmetric import joint_attention
 
 LOG_2 = math.log(2)
 
@@ -70,7 +70,7 @@ def results(f, leaves, weights=(1.0, 1.0), region=None):
 
 
 def gap(got, wanted):
-    """The largest difference, relative to the largest entry of what is wanted (at least 1)."""
+    """The largest difference, relative to the largest expected entry (at least 1)."""
     assert len(got) == len(wanted)
     worst = 0.0
     for a, b in zip(got, wanted, strict=True):
@@ -93,7 +93,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("pair", [joint_pair, stacked_pair])
-def test_joint_equals_the_dense_formula(pair, shape):
+def test_symmetrised_attention_equals_the_dense_formula(pair, shape):
     if shape.get("lead") == (0,):
         out, logs = pair(*points(**shape))
         assert out.shape == (0, 33, 3)
@@ -117,24 +117,24 @@ def test_joint_equals_the_dense_formula(pair, shape):
 @pytest.mark.parametrize(
     "shape", [*SHAPES[:-1], {"n": 70, "m": 18, "lead": (2,)}, {"n": 5, "m": 1}], ids=str
 )
-def test_softmax_equals_the_dense_formula(shape):
+def test_softmax_attention_equals_the_dense_formula(shape):
     leaves = points(**shape)
     assert gap(results(softmax_attention, leaves), results(dense_softmax, leaves)) < 1e-13
 
 
-def test_no_batch():
+def test_empty_batch():
     assert softmax_attention(*points(lead=(0, 2))).shape == (0, 2, 37, 3)
 
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("kernel", ["gaussian", "rbf"])
-def test_symmetric_scores(kernel, fused, monkeypatch):
+def test_symmetric_scores_take_one_pass_and_equal_the_formula(kernel, fused, monkeypatch):
     """E = Eᵀ: one pass. The rbf has two sets of columns for one set of points."""
     if not fused:
-        monkeypatch.setattr(joint, "FORWARD", None)
+        monkeypatch.setattr(symmetric, "FORWARD", None)
     x, _, v = points(n=90, r=4, c=3)
     calls = []
-    monkeypatch.setattr(joint, "stacked_attention", lambda *t: calls.append(t))
+    monkeypatch.setattr(symmetric, "stacked_attention", lambda *t: calls.append(t))
 
     def attend(x, v):
         if kernel == "gaussian":
@@ -154,10 +154,10 @@ def test_symmetric_scores(kernel, fused, monkeypatch):
         assert gap(only, results(lambda x, v: dense(x, v)[0], [x, v])) < 1e-13
 
 
-def test_one_pass_where_scores_are_symmetric(monkeypatch):
+def test_symmetric_scores_call_the_kernel_once(monkeypatch):
     calls = []
-    run = joint.FORWARD
-    monkeypatch.setattr(joint, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
+    run = symmetric.FORWARD
+    monkeypatch.setattr(symmetric, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
     q, k, v = points()
     joint_attention(q, q, v, log_degrees=True)
     assert len(calls) == 1
@@ -172,7 +172,7 @@ def test_gradcheck(pair):
 
 
 @pytest.mark.parametrize("f", [joint_attention, joint_pair, softmax_attention])
-def test_a_second_derivative_is_refused(f):
+def test_second_derivatives_raise(f):
     q, k, v = points()
     out = listed(f(q, k, v))[0]
     (grad,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
@@ -185,8 +185,8 @@ def test_a_second_derivative_is_refused(f):
 
 @pytest.mark.parametrize("width", [1, 4])
 @pytest.mark.parametrize("f", [joint_attention, stacked_attention, softmax_attention])
-def test_strides(f, width):
-    """Channel-first views, rows of one bigger matrix, expanded points: the same numbers."""
+def test_strided_points(f, width):
+    """Channels-first views, rows of a larger matrix, expanded points: the same result."""
     base = [draw(2, width, 40, seed=i) for i in range(3)]
     wanted = f(*(x.mT.contiguous() for x in base))
     assert torch.equal(f(*(x.mT for x in base)), wanted)
@@ -200,7 +200,7 @@ def test_strides(f, width):
 @pytest.mark.parametrize("f", EVERY)
 @pytest.mark.parametrize(("width", "channels"), [(8, 8), (1, 1), (3, 16), (16, 3)])
 def test_memory_is_linear(f, width, channels):
-    """All that is allocated, inside the operators too, against one N × N matrix.
+    """All allocations, inside the operators too, against one N × N matrix.
 
     On one thread: the fused kernel takes a block of 1 MiB for each.
     """
@@ -209,13 +209,13 @@ def test_memory_is_linear(f, width, channels):
     leaves = [
         draw(1, c, n, seed=c, dtype=torch.float32).requires_grad_() for c in (width, channels)
     ]
-    stacked_chunk, stacked.CHUNK = stacked.CHUNK, n * 64
+    stacked_chunk, portable.CHUNK = portable.CHUNK, n * 64
     try:
         with profile(profile_memory=True) as run:
             out = f(leaves[0].mT, leaves[0].mT * 0.5, leaves[1].mT)
             sum(o.sum() for o in listed(out)).backward()
     finally:
-        stacked.CHUNK = stacked_chunk
+        portable.CHUNK = stacked_chunk
         torch.set_num_threads(threads)
     events = run.profiler.kineto_results.events()
     sizes = [e.nbytes() for e in events if e.name() == "[memory]"]
@@ -234,7 +234,7 @@ def test_memory_is_linear(f, width, channels):
 @pytest.mark.parametrize(
     ("dtype", "digits"), [(torch.float64, 2.0**-53), (torch.float32, 2.0**-24)]
 )
-def test_huge_scores(pair, size, dtype, digits):
+def test_large_scores_keep_their_relative_precision(pair, size, dtype, digits):
     """A score s is rounded by a few |s| ε, and that is the relative error of its weight."""
     leaves = points(n=300, r=6, c=4, dtype=dtype, scale=math.sqrt(size / 6))
     wide = [x.detach().double().requires_grad_() for x in leaves]
@@ -268,8 +268,8 @@ def test_half_precision(pair, dtype, size):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_rounds_no_score(dtype, compiled):
-    """Points in float32 stay so; a map under autocast gives half ones, mixed with float32 ones."""
+def test_autocast_does_not_round_scores(dtype, compiled):
+    """Float32 points stay float32; maps under autocast mix half precision and float32."""
     leaves = points(n=80, r=6, c=4, dtype=torch.float32, scale=math.sqrt(1e3 / 6))
     for f in (joint_pair, softmax_attention) if compiled else EVERY:
         run = torch.compile(f, fullgraph=True, backend="aot_eager") if compiled else f
@@ -351,13 +351,13 @@ def test_export(f, strict):
             assert torch.allclose(x, y, rtol=0, atol=1e-13)
 
 
-def test_elsewhere_the_public_form_is_taken(monkeypatch):
+def test_portable_form_without_private_operators(monkeypatch):
     leaves = points(lead=(2,))
     wanted = results(dense_joint, leaves)
-    monkeypatch.setattr(joint, "BACKWARD", None)
+    monkeypatch.setattr(symmetric, "BACKWARD", None)
     calls = []
     monkeypatch.setattr(
-        joint, "stacked_attention", lambda *t: (calls.append(t), stacked_attention(*t))[1]
+        symmetric, "stacked_attention", lambda *t: (calls.append(t), stacked_attention(*t))[1]
     )
     assert gap(results(joint_pair, leaves), wanted) < 1e-13
     assert len(calls) == 1
@@ -368,7 +368,7 @@ def test_elsewhere_the_public_form_is_taken(monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 1000, 2**22])
 def test_log_degrees_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr(stacked, "CHUNK", chunk)
+    monkeypatch.setattr(portable, "CHUNK", chunk)
     leaves = points(lead=(2,))
     assert gap(results(stacked_pair, leaves), results(dense_joint, leaves)) < 1e-13
 

@@ -1,4 +1,4 @@
-"""What a block cannot do is told: what was given, what is wrong, what to do."""
+"""Errors of blocks quote the argument, the reason and the fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspnl.errors import InputError
 
 
 def told(*words):
-    """The error names what was given."""
+    """The error quotes the argument."""
     return pytest.raises(InputError, match=r"(?s)" + "".join(f"(?=.*{word})" for word in words))
 
 
@@ -22,7 +22,7 @@ def create(name, **options):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_inputs(name):
+def test_inputs_of_wrong_shape_or_dtype_raise(name):
     block = create(name)
     with told("5", str(CHANNELS)):
         block(torch.zeros(2, 5, 3, 3))
@@ -40,8 +40,8 @@ def test_inputs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_none(name):
-    """An empty batch is not an error of shape: it comes back empty, or is refused by name."""
+def test_empty_batch_returns_empty_or_raises(name):
+    """An empty batch returns empty, or raises an error that names it."""
     x = torch.zeros(0, CHANNELS, 3, 3)
     try:
         assert create(name).eval()(x).shape == x.shape
@@ -50,7 +50,7 @@ def test_a_batch_of_none(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_infinities_of_half_precision(name):
+def test_infinities_of_half_precision_raise(name):
     block = create(name).half().eval()
     x = torch.ones(1, CHANNELS, 3, 3).half()
     assert torch.isfinite(block(x)).all()
@@ -62,21 +62,21 @@ def test_infinities_of_half_precision(name):
 
 @pytest.mark.parametrize("inner", [0, -1, 2.5, "4", True])
 @pytest.mark.parametrize("name", NAMES)
-def test_inner_width(name, inner):
+def test_invalid_inner_width_raises(name, inner):
     with told("inner", str(inner)):
         create(name, inner=inner)
 
 
 @pytest.mark.parametrize("channels", [0, -4, 2.0, "64"])
 @pytest.mark.parametrize("name", NAMES)
-def test_channels(name, channels):
+def test_invalid_channels_raise(name, channels):
     with told("channels", str(channels)):
         gnn.create(name, channels)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_channel_has_an_inner_width(name):
-    """C // 2 = 0 of one channel: at least 1 is taken, or the remedy told."""
+def test_inner_width_of_one_channel(name):
+    """C // 2 = 0 for one channel: the inner width is 1, or an error has the fix."""
     own = {k: v for k, v in OWN.get(name, {}).items() if k != "groups"}
     try:
         assert gnn.create(name, 1, **own)(torch.ones(2, 1, 4)).shape == (2, 1, 4)
@@ -88,14 +88,14 @@ def test_one_channel_has_an_inner_width(name):
     ("given", "nearest"),
     [("snll", "snl"), ("gsln", "gsnl"), ("chebychev", "chebyshev"), ("SNL", "snl"), ("a-2", "a2")],
 )
-def test_unknown_blocks(given, nearest):
+def test_unknown_blocks_suggest_the_nearest(given, nearest):
     words = ("unknown block", given) + ((f"'{nearest}'",) if given != "SNL" else ())
     with told(*words):
         gnn.create(given, 64)
 
 
 @pytest.mark.parametrize("given", [None, 3, ["snl"]])
-def test_a_block_that_is_no_name(given):
+def test_block_names_of_other_types_raise(given):
     with told("block"):
         gnn.create(given, 64)
 
@@ -111,7 +111,7 @@ def test_unknown_names_suggest_the_nearest(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_norms_and_activations(name):
+def test_unknown_norms_and_activations_raise(name):
     with told("unknown norm 'bacth'", "'batch'"):
         create(name, norm="bacth")
     with told("unknown activation 'rleu'", "'relu'"):
@@ -137,23 +137,23 @@ NOT_HONOURED = [
 
 
 @pytest.mark.parametrize(("name", "option", "value"), NOT_HONOURED)
-def test_options_that_a_block_cannot_honour(name, option, value):
+def test_options_of_invalid_value_raise(name, option, value):
     with told(option, name):
         create(name, **{option: value})
 
 
-def test_the_series_belongs_to_the_taylor_form():
+def test_order_without_the_taylor_kernel_raises():
     with told("order", "rbf"):
         create("cgnl", order=3)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_options(name):
+def test_unknown_options_raise(name):
     with pytest.raises((InputError, TypeError), match="tempo"):
         create(name, tempo=3)
 
 
-def test_options_that_a_kernel_cannot_honour():
+def test_options_of_another_kernel_raise():
     for kernel, option in (
         ("gaussian", {"temperature": 2.0}),
         ("embedded_gaussian", {"sigma": 2.0}),
@@ -166,7 +166,7 @@ def test_options_that_a_kernel_cannot_honour():
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "1"])
-def test_temperature_and_sigma_are_positive(value):
+def test_nonpositive_temperature_and_sigma_raise(value):
     with told("temperature"):
         create("nl", temperature=value)
     with told("sigma"):
@@ -174,7 +174,7 @@ def test_temperature_and_sigma_are_positive(value):
 
 
 @pytest.mark.parametrize("order", [-1, 2.5, "2"])
-def test_orders(order):
+def test_invalid_orders_raise(order):
     with told("order", str(order)):
         create("chebyshev", order=order)
     with told("order", str(order)):
@@ -183,37 +183,37 @@ def test_orders(order):
         create("cgnl", kernel="rbf", order=order)
 
 
-def test_orders_that_leave_nothing():
+def test_orders_without_terms_raise():
     with told("order", "0"):
         create("spectral", order=0)
 
 
 @pytest.mark.parametrize("groups", [0, -1, 3, 1.5])
-def test_groups_divide_the_widths(groups):
+def test_groups_that_do_not_divide_the_widths_raise(groups):
     with told("groups", str(groups)):
         gnn.create("cgnl", 8, inner=4, groups=groups)
 
 
 @pytest.mark.parametrize("sub_sample", [0, -2, 1.5, "2"])
-def test_sub_sample(sub_sample):
+def test_invalid_sub_sample_raises(sub_sample):
     with told("sub_sample", str(sub_sample)):
         create("nl", sub_sample=sub_sample)
 
 
 @pytest.mark.parametrize("shape", [(1,), (4, 1), (2, 1, 2)])
-def test_sub_sampling_leaves_no_key(shape):
+def test_sub_sample_larger_than_the_map_raises(shape):
     with told("sub_sample", "1"):
         create("nl", sub_sample=2)(torch.ones(2, CHANNELS, *shape))
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
-def test_sub_sampled_keys_cannot_be_symmetrised(normalization):
+def test_sub_sample_with_symmetric_normalization_raises(normalization):
     with told("sub_sample", normalization):
         create("nl", sub_sample=2, normalization=normalization)
 
 
-def test_training_statistics_of_a_single_value():
-    """Batch norm in training needs more than one value a channel; torch's own words will do."""
+def test_batch_norm_of_a_single_value_raises():
+    """Batch norm in training needs more than one value a channel; torch's own message will do."""
     with pytest.raises(ValueError, match=r"[Ee]xpected more than 1|more than one"):
         create("snl").train()(torch.ones(1, CHANNELS, 1))
 
@@ -229,19 +229,19 @@ def test_training_statistics_of_a_single_value():
         ("nl", {"kernel": "dot", "normalization": "mean", "isolated": "zero"}, "isolated"),
     ],
 )
-def test_choices_without_a_choice(name, options, word):
+def test_options_without_effect_raise(name, options, word):
     with told(word):
         gnn.create(name, 8, **options)
 
 
-def test_pooled_keys_are_counted_as_they_are():
+def test_pooled_maps_are_checked_at_their_pooled_size():
     """130² positions of 13² keys are 2.9 million entries, not 285 million."""
     options = {"kernel": "concatenation", "normalization": "mean", "sub_sample": 10}
     x = torch.randn(1, 4, 130, 130)
     assert torch.equal(gnn.create("nl", 4, **options)(x), x)
 
 
-def test_group_norm_keeps_several_channels_a_group():
-    """With one channel a group the mean over positions, the mode λ = 0, would be taken away."""
+def test_group_norm_has_several_channels_a_group():
+    """With one channel a group, the norm would remove the mean, the mode of λ = 0."""
     for channels, groups in ((8, 2), (32, 8), (48, 12), (64, 16), (256, 32), (7, 1)):
         assert gnn.create("snl", channels, norm="group").stages[0].norm.num_groups == groups

@@ -24,7 +24,7 @@ from gspnl import nn as gnn
 NORMS = ["batch", "group", "layer", "none"]
 
 
-def test_the_registry_holds_the_blocks_of_the_contract():
+def test_registered_names():
     assert set(NAMES) >= {
         *("linear", "nl", "ns", "snl", "gsnl", "chebyshev", "spectral"),
         *("cgnl", "a2", "cc"),
@@ -34,14 +34,14 @@ def test_the_registry_holds_the_blocks_of_the_contract():
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dims", SIZES)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_formula(name, dims, training):
+def test_block_equals_its_dense_formula(name, dims, training):
     compare(name, signal(dims), training)
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", NAMES)
-def test_norms_activation_and_gate(name, norm, training):
+def test_norm_activation_and_gate_equal_the_formula(name, norm, training):
     compare(name, signal(), training, norm=norm)
     gated = compare(name, signal(), training, norm=norm, activation="relu", seed=1)
     assert gated.stages[0].gate.shape == (CHANNELS,)
@@ -50,14 +50,14 @@ def test_norms_activation_and_gate(name, norm, training):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_units_in_a_row(name):
+def test_consecutive_units_equal_the_formula(name):
     block = compare(name, signal(), training=True, units=3, activation="relu")
     assert len(block.stages) == 3
     compare(name, signal(3), units=3, norm="none", seed=4)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_biases(name):
+def test_biases_equal_the_formula(name):
     for norm in ("none", "batch"):
         block = compare(name, signal(), bias=True, norm=norm)
         keys = block.state_dict().keys()
@@ -70,14 +70,14 @@ def test_biases(name):
 
 
 @pytest.mark.parametrize("name", [n for n in ATTENDING if n != "cgnl"])
-def test_embeddings_of_another_width(name):
+def test_embedding_width_other_than_inner(name):
     block = compare(name, signal(), True, embedding=3)
     assert block.state_dict()["affinity.psi.weight"].shape == (3, CHANNELS)
     assert block.state_dict()["stages.0.g.weight"].shape == (INNER, CHANNELS)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shapes_are_those_of_the_table(name):
+def test_parameter_names_and_shapes(name):
     """Weights are (out, in); the inner width is half the channels by default."""
     block = gnn.create(name, 8, **({"order": 2} if name in ("chebyshev", "spectral") else {}))
     for key, value in block.state_dict().items():
@@ -88,7 +88,7 @@ def test_shapes_are_those_of_the_table(name):
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("kernel", ["dot", "rbf"])
-def test_groups_of_channels(groups, kernel):
+def test_channel_groups_equal_the_formula(groups, kernel):
     options = {"groups": groups, "kernel": kernel} | ({"order": 2} if kernel == "rbf" else {})
     block = make("cgnl", channels=8, **options)
     assert block.state_dict()["stages.0.w.weight"].shape == (8, INNER // groups)
@@ -97,7 +97,7 @@ def test_groups_of_channels(groups, kernel):
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
-def test_orders_of_the_taylor_series(order):
+def test_taylor_orders_equal_the_formula(order):
     # Powers of large features: the series' later terms weigh as much as its first.
     x = 30 * signal()
     compare("cgnl", x, kernel="rbf", order=order, norm="group")
@@ -117,7 +117,7 @@ SUB_SAMPLED = [
 
 
 @pytest.mark.parametrize("options", SUB_SAMPLED, ids=lambda o: "-".join(o.values()))
-def test_sub_sampling(options):
+def test_sub_sampling_equals_the_formula(options):
     """Keys and values are pooled after their projections; odd rows at the end are dropped."""
     for shape in ((9,), (4, 5), (2, 4, 3)):
         x = noise(2, CHANNELS, *shape, scale=0.7)
@@ -129,7 +129,7 @@ def test_sub_sampling(options):
 
 @pytest.mark.parametrize("storage", ["dense", "lowrank"])
 @pytest.mark.parametrize("normalization", ["softmax", "mean"])
-def test_sub_sampling_however_it_is_stored(normalization, storage):
+def test_sub_sampling_in_each_storage(normalization, storage):
     x = noise(2, CHANNELS, 4, 5)
     options = {"kernel": "dot", "normalization": normalization, "storage": storage}
     compare("nl", x, sub_sample=2, **options)
@@ -140,20 +140,20 @@ def test_sub_sampling_however_it_is_stored(normalization, storage):
     assert torch.equal(F, torch.zeros_like(F))
 
 
-def test_sub_sampling_of_many_nodes():
+def test_sub_sampling_beyond_the_sorting_threshold():
     """The concatenation kernel is sorted from 2048 nodes on."""
     options = {"kernel": "concatenation", "normalization": "mean", "sub_sample": 2, "inner": 2}
     compare("nl", noise(1, 3, 2101), block=make("nl", channels=3, **options).eval(), **options)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 8])
-def test_polynomials_of_every_order(order):
+def test_chebyshev_orders_equal_the_formula(order):
     block = compare("chebyshev", signal(), order=order)
     assert sum(".w_" in key for key in block.state_dict()) == order + 1
 
 
 @pytest.mark.parametrize("order", [1, 3])
-def test_times_of_the_heat_flow(order):
+def test_diffusion_times_equal_the_formula(order):
     block = make("spectral", order=order)
     assert block.stages[0].times.shape == (order,)
     for shift in (-2.0, 5.0):  # τ from 0.1 to 32
@@ -178,7 +178,7 @@ def test_gradcheck(name):
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("name", NAMES)
-def test_batched_is_item_by_item(name, norm):
+def test_batch_equals_its_items(name, norm):
     block = make(name, norm=norm).eval()
     x = signal(batch=3)
     together = block(x)
@@ -188,20 +188,20 @@ def test_batched_is_item_by_item(name, norm):
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (1, 1), (1, 5), (3, 1), (1, 1, 1), (1, 2, 1)])
 @pytest.mark.parametrize("name", NAMES)
-def test_few_nodes(name, shape):
+def test_maps_of_one_to_three_positions(name, shape):
     compare(name, noise(2, CHANNELS, *shape))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_duplicate_nodes(name):
-    """A map of one value: A has one eigenvalue 1, and else nothing."""
+def test_equal_positions_equal_the_formula(name):
+    """All positions equal: A has one eigenvalue 1, and 0 otherwise."""
     compare(name, noise(2, CHANNELS, 1, 1).repeat(1, 1, 3, 4), norm="none")
     pairs = noise(2, CHANNELS, 3, 2).repeat(1, 1, 1, 2)
     compare(name, pairs, True)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_layout_does_not_matter(name):
+def test_result_does_not_depend_on_memory_layout(name):
     block = make(name).eval()
     x = signal()
     close(block(x.to(memory_format=torch.channels_last)), block(x))
@@ -210,7 +210,7 @@ def test_memory_layout_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_running_statistics_are_torchs(name):
+def test_running_statistics_equal_those_of_torch(name):
     """After a training step the statistics are those of nn.BatchNorm with momentum 0.1."""
     x, block = signal(), make(name)
     without = {k: v for k, v in block.state_dict().items() if ".norm." not in k}
@@ -225,7 +225,7 @@ def test_running_statistics_are_torchs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_single_precision_stays_single(name):
+def test_float32_stays_float32(name):
     block = make(name).eval()
     expected = block(signal())
     actual = block.float()(signal().float())

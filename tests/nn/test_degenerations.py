@@ -1,4 +1,4 @@
-"""Blocks that algebra makes equal to others, and two that look alike and are not."""
+"""Special cases in which blocks are equal by algebra, and look-alikes that are not."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def draw_maps(count):
 
 
 @pytest.mark.parametrize("options", AFFINITIES, ids=IDS)
-def test_snl_without_its_own_signal_is_nl(options):
+def test_snl_without_identity_term_equals_nl(options):
     nl = make("nl", **options).eval()
     W = weight(nl, "w")
     same(nl, twin(nl, "snl", {"w_1": torch.zeros_like(W), "w_2": W}, **options))
 
 
 @pytest.mark.parametrize("options", AFFINITIES, ids=IDS)
-def test_snl_with_opposite_maps_is_ns(options):
+def test_snl_with_opposite_maps_equals_ns(options):
     ns = make("ns", **options).eval()
     W = weight(ns, "w")
     same(ns, twin(ns, "snl", {"w_1": -W, "w_2": W}, **options))
 
 
 @pytest.mark.parametrize("options", AFFINITIES, ids=IDS)
-def test_gsnl_is_an_snl(options):
+def test_gsnl_equals_an_snl(options):
     """Erratum E1: the same functions for every A."""
     gsnl = make("gsnl", **options).eval()
     W1, W2, W3 = (weight(gsnl, f"w_{k}") for k in (1, 2, 3))
@@ -69,7 +69,7 @@ def test_gsnl_is_an_snl(options):
 
 
 @pytest.mark.parametrize("options", AFFINITIES, ids=IDS)
-def test_order_one_is_snl_with_the_sign_of_t1(options):
+def test_chebyshev_of_order_one_equals_snl(options):
     """Erratum E3: L̃ = −A, so w_2 = −V₁."""
     snl = make("snl", **options).eval()
     first = make("chebyshev", order=1, **options)
@@ -79,7 +79,7 @@ def test_order_one_is_snl_with_the_sign_of_t1(options):
     same(snl, twin(snl, "chebyshev", maps, order=1, **options))
 
 
-def test_linear_is_snl_without_its_graph():
+def test_linear_equals_snl_without_graph_term():
     linear, snl = make("linear").eval(), make("snl")
     V = weight(linear, "w_1")
     kept = dict(linear.state_dict())
@@ -89,7 +89,7 @@ def test_linear_is_snl_without_its_graph():
 
 
 @pytest.mark.parametrize("options", AFFINITIES[:2], ids=IDS[:2])
-def test_order_two_of_an_idempotent_affinity_is_gsnl(options):
+def test_order_two_of_an_idempotent_affinity_equals_gsnl(options):
     """Identical nodes: A = 1πᵀ, A² = A, so T_2(−A) = 2A − I (MATH 4)."""
     second = make("chebyshev", order=2, **options).eval()
     V = [weight(second, f"w_{k}") for k in range(3)]
@@ -99,7 +99,7 @@ def test_order_two_of_an_idempotent_affinity_is_gsnl(options):
     assert (a - b).abs().max() <= ULPS * a.abs().max()
 
 
-def test_spectral_at_time_zero_is_linear():
+def test_spectral_at_time_zero_equals_linear():
     """exp(−0 L) = I; raw = −60 is τ = 3e-25."""
     spectral, linear = make("spectral", order=1).eval(), make("linear")
     with torch.no_grad():
@@ -111,8 +111,8 @@ def test_spectral_at_time_zero_is_linear():
     same(spectral, linear.eval())
 
 
-def test_one_dimension_of_criss_cross_is_full_attention():
-    """And so K3's counterpart: with two dimensions it is not."""
+def test_criss_cross_in_one_dimension_equals_full_attention():
+    """Erratum K3 for criss-cross: in two dimensions they differ."""
     nl, cc = make("nl").eval(), make("cc").eval()
     cc.load_state_dict(nl.state_dict())
     x = signal(1)
@@ -129,7 +129,7 @@ def test_nl_and_a2_are_different_networks():
     assert (nl(x) - a2(x)).abs().max() > 0.05 * (nl(x) - x).abs().max()
 
 
-def test_no_nl_is_an_a2_of_the_same_width():
+def test_a2_of_width_one_has_equal_rows_and_nl_has_not():
     """A of a2 has rank ≤ r. With r = 1 its rows are equal: the same output at every position,
     whatever the parameters; nl's rows differ."""
     x = signal()
@@ -164,7 +164,7 @@ def test_units_share_one_affinity(name, units):
 
 
 def uses(y, parameter):
-    """How many operations of the graph behind y take the parameter itself."""
+    """Count the operations in the graph of y that take the parameter itself."""
     seen, todo, found = set(), [y.grad_fn], 0
     while todo:
         for node, _ in todo.pop().next_functions:
@@ -177,8 +177,8 @@ def uses(y, parameter):
     return found
 
 
-def test_the_affinity_of_a_stack_is_that_of_its_input():
-    """Two units with one affinity are not two blocks in a row."""
+def test_two_units_differ_from_two_blocks():
+    """Units share the affinity of the first input; consecutive blocks do not."""
     compare("snl", signal(), units=2)
     stack = make("snl", units=2).eval()
     halves = []

@@ -1,4 +1,4 @@
-"""The dense formulas of the blocks against what must hold of any right formula."""
+"""Properties of the dense formulas in tests/support/nn_dense.py."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_rows_of_the_other_affinities_sum_to_one(name):
     assert (affinity(name, draw(2, 4, 3, 4)).sum(-1) - 1).abs().max() < 1e-14
 
 
-def test_criss_cross_sees_its_row_and_its_column():
+def test_criss_cross_is_nonzero_on_row_and_column():
     A = affinity("cc", draw(1, 4, 3, 4))[0]
     seen = (A[5] > 0).reshape(3, 4)  # of position (1, 1)
     assert seen.tolist() == [[j == 1 or i == 1 for j in range(4)] for i in range(3)]
@@ -58,7 +58,7 @@ def test_criss_cross_sees_its_row_and_its_column():
     assert torch.allclose(line, affinity("nl", draw(1, 4, 6)), rtol=1e-14)
 
 
-def test_the_symmetric_scales_of_a_small_graph():
+def test_symmetric_scales_of_a_small_graph():
     M = torch.tensor([[[0.0, 2.0, 0], [0.0, 1.0, 0], [0, 0, 0]]], dtype=torch.float64)
     A = NORMALIZATIONS["symmetric"](M)[0]  # W = [[0, 1], [1, 1]], d = 1, 2
     root = 2**-0.5
@@ -66,7 +66,7 @@ def test_the_symmetric_scales_of_a_small_graph():
     assert (A - expected).abs().max() < 1e-15
 
 
-def test_the_gradient_of_the_sinkhorn_is_implicit_and_right():
+def test_sinkhorn_gradient_by_finite_differences():
     M = draw(1, 5, 5).exp().requires_grad_()
     assert torch.autograd.gradcheck(NORMALIZATIONS["bistochastic"], (M,))
 
@@ -93,7 +93,7 @@ def test_polynomials_and_exponentials_by_eigenvectors():
     assert (dense("spectral", params, x, **options)[0].T - x[0].T - F).abs().max() < 1e-12
 
 
-def test_order_one_is_snl_and_gsnl_folds_into_it():
+def test_order_one_equals_snl_and_gsnl():
     x = draw(2, 4, 3, 4)
     V0, V1 = draw(4, 3, seed=5), draw(4, 3, seed=6)
     base = {k: v for k, v in parameters(["w"]).items() if ".w." not in k}
@@ -110,7 +110,7 @@ def test_order_one_is_snl_and_gsnl_folds_into_it():
     assert (run("gsnl", w_1=W1, w_2=W2, w_3=W3) - folded).abs().max() < 1e-14
 
 
-def test_batch_norm_by_hand_is_torchs():
+def test_batch_norm_equals_that_of_torch():
     x = draw(3, 4, 2, 5)
     names = ("norm.weight", "norm.bias", "norm.running_mean")
     stage = {name: draw(4, seed=i) for i, name in enumerate(names)}
@@ -125,7 +125,7 @@ def test_batch_norm_by_hand_is_torchs():
     assert (nn_dense.group_norm(x, stage, True) - expected).abs().max() < 1e-14
 
 
-def test_channel_pairs_are_the_grouped_outer_product():
+def test_channel_pairs_equal_the_grouped_outer_product():
     """t (pᵀ g) of each group, without the matrix."""
     x, groups = draw(1, 4, 5), 2
     params = parameters(["w"], r=4)

@@ -11,7 +11,7 @@ from torch import nn
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
-from gspnl.nn.stage import Stage
+from gspnl.nn.unit import Stage
 
 X = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""What others hang on a block: hooks see what was there, and stay out of the way."""
+"""Hooks on a block: values stay unmodified, and full backward hooks work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gspnl import nn as gnn
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_hook_saw_stays(name):
+def test_tensors_seen_by_a_hook_are_not_modified(name):
     block = gnn.create(name, 8, zero_init=False, **OWN.get(name, {})).eval()
     kept = []
 
@@ -30,7 +30,7 @@ def test_what_a_hook_saw_stays(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_full_backward_hooks(name):
+def test_full_backward_hooks_are_called(name):
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), gnn.create(name, 8, **OWN.get(name, {})))
     seen = []
     for module in net.modules():

@@ -1,4 +1,4 @@
-"""Positions without an edge, and maps of nothing but zeros: A_ii = 1, and finite gradients."""
+"""Isolated positions and all-zero maps: A_ii = 1 and finite gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gspnl import nn as gnn
 
 
 def isolated(name, x, dead, **options):
-    """The block's maps at a dead node: A_ii = 1, so A Z is Z there, here the bias of g."""
+    """The block at an isolated position: A_ii = 1, so A Z = Z there, here the bias of g."""
     options = {"kernel": "dot", "bias": True, "norm": "none"} | options
     block = make(name, **options)
     with torch.no_grad():  # below zero, clear of the kink of relu, where slopes are a convention
@@ -37,7 +37,7 @@ def isolated(name, x, dead, **options):
 
 
 @pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
-def test_an_isolated_node_keeps_its_own_signal(normalization):
+def test_isolated_position_keeps_its_signal(normalization):
     options = {"feature_map": "relu", "normalization": normalization}
     x = signal()
     if normalization == "bistochastic":  # relu left weights without full support
@@ -62,7 +62,7 @@ def test_an_isolated_node_keeps_its_own_signal(normalization):
 
 @pytest.mark.parametrize("storage", ["dense", "lowrank"])
 @pytest.mark.parametrize("normalization", [*SYMMETRIC, "softmax"])
-def test_an_isolated_node_that_keeps_nothing(normalization, storage):
+def test_isolated_zero_drops_the_signal(normalization, storage):
     """isolated="zero": the convention of graphs without self-loops."""
     x = signal()
     x[0, :, 1, 2] = 0
@@ -80,7 +80,7 @@ def total_bias(stage):
 
 @pytest.mark.parametrize("norm", ["batch", "group", "layer", "none"])
 @pytest.mark.parametrize("name", ATTENDING)
-def test_an_all_zero_map(name, norm):
+def test_all_zero_map_is_finite(name, norm):
     """Every node isolated: finite outputs and gradients, in training and after it."""
     block = make(name, norm=norm)
     for training in (True, False):
@@ -97,7 +97,7 @@ def test_an_all_zero_map(name, norm):
 @pytest.mark.parametrize("normalization", SYMMETRIC + PLAIN)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_zero_nodes_have_finite_gradients(kernel, normalization):
-    """One zero position, then nothing but zeros, under every kernel and normalisation."""
+    """One zero position, then all zeros, under every kernel and normalisation."""
     for dead in ((0, slice(None), 1, 2), ()):
         x, options = settings(kernel, normalization)
         if options.get("bias") or not allowed(kernel, normalization):
@@ -114,7 +114,7 @@ def test_zero_nodes_have_finite_gradients(kernel, normalization):
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
 @pytest.mark.parametrize("name", ["nl", "snl", "gsnl", "chebyshev", "spectral"])
 @pytest.mark.parametrize("size", [1e-40, 1e-36, 1e-20, 1e-10])
-def test_degrees_near_zero(name, normalization, size):
+def test_degrees_near_zero_are_finite(name, normalization, size):
     """In float32 1/d² overflows below d = 1e-19: such positions are isolated, nothing is NaN."""
     for chosen in ((0, slice(None), 1, 2), (0,)):
         x = torch.randn(2, 8, 4, 5, generator=torch.Generator().manual_seed(1))

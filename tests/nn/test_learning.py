@@ -1,4 +1,4 @@
-"""A new block changes nothing and still learns; equal-parameter mode."""
+"""New blocks are the identity and have gradients; inner widths matched by parameters."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SILENT = {
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_learns_within_two_steps(name, norm, activation):
+def test_every_parameter_has_a_gradient_within_two_steps(name, norm, activation):
     # A bias before a batch norm has no gradient by algebra: biases where no norm removes them.
     bias = norm == "none"
     silent = SILENT.get(name, ()) if bias else ()
@@ -74,7 +74,7 @@ def test_every_parameter_learns_within_two_steps(name, norm, activation):
         assert not still, f"{name}: {still} had no gradient"
 
 
-def test_without_an_activation_there_is_no_gate():
+def test_no_gate_without_an_activation():
     for name in NAMES:
         keys = gnn.create(name, CHANNELS, inner=4, **OWN.get(name, {})).state_dict()
         assert "stages.0.gate" not in keys
@@ -86,8 +86,8 @@ def test_without_an_activation_there_is_no_gate():
         assert (keys["stages.0.norm.weight"] != 0).all()
 
 
-def test_the_faulty_order_never_learns():
-    """Erratum K2: γ = β = 0, then ReLU, whose slope at 0 is 0: x + relu(norm(F)) stays x."""
+def test_zero_scale_before_relu_has_no_gradient():
+    """Erratum K2: γ = β = 0 before ReLU, whose slope at 0 is 0: x + relu(norm(F)) stays x."""
 
     class Faulty(torch.nn.Module):
         def __init__(self):
@@ -113,7 +113,7 @@ def count(block):
     return sum(parameter.numel() for parameter in block.parameters())
 
 
-def test_nl_matches_snl_by_the_formula():
+def test_nl_matched_to_snl_has_five_quarters_of_its_width():
     """SNL: φ, ψ, g, w_1, w_2 of C·Cs and a norm of 2C; NL has one map less: Cs = 5/4 of SNL's."""
     snl = 5 * 64 * 32 + 2 * 64
     assert count(gnn.create("snl", 64)) == snl
@@ -122,13 +122,13 @@ def test_nl_matches_snl_by_the_formula():
     assert block.stages[0].g.weight.shape == (40, 64)
 
 
-def test_gsnl_matches_as_nearly_as_integers_allow():
+def test_gsnl_matched_to_snl_rounds_the_width():
     """6·64·Cs against 5·64·32: 26.67, so 27."""
     assert gnn.create("gsnl", 64, match="snl").stages[0].g.weight.shape == (27, 64)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_other_width_is_nearer(name):
+def test_matched_width_is_the_nearest(name):
     own = {k: v for k, v in OWN.get(name, {}).items() if k != "groups"}
     for other in ("snl", "gsnl", "linear", "a2"):
         target = count(gnn.create(other, 12))
@@ -146,11 +146,11 @@ def test_match_counts_units_and_biases():
     assert abs(count(block) - target) == min(abs(n - target) for n in every)
 
 
-def test_match_and_inner_exclude_each_other():
+def test_match_with_inner_raises():
     with pytest.raises(InputError, match=r"inner.*match|match.*inner"):
         gnn.create("nl", 64, match="snl", inner=8)
 
 
-def test_match_of_an_unknown_block():
+def test_match_with_an_unknown_block_raises():
     with pytest.raises(InputError, match="did you mean 'gsnl'"):
         gnn.create("nl", 64, match="gsnll")

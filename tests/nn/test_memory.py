@@ -1,4 +1,4 @@
-"""The linear paths make no N x N tensor, forward or backward."""
+"""Linear paths allocate no N × N tensor, forward or backward."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def largest(block, x):
     return seen.numel
 
 
-def test_the_recorder_sees_a_dense_formula():
+def test_recorder_sees_the_matrix_of_the_dense_formula():
     x = noise(1, CHANNELS, 50).requires_grad_()
     with Largest() as seen:
         (x.mT @ x).sum().backward()
@@ -71,8 +71,8 @@ LINEAR = {
 @pytest.mark.parametrize(
     ("name", "options"), [(name, options) for name, every in LINEAR.items() for options in every]
 )
-def test_linear_in_the_nodes(name, options):
-    """At most some 64 numbers a node, where N x N would be 20,000 a node."""
+def test_memory_is_linear_in_the_positions(name, options):
+    """At most some 64 numbers a position, where N × N would be 20,000."""
     n = 20_000
     block = make(name, CHANNELS, inner=INNER, **{"groups": 1} if name == "cgnl" else {}, **options)
     assert largest(block.float(), noise(1, CHANNELS, n, dtype=torch.float32)) <= 64 * n
@@ -80,7 +80,7 @@ def test_linear_in_the_nodes(name, options):
 
 @pytest.mark.parametrize("normalization", ["softmax", "random_walk", "symmetric"])
 @pytest.mark.parametrize("name", ["nl", "snl"])
-def test_exponential_kernels_are_never_whole(name, normalization):
+def test_exponential_kernels_store_no_full_matrix(name, normalization):
     """Tiles, or torch's fused attention: below a quarter of N x N."""
     n = 3000
     options = {"kernel": "embedded_gaussian", "normalization": normalization}
@@ -88,7 +88,7 @@ def test_exponential_kernels_are_never_whole(name, normalization):
     assert largest(block, noise(1, CHANNELS, n, dtype=torch.float32)) <= n * n // 4
 
 
-def test_criss_cross_is_a_line_at_a_time():
+def test_criss_cross_stores_lines_only():
     """Side 100: N = 10,000 nodes see 199 each, not 10,000."""
     block = make("cc", CHANNELS, inner=INNER).float()
     x = noise(1, CHANNELS, 100, 100, dtype=torch.float32)
@@ -98,14 +98,14 @@ def test_criss_cross_is_a_line_at_a_time():
 @pytest.mark.parametrize(
     ("kernel", "normalization"), [("rbf", "bistochastic"), ("concatenation", "bistochastic")]
 )
-def test_what_needs_every_entry_says_so(kernel, normalization):
+def test_affinities_of_all_entries_raise_on_large_maps(kernel, normalization):
     block = make("snl", CHANNELS, inner=INNER, kernel=kernel, normalization=normalization)
     with pytest.raises(SizeError, match=r"300000.*kernel='dot'"):
         block(torch.zeros(1, CHANNELS, 300_000, dtype=torch.float64))
 
 
-def test_small_maps_may_be_dense():
-    """Whatever path a cost model takes, the result is the same around the crossover."""
+def test_storages_agree_around_the_crossover():
+    """The cost model's choice does not change the result."""
     block = gnn.create("snl", 16, zero_init=False).double().eval()
     x = noise(1, 16, 600)
     phi, psi = block.affinity.phi.weight, block.affinity.psi.weight

@@ -1,4 +1,4 @@
-"""Positions split over processes: the same as on one."""
+"""Positions split over processes: results equal those of one process."""
 
 import json
 
@@ -14,7 +14,7 @@ from gspnl.errors import InputError
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What two processes found, by rank; started once."""
+    """Results of two processes, by rank; started once."""
     folder = tmp_path_factory.mktemp("ranks")
     mp.spawn(nn_parallel.work, (str(folder),), nn_parallel.WORLD)
     return [json.loads((folder / f"{r}.json").read_text()) for r in range(nn_parallel.WORLD)]
@@ -27,11 +27,11 @@ def test_equal_to_one_process(found, case):
         assert {k: v for k, v in rank[case].items() if not v < 1e-10} == {}
 
 
-def test_every_process_hears_of_parts_that_do_not_fit(found):
+def test_mismatched_parts_raise_on_every_process(found):
     for rank in found:
-        for message in rank["misfits"].values():
+        for message in rank["mismatches"].values():
             assert "split along its first spatial dimension" in message
-        assert "(2, 8, 3, 4), (2, 8, 3, 5)" in rank["misfits"]["other"]
+        assert "(2, 8, 3, 4), (2, 8, 3, 5)" in rank["mismatches"]["other"]
 
 
 @pytest.fixture
@@ -51,13 +51,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_cannot_be_split_says_why(alone, reason):
+def test_blocks_that_cannot_be_sharded_raise(alone, reason):
     name, options = REFUSED[reason]
     with pytest.raises(InputError, match=reason):
         gnn.parallel.shard(gnn.create(name, 8, **options))
 
 
-def test_other_norms_and_affinities_are_refused(alone):
+def test_unknown_norms_and_affinities_raise(alone):
     block = gnn.create("snl", 8)
     block.stages[0].norm = torch.nn.InstanceNorm1d(8)
     with pytest.raises(InputError, match="InstanceNorm1d"):
@@ -66,12 +66,12 @@ def test_other_norms_and_affinities_are_refused(alone):
         gnn.parallel.shard(torch.nn.Linear(2, 2))
 
 
-def test_without_a_group():
+def test_shard_without_a_process_group_raises():
     with pytest.raises(InputError, match="init_process_group"):
         gnn.parallel.shard(gnn.create("snl", 8))
 
 
-def test_the_block_is_shared_and_left_as_it_is(alone):
+def test_shard_shares_parameters_and_keeps_the_block(alone):
     block = gnn.create("a2", 8, zero_init=False)
     before = block(torch.ones(1, 8, 5))
     sharded = gnn.parallel.shard(block)
@@ -83,7 +83,7 @@ def test_the_block_is_shared_and_left_as_it_is(alone):
     assert torch.equal(block(torch.ones(1, 8, 5)), before)
 
 
-def test_one_value_per_channel_has_no_variance(alone):
+def test_batch_norm_of_one_value_per_channel_raises(alone):
     with pytest.raises(InputError, match="more than one value"):
         gnn.parallel.shard(gnn.create("snl", 8))(torch.zeros(1, 8, 1))
 
@@ -98,7 +98,7 @@ def test_frozen_parameters_get_no_gradient(alone):
         assert gnn.parallel.shard(block.requires_grad_(False))(torch.randn(2, 8, 6)).shape
 
 
-def test_second_derivatives(alone):
+def test_sums_have_second_derivatives(alone):
     """The sums can be differentiated again."""
     torch.manual_seed(0)
     block = gnn.create("snl", 4, norm="none", zero_init=False).double()

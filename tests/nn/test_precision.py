@@ -1,4 +1,4 @@
-"""Half precision: autocast, and blocks that are half all through.
+"""Half precision: autocast, and blocks in half precision throughout.
 
 What is rounded are the projections (inputs of the affinity, and Z), and the output; the affinity,
 its degrees, the series and the norm are float32. So F is off by the rounding of its inputs:
@@ -72,7 +72,7 @@ def off(actual, expected):
 
 @pytest.mark.parametrize(("dtype", "size"), list(product(DTYPES, SIZES)))
 @pytest.mark.parametrize("name", NAMES)
-def test_half_precision_is_near_float32(name, dtype, size):
+def test_half_precision_approximates_float32(name, dtype, size):
     block, x, weight = case(name, dtype, size)
     y, truths = run(deepcopy(block), x, weight)
     limit = close_to(dtype, name, size)
@@ -92,7 +92,7 @@ def test_half_precision_is_near_float32(name, dtype, size):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_inference_at_statistics_beyond_half_precision(name, dtype):
+def test_inference_with_statistics_beyond_half_precision(name, dtype):
     """Variances of F reach 1e30, in blocks of inputs and outputs of 1e4: norms stay wide."""
     block, x, _ = case(name, dtype, 1e4)
     block.stages[0].norm.momentum = 1.0
@@ -105,8 +105,8 @@ def test_inference_at_statistics_beyond_half_precision(name, dtype):
     assert off(half, y) <= torch.finfo(dtype).eps
 
 
-def test_degrees_are_beyond_float16():
-    """What the tests above would overflow in, if degrees were in the dtype of the features."""
+def test_degrees_exceed_float16():
+    """Degrees of these tests would overflow in the dtype of the features."""
     block, x, _ = case("snl", torch.float16, 1e2)
     X = x.flatten(2).mT
     phi, psi = (torch.relu(X @ getattr(block.affinity, k).weight.mT) for k in ("phi", "psi"))
@@ -116,7 +116,7 @@ def test_degrees_are_beyond_float16():
 
 @pytest.mark.parametrize("norm", ["group", "layer", "none"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_other_norms(norm, dtype):
+def test_other_norms_approximate_float32(norm, dtype):
     block, x, weight = case("gsnl", dtype, 1e2, norm=norm, activation="relu", bias=True, units=2)
     y, _ = run(deepcopy(block), x, weight)
     for mode in (autocast, halved):
@@ -134,7 +134,7 @@ def test_other_norms(norm, dtype):
     ],
 )
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_other_affinities(options, dtype):
+def test_other_affinities_approximate_float32(options, dtype):
     block, x, weight = case("snl", dtype, 1.0, **options)
     x, weight = x[..., :12, :12], weight[..., :12, :12]
     y, _ = run(deepcopy(block), x, weight)
@@ -144,7 +144,7 @@ def test_other_affinities(options, dtype):
         assert all(torch.isfinite(g).all() for g in grads)
 
 
-def test_norms_follow_the_block_to_any_wider_type():
+def test_norms_are_converted_to_wider_dtypes():
     block = gnn.create("snl", 6)
     assert {t.dtype for t in block.double().stages[0].norm.parameters()} == {torch.float64}
     assert {t.dtype for t in block.float().stages[0].norm.parameters()} == {torch.float32}
@@ -156,7 +156,7 @@ def test_norms_follow_the_block_to_any_wider_type():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_infinities_are_counted_and_remedies_told(dtype):
+def test_infinite_values_raise_with_their_number_and_a_fix(dtype):
     block, x, _ = case("snl", dtype, 1.0)
     x = x.to(dtype)
     x[0, 1, 2, 3:5], x[1, 0, 0, 0] = float("inf"), float("nan")
@@ -169,7 +169,7 @@ def test_infinities_are_counted_and_remedies_told(dtype):
         block(x)  # the output of a layer before, under autocast
 
 
-def test_traced_blocks_look_at_no_value():
+def test_traced_blocks_do_not_check_values():
     """A check of values would break the graph: infinities pass, as through torch's layers."""
     torch.compiler.reset()
     block = gnn.create("snl", 6, zero_init=False).half().eval()

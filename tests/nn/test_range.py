@@ -1,4 +1,4 @@
-"""Exponential kernels whose degrees span more than their dtype does."""
+"""Exponential kernels whose degrees exceed the range of their dtype."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def feature_maps():
 
 @pytest.mark.parametrize("which", range(3))
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic", "softmax"])
-def test_float32_is_float64(which, normalization):
+def test_float32_approximates_float64(which, normalization):
     x = feature_maps()[which]
     options = {"kernel": "gaussian", "normalization": normalization}
     if normalization == "bistochastic" and which == 1:
@@ -47,7 +47,7 @@ def test_float32_is_float64(which, normalization):
         assert (narrow - wide).abs().max() < 1e-3 * wide.abs().max()
 
 
-def test_a_kernel_that_embeds_in_its_own_way_is_refused():
+def test_kernels_with_their_own_embedding_raise():
     @dataclass(frozen=True)
     class Own(gspnl.Kernel):
         embedding: ClassVar[str] = "matrices"
@@ -59,7 +59,7 @@ def test_a_kernel_that_embeds_in_its_own_way_is_refused():
         gnn.create("snl", 8, kernel=Own())
 
 
-def test_a_normalization_of_the_core_alone_is_refused():
+def test_normalizations_registered_in_the_core_only_raise():
     from gspnl.affinity.normalization import NORMALIZATIONS
 
     NORMALIZATIONS.register("quarter")(NORMALIZATIONS["symmetric"])
@@ -70,13 +70,13 @@ def test_a_normalization_of_the_core_alone_is_refused():
         NORMALIZATIONS.unregister("quarter")
 
 
-def test_degrees_of_symmetric_attention_are_found_once(monkeypatch):
-    from gspnl.nn import exponential
+def test_degrees_of_symmetric_attention_are_computed_once(monkeypatch):
+    from gspnl.nn import attention
 
     calls = []
-    whole = exponential.joint_attention
+    whole = attention.joint_attention
     monkeypatch.setattr(
-        exponential, "joint_attention", lambda *a, **k: (calls.append(1), whole(*a, **k))[1]
+        attention, "joint_attention", lambda *a, **k: (calls.append(1), whole(*a, **k))[1]
     )
     kernel = {"kernel": "embedded_gaussian", "normalization": "symmetric"}
     gnn.create("chebyshev", 8, order=6, **kernel)(torch.randn(1, 8, 9))

@@ -1,4 +1,4 @@
-"""The table of blocks against the blocks themselves."""
+"""The table of blocks agrees with the blocks."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_every_block_has_a_row():
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_parameters_are_those_counted(name):
+def test_stated_parameters_equal_those_of_the_block(name):
     C, Cs, r, G = 24, 10, 10, 1
     block = gnn.create(name, C, inner=Cs)
     if "embedding" in block.config:
@@ -32,7 +32,7 @@ def test_parameters_are_those_counted(name):
 
 
 @pytest.mark.parametrize("name", ["nl", "ns", "snl", "gsnl", "chebyshev", "spectral"])
-def test_the_response_is_that_of_the_spectrum(name):
+def test_response_multiplies_each_mode(name):
     """A block, on one mode of the core's graph of the same features, multiplies by g(λ)."""
     torch.manual_seed(0)
     C, side = 6, 4
@@ -71,6 +71,6 @@ def test_the_response_is_that_of_the_spectrum(name):
         assert np.abs(out - truth).max() < 1e-11 * max(1, np.abs(truth).max())
 
 
-def test_the_documents_show_this_table():
+def test_documents_show_this_table():
     page = ROOT / "docs" / "blocks.md"
     assert gnn.table() in page.read_text()

@@ -1,4 +1,4 @@
-"""Blocks as graphs: torch.compile, torch.export, ONNX, and devices without values.
+"""Traced blocks: torch.compile, torch.export, ONNX and the meta device.
 
 Eager blocks are the reference here; they are compared with dense formulas elsewhere. Compiled by
 "eager" or "aot_eager" a block is the same operations in another order at most: in float64, 1e-10 of
@@ -16,8 +16,8 @@ import pytest
 import torch
 from support.nn_cases import NAMES, make, signal
 
-from gspnl.nn import scales
-from gspnl.nn.stage import NODES
+from gspnl.nn import normalization
+from gspnl.nn.unit import NODES
 
 KERNELS = ("dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation")
 OPTIONS = [
@@ -38,12 +38,12 @@ OPTIONS = [
 BALANCED = ("snl", {"normalization": "bistochastic"})
 REFUSED = "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"  # torch's own code
 
-SLOW = [pytest.mark.slow, pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")]
+SLOW = [pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    """No compiled code of another test: limits on recompilation count per function."""
+    """Drop compiled code of other tests, which counts towards recompilation limits."""
     torch.compiler.reset()
 
 
@@ -93,13 +93,13 @@ def test_compile_in_one_and_three_dimensions(name, dims):
 
 @pytest.mark.parametrize("kernel", ["dot", pytest.param("embedded_gaussian", marks=SLOW)])
 def test_compile_bistochastic(kernel):
-    """A fixed number of steps reaches what the loop reaches: eager stops at defects of 1e-14."""
+    """The fixed number of steps is as accurate as the loop, which stops at defects of 1e-14."""
     block = make("snl", kernel=kernel, normalization="bistochastic").eval()
     compiled_like_eager(block, signal(), "eager")
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0, 3.5])
-def test_fixed_steps_balance_sharp_weights(sharpness):
+def test_fixed_steps_converge_for_sharp_weights(sharpness):
     """s∘(W s) = 1 of exponentials far apart, where 128 Sinkhorn steps leave 6e-3."""
     q, k = (torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     E = torch.exp(sharpness * (q @ k.mT).double())
@@ -110,7 +110,7 @@ def test_fixed_steps_balance_sharp_weights(sharpness):
         return torch.linalg.solve(core, v[..., None])[..., 0]
 
     degrees = W.sum(-1)
-    s = scales._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
+    s = normalization._traced(degrees, degrees > 0, lambda v: (W @ v[..., None])[..., 0], solve)
     defect = (s * (W @ s[..., None])[..., 0] - 1).abs().max()
     assert defect < 1e-14  # sums of 40 rounding errors
 
@@ -122,7 +122,7 @@ def test_compile_by_inductor(name):
     compiled_like_eager(make(name).train(), signal(), "inductor")
 
 
-def test_a_compiled_block_takes_other_sizes():
+def test_compiled_block_with_other_sizes():
     block = make("snl", storage="lowrank").eval()
     compiled = torch.compile(block, fullgraph=True, backend="eager", dynamic=True)
     for dims, batch in ((2, 2), (2, 5), (1, 3)):
@@ -130,8 +130,8 @@ def test_a_compiled_block_takes_other_sizes():
         assert torch.allclose(compiled(x), block(x), rtol=1e-10)
 
 
-def test_the_spectral_block_is_a_short_program():
-    """Its 56 terms are summed at once: what is unrolled is the recurrence, 10 operations a term."""
+def test_spectral_block_traces_to_a_short_program():
+    """The 56 terms are summed at once; only the recurrence is unrolled, 10 operations a term."""
     program = torch.export.export(make("spectral", storage="lowrank").eval(), (signal(),))
     calls = sum(node.op == "call_function" for node in program.graph.nodes)
     assert calls < 12 * NODES
@@ -185,7 +185,7 @@ def test_export_with_options(name, options):
 
 
 def to_onnx(block, x):
-    """The model's bytes; what torch tells of its progress is not shown."""
+    """The model's bytes, without torch's progress output."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # "torchvision is not installed"
@@ -222,11 +222,11 @@ def test_onnx(name, options):
 
 
 @pytest.mark.filterwarnings(REFUSED)
-def test_onnx_has_no_pseudo_inverse(monkeypatch):
+def test_onnx_export_of_bistochastic_raises(monkeypatch):
     """Balancing takes a pseudo-inverse, for which ONNX has no operator."""
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(scales, "TRACED_STEPS", 1)  # a shorter program, of the same operators
-    monkeypatch.setattr(scales, "TRACED_NEWTON", 1)
+    monkeypatch.setattr(normalization, "TRACED_STEPS", 1)  # a shorter program
+    monkeypatch.setattr(normalization, "TRACED_NEWTON", 1)
     block, x, _ = ready("snl", normalization="bistochastic")
     with pytest.raises(torch.onnx.OnnxExporterError) as error:
         to_onnx(block, x)
@@ -234,8 +234,8 @@ def test_onnx_has_no_pseudo_inverse(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_meta(name):
-    """Shapes alone: no block looks at a value, or makes a tensor on a device of its own choice."""
+def test_meta_device(name):
+    """No block reads a value, or allocates on another device than its input's."""
     block, x = make(name).to("meta"), signal().to("meta")
     y = block(x)
     assert y.device.type == "meta"
@@ -245,7 +245,7 @@ def test_meta(name):
 @pytest.mark.parametrize(
     ("name", "options"), [*OPTIONS, ("snl", {"normalization": "bistochastic"})]
 )
-def test_meta_with_options(name, options):
+def test_meta_device_with_options(name, options):
     assert make(name, **options).to("meta")(signal().to("meta")).device.type == "meta"
 
 
@@ -255,8 +255,8 @@ def test_meta_with_options(name, options):
     ("name", "options"),
     [*((n, {}) for n in NAMES), *OPTIONS, BALANCED],
 )
-def test_cuda(name, options):
-    """The numbers of the CPU, forward and backward, in float64."""
+def test_cuda_equals_cpu(name, options):
+    """Equal to the CPU, forward and backward, in float64."""
     block, x = make(name, **options).train(), signal()
     twin, weight = deepcopy(block).cuda(), torch.linspace(-1, 1, x.numel(), dtype=x.dtype)
     actual = result(twin, twin, x.cuda(), weight.view_as(x).cuda())

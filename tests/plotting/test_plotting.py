@@ -1,4 +1,4 @@
-"""Plots: what is drawn is what was computed, on axes of their own or on given ones."""
+"""Plots draw the computed values, on new axes or on axes passed."""
 
 import subprocess
 import sys
@@ -36,14 +36,14 @@ PLOTS = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_given_axes_are_drawn_on_and_returned(name):
+def test_plots_draw_on_the_axes_passed_and_return_them(name):
     ax = Figure(figsize=(6, 4)).add_subplot()
     assert PLOTS[name](ax=ax) is ax
     assert ax.has_data()
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_axes_of_their_own_can_be_saved(name, tmp_path):
+def test_plots_without_axes_create_a_figure_that_can_be_saved(name, tmp_path):
     ax = PLOTS[name]()
     ax.figure.savefig(tmp_path / "plot.png")
     assert images.load_photo(tmp_path / "plot.png").std() > 0.01
@@ -53,7 +53,7 @@ def test_every_plot_is_tested():
     assert set(PLOTS) == set(plotting.__all__)
 
 
-def test_no_plot_touches_pyplot():
+def test_plots_do_not_import_pyplot():
     code = (
         "import sys, gspnl, numpy as np; X = np.random.default_rng(0).random((50, 3)); "
         "gspnl.plotting.spectrum(gspnl.feature_graph(X).spectrum()); "
@@ -107,7 +107,7 @@ def test_comparison_without_a_certificate():
     np.testing.assert_array_equal(errors.get_xdata(), [1])  # an error of 0 has no logarithm
 
 
-def test_modes_are_centred_on_zero_and_the_constant_is_left_out():
+def test_modes_are_centred_on_zero_without_the_constant_one():
     ax = plotting.modes(SPECTRUM, SHAPE, k=4)
     u = SPECTRUM.modes(5)[:, 1:]
     assert len(ax.images) == 4
@@ -118,7 +118,7 @@ def test_modes_are_centred_on_zero_and_the_constant_is_left_out():
         np.testing.assert_allclose(drawn, mode / scale, atol=1e-12)
 
 
-def test_no_more_modes_than_the_graph_has():
+def test_modes_are_limited_to_those_of_the_graph():
     assert len(plotting.modes(SPECTRUM, SHAPE, k=50).images) == 9
     alike = gspnl.feature_graph(np.ones((192, 1)))  # one mode, the constant
     assert len(plotting.modes(alike.spectrum(), SHAPE).images) == 1
@@ -140,7 +140,7 @@ def test_filtered_clips_and_titles():
 
 @pytest.mark.parametrize("shape", [(10, 90), (90, 10), (30, 40)])
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_pictures_lie_apart_and_inside(shape, count):
+def test_pictures_do_not_overlap_and_stay_inside_the_axes(shape, count):
     ax = plotting.filtered({str(i): np.zeros(shape) for i in range(count)})
     boxes = [image.get_extent() for image in ax.images]  # left, right, bottom, top
     width, height = ax.get_xlim()[1], ax.get_ylim()[0]
@@ -153,7 +153,7 @@ def test_pictures_lie_apart_and_inside(shape, count):
             assert apart
 
 
-def test_bad_input():
+def test_invalid_arguments_raise():
     with pytest.raises(InputError, match="k=0 must be a whole number ≥ 1"):
         plotting.modes(SPECTRUM, SHAPE, k=0)
     with pytest.raises(InputError, match=r"do not fill a photo of shape \(3, 4\)"):
@@ -166,7 +166,7 @@ def test_bad_input():
         plotting.filtered({})
 
 
-def test_without_matplotlib(monkeypatch):
+def test_missing_matplotlib_raises_with_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[report\]'"):
         plotting.spectrum(SPECTRUM)

@@ -1,4 +1,4 @@
-"""The paper's figures 1, 2 and 5: what is drawn equals what plain formulas give."""
+"""Figures 1, 2 and 5 of the paper against plain formulas."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def rbf(normalization="random_walk"):
 
 
 def curves(ax):
-    """The curves by name, without the rings and the entry for them in the legend."""
+    """Return the curves by name, without the rings and their legend entry."""
     lines = [line for line in ax.lines if line.get_linestyle() != "None" and len(line.get_xdata())]
     return {line.get_label().split(":")[0]: line for line in lines}
 
@@ -35,13 +35,13 @@ def rings(ax):
 
 
 def fewest(row, share=0.9):
-    """The least number of entries that hold the share, by counting up."""
+    """Count the least number of entries that have the share."""
     size = sorted(np.abs(row), reverse=True)
     return next(k for k in range(1, len(size) + 1) if sum(size[:k]) >= share * sum(size))
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic", "softmax"])
-def test_rows_of_the_three_operators(normalization):
+def test_attention_range_draws_the_rows_of_three_operators(normalization):
     A, _ = normalized(W, normalization)
     e = np.eye(N)[11]
     expected = {"NL": A[11], "NS": A[11] - e, "SNL": e + A[11]}
@@ -61,7 +61,7 @@ def test_rows_of_the_three_operators(normalization):
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
-def test_a_row_of_any_response_and_not_a_column(normalization):
+def test_attention_range_draws_rows_not_columns(normalization):
     A, change = normalized(W, normalization)
     lam, U, inverse = eigen(A, change)
     row = (U @ (np.exp(-3 * lam)[:, None] * inverse))[7]
@@ -74,7 +74,7 @@ def test_a_row_of_any_response_and_not_a_column(normalization):
         assert np.abs(row - column).max() > 1e-4
 
 
-def test_pictures_share_a_scale_that_the_node_itself_does_not_set():
+def test_pictures_share_a_scale_without_the_node_itself():
     A, _ = normalized(W, "random_walk")
     ax = plotting.attention_range(rbf(), -1, shape=SHAPE)
     e = np.eye(N)[-1]
@@ -95,7 +95,7 @@ def test_pictures_share_a_scale_that_the_node_itself_does_not_set():
     ]
 
 
-def test_isolated_nodes_have_only_themselves():
+def test_isolated_nodes_reach_only_themselves():
     one = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])  # two nodes of degree 0
     graph = gspnl.feature_graph(one, "dot")
     ax = plotting.attention_range(graph, 2)
@@ -124,7 +124,7 @@ def test_reach_on_torch_and_float32():
         )
 
 
-def test_bad_input_of_attention_range():
+def test_invalid_arguments_of_attention_range_raise():
     graph = rbf()
     with pytest.raises(InputError, match="outside the 48 nodes"):
         plotting.attention_range(graph, 48)
@@ -144,7 +144,7 @@ def test_bad_input_of_attention_range():
         plotting.attention_range(rbf("softmax"), 1, operators={"heat": responses.heat(1.0)})
 
 
-def test_figure_2_counts_entries_and_prints_what_decides():
+def test_strengths_draw_counts_and_print_distances():
     A, _ = normalized(W, "random_walk")
     powers = {1: A, 2: A @ A, 3: A @ A @ A, 4: A @ A @ A @ A}
     ax = plotting.strengths(gspnl.stability.strengths(rbf(), bins=12))
@@ -166,7 +166,7 @@ def test_figure_2_counts_entries_and_prints_what_decides():
             assert text == f"{name}: histogram {apart:.1f} % apart, ‖{name} − A‖ = {defect:.2f} ‖A‖"
 
 
-def test_figure_2_of_other_powers_and_tiny_defects():
+def test_strengths_of_other_powers_and_tiny_defects():
     figure = gspnl.stability.strengths(np.full((4, 4), 0.25), powers=[2, 12])
     texts = [t.get_text() for t in plotting.strengths(figure).get_legend().get_texts()]
     assert texts == ["A²", "A¹²: histogram 0.0 % apart, ‖A¹² − A²‖ = 0 ‖A²‖"]
@@ -189,7 +189,7 @@ def test_spectral_density_counts_every_mode():
             plotting.spectral_density(graph.spectrum(), bins)
 
 
-def test_figure_5_draws_the_largest_in_magnitude_and_hollow_below_0():
+def test_top_eigenvalues_are_hollow_below_zero():
     W_g, V = RNG.standard_normal((2, 40, 6))
     product = W_g @ V.T
     values = np.linalg.eigvals((product + product.T) / 2).real
@@ -208,7 +208,7 @@ def test_figure_5_draws_the_largest_in_magnitude_and_hollow_below_0():
     assert text.get_text() == "15 % of 40 negative, 12 not 0"
 
 
-def test_figure_5_of_several_blocks():
+def test_top_eigenvalues_of_several_blocks():
     ax = Figure().add_subplot()
     blocks = {
         name: gspnl.stability.damping(np.eye(4), sign * np.diag([4.0, 3, 2, 1]))
@@ -226,7 +226,7 @@ def test_figure_5_of_several_blocks():
     assert up.get_color() != down.get_color()
 
 
-def test_bad_input_of_figure_5():
+def test_invalid_arguments_of_top_eigenvalues_raise():
     block = gspnl.stability.damping(np.eye(2), np.eye(2))
     for k in (0, -1, 1.5, True):
         with pytest.raises(InputError, match="must be a whole number ≥ 1"):

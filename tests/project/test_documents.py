@@ -1,4 +1,4 @@
-"""The Python in notebooks and documents runs as it stands, and asserts what it claims."""
+"""The Python code in notebooks and documents runs, with its assertions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from support.paths import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 DOCUMENTS = [
     ROOT / "README.md",
-    ROOT / "docs" / "architecture.md",
     ROOT / "docs" / "blocks.md",
     ROOT / "docs" / "index.md",
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
@@ -27,7 +26,7 @@ def run(path: Path, opening: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks(path, monkeypatch):
+def test_the_code_of_notebooks_runs(path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     pyplot = pytest.importorskip("matplotlib.pyplot")
     try:
@@ -37,13 +36,13 @@ def test_notebooks(path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.stem)
-def test_documents(path, registries_as_they_were):
+def test_the_code_of_documents_runs(path, registries_as_they_were):
     run(path, "python")
 
 
 @pytest.fixture
 def registries_as_they_were():
-    """Forget what a document registers."""
+    """Remove what a document registers."""
     from gspnl.affinity.kernels import KERNELS
     from gspnl.affinity.normalization import NORMALIZATIONS
     from gspnl.affinity.weights import STORAGES
@@ -65,8 +64,8 @@ def registries_as_they_were():
             registry.unregister(name)
 
 
-def test_a_claim_that_fails_would_be_seen(tmp_path):
-    """The harness itself can fail."""
+def test_a_failing_assertion_in_a_document_fails_the_test(tmp_path):
+    """The test itself can fail."""
     path = tmp_path / "claim.md"
     path.write_text("text\n\n```{code-cell} ipython3\n:tags: [x]\n%magic\nassert 1 == 2\n```\n")
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""A kernel, a response and a storage of the user's own, added without touching the package."""
+"""Custom kernels, responses and storages, added without changing the package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cleanup():
         registry.unregister(name)
 
 
-def test_a_kernel_in_ten_lines(cleanup):
+def test_a_custom_kernel_takes_ten_lines(cleanup):
     @KERNELS.register("laplacian")
     @dataclass(frozen=True)
     class Laplacian(Kernel):
@@ -46,7 +46,7 @@ def test_a_kernel_in_ten_lines(cleanup):
         assert relative(graph.filter(Z, g), dense_filter(A, change, g, Z)) < 1e-10
 
 
-def test_a_bilinear_kernel_is_low_rank_by_itself(cleanup):
+def test_a_custom_bilinear_kernel_is_stored_at_low_rank(cleanup):
     @KERNELS.register("quadratic")
     @dataclass(frozen=True)
     class Quadratic(Kernel):
@@ -61,7 +61,7 @@ def test_a_bilinear_kernel_is_low_rank_by_itself(cleanup):
     assert relative(graph.degrees, ((X @ X.T) ** 2).sum(1)) < 1e-12
 
 
-def test_a_response_is_any_callable():
+def test_any_callable_is_a_response():
     rng = np.random.default_rng(2)
     X, Z = rng.standard_normal((60, 3)), rng.standard_normal((60, 2))
     graph = gspnl.feature_graph(X)
@@ -71,7 +71,7 @@ def test_a_response_is_any_callable():
     assert relative(value, dense_filter(A, 1 / np.sqrt(d), lambda x: np.cos(x) ** 2, Z)) < 1e-10
 
 
-def test_a_normalization_finds_its_own_constant_mode(cleanup):
+def test_a_custom_normalization_has_its_constant_mode(cleanup):
     """Diffusion maps: W ← W / d dᵀ, then row-normalised; l r is not 1/d here."""
 
     def scales(weights, degrees):
@@ -92,7 +92,7 @@ def test_a_normalization_finds_its_own_constant_mode(cleanup):
         assert relative(graph.filter(Z, g, order=30), truth) < 1e-10
 
 
-def test_a_storage_is_asked_whether_it_can_hold_a_kernel(cleanup):
+def test_a_custom_storage_declares_the_kernels_it_supports(cleanup):
     STORAGES.register("rbf_only")(
         Storage(STORAGES["dense"].build, supports=lambda kernel: type(kernel).__name__ == "RBF")
     )
@@ -103,7 +103,7 @@ def test_a_storage_is_asked_whether_it_can_hold_a_kernel(cleanup):
         gspnl.feature_graph(X, "cosine", storage="rbf_only")
 
 
-def test_a_storage_needs_four_methods(cleanup):
+def test_a_custom_storage_needs_four_methods(cleanup):
     @dataclass(frozen=True, eq=False)
     class Callback(Weights):
         X: np.ndarray

@@ -1,4 +1,4 @@
-"""Responses and banks against PyGSP's filters on the same λ, and the frames that they make."""
+"""Responses and banks against PyGSP's filters on the same λ; frames, duals, frame bounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F = pygsp.filters
 
 
 class Spectral:
-    """What PyGSP's filters ask of a graph when they are evaluated."""
+    """Stand-in for the attributes of a graph that PyGSP's filters read."""
 
     def __init__(self, lmax, e=None):
         self.lmax, self.e = lmax, e
@@ -24,7 +24,7 @@ class Spectral:
 
 
 def both(lmax, e=None):
-    """λ on which to compare: a grid, and where the kernels change their formula."""
+    """Return λ to compare on: a grid, and the points where kernels change their formula."""
     special = np.array([1, 2, 1 / 3, 2 / 3, 4 / 3, 0.5, 0.25, 0.75, 1.25]) / 2 * lmax
     return np.unique(np.concatenate([np.linspace(0, lmax, 301), special]))
 
@@ -114,14 +114,14 @@ CASES = {
 
 @pytest.mark.parametrize("lmax", [2.0, 1.31, 17.0])
 @pytest.mark.parametrize("case", CASES)
-def test_equal_to_pygsp(case, lmax):
+def test_banks_agree_with_pygsp(case, lmax):
     theirs, ours = CASES[case](lmax)
     lam = both(lmax)
     values = np.atleast_2d(ours(lam))
     truth = theirs.evaluate(lam)
     assert values.shape == truth.shape
     assert np.abs(values - truth).max() < 1e-10
-    assert np.abs(truth).max() > 0.1  # that the comparison is of something
+    assert np.abs(truth).max() > 0.1  # not a comparison of zeros
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def sensor():
     return graph
 
 
-def test_gabor_is_pygsps(sensor):
+def test_gabor_agrees_with_pygsp(sensor):
     theirs = F.Gabor(sensor, F.Rectangular(sensor, None, 0.1))
     ours = banks.gabor(responses.rectangular(None, 0.1, sensor.lmax), sensor.e)
     lam = np.linspace(0.003, sensor.lmax, 97)
@@ -142,7 +142,7 @@ def test_gabor_is_pygsps(sensor):
     assert ours[5].jumps == pytest.approx([0.1 * sensor.lmax + sensor.e[5]])
 
 
-def test_modulation_is_pygsps(sensor):
+def test_modulation_agrees_with_pygsp(sensor):
     theirs = F.Modulation(sensor, F.Heat(sensor, 5)).evaluate(sensor.e)
     ours = banks.modulation(responses.heat(5 / sensor.lmax), sensor.e, sensor.U)
     assert np.isfinite(theirs).all()
@@ -158,7 +158,7 @@ def test_modulation_is_pygsps(sensor):
 
 
 @pytest.mark.parametrize("case", ["abspline", "meyer", "mexican_hat", "half_cosine-11", "held"])
-def test_the_dual_is_pygsps(case):
+def test_the_dual_agrees_with_pygsp(case):
     theirs, ours = CASES[case](2.0)
     theirs.estimate_frame_bounds = lambda: (1, 1)  # the pseudo-inverse without its warning
     lam = both(2.0)
@@ -208,13 +208,13 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("case", FRAMES)
-def test_the_dual_undoes_the_bank(case):
+def test_the_dual_inverts_the_bank(case):
     bank = FRAMES[case]
     dual = bank.dual()
     g, h = bank(LAM), dual(LAM)
     assert np.abs((h * g).sum(0) - 1).max() < 1e-12
     assert np.abs(dual.dual()(LAM) - g).max() < 1e-12 * np.abs(g).max()
-    for f in range(len(bank)):  # one by one as all together
+    for f in range(len(bank)):  # single filters agree with the whole bank
         assert np.abs(dual[f](LAM) - h[f]).max() < 1e-14 * max(1, np.abs(h).max())
     low, high = bank.frame_bounds()
     assert np.allclose(dual.frame_bounds(), (1 / high, 1 / low), rtol=1e-9)
@@ -229,7 +229,7 @@ def test_frame_bounds_are_outer_and_near(case):
     rounding = 1e-14 * high
     assert low <= total.min() + rounding
     assert high >= total.max() - rounding
-    assert total.min() - low < 1e-4 * high  # the grid's own coarseness
+    assert total.min() - low < 1e-4 * high  # the resolution of the grid
     assert high - total.max() < 1e-4 * high
 
 
@@ -253,14 +253,14 @@ def test_frame_bounds_are_outer_and_near(case):
         (lambda x: 1 + np.sin(3000 * x), (), 0.0, 2.0),
     ],
 )
-def test_extremes_meet_closed_forms(fn, jumps, low, high):
+def test_extremes_agree_with_closed_forms(fn, jumps, low, high):
     found = extremes(fn, (0.0, 2.0), jumps)
     slack = 1e-11 * high
     assert low - slack <= found[0] <= low + 1e-15 * high
     assert high - 1e-15 * high <= found[1] <= high + slack
 
 
-def test_noise_widens_the_bounds_and_ends():
+def test_extremes_of_noise_terminate_with_wide_bounds():
     rng, calls = np.random.default_rng(0), [0]
 
     def noisy(x):
@@ -273,8 +273,8 @@ def test_noise_widens_the_bounds_and_ends():
     assert calls[0] < 2e6
 
 
-def test_a_grid_would_have_missed_it():
-    """A bump between the 1000 points of PyGSP's grid."""
+def test_frame_bounds_include_a_peak_between_grid_points():
+    """The peak lies between the 1000 points of PyGSP's grid."""
     bump = responses.smooth_band_pass(0.8008008 - 0.001, 2e-4)
     bank = FilterBank((responses.nl(0.0), bump))
     grid = np.linspace(0, 2, 1000)
@@ -297,7 +297,7 @@ def test_frame_bounds_on_a_spectrum():
     assert away == wavelets.dual(spectrum=[0.5, 1.0])
 
 
-def test_where_all_vanish_the_dual_is_zero():
+def test_the_dual_is_zero_where_all_responses_vanish():
     wavelets = FilterBank(banks.meyer().responses[1:])
     dual = wavelets.dual((0.5, 2.0))
     assert (dual([0.0]) == 0).all()
@@ -317,17 +317,17 @@ def test_where_all_vanish_the_dual_is_zero():
         (lambda: banks.abspline().frame_bounds(spectrum=[]), "one-dimensional"),
         (lambda: banks.abspline().frame_bounds(spectrum=[np.nan]), "finite"),
         (lambda: banks.abspline().complement(0.5), "below the upper frame bound"),
-        (lambda: banks.abspline(1), "2 or more"),
+        (lambda: banks.abspline(1), "whole number ≥ 2"),
         (lambda: banks.abspline(6.5), "whole number"),
         (lambda: banks.abspline(lpfactor=0.0), "> 0"),
         (lambda: banks.abspline(scales=(1.0, 2.0)), "takes 5"),
         (lambda: banks.meyer(3, scales=(1.0, -2.0)), "> 0"),
         (lambda: banks.meyer(lmax=-1.0), "> 0"),
-        (lambda: banks.half_cosine(2), "3 or more"),
+        (lambda: banks.half_cosine(2), "whole number ≥ 3"),
         (lambda: banks.itersine(2, overlap=3), "overlap"),
         (lambda: banks.wave([1.0, 2.0], [0.5] * 3), "as many of each"),
         (lambda: banks.wave(speeds=2.0), r"\[0, 2\)"),
-        (lambda: banks.heat("warm"), "a number"),
+        (lambda: banks.heat("warm"), "a finite number"),
         (lambda: banks.gabor("heat", [0.0]), "response"),
         (lambda: banks.gabor(responses.heat(1.0), np.zeros((2, 2))), "one-dimensional"),
         (lambda: banks.modulation(responses.heat(1.0), [0.0, 1.0], np.eye(3)), "need"),
@@ -335,20 +335,20 @@ def test_where_all_vanish_the_dual_is_zero():
         (lambda: banks.tight(responses.heat(1.0), bound=0.5), "upper frame bound"),
         (lambda: banks.tight(responses.heat(1.0), bound=0.9999), "upper frame bound"),
         (lambda: FilterBank((responses.heat(20.0),)).dual(), "no frame"),  # Σ g² = e⁻⁸⁰ at 2
-        (lambda: banks.log_scales(0.0, 2.0, 3), "lmin=0.0 must be > 0"),
-        (lambda: banks.log_scales(0.1, -2.0, 3), "lmax=-2.0 must be > 0"),
+        (lambda: banks.log_scales(0.0, 2.0, 3), "lmin=0.0 must be a finite number > 0"),
+        (lambda: banks.log_scales(0.1, -2.0, 3), "lmax=-2.0 must be a finite number > 0"),
         (lambda: banks.log_scales(0.1, 2.0, -3), "count=-3"),
         (lambda: banks.abspline()(np.array(["a"])), "dtype"),
         (lambda: FilterBank((lambda x: 1 / x,)).frame_bounds(), "not finite"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_what_is_wrong_is_said(act, message):
+def test_bad_arguments_raise(act, message):
     with pytest.raises(InputError, match=message):
         act()
 
 
-def test_banks_add_up():
+def test_adding_banks_concatenates_their_filters():
     a, b = banks.held(), banks.abspline(3).dual()
     both_ = a + b
     assert np.array_equal(both_(LAM), np.concatenate([a(LAM), np.stack([g(LAM) for g in b])]))
@@ -356,7 +356,7 @@ def test_banks_add_up():
         a + 1
 
 
-def test_a_part_of_the_spectrum_is_not_taken_for_all_of_it():
+def test_a_partial_spectrum_raises():
     graph = gspnl.feature_graph(np.random.default_rng(0).random((30, 2)), "rbf", sigma=0.3)
     low = graph.spectrum(3)
     bank = FilterBank((responses.low_pass(0.5),))  # no frame, but for the first λ

@@ -1,4 +1,4 @@
-"""Every registered response and bank: finite, vectorised, by value, in every array library."""
+"""Contract of every registered response and bank: finite, elementwise, any array library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAM = np.unique(np.concatenate([np.linspace(0, 2, 401), [1 / 3, 2 / 3, 4 / 3]]))
 
 
 def example(cls):
-    """A response of a registered class: its defaults, and a value for what has none."""
+    """Build a response of a registered class, with a value for parameters without default."""
     values = {}
     for i, f in enumerate(fields(cls)):
         check = f.metadata.get("check")
@@ -42,7 +42,7 @@ def example(cls):
 
 
 def example_bank(make):
-    """A bank by a registered function: its defaults, and a value for what has none."""
+    """Build a bank by a registered function, with a value for parameters without default."""
     given = {"mother": responses.heat(1.5), "spectrum": POINTS, "modes": np.eye(len(POINTS))}
     missing = [
         name for name, p in inspect.signature(make).parameters.items() if p.default is p.empty
@@ -51,7 +51,7 @@ def example_bank(make):
 
 
 def at(g):
-    """λ at which a response, or a bank, is defined."""
+    """Return λ at which a response, or a bank, is defined."""
     members = g.responses if isinstance(g, FilterBank) else (g,)
     return np.array(POINTS) if any(hasattr(m, "points") for m in members) else LAM
 
@@ -73,7 +73,7 @@ EVERY = pytest.mark.parametrize("make", list(everything()))
 
 
 @EVERY
-def test_finite_and_elementwise(make):
+def test_values_are_finite_and_elementwise(make):
     g, lam = make(), at(make())
     values = g(lam)
     F = (len(g),) if isinstance(g, FilterBank) else ()
@@ -90,14 +90,14 @@ def test_finite_and_elementwise(make):
 
 
 @EVERY
-def test_rounding_below_zero_and_above_two_is_harmless(make):
+def test_values_just_outside_0_and_2_are_finite(make):
     g = make()
     with np.errstate(all="raise", under="ignore"):
         assert np.isfinite(g(np.array([-1e-15, 2 + 1e-15]))).all()
 
 
 @EVERY
-def test_arrays_keep_their_library(make):
+def test_values_have_the_array_library_of_lambda(make):
     g, lam = make(), at(make())
     values = g(lam)
     for other in (array_api_strict.asarray(lam), torch.asarray(lam)):
@@ -112,7 +112,7 @@ def test_arrays_keep_their_library(make):
 
 
 @EVERY
-def test_values_not_identity(make):
+def test_equality_and_hash_are_by_value(make):
     g = make()
     again = pickle.loads(pickle.dumps(g))
     assert again == g == make() == copy.deepcopy(g)
@@ -143,8 +143,8 @@ def test_parameters_are_checked(name):
 
 
 @pytest.mark.parametrize("name", list(RESPONSES))
-def test_jumps_are_where_it_jumps(name):
-    """A declared jump is one, and there is none elsewhere (to the grid)."""
+def test_declared_jumps_are_the_discontinuities(name):
+    """Find jumps on a fine grid and compare with the declared ones."""
     g = example(RESPONSES[name])
     if name == "tabulated":
         return
@@ -159,7 +159,7 @@ def test_jumps_are_where_it_jumps(name):
         assert np.abs(declared - place).min(initial=np.inf) < 2e-5
 
 
-def test_a_response_and_a_bank_added_here_are_picked_up():
+def test_a_newly_registered_response_and_bank_are_tested():
     @responses.base.response("added")
     class added(responses.base.Parameters):
         cut: float = 1.0
@@ -174,8 +174,8 @@ def test_a_response_and_a_bank_added_here_are_picked_up():
     try:
         assert {"added", "bank-added", "dual-added"} <= {p.id for p in everything()}
         for make in (lambda: example(RESPONSES["added"]), lambda: example_bank(BANKS["added"])):
-            test_finite_and_elementwise(make)
-            test_arrays_keep_their_library(make)
+            test_values_are_finite_and_elementwise(make)
+            test_values_have_the_array_library_of_lambda(make)
         test_parameters_are_checked("added")
         assert parse("added(3)") == added(3)
     finally:
@@ -198,7 +198,7 @@ def test_a_response_and_a_bank_added_here_are_picked_up():
         ("tabulated((0, 1), (2, -3))", responses.tabulated((0, 1), (2, -3))),
     ],
 )
-def test_parse(text, value):
+def test_parse_returns_the_response_of_a_text(text, value):
     assert parse(text) == value
 
 
@@ -212,12 +212,12 @@ def test_parse(text, value):
         "shifted(shifted, 1)",
     ],
 )  # fmt: skip
-def test_parse_refuses(text):
+def test_parse_rejects_invalid_text(text):
     with pytest.raises(InputError):
         parse(text)
 
 
-def test_composites_move_their_jumps():
+def test_composites_transform_the_jumps():
     low = responses.low_pass(0.5)
     assert responses.shifted(low, 0.25).jumps == (0.75,)
     assert responses.dilated(low, 2.0).jumps == (0.25,)
@@ -226,7 +226,7 @@ def test_composites_move_their_jumps():
     assert responses.scaled(np.cos).jumps == ()
 
 
-def test_the_report_takes_them():
+def test_the_report_accepts_every_response():
     settings = gspnl.responses.parse("abspline(4.0)")
     X = np.random.default_rng(0).standard_normal((50, 2))
     graph = gspnl.feature_graph(X)
@@ -246,7 +246,7 @@ def test_a_response_may_be_any_callable():
     assert bank(1.0).shape == (2,)
 
 
-def test_a_table_is_read_at_its_nearest_point_on_either_side():
+def test_tabulated_uses_the_nearest_point_on_either_side():
     table = responses.tabulated((1.0, 0.0), (7.0, 5.0))
     off = 5e-10  # within the slack
     assert table(np.array([0.0 - off, 0.0 + off, 1.0 - off, 1.0 + off])).tolist() == [5, 5, 7, 7]

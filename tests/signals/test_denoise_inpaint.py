@@ -43,7 +43,7 @@ def minimiser(A, change, known, Z, tau):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-3)])
 @pytest.mark.parametrize(("case", "normalization"), PAIRS)
-def test_denoising_is_its_equation(case, normalization, dtype, tolerance):
+def test_denoising_solves_its_equation(case, normalization, dtype, tolerance):
     graph, _, A, _ = build(case, normalization, dtype)
     L = np.eye(len(A)) - A
     Z = signals(len(A)).astype(dtype)
@@ -54,7 +54,7 @@ def test_denoising_is_its_equation(case, normalization, dtype, tolerance):
     assert relative(value, scipy.linalg.expm(-2 * L) @ Z[:, 0]) < tolerance
 
 
-def test_denoising_by_chebyshev_keeps_its_tolerance():
+def test_denoising_by_chebyshev_meets_its_tolerance():
     graph, *_ = build("rbf")
     Z = signals(N)
     exact = gspnl.denoise(graph, Z, strength=20.0)
@@ -63,14 +63,14 @@ def test_denoising_by_chebyshev_keeps_its_tolerance():
         assert 0 < gap <= 1e-6 * graph.norm(Z)
 
 
-def test_no_strength_no_change():
+def test_strength_zero_leaves_the_signal_unchanged():
     graph, *_ = build("lowrank")
     for method in ("tikhonov", "heat"):
         assert relative(gspnl.denoise(graph, X, method, strength=0), X) < 1e-13
 
 
 @pytest.mark.parametrize("strength", [-1.0, np.nan, np.inf, "strong", True, None])
-def test_a_strength_is_a_number(strength):
+def test_invalid_strengths_raise(strength):
     with pytest.raises(InputError, match=r"strength=.* must be a finite number ≥ 0"):
         gspnl.denoise(gspnl.feature_graph(X), X, strength=strength)
 
@@ -95,12 +95,12 @@ def line(n=300, noise=0.5):
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("method", ["tikhonov", "heat"])
-def test_the_least_risk_is_the_least_of_its_formula(method, normalization):
+def test_the_risk_rule_minimises_its_formula(method, normalization):
     x, clean, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05, normalization=normalization)
     A = np.asarray(graph.dense())
     response = {"tikhonov": lambda s, v: 1 / (1 + s * v), "heat": lambda s, v: np.exp(-s * v)}
-    lam, U, inverse = eigen(A, np.asarray(graph._affinity.change))
+    lam, U, inverse = eigen(A, np.asarray(graph.affinity.change))
 
     def scored(strength):
         gains = response[method](strength, lam)
@@ -116,18 +116,18 @@ def test_the_least_risk_is_the_least_of_its_formula(method, normalization):
 
 @pytest.mark.parametrize("options", [{}, {"tol": 1e-8}])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
-def test_the_discrepancy_is_the_noise(normalization, options):
+def test_the_discrepancy_rule_leaves_the_energy_of_the_noise(normalization, options):
     x, _, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05, normalization=normalization)
     strength = gspnl.choose_strength(graph, noisy, sigma=0.5, rule="discrepancy", **options)
-    change = np.asarray(graph._affinity.change)[:, None]
+    change = np.asarray(graph.affinity.change)[:, None]
     taken = (noisy - gspnl.denoise(graph, noisy, strength=strength)) / change
     # Brent stops at a relative step of 1e-3 in the strength
     assert np.sum(taken**2) == pytest.approx(0.25 * 2 * np.sum(1 / change**2), rel=2e-3)
 
 
-def test_cross_validation_misleads_on_these_graphs():
-    """Why it is no rule here: its score prefers no smoothing to what is best in hindsight."""
+def test_cross_validation_fails_on_fully_connected_graphs():
+    """Its score prefers no smoothing to the strength of least true error."""
     x, clean, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05)
     A = np.asarray(graph.dense())
@@ -142,7 +142,7 @@ def test_cross_validation_misleads_on_these_graphs():
     assert grid[:, 1].argmin() > 14  # a strength between 1 and 1000
 
 
-def test_strengths_that_cannot_be_chosen():
+def test_requests_without_a_strength_raise():
     x, _, noisy = line()
     graph = gspnl.feature_graph(x, "rbf", sigma=0.05)
     with pytest.raises(InputError, match="sigma=30 is more than all that varies"):
@@ -163,7 +163,7 @@ def test_strengths_that_cannot_be_chosen():
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 2e-3)])
 @pytest.mark.parametrize(("case", "normalization"), PAIRS)
-def test_inpainting_is_its_equation(case, normalization, dtype, tolerance):
+def test_inpainting_solves_its_equation(case, normalization, dtype, tolerance):
     graph, W, A, change = build(case, normalization, dtype)
     n = len(A)
     Z = signals(n).astype(dtype)
@@ -186,7 +186,7 @@ def test_inpainting_is_its_equation(case, normalization, dtype, tolerance):
     assert relative(gspnl.inpaint(graph, holes, known, "heat", strength=2.0), truth) < tolerance
 
 
-def test_pygsp_agrees():
+def test_tikhonov_inpainting_equals_pygsp():
     learning = pytest.importorskip("pygsp.learning")
     graphs = pytest.importorskip("pygsp.graphs")
     graph, W, _, _ = build("hollow_rbf", "symmetric")
@@ -224,8 +224,8 @@ def test_one_known_value_fills_the_graph(method, offset):
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
-def test_a_large_offset_costs_no_digits(normalization):
-    """L does not see a multiple of its mode: what is left of 1e8 is its own rounding, 1.5e-8."""
+def test_a_large_offset_loses_no_digits(normalization):
+    """L m = 0, so an offset of 1e8 leaves only its rounding, 1.5e-8."""
     graph, W, _, _ = build("rbf", normalization)
     mode = np.sqrt(W.sum(1)) if normalization == "symmetric" else np.ones(N)
     Z, known = signals(N), reaching(N)
@@ -236,7 +236,7 @@ def test_a_large_offset_costs_no_digits(normalization):
 
 
 @pytest.mark.parametrize("size", [1e-160, 1e160])
-def test_huge_and_tiny_values(size):
+def test_huge_and_tiny_values_are_inpainted(size):
     graph, *_ = build("rbf")
     Z, known = signals(N), reaching(N)
     for method, strength in (("harmonic", None), ("tikhonov", 2.0), ("heat", 2.0)):
@@ -246,8 +246,8 @@ def test_huge_and_tiny_values(size):
         )
 
 
-def test_few_known_nodes_of_many():
-    """The smallest eigenvalue is about 3/2000, and the answer still right to 1e-8."""
+def test_inpainting_from_few_known_nodes():
+    """The smallest eigenvalue is about 3/2000; the error is still below 1e-8."""
     features = np.random.default_rng(0).random((2000, 3))
     graph = gspnl.feature_graph(features)
     known = np.arange(2000) < 3
@@ -257,7 +257,7 @@ def test_few_known_nodes_of_many():
     assert relative(value, minimiser(A, None, known, Z, None)) < 1e-8
 
 
-def test_batches():
+def test_inpainting_a_batch_equals_each_graph():
     stack = np.stack([X, 1.5 * X])
     graph = gspnl.feature_graph(stack, "rbf")
     Z = signals(N)
@@ -275,7 +275,7 @@ def test_batches():
 
 
 @pytest.mark.parametrize("convert", [torch.from_numpy, array_api_strict.asarray])
-def test_other_libraries(convert):
+def test_inpainting_in_other_libraries(convert):
     Z, known = signals(N), reaching(N)
     for kernel, options in (("rbf", {}), ("dot", {"normalization": "symmetric"})):
         ours = gspnl.feature_graph(X + 3, kernel, **options)
@@ -298,7 +298,7 @@ def test_other_libraries(convert):
 
 
 def test_inpainting_is_differentiable():
-    """Through the steps of conjugate gradients, in the values and in the features."""
+    """Gradients in the values and in the features, through conjugate gradients."""
     known = np.arange(8) % 2 == 0
 
     def run(features, Z):
@@ -325,13 +325,13 @@ def test_inpainting_is_differentiable():
         ([], "known has dtype float64"),
     ],
 )
-def test_masks(known, message):
+def test_invalid_masks_raise(known, message):
     with pytest.raises(InputError, match=message):
         gspnl.inpaint(gspnl.feature_graph(X), X, known)
 
 
 @pytest.mark.parametrize("method", ["harmonic", "tikhonov", "heat"])
-def test_nodes_that_nothing_reaches(method):
+def test_nodes_without_a_path_to_a_known_one_raise(method):
     strength = None if method == "harmonic" else 1.0
     islands = np.repeat([[1.0, 0.0], [0.0, 1.0]], 5, axis=0)
     for storage in ("dense", "lowrank"):
@@ -352,8 +352,8 @@ def test_nodes_that_nothing_reaches(method):
         gspnl.inpaint(lone, X, known, method, strength=strength)
 
 
-def test_weights_that_are_rounding_join_nothing():
-    """Opposite directions have the cosine −1, and weights that only rounding keeps from 0."""
+def test_weights_below_rounding_are_no_edges():
+    """Opposite directions have cosine −1, so their weights are 0 to rounding."""
     rng = np.random.default_rng(4)
     apart = np.outer(np.r_[1 + rng.random(10), -1 - rng.random(10)], rng.standard_normal(5))
     graph = gspnl.feature_graph(apart, "cosine", storage="lowrank")
@@ -363,7 +363,7 @@ def test_weights_that_are_rounding_join_nothing():
         gspnl.inpaint(graph, np.ones(20), np.arange(20) < 5)
 
 
-def test_a_chain_is_reached_through_its_links():
+def test_a_chain_is_reached_through_its_edges():
     """Each node is joined to its neighbours only; the first is known."""
     chain = gspnl.feature_graph(np.arange(30.0)[:, None] * 8, "rbf", self_loops=False)
     assert np.asarray(chain.dense())[0, 3] < 1e-50
@@ -371,7 +371,7 @@ def test_a_chain_is_reached_through_its_links():
     assert relative(value, np.arange(30.0)) < 1e-7  # λ of a chain of 30 is about 1e-2
 
 
-def test_conjugate_gradients_that_do_not_converge_say_so():
+def test_conjugate_gradients_that_do_not_converge_raise():
     graph, *_ = build("line")
     known = np.arange(12) < 1
     Z = np.r_[0.0, np.full(11, np.nan)]
@@ -385,7 +385,7 @@ def test_conjugate_gradients_that_do_not_converge_say_so():
         gspnl.inpaint(graph, Z, known, tol=0)
 
 
-def test_what_inpainting_refuses():
+def test_invalid_inpainting_arguments_raise():
     graph, known = gspnl.feature_graph(X), np.arange(N) < 20
     with pytest.raises(InputError, match="method='tikhonov' needs strength="):
         gspnl.inpaint(graph, X, known, "tikhonov")
@@ -411,7 +411,7 @@ def test_what_inpainting_refuses():
         gspnl.inpaint(signed, X, known)
 
 
-def test_heat_by_chebyshev():
+def test_heat_inpainting_by_chebyshev():
     graph, *_ = build("rbf")
     Z, known = signals(N), reaching(N)
     exact = gspnl.inpaint(graph, Z, known, "heat", strength=5.0)
@@ -420,7 +420,7 @@ def test_heat_by_chebyshev():
     assert 0 < relative(close, exact) < 1e-6
 
 
-def test_a_time_too_short_for_rounding():
+def test_a_diffusion_time_below_rounding_raises():
     graph, *_ = build("rbf")
     with pytest.raises(InputError, match=r"in the time strength=1e-20.*below rounding"):
         gspnl.inpaint(graph, X, np.arange(N) < 3, "heat", strength=1e-20)
@@ -430,7 +430,7 @@ def test_a_time_too_short_for_rounding():
 
 
 @pytest.mark.parametrize(("case", "normalization"), PAIRS)
-def test_localisation_is_a_column_of_the_filter(case, normalization):
+def test_localisation_equals_a_column_of_the_filter(case, normalization):
     graph, _, A, change = build(case, normalization)
     n = len(A)
     heat = gspnl.responses.heat(1.5)
@@ -443,7 +443,7 @@ def test_localisation_is_a_column_of_the_filter(case, normalization):
         assert relative(gathered, truth[1]) < 1e-10  # the row that the docstring names
 
 
-def test_localisation_is_pygsps():
+def test_localisation_equals_pygsp():
     pygsp = pytest.importorskip("pygsp")
     graph, W, _, _ = build("hollow_rbf", "symmetric")
     theirs = pygsp.graphs.Graph(W, lap_type="normalized")
@@ -464,6 +464,6 @@ def test_localisation_in_a_batch():
 
 
 @pytest.mark.parametrize("node", [N, -N - 1, 1.5, "first", [[0]], [], [0, N], True])
-def test_nodes_that_are_not_there(node):
+def test_invalid_nodes_raise(node):
     with pytest.raises(InputError, match="node="):
         gspnl.localize(gspnl.feature_graph(X), gspnl.responses.heat(1.0), node)

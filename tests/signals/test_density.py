@@ -28,7 +28,7 @@ def features(n, seed=0):
         ("embedded_gaussian", {}, "random_walk", "auto"),
     ],
 )
-def test_counts_are_the_dense_ones(kernel, options, normalization, storage, seed):
+def test_counts_agree_with_dense_eigenvalues(kernel, options, normalization, storage, seed):
     n = 300
     X = features(n, seed) * (0.7 if kernel == "embedded_gaussian" else 1)
     graph = gspnl.feature_graph(X, kernel, normalization=normalization, storage=storage, **options)
@@ -44,8 +44,8 @@ def test_counts_are_the_dense_ones(kernel, options, normalization, storage, seed
         assert abs(found.count(low, high) - exact) <= slack
 
 
-def test_the_density_is_that_of_the_damped_moments():
-    """With a probe for every direction there is no noise: the plain sum over eigenvalues."""
+def test_the_density_equals_the_damped_moment_series():
+    """With a probe for every direction the estimate equals the sum over eigenvalues."""
     n, K = 60, 40
     X = features(n)
     graph = gspnl.feature_graph(X, "rbf", sigma=0.8)
@@ -61,7 +61,7 @@ def test_the_density_is_that_of_the_damped_moments():
     assert truth.min() >= -1e-12  # Jackson's kernel is positive
 
 
-def test_the_standard_error_is_that_of_repetition():
+def test_the_standard_error_equals_the_spread_over_seeds():
     graph = gspnl.feature_graph(features(150), "rbf", sigma=0.5)
     runs = [gspnl.spectral_density(graph, probes=8, seed=s) for s in range(60)]
     spread = np.std([r.count(0, 0.8) for r in runs], ddof=1)
@@ -72,7 +72,7 @@ def test_the_standard_error_is_that_of_repetition():
     ).count(0, 0.8)
 
 
-def test_isolated_nodes_are_known():
+def test_isolated_nodes_count_as_known_eigenvalues():
     X = np.abs(features(100))
     X[:7] = -1
     found = gspnl.spectral_density(gspnl.feature_graph(X, "dot"))
@@ -92,20 +92,20 @@ def test_other_libraries_and_float32(make):
     assert abs(single.count(0, 0.9) - ours.count(0, 0.9)) < 0.1
 
 
-def test_tiny_graphs():
+def test_density_of_tiny_graphs():
     found = gspnl.spectral_density(gspnl.feature_graph(features(2), "rbf"))
     assert found.count(-1, 3) == pytest.approx(2)
     same = gspnl.spectral_density(gspnl.feature_graph(np.ones((30, 2)), "rbf"))  # λ = 0, and 1
     assert same.count(0.9, 1.1) == pytest.approx(29, abs=1e-6)
 
 
-def test_bad_requests():
+def test_invalid_arguments_raise():
     graph = gspnl.feature_graph(features(50), "rbf")
     for name in ("points", "moments", "probes", "seed"):
         for bad in (-1, 1.5, True):
             with pytest.raises(InputError, match=rf"{name}={bad} must be a whole number ≥"):
                 gspnl.spectral_density(graph, **{name: bad})
-    with pytest.raises(InputError, match="must be a FeatureGraph"):
+    with pytest.raises(InputError, match=r"graph is a ndarray; make one with gspnl\.feature_graph"):
         gspnl.spectral_density(np.eye(3))
     with pytest.raises(InputError, match="low must not be above high"):
         gspnl.spectral_density(graph).count(1, 0)

@@ -34,7 +34,7 @@ def differences(f):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-11), (np.float32, 2e-4)])
 @pytest.mark.parametrize(("case", "normalization"), PAIRS)
-def test_against_the_sums_over_edges(case, normalization, dtype, tolerance):
+def test_energies_equal_the_sums_over_edges(case, normalization, dtype, tolerance):
     graph, W, A, change = build(case, normalization, dtype)
     Z = signals(graph.n_nodes).astype(dtype)
     K, f = pairs_of(W, A, normalization, Z.astype(np.float64))
@@ -58,7 +58,7 @@ def test_against_the_sums_over_edges(case, normalization, dtype, tolerance):
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
-def test_the_energy_is_the_quadratic_form_of_the_laplacian(normalization):
+def test_the_energy_equals_the_quadratic_form_of_the_laplacian(normalization):
     graph, _, A, change = build("rbf", normalization)
     Z = signals(graph.n_nodes)
     form = (Z / change[:, None] ** 2 * (Z - A @ Z)).sum(0)
@@ -66,18 +66,18 @@ def test_the_energy_is_the_quadratic_form_of_the_laplacian(normalization):
 
 
 @pytest.mark.parametrize(("case", "normalization"), PAIRS)
-def test_the_constant_mode_varies_not_at_all(case, normalization):
+def test_the_constant_mode_has_no_variation(case, normalization):
     graph, W, _, _ = build(case, normalization)
     d = W.sum(1)
     mode = 1e6 * (np.sqrt(d) if normalization == "symmetric" else np.ones(len(d)))
-    scale = float(((mode / np.asarray(graph._affinity.change)) ** 2).sum())
+    scale = float(((mode / np.asarray(graph.affinity.change)) ** 2).sum())
     # Taking the mean off first leaves eps², not eps, of the norm (bistochastic: its tolerance).
     assert 0 <= gspnl.dirichlet_energy(graph, mode) <= 1e-28 * scale
     assert 0 <= gspnl.smoothness(graph, mode) <= 1e-28
     assert 0 <= gspnl.total_variation(graph, mode) <= 1e-13 * scale
 
 
-def test_pygsp_agrees():
+def test_energies_equal_pygsp():
     pygsp = pytest.importorskip("pygsp")
     graph, W, _, _ = build("hollow_rbf", "random_walk")
     Z = signals(graph.n_nodes)
@@ -90,13 +90,13 @@ def test_pygsp_agrees():
     assert relative(gspnl.dirichlet_energy(graph, Z), truth) < 1e-12
 
 
-def test_an_indicator_varies_by_its_cut():
+def test_the_variation_of_an_indicator_is_its_cut():
     graph, W, _, _ = build("softplus")
     inside = np.arange(graph.n_nodes) < 13
     assert gspnl.total_variation(graph, inside) == pytest.approx(W[inside][:, ~inside].sum())
 
 
-def test_the_sorted_sum_is_that_by_blocks_of_rows(monkeypatch):
+def test_total_variation_by_sorting_equals_that_by_blocks_of_rows(monkeypatch):
     rng = np.random.default_rng(0)
     features, Z = rng.random((3000, 4)), rng.standard_normal((3000, 2)).round(1)  # with ties
     fast = gspnl.feature_graph(features, storage="lowrank", normalization="symmetric")
@@ -106,7 +106,7 @@ def test_the_sorted_sum_is_that_by_blocks_of_rows(monkeypatch):
     assert relative(gspnl.total_variation(fast, Z), value) < 1e-12
 
 
-def test_no_square_of_n_in_memory(monkeypatch):
+def test_memory_stays_below_n_squared(monkeypatch):
     n = 2500
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 17)
     points = np.random.default_rng(0).standard_normal((n, 1))
@@ -126,8 +126,8 @@ def test_no_square_of_n_in_memory(monkeypatch):
         assert relative(value, verb(dense, points)) < 1e-6
 
 
-def test_a_smooth_signal_on_clusters_keeps_a_nonnegative_energy():
-    """Values a bit apart on clusters 1e-14 apart in weight: rounding must not make it negative."""
+def test_the_energy_of_a_smooth_signal_is_nonnegative():
+    """Slightly different values on clusters joined by weights of 1e-14: the energy stays ≥ 0."""
     features = np.repeat([[0.0], [8.0]], 20, axis=0)
     graph = gspnl.feature_graph(features, "rbf")
     value = np.repeat([0.0, 1.0], 20)
@@ -137,7 +137,7 @@ def test_a_smooth_signal_on_clusters_keeps_a_nonnegative_energy():
 
 
 @pytest.mark.parametrize("size", [1e-170, 1e170])
-def test_huge_and_tiny_signals(size):
+def test_energies_of_huge_and_tiny_signals(size):
     graph, _, _, _ = build("rbf")
     Z = signals(graph.n_nodes)
     for verb in (gspnl.smoothness, lambda g, z: gspnl.total_variation(g, z) / abs(z).max(),
@@ -145,7 +145,7 @@ def test_huge_and_tiny_signals(size):
         assert relative(verb(graph, size * Z), verb(graph, Z)) < 1e-12
 
 
-def test_batches():
+def test_energies_of_a_batch_equal_each_graph():
     stack = np.stack([X, X[::-1] * 2])
     graph = gspnl.feature_graph(stack, "rbf", normalization="bistochastic")
     Z = signals(len(X))
@@ -165,7 +165,7 @@ def test_batches():
     ("kernel", "options"),
     [("rbf", {}), ("dot", {}), ("cosine", {"normalization": "bistochastic", "self_loops": False})],
 )
-def test_other_libraries(kernel, options, convert):
+def test_energies_in_other_libraries(kernel, options, convert):
     Z = signals(len(X))
     ours = gspnl.feature_graph(X, kernel, **options)
     theirs = gspnl.feature_graph(convert(X.copy()), kernel, **options)
@@ -179,7 +179,7 @@ def test_other_libraries(kernel, options, convert):
 
 @pytest.mark.parametrize("verb", [gspnl.dirichlet_energy, gspnl.total_variation, gspnl.smoothness])
 def test_energies_are_differentiable(verb):
-    """As a regulariser of a network: gradients in the signal and in the features."""
+    """Gradients in the signal and in the features, as for a regulariser of a network."""
     features = torch.from_numpy(X[:8].copy()).requires_grad_()
     Z = torch.from_numpy(signals(8)).requires_grad_()
 
@@ -191,7 +191,7 @@ def test_energies_are_differentiable(verb):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_has_no_meaning(verb):
+def test_softmax_and_invalid_signals_raise(verb):
     soft = gspnl.feature_graph(X, normalization="softmax")
     with pytest.raises(NonsymmetricError, match="softmax"):
         verb(soft, X)
@@ -204,13 +204,13 @@ def test_what_has_no_meaning(verb):
         verb(X, X)
 
 
-def test_a_zero_column_has_no_rayleigh_quotient():
+def test_the_rayleigh_quotient_of_a_zero_column_raises():
     with pytest.raises(InputError, match="column 1 of Z is zero"):
         gspnl.smoothness(gspnl.feature_graph(X), np.eye(len(X))[:, :2] * [1, 0])
 
 
-def test_signed_weights():
-    """Raw dot products whose degrees happen to be positive: energies may be negative."""
+def test_energies_of_signed_weights():
+    """Raw dot products with positive degrees: energies may be negative."""
     features = np.array([[1.0, 5.0], [20.0, 0.0], [1.0, -3.0]])
     graph = gspnl.feature_graph(features, feature_map="identity")
     W = features @ features.T
@@ -226,7 +226,7 @@ def test_signed_weights():
 
 
 @pytest.mark.parametrize("verb", ["local_variation", "inpaint", "propagate_labels"])
-def test_the_remedy_for_negative_weights_is_one_that_the_graph_has(verb):
+def test_the_remedy_for_negative_weights_fits_the_graph(verb):
     call = {
         "local_variation": lambda g: gspnl.local_variation(g, np.ones(40)),
         "inpaint": lambda g: gspnl.inpaint(g, np.ones(40), np.arange(40) < 5),

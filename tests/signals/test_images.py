@@ -1,4 +1,4 @@
-"""Photos: reading any file, features against plain loops, pictures and signals."""
+"""Photos: files of every kind, features against plain loops, pictures from signals."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_sixteen_bits_are_kept(tmp_path):
     np.testing.assert_allclose(photo, np.repeat(deep[:, :, None] / 65535, 3, axis=2), atol=1e-7)
 
 
-def test_transparent_parts_are_laid_on_white(tmp_path):
+def test_transparent_parts_become_white(tmp_path):
     alpha = np.full((24, 32, 1), 255, dtype=np.uint8)
     alpha[:12] = 0
     photo = images.load_photo(saved(tmp_path, Image.fromarray(np.dstack([BYTES, alpha]))))
@@ -81,7 +81,7 @@ def test_large_photos_are_scaled_down(tmp_path, name, orientation):
     assert abs(photo.mean() - BYTES.mean() / 255) < 0.01
 
 
-def test_the_thinnest_photo_still_fits(tmp_path):
+def test_a_photo_of_one_row_is_scaled_down(tmp_path):
     thin = Image.fromarray(np.zeros((1, 5000, 3), dtype=np.uint8))
     assert images.load_photo(saved(tmp_path, thin), max_pixels=100).shape == (1, 100, 3)
 
@@ -91,17 +91,17 @@ def test_max_pixels_must_be_positive(tmp_path):
         images.load_photo(saved(tmp_path, Image.fromarray(BYTES)), max_pixels=0)
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file_raises(tmp_path):
     with pytest.raises(FileError, match=r"there is no file '.*nowhere\.jpg'; check the path"):
         images.load_photo(tmp_path / "nowhere.jpg")
 
 
-def test_a_folder(tmp_path):
+def test_a_folder_raises(tmp_path):
     with pytest.raises(FileError, match="is a folder; pass a photo in it"):
         images.load_photo(tmp_path)
 
 
-def test_text_named_as_a_photo(tmp_path):
+def test_a_text_file_raises(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("not a photo")
     with pytest.raises(FileError, match=r"notes\.jpg' is not an image that Pillow can read"):
@@ -109,14 +109,14 @@ def test_text_named_as_a_photo(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
-def test_a_truncated_file(tmp_path, name):
+def test_a_truncated_file_raises(tmp_path, name):
     path = saved(tmp_path, Image.fromarray(BYTES), name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(FileError, match="is damaged or of an unusual kind"):
         images.load_photo(path)
 
 
-def test_a_decompression_bomb(tmp_path, monkeypatch):
+def test_a_decompression_bomb_raises(tmp_path, monkeypatch):
     path = saved(tmp_path, Image.fromarray(BYTES))
     for limit in (500, 100):  # Pillow warns above its limit, and raises above twice that
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -124,19 +124,19 @@ def test_a_decompression_bomb(tmp_path, monkeypatch):
             images.load_photo(path)
 
 
-def test_floats_out_of_range(tmp_path):
+def test_float_images_out_of_range_raise(tmp_path):
     path = saved(tmp_path, Image.fromarray(np.full((4, 4), 7, dtype=np.float32)), "heights.tif")
     with pytest.raises(FileError, match="its values run from 7 to 7, beyond 0 to 1"):
         images.load_photo(path)
 
 
-def test_without_pillow(monkeypatch):
+def test_missing_pillow_raises_with_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gspnl\[report\]'"):
         images.load_photo("photo.jpg")
 
 
-def test_the_default_photo(monkeypatch):
+def test_the_default_photo_of_matplotlib(monkeypatch):
     assert images.load_photo(images.default_photo()).shape == (600, 512, 3)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="pass a photo"):
@@ -164,7 +164,7 @@ def reflected(i, n):
     return -i if i < 0 else 2 * (n - 1) - i if i >= n else i
 
 
-def test_features_against_loops():
+def test_features_equal_plain_loops():
     photo = RNG.random((7, 9, 3))
     found = images.photo_features(photo, colour=0.8, position=0.3, patch=0.6, patch_size=5)
     assert found.shape == (63, 3 + 2 + 75)
@@ -184,7 +184,7 @@ def test_features_against_loops():
             )
 
 
-def test_a_flat_patch_weighs_as_its_colour():
+def test_a_flat_patch_has_the_weight_of_its_colour():
     flat = np.array([np.full((5, 5, 3), value) for value in (0.2, 0.7)])
     one, other = (images.photo_features(p, colour=0, position=0, patch=1.0)[12] for p in flat)
     by_colour = np.subtract(lab([0.2] * 3), lab([0.7] * 3))
@@ -218,12 +218,12 @@ def test_oklab_of_red():
         (np.zeros((4, 4, 3)), {"patch": 1.0, "patch_size": 4}, "patch_size=4 must be an odd"),
     ],
 )
-def test_bad_photos_and_scales(photo, options, message):
+def test_invalid_photos_and_scales_raise(photo, options, message):
     with pytest.raises(InputError, match=message):
         images.photo_features(photo, **options)
 
 
-def test_the_photo_is_left_as_it_was():
+def test_the_photo_is_not_modified():
     photo = RNG.random((4, 5, 3))
     before = photo.copy()
     images.photo_features(photo, patch=1.0)
@@ -233,7 +233,7 @@ def test_the_photo_is_left_as_it_was():
 # --- signals --------------------------------------------------------------------------------------
 
 
-def test_pixels_and_signals_are_the_same_numbers():
+def test_photo_to_signals_round_trip():
     photo = RNG.random((4, 5, 3))
     signals = images.from_photo(photo)
     assert (signals[2 * 5 + 3] == photo[2, 3]).all()
@@ -242,7 +242,7 @@ def test_pixels_and_signals_are_the_same_numbers():
     assert images.to_photo(signals[:, :1], (4, 5)).shape == (4, 5, 1)  # no axis is dropped
 
 
-def test_signals_that_do_not_fill_a_photo():
+def test_signals_of_the_wrong_size_raise():
     with pytest.raises(InputError, match=r"shape \(20, 3\) do not fill a photo of shape \(4, 6\)"):
         images.to_photo(np.zeros((20, 3)), (4, 6))
     with pytest.raises(InputError, match=r"photo has shape \(5,\)"):

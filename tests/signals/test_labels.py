@@ -1,4 +1,4 @@
-"""Clusters and labels against dense formulas, and against what is there to be found."""
+"""Clusters and labels against dense formulas and known partitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def blobs(seed=0, size=25):
 
 
 def rings(n=150):
-    """Two rings, which no k-means on the features parts."""
+    """Two rings, which k-means on the features does not separate."""
     rng = np.random.default_rng(1)
     truth = np.arange(n) % 2
     angle = rng.random(n) * 2 * np.pi
@@ -45,7 +45,7 @@ def normalised_cut(W, labels):
 @pytest.mark.parametrize(
     ("points", "k", "sigma"), [(blobs, 3, 1.0), (rings, 2, 0.2)], ids=["blobs", "rings"]
 )
-def test_clusters_are_found(points, k, sigma, normalization):
+def test_separated_clusters_are_found(points, k, sigma, normalization):
     features, truth = points()
     graph = gspnl.feature_graph(features, "rbf", sigma=sigma, normalization=normalization)
     labels = gspnl.spectral_clustering(graph, k)
@@ -56,8 +56,8 @@ def test_clusters_are_found(points, k, sigma, normalization):
     assert (labels == other).all()  # the tightest partition, from wherever k-means starts
 
 
-def test_the_cut_is_the_least_of_all_partitions():
-    """The relaxation is exact on well separated clusters: against every bipartition."""
+def test_the_normalised_cut_is_the_least_of_all_partitions():
+    """The relaxation is exact on well separated clusters, compared with every bipartition."""
     features = np.r_[np.zeros(4), np.full(5, 3.0)][:, None] + 0.3 * X[:9, :1]
     graph = gspnl.feature_graph(features, "rbf")
     W = np.exp(-(np.subtract.outer(features[:, 0], features[:, 0]) ** 2) / 2)
@@ -87,8 +87,8 @@ def test_isolated_nodes_belong_to_no_cluster():
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
-def test_what_k_means_is_given(case, normalization, monkeypatch):
-    """The rows of U, of unit length for symmetric, up to a turn: their inner products."""
+def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
+    """Compares inner products of the rows of U, of unit length for symmetric."""
     if case.startswith("isolated") and normalization == "bistochastic":
         pytest.skip("this pattern of zeros allows no bistochastic scaling")
     graph, W, A, change = build(case, normalization)
@@ -109,8 +109,8 @@ def test_what_k_means_is_given(case, normalization, monkeypatch):
     assert relative(given[0] @ given[0].T, rows @ rows.T) < 1e-8
 
 
-def test_the_seed_decides():
-    """No clusters to find, and one run: labels that depend on where k-means starts."""
+def test_the_seed_determines_the_labels():
+    """Without clusters, and with one run, labels depend on the start of k-means."""
     graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
     runs = [gspnl.spectral_clustering(graph, 7, seed=5, restarts=1) for _ in range(3)]
     assert (runs[0] == runs[1]).all()
@@ -118,7 +118,7 @@ def test_the_seed_decides():
     assert (runs[0] != gspnl.spectral_clustering(graph, 7, seed=6, restarts=1)).any()
 
 
-def test_the_tightest_of_several_runs_is_kept():
+def test_the_best_of_several_runs_is_kept():
     graph = gspnl.feature_graph(np.random.default_rng(0).random((300, 2)), "rbf", sigma=0.3)
     rows = graph.spectrum().modes(7)
 
@@ -136,13 +136,13 @@ def test_one_cluster_and_two_nodes():
     assert gspnl.spectral_clustering(two, 2).tolist() == [0, 1]
 
 
-def test_duplicates_stay_together():
+def test_duplicate_nodes_get_one_label():
     graph, *_ = build("twins")
     labels = gspnl.spectral_clustering(graph, 3)
     assert (labels[:20] == labels[20:]).all()
 
 
-def test_fewer_different_nodes_than_clusters():
+def test_fewer_distinct_nodes_than_clusters_raise():
     graph = gspnl.feature_graph(np.ones((6, 1)), storage="lowrank")
     try:  # the modes of λ = 1 are one basis among many: any partition, or none
         labels = gspnl.spectral_clustering(graph, 3)
@@ -152,7 +152,7 @@ def test_fewer_different_nodes_than_clusters():
         assert set(labels.tolist()) == {0, 1, 2}
 
 
-def test_an_empty_cluster_is_told(monkeypatch):
+def test_an_empty_cluster_raises(monkeypatch):
     graph, *_ = build("rbf")
     same = np.ones((N, 3))
     monkeypatch.setattr("gspnl.signals.clustering._lowest_modes", lambda graph, k: same)
@@ -161,12 +161,12 @@ def test_an_empty_cluster_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("k", [0, -1, 41, 2.0, True, None])
-def test_a_number_of_clusters(k):
+def test_invalid_numbers_of_clusters_raise(k):
     with pytest.raises(InputError, match=r"k=.* must be a whole number from 1 to 40, the nodes"):
         gspnl.spectral_clustering(build("rbf")[0], k)
 
 
-def test_what_clustering_refuses():
+def test_invalid_clustering_arguments_raise():
     with pytest.raises(NonsymmetricError, match="softmax"):
         gspnl.spectral_clustering(gspnl.feature_graph(X, normalization="softmax"), 2)
     with pytest.raises(InputError, match="seed=-1"):
@@ -191,7 +191,7 @@ def indicators(labels, classes):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 2e-3)])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "cosine", "anchors", "hollow_rbf", "twins"])
-def test_scores_are_their_equations(case, normalization, dtype, tolerance):
+def test_scores_solve_their_equations(case, normalization, dtype, tolerance):
     graph, _, A, _ = build(case, normalization, dtype)
     labels = np.full(N, -1)
     labels[[0, 3, 9, 11, 20]] = [4, 9, 4, 2, 9]
@@ -217,13 +217,13 @@ def test_scores_are_their_equations(case, normalization, dtype, tolerance):
 
 
 @pytest.mark.parametrize("method", ["local_global", "harmonic"])
-def test_labels_are_carried_along_rings(method):
+def test_labels_spread_along_rings(method):
     features, truth = rings()
     graph = gspnl.feature_graph(features, "rbf", sigma=0.2, normalization="symmetric")
     assert (gspnl.propagate_labels(graph, some(truth, 15), method).labels == truth).all()
 
 
-def test_pygsp_agrees():
+def test_harmonic_labels_equal_pygsp():
     learning = pytest.importorskip("pygsp.learning")
     graphs = pytest.importorskip("pygsp.graphs")
     graph, W, _, _ = build("hollow_rbf", "symmetric")
@@ -235,8 +235,8 @@ def test_pygsp_agrees():
     assert relative(gspnl.propagate_labels(graph, labels, "harmonic").scores, theirs) < 1e-8
 
 
-def test_zhou_by_the_spectrum():
-    """The response (1 − α)/(1 − α(1 − λ)), on eigenvectors computed apart."""
+def test_local_global_scores_equal_the_spectral_formula():
+    """The response (1 − α)/(1 − α(1 − λ)) on dense eigenvectors."""
     graph, _, A, change = build("cosine", "symmetric")
     labels = some((X[:, 0] > 0).astype(int))
     lam, U, inverse = eigen(A, change)
@@ -260,7 +260,7 @@ def test_all_labels_known_and_one_class():
 
 
 @pytest.mark.parametrize("convert", [torch.from_numpy, array_api_strict.asarray])
-def test_other_libraries(convert):
+def test_labels_in_other_libraries(convert):
     features, truth = blobs()
     ours = gspnl.feature_graph(features, "rbf")
     theirs = gspnl.feature_graph(convert(features.copy()), "rbf")
@@ -289,12 +289,12 @@ def test_other_libraries(convert):
         (np.full(N, -2), "labels hold -2"),
     ],
 )
-def test_labels_that_are_none(labels, message):
+def test_invalid_labels_raise(labels, message):
     with pytest.raises(InputError, match=message):
         gspnl.propagate_labels(build("rbf")[0], labels)
 
 
-def test_what_propagation_refuses():
+def test_invalid_propagation_arguments_raise():
     graph, *_ = build("rbf")
     labels = some(np.zeros(N, int))
     for alpha in (0, 1.0, 1.5, -0.5, np.nan, "much"):

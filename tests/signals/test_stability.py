@@ -16,7 +16,7 @@ TOLERANCE = 1e-10  # float64 rounding over sums of 60 nodes is near 1e-14
 
 
 def make(kernel="dot", normalization="random_walk", n=60, seed=0, **options):
-    """A graph, and its dense A and change of basis by the oracle."""
+    """Return a graph, with dense A and change of basis by plain formulas."""
     X = np.random.default_rng(seed).standard_normal((n, 4))
     graph = gspnl.feature_graph(X, kernel, normalization=normalization, **options)
     return graph, *normalized(weights(affinity(kernel, X, **options), normalization), normalization)
@@ -32,7 +32,7 @@ def core(A, change):
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize(("kernel", "options"), [("dot", {"feature_map": "softplus"}), ("rbf", {})])
 @pytest.mark.parametrize("power", [2, 3, 5])
-def test_the_defect_is_a_distance_of_matrices(normalization, kernel, options, power):
+def test_the_defect_equals_the_distance_of_matrices(normalization, kernel, options, power):
     graph, A, change = make(kernel, normalization, **options)
     S = core(A, change)
     truth = np.linalg.norm(np.linalg.matrix_power(S, power) - S) / np.linalg.norm(S)
@@ -41,7 +41,7 @@ def test_the_defect_is_a_distance_of_matrices(normalization, kernel, options, po
 
 
 def test_the_defect_counts_multiplicities():
-    """Isolated nodes are μ = 1 many times over, and make A nearly the identity."""
+    """Isolated nodes give μ = 1 a high multiplicity, and make A nearly the identity."""
     X = np.zeros((40, 4))
     X[:4] = np.random.default_rng(0).random((4, 4))
     graph = gspnl.feature_graph(X, "dot")
@@ -54,7 +54,7 @@ def test_the_defect_counts_multiplicities():
     assert stability.memory(graph, 50) == 1
 
 
-def test_the_defect_of_softmax_is_that_of_the_dense_matrix():
+def test_the_defect_of_softmax_equals_that_of_the_dense_matrix():
     X = np.random.default_rng(0).standard_normal((50, 4))
     pair = np.random.default_rng(1).standard_normal((2, 4, 3))
     graph = gspnl.feature_graph(X, "embedded_gaussian", (pair[0], pair[1]), normalization="softmax")
@@ -72,7 +72,7 @@ def test_the_defect_of_softmax_is_that_of_the_dense_matrix():
 
 
 @pytest.mark.parametrize("n", [2, 3, 50])
-def test_equal_nodes_are_global_pooling(n):
+def test_equal_features_give_global_pooling(n):
     graph = gspnl.feature_graph(np.ones((n, 3)), "rbf")
     assert stability.idempotence_defect(graph) < TOLERANCE
     assert abs(stability.spectral_gap(graph) - 1) < TOLERANCE
@@ -84,7 +84,7 @@ def test_equal_nodes_are_global_pooling(n):
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("self_loops", [True, False])
-def test_the_gap_both_ways(normalization, self_loops):
+def test_both_spectral_gaps_equal_the_dense_ones(normalization, self_loops):
     X = np.random.default_rng(3).random((30, 4)) + 0.1
     graph = gspnl.feature_graph(
         X, "dot", normalization=normalization, self_loops=self_loops, storage="dense"
@@ -105,7 +105,7 @@ def projection(change, A):
     return np.outer(V[:, -1], V[:, -1])
 
 
-def test_a_bipartite_graph_never_forgets():
+def test_the_memory_of_a_bipartite_graph_does_not_decay():
     X = np.eye(4)[np.arange(20) % 2]
     graph = gspnl.feature_graph(X, "dot", (np.eye(4)[:, :2], np.eye(4)[:, [1, 0]]))
     assert stability.spectral_gap(graph) < TOLERANCE
@@ -126,7 +126,7 @@ def bisected(rates, top=1e6):
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
-def test_the_limit_of_the_nonlocal_stage(normalization):
+def test_the_step_limit_of_the_nonlocal_stage(normalization):
     graph, A, change = make("rbf", normalization)
     lam = np.linalg.eigvalsh(np.eye(60) - core(A, change))
     found = stability.cfl(graph, responses.ns(), step=0.5, units=3)
@@ -138,7 +138,7 @@ def test_the_limit_of_the_nonlocal_stage(normalization):
     assert stability.cfl(graph, responses.ns(), step=found.limit).stable
 
 
-def test_verdicts_without_a_limit():
+def test_step_limits_of_zero_and_infinity():
     graph, *_ = make("rbf")
     growing = stability.cfl(graph, responses.nl(), step=0.1, units=10)
     assert (growing.limit, growing.stable) == (0.0, False)
@@ -151,7 +151,7 @@ def test_verdicts_without_a_limit():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_channels_against_the_whole_operator(count):
+def test_channel_matrices_equal_the_kronecker_operator(count):
     graph, A, _ = make("dot", n=20, feature_map="softplus")
     rng = np.random.default_rng(0)
     W = [-np.eye(3) + 0.2 * rng.standard_normal((3, 3)), 0.3 * rng.standard_normal((3, 3))]
@@ -170,7 +170,7 @@ def test_channels_against_the_whole_operator(count):
         assert (np.linalg.norm(power) > 1e3) == grows
 
 
-def test_one_channel_is_a_scalar_response():
+def test_one_channel_equals_a_scalar_response():
     graph, *_ = make("dot", feature_map="softplus")
     scalar = stability.cfl(graph, responses.snl(-1.0, 0.4), step=0.7)
     matrix = stability.cfl(graph, [np.array([[-1.0]]), np.array([[0.4]])], step=0.7)
@@ -193,7 +193,7 @@ def test_one_channel_is_a_scalar_response():
         ((lambda lam: lam * np.nan,), {}, "finite"),
     ],
 )
-def test_bad_units(arguments, options, message):
+def test_invalid_units_raise(arguments, options, message):
     graph, *_ = make("dot", feature_map="softplus")
     with pytest.raises(InputError, match=message):
         stability.cfl(graph, *arguments, **options)
@@ -210,7 +210,7 @@ def test_bad_units(arguments, options, message):
         (lambda g: stability.memory(g, [1, -2]), "depth=\\[1, -2\\] must be"),
     ],
 )
-def test_bad_depths(call, message):
+def test_invalid_depths_raise(call, message):
     graph, *_ = make("dot", feature_map="softplus")
     with pytest.raises(InputError, match=message):
         call(graph)
@@ -225,12 +225,12 @@ def test_bad_depths(call, message):
         lambda A: stability.cfl(A, responses.ns()),
     ],
 )
-def test_a_matrix_is_no_graph(call):
+def test_a_matrix_in_place_of_a_graph_raises(call):
     with pytest.raises(InputError, match=r"graph is a ndarray; make one with"):
         call(np.eye(3))
 
 
-def test_a_batch_is_taken_one_by_one():
+def test_a_batch_raises():
     X = np.random.default_rng(0).random((3, 10, 2))
     for normalization in ("random_walk", "softmax"):
         graph = gspnl.feature_graph(X, "rbf", normalization=normalization)
@@ -243,7 +243,7 @@ def test_a_batch_is_taken_one_by_one():
 # --- damping --------------------------------------------------------------------------------------
 
 
-def test_damping_bounds_what_a_block_adds():
+def test_damping_bounds_the_growth_of_a_block():
     rng = np.random.default_rng(0)
     W_g, W = rng.standard_normal((12, 5)), rng.standard_normal((5, 12))
     found = stability.damping(W_g, W)
@@ -259,7 +259,7 @@ def test_damping_bounds_what_a_block_adds():
     assert len(found.top()) == 12
 
 
-def test_damping_of_nothing():
+def test_damping_of_zero_weights():
     found = stability.damping(np.zeros((4, 2)), np.zeros((2, 4)))
     assert (found.negative, found.rank) == (0.0, 0)
 
@@ -274,7 +274,7 @@ def test_damping_of_nothing():
         (np.ones((0, 2)), np.ones((2, 0)), "pass a matrix"),
     ],
 )
-def test_bad_channel_weights(W_g, W, message):
+def test_invalid_channel_weights_raise(W_g, W, message):
     with pytest.raises(InputError, match=message):
         stability.damping(W_g, W)
 
@@ -282,7 +282,7 @@ def test_bad_channel_weights(W_g, W, message):
 # --- histograms -----------------------------------------------------------------------------------
 
 
-def test_strengths_against_a_loop():
+def test_strengths_equal_a_plain_loop():
     graph, A, _ = make("rbf", n=30)
     found = stability.strengths(graph, (1, 2, 4), bins=7)
     powers = [A, A @ A, A @ A @ A @ A]
@@ -301,7 +301,7 @@ def test_strengths_against_a_loop():
     np.testing.assert_allclose(found.defects, gaps, atol=1e-12)
 
 
-def test_strengths_take_any_normalisation_and_equal_entries():
+def test_strengths_of_any_normalisation_and_of_equal_entries():
     X = np.ones((6, 2))
     for normalization in (*NORMALIZATIONS, "softmax"):
         found = stability.strengths(gspnl.feature_graph(X, "rbf", normalization=normalization))
@@ -320,12 +320,12 @@ def test_strengths_take_any_normalisation_and_equal_entries():
         ((np.eye(2), (1,), 0), "bins=0"),
     ],
 )
-def test_bad_strengths(arguments, message):
+def test_invalid_strengths_arguments_raise(arguments, message):
     with pytest.raises(InputError, match=message):
         stability.strengths(*arguments)
 
 
-def test_what_does_not_fit_is_refused(monkeypatch):
+def test_powers_that_do_not_fit_in_memory_raise(monkeypatch):
     graph = gspnl.feature_graph(np.random.default_rng(0).random((300_000, 2)))
     with pytest.raises(SizeError, match="take a sample of the nodes"):
         stability.strengths(graph)
@@ -351,7 +351,7 @@ def test_torch_and_float32_give_the_same_numbers():
             assert abs(call(graph) - call(truth)) < tolerance
 
 
-def test_array_api_strict():
+def test_stability_in_the_strict_array_api():
     strict = pytest.importorskip("array_api_strict")
     X = np.random.default_rng(0).standard_normal((30, 3))
     graph = gspnl.feature_graph(strict.asarray(X), "rbf")
@@ -361,7 +361,7 @@ def test_array_api_strict():
     assert stability.cfl(graph, [-1.0 * W, 0.5 * W]).stable
 
 
-def test_a_large_low_rank_graph_takes_no_matrix():
+def test_a_large_low_rank_graph_needs_no_dense_matrix():
     X = np.random.default_rng(0).random((200_000, 3))
     graph = gspnl.feature_graph(X)
     assert 0 < stability.idempotence_defect(graph) < 1

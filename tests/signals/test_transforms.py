@@ -1,4 +1,4 @@
-"""Analysis and synthesis on graphs, against plain dense formulas."""
+"""Analysis and synthesis by filter banks, against dense formulas."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def signals(shape=(N, 2), seed=1):
 @SINGLE
 @pytest.mark.parametrize("name", BANKS)
 @pytest.mark.parametrize("zeros", [False, True])
-def test_exact_is_the_dense_formula(kernel, storage, normalization, name, zeros):
+def test_exact_banks_equal_the_dense_formula(kernel, storage, normalization, name, zeros):
     graph, A, change = make(kernel, storage, normalization, zeros and kernel == "dot")
     bank = BANKS[name]
     dense = operators(A, change, bank)
@@ -70,8 +70,8 @@ def test_exact_is_the_dense_formula(kernel, storage, normalization, name, zeros)
 @SINGLE
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("order", [0, 1, 2, 7, 40])
-def test_chebyshev_is_each_filters_own(kernel, storage, normalization, zeros, order):
-    """The shared recurrence gives what the dense polynomials of the plans give."""
+def test_chebyshev_banks_equal_the_filters_one_by_one(kernel, storage, normalization, zeros, order):
+    """The shared recurrence equals the dense polynomials of the plans."""
     graph, A, change = make(kernel, storage, normalization, zeros and kernel == "dot")
     bank = BANKS["spline"]
     plan = gspnl.plan_bank(graph, bank, order)
@@ -93,7 +93,7 @@ def test_chebyshev_is_each_filters_own(kernel, storage, normalization, zeros, or
 
 
 @SINGLE
-def test_certificates_hold(kernel, storage, normalization):
+def test_certificates_of_banks_hold(kernel, storage, normalization):
     graph, A, change = make(kernel, storage, normalization)
     dense = operators(A, change, SMOOTH)
     Z, coefficients = signals(), signals((len(SMOOTH), N, 2))
@@ -118,7 +118,7 @@ def test_certificates_hold(kernel, storage, normalization):
 
 @SINGLE
 @pytest.mark.parametrize("options", [{}, {"order": 9}, {"tol": 1e-6}])
-def test_synthesis_is_the_adjoint(kernel, storage, normalization, options):
+def test_synthesis_is_the_adjoint_of_analysis(kernel, storage, normalization, options):
     graph, _, change = make(kernel, storage, normalization)
     Z, coefficients = signals(), signals((len(SMOOTH), N, 2))
     here = np.sum(gspnl.analyze(graph, Z, SMOOTH, **options) * coefficients / change[:, None] ** 2)
@@ -129,7 +129,7 @@ def test_synthesis_is_the_adjoint(kernel, storage, normalization, options):
 
 @SINGLE
 @pytest.mark.parametrize("name", BANKS)
-def test_the_dual_reconstructs(kernel, storage, normalization, name):
+def test_the_dual_bank_reconstructs_the_signal(kernel, storage, normalization, name):
     graph, _A, change = make(kernel, storage, normalization)
     bank, Z = BANKS[name], signals()
     found = gspnl.analyze(graph, Z, bank)
@@ -148,7 +148,7 @@ def test_a_tight_frame_keeps_the_norm_and_needs_no_dual():
     assert relative(gspnl.synthesize(graph, found, bank), Z) < 1e-10
 
 
-def test_ranks_are_kept():
+def test_shapes_of_signals_are_kept():
     graph, _, _ = make("dot", "lowrank", "random_walk")
     F = len(SMOOTH)
     for options in ({}, {"order": 5}):
@@ -169,8 +169,8 @@ def test_ranks_are_kept():
         assert relative(back[1, 4], gspnl.synthesize(graph, one, SMOOTH, **options)) < 1e-12
 
 
-def test_as_many_filters_as_nodes_is_not_mistaken():
-    """PyGSP guesses from the shape; here F = N = c changes nothing."""
+def test_as_many_filters_as_nodes_are_not_confused_with_nodes():
+    """Shapes with F = N = c are not ambiguous, unlike in PyGSP."""
     X = np.random.default_rng(2).standard_normal((5, 2))
     graph = gspnl.feature_graph(X)
     bank = banks.meyer(5)
@@ -211,14 +211,14 @@ def test_one_recurrence_serves_all_filters():
     graph, _, _ = make("rbf", "dense", "random_walk")
     plan = gspnl.plan_bank(graph, BANKS["spline"], 12)
     count = [0]
-    kind = type(graph._affinity.weights)
-    whole = kind.matmul
+    kind = type(graph.weights)
+    product = kind.matmul
 
     def counted(self, Z):
         count[0] += 1
         assert Z.shape[-1] == 2  # not the coefficients' F · c columns either
         assert Z.ndim == 2
-        return whole(self, Z)
+        return product(self, Z)
 
     kind.matmul = counted
     try:
@@ -227,10 +227,10 @@ def test_one_recurrence_serves_all_filters():
         plan.synthesis(signals((5, N, 2)))
         assert count[0] == 24
     finally:
-        kind.matmul = whole
+        kind.matmul = product
 
 
-def test_softmax_takes_first_order_only():
+def test_softmax_allows_first_order_only():
     X = signals((30, 2))
     graph = gspnl.feature_graph(X, "gaussian", normalization="softmax")
     A = graph.dense()
@@ -277,7 +277,7 @@ def test_modulation_at_low_rank():
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
 @pytest.mark.parametrize(("kernel", "storage"), [("dot", "lowrank"), ("rbf", "dense")])
 @pytest.mark.parametrize("options", [{}, {"order": 6}])
-def test_float32(kernel, storage, normalization, options):
+def test_banks_in_float32(kernel, storage, normalization, options):
     graph, _, _ = make(kernel, storage, normalization, dtype=np.float32)
     wide, _, _ = make(kernel, storage, normalization)
     Z = signals().astype(np.float32)
@@ -294,7 +294,7 @@ def test_float32(kernel, storage, normalization, options):
 @pytest.mark.parametrize(("kernel", "storage"), [("dot", "lowrank"), ("rbf", "dense")])
 @pytest.mark.parametrize("options", [{}, {"order": 6}, {"tol": 1e-7}])
 @pytest.mark.parametrize("library", ["torch", "strict"])
-def test_other_libraries(library, kernel, storage, options, zeros):
+def test_banks_in_other_libraries(library, kernel, storage, options, zeros):
     X, Z = signals((40, 3)), signals((40, 2), 4)
     if zeros and kernel == "dot":
         X[[1, 7]] = 0
@@ -317,7 +317,7 @@ def test_other_libraries(library, kernel, storage, options, zeros):
         assert relative(np.asarray(back), gspnl.synthesize(numpy, truth, bank, **options)) < 1e-12
 
 
-def test_gradients_pass():
+def test_banks_are_differentiable():
     torch = pytest.importorskip("torch")
     X = torch.asarray(signals((9, 2)))
     Z = torch.asarray(signals((9, 1), 4)).requires_grad_()
@@ -340,7 +340,7 @@ def test_gradients_pass():
 
 
 @pytest.mark.parametrize("features", [np.ones((2, 2)), np.eye(2), np.zeros((2, 2))])
-def test_two_nodes(features):
+def test_banks_on_two_nodes(features):
     graph = gspnl.feature_graph(features, "dot")
     bank, Z = banks.simple_tight(3), signals((2, 2))
     for options in ({}, {"order": 3}):
@@ -377,13 +377,13 @@ def test_two_nodes(features):
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_what_is_wrong_is_said(act, message):
+def test_invalid_arguments_raise(act, message):
     graph, _, _ = make("dot", "lowrank", "random_walk")
     with pytest.raises(InputError, match=message):
         act(graph)
 
 
-def test_a_plan_of_several_orders_tells_of_them_together():
+def test_the_repr_of_a_plan_of_several_orders():
     graph, _, _ = make("rbf", "dense", "random_walk")
     plan = gspnl.plan_bank(graph, FilterBank((responses.nl(), responses.heat(20.0))), tol=1e-6)
     orders = [each.order for each in plan.plans]

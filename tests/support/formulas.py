@@ -1,4 +1,4 @@
-"""Plain dense formulas: what every fast path is tested against. Nothing here imports gspnl."""
+"""Plain dense formulas, the reference of every fast path, independent of gspnl."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAPS = {
     "exp": np.exp,
 }
 
-FORMULAS = {}  # name → M(X, **options), of kernels that a test adds
+FORMULAS = {}  # name → M(X, **options) of kernels that a test registers
 
 
 def affinity(kernel, X, embed=None, **options):
-    """M, entry by entry as MATH.md writes it, in float64."""
+    """Compute M entry by entry, as docs/mathematics.md defines it, in float64."""
     X = np.asarray(X, dtype=np.float64)
     if kernel in FORMULAS:
         return FORMULAS[kernel](X, **options)
@@ -54,13 +54,13 @@ def affinity(kernel, X, embed=None, **options):
 
 
 def weights(M, normalization, self_loops=True):
-    """W of an affinity M."""
+    """Compute W of an affinity M."""
     W = M if normalization == "softmax" else (M + M.T) / 2
     return W if self_loops else W - np.diag(np.diag(W))
 
 
 def normalized(W, normalization):
-    """(A, T): the normalised affinity and the diagonal of the change to its symmetric core."""
+    """Return A and the diagonal of T, with A = T S T⁻¹ for its symmetric core S."""
     d = W.sum(1)
     live = d > 0
     safe = np.where(live, d, 1.0)
@@ -82,20 +82,20 @@ def normalized(W, normalization):
 
 
 def eigen(A, change):
-    """(λ ascending, U, U⁻¹) of L = I − A through the symmetric core."""
+    """Return (λ ascending, U, U⁻¹) of L = I − A, by its symmetric core."""
     S = A / change[:, None] * change
     lam, V = scipy.linalg.eigh(np.eye(len(A)) - (S + S.T) / 2)
     return lam, change[:, None] * V, V.T / change
 
 
 def dense_filter(A, change, g, Z):
-    """U g(Λ) U⁻¹ Z."""
+    """Compute U g(Λ) U⁻¹ Z."""
     lam, U, inverse = eigen(A, change)
     return U @ (g(lam)[:, None] * (inverse @ Z))
 
 
 def relative(value, truth):
-    """Largest error, relative to the largest entry of the truth."""
+    """Return the largest error, relative to the largest entry of the truth."""
     value, truth = np.asarray(value, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     assert value.shape == truth.shape, (value.shape, truth.shape)
     return np.abs(value - truth).max() / np.abs(truth).max()

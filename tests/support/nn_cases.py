@@ -1,4 +1,4 @@
-"""Small blocks with random parameters, and their comparison with the dense formulas."""
+"""Create small blocks with random parameters and compare them with the dense formulas."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from support.nn_dense import COMMON, DEFAULTS, dense
 NAMES = sorted(gnn.BLOCKS)
 SIZES = {1: (7,), 2: (3, 4), 3: (2, 3, 2)}
 CHANNELS, INNER = 6, 4
-OWN = {  # what each block is made with, unless a test says otherwise
+OWN = {  # default options of the tests
     "chebyshev": {"order": 3},
     "spectral": {"order": 2},
     "cgnl": {"groups": 2},
 }
 PAIRED = [name for name in NAMES if {"kernel", "normalization"} <= DEFAULTS[name].keys()]
-ATTENDING = [name for name in NAMES if name != "linear"]  # have an affinity
+ATTENDING = [name for name in NAMES if name != "linear"]  # blocks with an affinity
 
 KERNELS = ["dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation"]
 SYMMETRIC = ["random_walk", "symmetric", "bistochastic"]
 PLAIN = ["softmax", "mean", "none"]  # M itself, not symmetrised: A has no real spectrum
 
-# Outputs and gradients agree to 1e-9 of their largest entry; a gradient that vanishes by algebra
-# (a constant before a batch norm) is rounding of the size of 1e-13 of the largest gradient.
+# Outputs and gradients agree to 1e-9 of their largest entry; gradients that are 0 by algebra (a
+# constant before a batch norm) agree to 1e-13 of the largest gradient.
 RELATIVE, ROUNDING = 1e-9, 1e-13
 
 
@@ -37,7 +37,7 @@ def signal(dims=2, batch=2, channels=CHANNELS, seed=0):
 
 
 def randomize(block, seed=0, scale=0.5):
-    """Every parameter and running statistic at random: γ, gates and biases included."""
+    """Draw every parameter and running statistic at random, γ, gates and biases included."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in block.state_dict().items():
@@ -55,13 +55,13 @@ def randomize(block, seed=0, scale=0.5):
 
 
 def make(name, channels=CHANNELS, seed=0, **options):
-    """A block in float64, every parameter at random."""
+    """A block in float64 with random parameters."""
     options = {"inner": INNER} | OWN.get(name, {}) | options
     return randomize(gnn.create(name, channels, **options).double(), seed)
 
 
 def formula(name, params, x, training=False, **options):
-    """The dense formula with the options of ``make``."""
+    """The dense formula with the options of :func:`make`."""
     options = OWN.get(name, {}) | options
     known = COMMON.keys() | {"kernel", "normalization"}
     return dense(
@@ -70,13 +70,13 @@ def formula(name, params, x, training=False, **options):
 
 
 def allowed(kernel, normalization):
-    """An exponential without row sums has no scale."""
+    """Whether the pair is valid: an exponential without row sums has no scale."""
     exponential = kernel in ("gaussian", "embedded_gaussian", "rbf")
     return not (exponential and normalization in ("mean", "none"))
 
 
 def settings(kernel, normalization):
-    """Options and an input for which every normalisation exists."""
+    """Options and an input for which the normalisation exists."""
     options = {"kernel": kernel, "normalization": normalization}
     x = 0.7 * signal(seed=1)
     if kernel == "concatenation" and normalization == "bistochastic":
@@ -87,7 +87,7 @@ def settings(kernel, normalization):
 
 
 def state(block):
-    """Copies of parameters and buffers; the floating ones ask for a gradient."""
+    """Copies of parameters and buffers; floating ones require a gradient."""
     return {
         key: value.detach().clone().requires_grad_(value.is_floating_point())
         for key, value in block.state_dict().items()
@@ -102,7 +102,7 @@ def close(actual, expected, floor=0.0, what=""):
 
 
 def compare(name, x, training=False, seed=0, block=None, **options):
-    """Outputs, input gradients and every parameter's gradient against the dense formula."""
+    """Compare output, input gradient and all parameter gradients with the dense formula."""
     block = (make(name, seed=seed, **options) if block is None else block).train(training)
     params, u, v = state(block), x.clone().requires_grad_(), x.clone().requires_grad_()
     actual, expected = block(v), formula(name, params, u, training, **options)

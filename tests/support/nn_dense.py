@@ -1,8 +1,8 @@
-"""Every block of gspnl.nn by plain dense formulas, as MATH.md writes them. Only torch here.
+"""Dense formulas of all blocks of gspnl.nn, in plain torch (docs/mathematics.md).
 
-``dense(name, params, x, **options)`` takes the parameters under their state-dict names and the
-options of ``gnn.create``; units and widths are read from the parameters' names and shapes. All of
-it is differentiable: autograd through these formulas is the oracle of every gradient.
+``dense(name, params, x, **options)`` takes the parameters by their state-dict names and the options
+of ``gnn.create``; units and widths follow from the names and shapes of the parameters. Autograd
+through these formulas is the oracle of every gradient.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def dense(name, params, x, *, training=False, **options):
     """The output of block ``name`` for x (B, C, *spatial)."""
     config = COMMON | DEFAULTS[name] | options
     if name == "cgnl":
-        config["norm_groups"] = config["groups"]  # its group norm is of its own groups
+        config["norm_groups"] = config["groups"]  # its group norm has the groups of the block
     A = matrix(name, params, x, config)
     y = x
     for i in range(units(params)):
@@ -107,7 +107,7 @@ def matrix(name, params, x, config):
 
 
 def graph(params, x, config):
-    """A of MATH.md 1: kernel, weights, normalisation."""
+    """A of a kernel graph: kernel, weights, normalisation."""
     X = nodes(x)
     if "phi.weight" in params:
         phi, psi = linear(params, "phi", X), linear(params, "psi", X)
@@ -126,7 +126,7 @@ def graph(params, x, config):
 
 
 def pool_nodes(X, like, size):
-    """The maximum of each cell of ``size`` positions a side; what is left over is dropped."""
+    """The maximum of each cell of ``size`` positions a side; a remainder is dropped."""
     x = fields(X, like)
     sizes = size if isinstance(size, (tuple, list)) else [size] * (x.ndim - 2)
     for axis, n in enumerate(sizes, start=2):
@@ -191,7 +191,7 @@ def symmetric(M):
 
 
 def bistochastic(M):
-    """s∘(W s) = 1 by Newton's method; one more step, differentiated, has the implicit gradient."""
+    """s∘(W s) = 1 by Newton's method; a last, differentiated step has the implicit gradient."""
     W = weights(M)
     live = W.sum(-1) > 0
     one = live.to(W.dtype)
@@ -292,7 +292,7 @@ def chebyshev(A, K):
 
 
 def maps(stage):
-    """How many of w_0, w_1, … the stage has."""
+    """Number of maps w_0, w_1, … of the stage."""
     return sum(key.startswith("w_") and key.endswith(".weight") for key in stage)
 
 
@@ -323,7 +323,7 @@ def spectral(A, Z, stage, config):
 
 
 def grouped(A, Z, stage, config):
-    """A on the pairs, then w: each group of channels has a map of its own."""
+    """A on the pairs, then w, a block-diagonal map of the channel groups."""
     Y = (A @ Z.reshape(len(Z), -1, 1)).reshape(Z.shape)
     groups = config["groups"]
     full = torch.block_diag(*stage["w.weight"].chunk(groups, 0))

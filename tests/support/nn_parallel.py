@@ -1,4 +1,4 @@
-"""Two processes that each hold a part of a feature map, against one that holds all of it."""
+"""Compare a block sharded over two processes with the block on one process."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ CASES = {
     "linear": ("linear", {}),
 }
 SPATIAL = [(7, 3), (9,), (5, 2, 2)]
-PARTS = {7: 5, 9: 2, 5: 3}  # of the first dimension that process 0 holds
+PARTS = {7: 5, 9: 2, 5: 3}  # size of the first dimension → positions of process 0
 
 
-def made(name, options):
+def make(name, options):
     block = gnn.create(name, 8, inner=4, zero_init=False, **options).double()
     with torch.no_grad():
         for key, parameter in block.named_parameters():
@@ -65,12 +65,12 @@ def apart(value, truth):
 
 
 def flat(tensors):
-    """All in one: a norm leaves gradients of scales that are nothing but rounding."""
+    """Concatenate: some gradients before a norm are rounding alone, and have no scale."""
     return torch.cat([t.flatten() for t in tensors])
 
 
 def compared(block, spatial, rank):
-    """Values, gradients, statistics: the largest difference of each."""
+    """Largest differences of values, gradients and statistics."""
     x = torch.randn(2, 8, *spatial, dtype=torch.float64)
     x[:, :, 0] = -3 * x[:, :, 0].abs()  # where relu leaves little
     weight = torch.randn_like(x)
@@ -101,9 +101,9 @@ def compared(block, spatial, rank):
 
 
 def training(rank):
-    """Three steps of descent on each; the distance of the parameters."""
+    """Distance of the parameters after three steps of gradient descent."""
     torch.manual_seed(0)
-    one, two = made("snl", {}), made("snl", {})
+    one, two = make("snl", {}), make("snl", {})
     two.load_state_dict(one.state_dict())
     sharded = gnn.parallel.shard(two)
     x = torch.randn(2, 8, 7, 3, dtype=torch.float64)
@@ -120,10 +120,10 @@ def training(rank):
     return {"weights": max(apart(b.double(), a.double()) for a, b in pairs)}
 
 
-def misfits(rank):
-    """Messages of what does not fit; every process gets one."""
-    sharded = gnn.parallel.shard(made("snl", {}))
-    told = {}
+def mismatches(rank):
+    """Error messages of mismatched parts; every process gets one."""
+    sharded = gnn.parallel.shard(make("snl", {}))
+    messages = {}
     for name, shapes in {
         "other": ((2, 8, 3, 4), (2, 8, 3, 5)),
         "empty": ((2, 8, 3, 4), (2, 8, 0, 4)),
@@ -133,14 +133,14 @@ def misfits(rank):
     }.items():
         try:
             sharded(torch.zeros(shapes[rank], dtype=torch.float64))
-            told[name] = ""
+            messages[name] = ""
         except InputError as error:
-            told[name] = str(error)
-    return told
+            messages[name] = str(error)
+    return messages
 
 
 def work(rank, folder):
-    """One process: the largest differences of each case, relative, go to a file."""
+    """Write the largest relative differences of each case to a file, for one process."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
@@ -148,8 +148,8 @@ def work(rank, folder):
     found = {}
     for i, (case, (name, options)) in enumerate(CASES.items()):
         torch.manual_seed(i)
-        found[case] = compared(made(name, options), SPATIAL[i % len(SPATIAL)], rank)
+        found[case] = compared(make(name, options), SPATIAL[i % len(SPATIAL)], rank)
     found["training"] = training(rank)
-    found["misfits"] = misfits(rank)
+    found["mismatches"] = mismatches(rank)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
-from gspnl.nn.fused import softmax_attention
-from gspnl.nn.joint import joint_attention
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.attention.symmetric import joint_attention
 from gspnl.train.cost import MISSED, flops
 
 # A feature map of N positions and C channels, of signals of width S and embeddings of width R.

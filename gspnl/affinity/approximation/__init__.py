@@ -1,4 +1,4 @@
-"""Graphs of exponential kernels held as low rank, with a bound on what that costs."""
+"""Low-rank approximations of exponential kernels, with certified error bounds."""
 
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.build import METHODS, Request, approximate, make_request

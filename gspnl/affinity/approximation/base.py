@@ -1,4 +1,4 @@
-"""What a graph of low rank stands for, and how far off it is."""
+"""Report of a low-rank approximation: its method, rank and error bounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Approximation:
-    r"""How far an approximate graph is from the exact one; numbers, or an array over a batch.
+    r"""Error bounds of an approximate graph; numbers, or arrays over a batch.
 
-    :math:`\hat W` is what the graph holds, :math:`\hat S` the symmetric core of its affinity, made
-    with its own degrees; W and S are those of the kernel.
+    :math:`\hat W` are the weights of the graph, :math:`\hat S` the symmetric core of its affinity,
+    normalised by its own degrees; W and S are those of the kernel.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class Approximation:
         Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
     seed : int
     trace_error : float
-        :math:`\operatorname{tr} E`, relative to the trace of the kernel, of the residual
-        E = K − F Fᵀ ≥ 0; known exactly. K is the kernel of the N nodes, or where Φ ≠ Ψ that of the
+        :math:`\operatorname{tr} E` of the residual E = K − F Fᵀ ≥ 0, relative to the trace of the
+        kernel; exact. K is the kernel of the N nodes, or where Φ ≠ Ψ that of the
         2N stacked points [Φ; Ψ]. inf for random features, whose residual has both signs.
     weights_bound : float
         Certified: :math:`\|W - \hat W\|_F ≤` it; the spectral norm is no larger.
@@ -52,7 +52,7 @@ class Approximation:
     bound: Any
 
     def item(self, index: tuple[int, ...]) -> Approximation:
-        """That of one graph of a batch."""
+        """Return the report of one graph of a batch."""
         return Approximation(
             self.method,
             int(self.rank[index]),
@@ -62,7 +62,7 @@ class Approximation:
 
     @classmethod
     def stack(cls, items: list[Approximation], batch: tuple[int, ...]) -> Approximation:
-        """Those of a batch, in the order of ``np.ndindex(*batch)``."""
+        """Stack the reports of a batch, in the order of ``np.ndindex(*batch)``."""
         if not batch:
             return items[0]
         names = ("rank", "trace_error", "weights_bound", "bound")
@@ -71,7 +71,7 @@ class Approximation:
 
     def __repr__(self) -> str:
         bound = float(np.max(self.bound))
-        told = f"‖S − Ŝ‖ ≤ {bound:.2g}" if math.isfinite(bound) else "no certificate"
+        certificate = f"‖S − Ŝ‖ ≤ {bound:.2g}" if math.isfinite(bound) else "no certificate"
         trace = float(np.max(self.trace_error))
         share = f"trace error {trace:.2g}, " if math.isfinite(trace) else ""
-        return f"Approximation({self.method}, rank {int(np.max(self.rank))}, {share}{told})"
+        return f"Approximation({self.method}, rank {int(np.max(self.rank))}, {share}{certificate})"

@@ -1,4 +1,4 @@
-"""From features to an approximate graph: to a rank that is given, or a bound that is asked for."""
+"""Build low-rank weights of exponential kernels, to a rank or to an error bound."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, eps, like, namespace
 from gspnl._base.registry import Registry
+from gspnl._base.validate import number, whole_number
 from gspnl.affinity.affinity import normalize
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
@@ -28,21 +28,20 @@ from gspnl.affinity.approximation.points import (
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
-from gspnl.affinity.kernels.base import positive
 from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.weights import Hollow, LowRank, Weights
+from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.affinity.weights.lowrank import core_of
 from gspnl.errors import DegreeError, GspnlError, InputError
 
 METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
-FIRST_RANK = 16  # the first that a tolerance tries
-GROWTH = 1.4
+FIRST_RANK = 16  # first rank tried for a tolerance
+GROWTH = 1.4  # from one rank tried to the next
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: one of ``rank`` and ``tol``."""
+    """Options of an approximation; one of ``rank`` and ``tol`` is set."""
 
     method: str
     rank: int | None
@@ -53,7 +52,7 @@ class Request:
 def make_request(
     rank: Any, tol: Any, method: str | None, seed: Any, n_nodes: int, storage: str
 ) -> Request:
-    """Check what a user asked for."""
+    """Check the options of an approximation."""
     method = "cholesky" if method is None else method
     METHODS[method]
     if (rank is None) == (tol is None):
@@ -61,19 +60,13 @@ def make_request(
     if storage not in ("auto", "lowrank"):
         raise InputError(f"rank= and tol= make a low-rank graph; leave out storage={storage!r}")
     if tol is not None:
-        positive(tol, "tol")
+        number("tol", tol, above=0)
         if method == "random_features":
             raise InputError("approximation='random_features' has no certificate; pass rank=")
-    for name, value, most in (("rank", rank, n_nodes), ("seed", seed, math.inf)):
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        least = 1 if name == "rank" else 0
-        if value is not None and not (whole and least <= value <= most):
-            until = f" to N = {n_nodes}" if name == "rank" else " up"
-            raise InputError(f"{name}={value!r} must be a whole number from {least}{until}")
-    seed = 0 if seed is None else int(seed)
-    return Request(
-        method, None if rank is None else int(rank), None if tol is None else float(tol), seed
-    )
+    if rank is not None:
+        rank = whole_number("rank", rank, 1, n_nodes, ", the nodes of the graph")
+    seed = 0 if seed is None else whole_number("seed", seed)
+    return Request(method, rank, None if tol is None else float(tol), seed)
 
 
 def approximate(
@@ -84,7 +77,7 @@ def approximate(
     normalization: str,
     self_loops: bool,
 ) -> tuple[Weights, Approximation]:
-    """W of low rank for features X (..., N, C), graph by graph, and what is known of its error."""
+    """Approximate W of features X (..., N, C) by low rank, graph by graph, with error bounds."""
     if not isinstance(kernel, Exponential):
         raise InputError(unfit(kernel))
     paired = pair is not None and pair[0] is not pair[1]
@@ -99,11 +92,11 @@ def approximate(
     found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
     approximation = Approximation.stack([report for _, report in found], batch)
     weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
-    return (weights if self_loops else Hollow(weights, weights.diagonal())), approximation
+    return (weights if self_loops else NoSelfLoops(weights, weights.diagonal())), approximation
 
 
 def _stack(items: list[LowRank], batch: tuple[int, ...]) -> LowRank:
-    """One factor for a batch, each padded with columns of zeros to the largest rank."""
+    """Stack factors into a batch, padded with columns of zeros to the largest rank."""
     xp = namespace(items[0].factor)
     paired = bool(constant(items[0].core)[0, 0] == 0)
     halves = 2 if paired else 1
@@ -128,20 +121,19 @@ def _pivoted(
     self_loops: bool,
     X: Array,
 ) -> tuple[LowRank, Approximation]:
-    """Randomly pivoted Cholesky, or Nyström."""
+    """Approximate by randomly pivoted Cholesky, or by Nyström."""
     for part in (X, *(pair or ())):
         if getattr(part, "requires_grad", False):
             raise GspnlError(
                 f"approximation={request.method!r} picks its pivots in NumPy and carries no "
                 "gradient; detach the features, or take approximation='random_features'"
             )
-    double = like_double(X)
     pair = None if pair is None else _doubles(pair)
-    parts = roots(kernel, double, pair)
+    parts = roots(kernel, double(X), pair)
     check_range(parts, X)
     points = points_of(parts, kernel.bounded)
     n = X.shape[-2]
-    # Pivots go where D^-½ E D^-½ is large, not E: that is the error of the graph.
+    # Pivots minimise D^-½ E D^-½, the error of the normalised graph, rather than E.
     root = np.sqrt(rough_degrees(points, n, request.seed))
     root = np.concatenate([root] * len(parts))
     scaled = Points(points.a, points.h + np.log(root), points.bounded and bool(root.min() >= 1))
@@ -173,22 +165,22 @@ def _pivoted(
 
 
 def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: str) -> float:
-    """The certificate of the normalised graph, or inf."""
+    """Certify ‖S − Ŝ‖_F of the normalised graph, or return inf."""
     if not certified(normalization, len(residual.factors) == 2, residual.self_loops):
         return math.inf
     fn, unit = BOUNDS[normalization]
-    hollow = weights if residual.self_loops else Hollow(weights, weights.diagonal())
+    stored = weights if residual.self_loops else NoSelfLoops(weights, weights.diagonal())
     try:
-        affinity = normalize(hollow, kernel, normalization)
+        affinity = normalize(stored, kernel, normalization)
     except DegreeError:
-        return math.inf  # the graph itself says so, with a remedy
+        return math.inf  # building the graph raises it again, with a remedy
     scale = constant(affinity.core_scale).astype(np.float64)
     sums = residual.row_sums(np.ones_like(scale) if unit else scale)
     return float(fn(affinity, weights, residual, sums))
 
 
 def certified(normalization: str, paired: bool, self_loops: bool) -> bool:
-    """Whether ‖S − Ŝ‖ has a bound; that of a Sinkhorn scaling needs W ≥ 0 in both senses."""
+    """Tell whether ‖S − Ŝ‖ has a bound; Sinkhorn's needs W positive semi-definite and ≥ 0."""
     found = BOUNDS.get(normalization)
     return found is not None and (found[1] or (self_loops and not paired))
 
@@ -206,7 +198,7 @@ def _least_rank(
     tol: float,
     n: int,
 ) -> tuple[LowRank, Approximation]:
-    """The least rank, to a few percent, whose bound is at most ``tol``."""
+    """Find the least rank, to a few percent, whose bound is at most ``tol``."""
     failed, rank, best = 0, min(FIRST_RANK, n - 1), math.inf
     while True:
         more = grown.grow(rank)
@@ -240,7 +232,7 @@ def _random(
     self_loops: bool,
     X: Array,
 ) -> tuple[LowRank, Approximation]:
-    """Positive random features: they carry gradients."""
+    """Approximate by positive random features, which carry gradients."""
     parts = roots(kernel, X, pair)
     check_range(parts, X)
     rank = int(request.rank or 0)
@@ -253,14 +245,14 @@ def _random(
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 
 
-def like_double(x: Array) -> np.ndarray:
-    """In NumPy and float64."""
+def double(x: Array) -> np.ndarray:
+    """Return the values of ``x`` in NumPy and float64."""
     return constant(x).astype(np.float64, copy=False)
 
 
 def _doubles(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-    first = like_double(pair[0])
-    return first, (first if pair[1] is pair[0] else like_double(pair[1]))
+    first = double(pair[0])
+    return first, (first if pair[1] is pair[0] else double(pair[1]))
 
 
 METHODS.register("cholesky")(_pivoted)

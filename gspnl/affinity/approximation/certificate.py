@@ -1,4 +1,4 @@
-r"""How far the normalised approximate graph may be from the exact one: ‖S − Ŝ‖_F.
+r"""Certified bounds of ‖S − Ŝ‖_F, the error of a normalised approximate graph.
 
 With d = d̂ + e, e = (W − Ŵ)1 and T = diag(√(d̂/d)), for random_walk and symmetric
 
@@ -28,7 +28,7 @@ from gspnl.affinity.weights import LowRank
 
 @dataclass(frozen=True, eq=False)
 class Core:
-    """Ŝ = diag(c) B J Bᵀ diag(c), through its Gram matrices; off its diagonal it may be less."""
+    """Ŝ = diag(c) B J Bᵀ diag(c), by its Gram matrices; without self-loops an upper bound of Ŝ."""
 
     B: np.ndarray
     J: np.ndarray
@@ -43,40 +43,40 @@ class Core:
         )
 
     def weights_times(self, s: np.ndarray, self_loops: bool) -> np.ndarray:
-        """Ŵ s, in float64 whatever the graph's own dtype."""
+        """Compute Ŵ s, in float64 whatever the graph's dtype."""
         out: np.ndarray = self.B @ (self.J @ (self.B.T @ s))
         return out if self_loops else out - ((self.B @ self.J) * self.B).sum(1) * s
 
     def gram(self, weight: np.ndarray) -> np.ndarray:
-        """J Bᵀ diag(weight) B."""
+        """Compute J Bᵀ diag(weight) B."""
         (small,) = sum_rows(lambda b, w: (b.T @ (w * b),), self.B, weight[:, None])
         out: np.ndarray = self.J @ small
         return out
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """‖Ŝ_i‖² of every row."""
+        """Squared norms ‖Ŝ_i‖² of the rows."""
         small = self.gram(self.scale**2) @ self.J.T
         sums = map_rows(lambda b: ((b @ small) * b).sum(1, keepdims=True), self.B)[:, 0]
         out: np.ndarray = self.scale**2 * np.maximum(sums, 0.0)
         return out
 
     def both_sides(self, weight: np.ndarray) -> float:
-        """‖diag(w) Ŝ diag(w)‖_F."""
+        """Compute ‖diag(w) Ŝ diag(w)‖_F."""
         small = self.gram(weight**2 * self.scale**2)
         return math.sqrt(max(float((small * small.T).sum()), 0.0))
 
 
 def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums) -> float:
-    """At least ‖S − Ŝ‖_F, for l r = 1/d; ``sums`` are those of s = 1."""
+    """Bound ‖S − Ŝ‖_F from above for l r = 1/d; ``sums`` are those of s = 1."""
     core = Core.of(affinity, weights)
-    approximate = core.scale**-2  # the degrees, with the rounding of the graph's own dtype
+    approximate = core.scale**-2  # the degrees, with the rounding of the graph's dtype
     degrees = core.weights_times(np.ones_like(approximate), residual.self_loops)
     low = np.maximum(degrees + sums.own - sums.spread, sums.floor)
     high = degrees + sums.own + sums.spread
     if not (low > 0).all():
         return math.inf
-    # Two bounds of ‖(T − I) Ŝ‖: node by node, and of all of e at once.
+    # Two bounds of ‖(T − I) Ŝ‖: node by node, and for the whole vector e.
     moved = np.maximum(
         np.abs(np.sqrt(approximate / low) - 1), np.abs(np.sqrt(approximate / high) - 1)
     )
@@ -91,7 +91,7 @@ def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: R
 def _weighted(
     norms: tuple[float, float], residual: Residual, sums: RowSums, weight: np.ndarray
 ) -> float:
-    r"""At least ‖diag(w) e‖, from :meth:`Residual.norms` of w.
+    r"""Bound ‖diag(w) e‖ from above, by :meth:`Residual.norms` of w.
 
     ‖diag(w) E_φψ s‖² ≤ λ_max(diag(w) E_φφ diag(w)) · sᵀ E_ψψ s, and a norm is no less than λ_max.
     """
@@ -105,7 +105,7 @@ def _weighted(
 def sinkhorn_bound(
     affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums
 ) -> float:
-    r"""At least ‖S − Ŝ‖_F for the bistochastic scaling, W ≥ 0; ``sums`` are those of s = ŝ.
+    r"""Bound ‖S − Ŝ‖_F for the bistochastic scaling, W ≥ 0; ``sums`` are those of s = ŝ.
 
     The exact scaling is ŝ∘u, u the minimum of :math:`½ u^T C u - \sum \log u_i` with
     C = diag(ŝ) W diag(ŝ). That is self-concordant, its Hessian at 1 is C + I ≥ I and its gradient

@@ -1,4 +1,4 @@
-r"""Partial Cholesky factors of a kernel matrix, K ≈ F Fᵀ, with E = K − F Fᵀ ≥ 0 by construction."""
+r"""Partial Cholesky factors of a kernel matrix, K ≈ F Fᵀ with E = K − F Fᵀ ≥ 0."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from gspnl._base.array import check_fits
 from gspnl.affinity.approximation.points import Points
 
 BLOCK = 128  # pivots proposed at once
-NEGLIGIBLE = 64 * np.finfo(np.float64).eps  # of the trace: rounding
-DEPENDENT = 1e-10  # of its K_ii: a uniform landmark that the others explain already
+NEGLIGIBLE = 64 * np.finfo(np.float64).eps  # of the trace: what rounding leaves of E
+DEPENDENT = 1e-10  # of K_ii: landmarks with less residual depend on the others
 PATIENCE = 50  # rounds without a new pivot
 
 Propose = Callable[[np.random.Generator, np.ndarray, int], np.ndarray]
 
 
 class PivotedFactor:
-    r"""F that grows by pivots: :math:`K_{:P} = F F_P^T`, whatever the pivots P.
+    r"""Factor F that grows by pivots P, :math:`K_{:P} = F F_P^T`.
 
     Parameters
     ----------
     points : Points
     seed : int
     randomly : bool
-        Pivots drawn in proportion to what is left of the diagonal (randomly pivoted Cholesky, a
-        block at a time by rejection [2]_); else uniformly (Nyström).
+        Draw pivots in proportion to the diagonal of E (randomly pivoted Cholesky [1]_, a block at a
+        time by rejection [2]_); else uniformly (Nyström).
 
     References
     ----------
@@ -53,7 +53,7 @@ class PivotedFactor:
         return self._buffer[:, : self.rank]
 
     def grow(self, rank: int) -> bool:
-        """Add pivots up to ``rank``; False where K is exhausted before."""
+        """Add pivots up to ``rank``; return False where E vanishes before."""
         self._reserve(rank)
         idle = 0
         while self.rank < rank:
@@ -65,7 +65,7 @@ class PivotedFactor:
             F = self.factor
             square = self.points.block(pivots, pivots) - F[pivots] @ F[pivots].T
             kept, lower, seen = _select(square, threshold, rank - self.rank)
-            if not self.randomly:  # those that were not looked at come first next time
+            if not self.randomly:  # candidates not reached come first next time
                 self._order = np.concatenate([pivots[seen:], self._order])
             idle = 0 if len(kept) else idle + 1
             if len(kept):
@@ -73,7 +73,7 @@ class PivotedFactor:
         return True
 
     def _propose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates, and what is to be left of each one's K_ii for it to be taken."""
+        """Draw candidates, and the residual K_ii above which each is accepted."""
         if self.randomly:
             edges = np.cumsum(self.residual)
             drawn = np.searchsorted(edges, self.rng.random(BLOCK) * edges[-1], side="right")
@@ -92,9 +92,9 @@ class PivotedFactor:
         self.residual[pivots] = 0.0
 
     def _reserve(self, rank: int) -> None:
-        n, held = self._buffer.shape
-        if rank > held:
-            wide = min(max(rank, int(1.5 * held)), n)
+        n, columns = self._buffer.shape
+        if rank > columns:
+            wide = min(max(rank, int(1.5 * columns)), n)
             check_fits(
                 (n, wide), self._buffer, "the factor", "lower rank=, or raise tol=", copies=3
             )
@@ -106,9 +106,10 @@ class PivotedFactor:
 def _select(
     square: np.ndarray, threshold: np.ndarray, most: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Take candidates in turn, if their share of the residual is above the threshold.
+    """Accept candidates in turn, if their residual is above the threshold.
 
-    Returns which, the lower Cholesky factor of their part of the residual, and how many were seen.
+    Returns their indices, the lower Cholesky factor of their part of the residual, and how many
+    candidates were examined.
     """
     kept: list[int] = []
     seen = len(square)

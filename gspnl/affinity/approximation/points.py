@@ -1,4 +1,4 @@
-"""The points whose kernel matrix is approximated: K_ij = exp(⟨a_i, a_j⟩ − h_i − h_j) ≥ 0."""
+"""Points of the kernel matrix K_ij = exp(⟨a_i, a_j⟩ − h_i − h_j) that is approximated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.errors import DegreeError, InputError
 
-SAMPLE = 256  # nodes from which degrees are guessed
+SAMPLE = 256  # nodes from which degrees are estimated
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Points in NumPy and float64, each entry of K computed when it is asked for.
+    """Points in NumPy and float64, whose entries of K are computed on demand.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class Points:
     bounded: bool
 
     def block(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """K of some rows and columns."""
+        """Compute K of some rows and columns."""
         return cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols], self.bounded)
 
     def columns(self, cols: np.ndarray) -> np.ndarray:
-        """K of all rows and some columns, (n, k)."""
+        """Compute K of all rows and some columns, (n, k)."""
         right, shift = self.a[cols], self.h[cols]
         out: np.ndarray = map_rows(
             lambda a, h: cross(a, h[:, 0], right, shift, self.bounded),
@@ -47,13 +47,13 @@ class Points:
         return out
 
     def diagonal(self) -> np.ndarray:
-        """K_ii."""
+        """Compute K_ii, (n,)."""
         out: np.ndarray = np.exp((self.a**2).sum(-1) - 2 * self.h)
         return out
 
 
 def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: bool) -> np.ndarray:
-    """exp(⟨a_i, b_j⟩ − h_i − g_j)."""
+    """Compute exp(⟨a_i, b_j⟩ − h_i − g_j)."""
     s = a @ b.T
     s -= h[:, None]
     s -= g
@@ -63,7 +63,7 @@ def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: b
 
 
 def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
-    """(a, h) of the points of one graph: one pair, or those of Φ and of Ψ; raises InputError."""
+    """Return (a, h) of the points of one graph: one pair, or those of Φ and of Ψ."""
     if not isinstance(kernel, Exponential):
         raise InputError(unfit(kernel))
     phi, psi = kernel.embed(X, pair)
@@ -78,7 +78,7 @@ def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tu
 
 
 def unfit(kernel: Kernel) -> str:
-    """Why a kernel cannot be approximated."""
+    """Explain why a kernel cannot be approximated."""
     if kernel.bilinear:
         why = "has low rank by itself: leave rank= and tol= out"
     else:
@@ -88,9 +88,9 @@ def unfit(kernel: Kernel) -> str:
 
 
 def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tuple[Array, Array]]:
-    """The same K between Φ and Ψ, with as little as can be within each.
+    """Centre Φ and Ψ and scale them to equal size: K between them stays, K within each shrinks.
 
-    ⟨a, b⟩ = ⟨a − ā, b − b̄⟩ + ⟨ā, b⟩ + ⟨a, b̄⟩ − ⟨ā, b̄⟩; and a and b are made equally long.
+    ⟨a, b⟩ = ⟨a − ā, b − b̄⟩ + ⟨ā, b⟩ + ⟨a, b̄⟩ − ⟨ā, b̄⟩.
     """
     (a, h), (b, g) = first, second
     xp = namespace(a)
@@ -118,7 +118,7 @@ def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
 
 
 def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
-    """All points of one graph, stacked; where Φ ≠ Ψ, both halves of K with the same trace."""
+    """Stack the points of one graph; where Φ ≠ Ψ, both halves of K get the same trace."""
     pairs = [tuple(constant(part).astype(np.float64) for part in both) for both in parts]
     tops, shifts = [a for a, _ in pairs], [h[..., 0] for _, h in pairs]
     if len(pairs) == 2:
@@ -130,7 +130,7 @@ def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
 
 
 def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
-    """About W 1, (n,), from the columns of some nodes: above zero, and no less than W_ii."""
+    """Estimate W 1, (n,), from the columns of some nodes: positive, and at least W_ii."""
     nodes = np.random.default_rng([seed, 2]).choice(n, min(n, SAMPLE), replace=False)
     first, last = np.arange(n), np.arange(len(points.a) - n, len(points.a))
     phi, psi = points.columns(nodes)[last], points.columns(last[nodes])[first]

@@ -1,4 +1,4 @@
-r"""What is known of E = K − F Fᵀ ≥ 0 without looking at all of it: its blocks on the diagonal.
+r"""Bounds of the residual E = K − F Fᵀ ≥ 0 from its diagonal blocks alone.
 
 Any partition of the nodes into blocks a, b, ... gives, for E ≥ 0,
 
@@ -8,8 +8,8 @@ Any partition of the nodes into blocks a, b, ... gives, for E ≥ 0,
     \sqrt{s^T E s} ≤ \sum_a \sqrt{s_a^T E_{aa} s_a},
 
 since ‖E_ab‖_F² ≤ ‖E_aa‖_F ‖E_bb‖_F and E = RᵀR. Blocks of one node give the trace, one block the
-norm itself. A block of random nodes is a small picture of E, so that a few hundred nodes come close
-to the norm, at a cost of O(N · block · rank).
+norm itself. A block of random nodes is a sample of E, so that blocks of a few hundred nodes come
+close to the norm, at a cost of O(N · block · rank).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import numpy as np
 from gspnl.affinity.approximation.points import Points, cross
 
 BLOCK = 512  # nodes in a block
-KEPT = 1 << 24  # entries of the blocks that are kept from one bound to the next: 128 MiB
+CACHED = 1 << 24  # entries of blocks cached from one bound to the next: 128 MiB
 
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    r"""E of the points of Φ and Ψ, and W − Ŵ = ½(E_φψ + E_ψφ), from the factor as it is stored.
+    r"""E of the points of Φ and Ψ, and W − Ŵ = ½(E_φψ + E_ψφ), for the factor as it is stored.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class Residual:
     factors : list of arrays of shape (N, m)
         F, or F_φ and F_ψ.
     self_loops : bool
-        Whether W keeps its diagonal.
+        Whether W has its diagonal.
     rounding : float
         ρ: entries of F Fᵀ are off by at most ρ √(K_ii K_jj).
     seed : int
-        Of the partition.
+        Seed of the partition into blocks.
     """
 
     points: Points
@@ -63,7 +63,7 @@ class Residual:
 
     @cached_property
     def roots(self) -> list[np.ndarray]:
-        """√K_ii of Φ and of Ψ."""
+        """Roots √K_ii of Φ and of Ψ."""
         return list(np.sqrt(self.points.diagonal()).reshape(len(self.factors), self.n))
 
     def _kernel(self, i: int, j: int, nodes: np.ndarray) -> np.ndarray:
@@ -72,21 +72,21 @@ class Residual:
         return cross(p.a[rows], p.h[rows], p.a[cols], p.h[cols], p.bounded)
 
     def _parts(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
-        """E_aa of Φ, and of Ψ; kept where all of them are small."""
-        keep = self.n * len(self.blocks[0]) * len(self.factors) <= KEPT
+        """Yield E_aa of Φ and of Ψ; all blocks are cached where they take little memory."""
+        cached = self.n * len(self.blocks[0]) * len(self.factors) <= CACHED
         for i, F in enumerate(self.factors):
             key = (int(nodes[0]), i)
             if key not in self._memo:
                 part = F[nodes].astype(np.float64, copy=False)
                 E = self._kernel(i, i, nodes) - part @ part.T
-                if not keep:
+                if not cached:
                     yield E
                     continue
                 self._memo[key] = E
             yield self._memo[key]
 
     def norms(self, *scales: np.ndarray) -> list[tuple[float, float]]:
-        r"""At least ‖diag(s) E diag(s)‖_F, of Φ and of Ψ, for each of several s ≥ 0.
+        r"""Bound ‖diag(s) E diag(s)‖_F, of Φ and of Ψ, for each of several s ≥ 0.
 
         Their geometric mean is at least ‖diag(s) (W − Ŵ) diag(s)‖_F.
         """
@@ -103,7 +103,7 @@ class Residual:
         return [(float(t[0]), float(t[-1])) for t in totals]
 
     def row_sums(self, scale: np.ndarray) -> RowSums:
-        """What is known of (W − Ŵ) s and of W s, s > 0."""
+        """Bound (W − Ŵ) s and W s, for s > 0."""
         n, count = self.n, len(self.factors)
         diagonals, roots = np.zeros((count, n)), np.zeros((count, len(self.blocks)))
         own, floor, of = np.zeros(n), np.zeros(n), np.zeros(n, dtype=int)
@@ -132,21 +132,22 @@ class Residual:
 
 @dataclass(frozen=True, eq=False)
 class RowSums:
-    """Of e = (W − Ŵ) s: the part from a node's own block, exactly, and bounds of the rest.
+    """Bounds of e = (W − Ŵ) s: exact within a node's block, and bounded for the other blocks.
 
     Parameters
     ----------
     own : array of shape (N,)
+        The part of e from the node's block.
     floor : array of shape (N,)
-        The part of W s that is known: W s is no less.
+        A lower bound of W s: the part from the node's block.
     spread : array of shape (N,)
-        At least ``abs(e − own)``.
+        An upper bound of ``abs(e − own)``.
     roots : (float, float)
-        At least √(sᵀ E s), of Φ and of Ψ.
+        Upper bounds of √(sᵀ E s), of Φ and of Ψ.
     diagonal : array of shape (N,)
-        At least the diagonal of W − Ŵ, in magnitude.
+        An upper bound of the diagonal of W − Ŵ, in magnitude.
     noise : array of shape (N,)
-        The share of rounding in e.
+        An upper bound of the rounding error in e.
     """
 
     own: np.ndarray
@@ -158,6 +159,6 @@ class RowSums:
 
     @property
     def largest(self) -> np.ndarray:
-        """At least ``abs(e)``."""
+        """Upper bound of ``abs(e)``."""
         out: np.ndarray = np.abs(self.own) + self.spread
         return out

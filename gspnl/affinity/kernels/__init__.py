@@ -1,4 +1,4 @@
-"""Affinities f(x_i, x_j): how alike two nodes are."""
+"""Kernels f(x_i, x_j): the similarity of two nodes."""
 
 from gspnl.affinity.kernels.anchors import Anchors
 from gspnl.affinity.kernels.base import KERNELS, Kernel, check_embedding, make_kernel

@@ -1,16 +1,16 @@
-"""The anchors kernel: nodes joined through r anchor points, a graph that is born bistochastic."""
+"""Anchors kernel: nodes joined through r anchor points; its weights are bistochastic."""
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, like, namespace, transpose
+from gspnl._base.array import Array, check_fits, constant, like, namespace
 from gspnl._base.rows import sum_rows
-from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
+from gspnl._base.validate import number, whole_number
+from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.errors import InputError
 
 SAMPLE = 4096  # nodes on which the anchor points are placed
@@ -23,9 +23,9 @@ class Anchors(Kernel):
     r"""Affinity through anchor points, :math:`W = Z\,\mathrm{diag}(Z^T 1)^{-1} Z^T`.
 
     Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has
-    rank at most r, is positive semi-definite, and its rows and columns sum to 1: the one graph here
-    that meets the paper's Theorem 1 word for word, whatever the normalisation. A gradient with
-    respect to the features counts the anchor points, and σ, as constants.
+    rank at most r, is positive semi-definite, and its rows and columns sum to 1: with every
+    normalisation it meets the assumptions of the paper's Theorem 1. Gradients with respect to the
+    features treat the anchor points and σ as constants.
 
     Parameters
     ----------
@@ -51,16 +51,13 @@ class Anchors(Kernel):
     _masses: Array = field(default=None, repr=False, compare=False)  # (..., 1, r)
 
     def __post_init__(self) -> None:
-        for name, least in (("anchors", 1), ("seed", 0)):
-            value = getattr(self, name)
-            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if not whole or value < least:
-                raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
+        whole_number("anchors", self.anchors, 1)
+        whole_number("seed", self.seed)
         if self.sigma is not None:
-            positive(self.sigma, "sigma")
+            number("sigma", self.sigma, above=0)
 
     def fit(self, X: Array) -> Anchors:
-        """Place the anchors on X (..., N, C), graph by graph, and weigh them."""
+        """Place the anchors on X (..., N, C), graph by graph, and sum their columns of Z."""
         xp = namespace(X)
         batch = X.shape[:-2]
         check_fits(
@@ -80,11 +77,11 @@ class Anchors(Kernel):
         return replace(ready, _masses=like(masses, X))
 
     def assign(self, X: Array) -> Array:
-        """Z: softmax over the anchors, (..., N, C) → (..., N, r)."""
+        """Compute Z, the softmax over the anchors: (..., N, C) → (..., N, r)."""
         xp = namespace(X)
         centre = xp.mean(self._points, axis=-2, keepdims=True)
         c, x = (self._points - centre) / self._sigmas, (X - centre) / self._sigmas
-        score = x @ transpose(c) - xp.sum(c * c, axis=-1)[..., None, :] / 2
+        score = x @ c.mT - xp.sum(c * c, axis=-1)[..., None, :] / 2
         raised = xp.exp(score - xp.max(score, axis=-1, keepdims=True))
         return raised / xp.sum(raised, axis=-1, keepdims=True)
 
@@ -92,14 +89,14 @@ class Anchors(Kernel):
         if self._masses is None:
             raise InputError("this anchors kernel has no anchor points yet; call fit(X) first")
         xp = namespace(X)
-        # An anchor that no node is near has no mass and no edges.
+        # An anchor far from every node has mass 0 and no edges.
         mass = xp.where(self._masses > 0, self._masses, xp.ones_like(self._masses))
         points = self.assign(X) / xp.sqrt(mass)
         return points, points
 
 
 def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
-    """K-means centres of a sample of X (N, C), and the rms distance to the nearest of them."""
+    """Return k-means centres of a sample of X (N, C), and the rms distance to the nearest."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel
 
     rng = np.random.default_rng(seed)

@@ -1,17 +1,16 @@
-"""What a kernel is, how it is made from a name and how its embedding is checked.
+"""Base class and registry of kernels, and checks of their options and embeddings.
 
-A kernel is two small maps: ``embed`` takes each node's features to the points that are compared,
-``affinity`` compares two sets of points. A kernel that only embeds compares by the inner product,
-and its graph then has low rank.
+A kernel is two maps: ``embed`` takes each node's features to points, ``affinity`` compares two sets
+of points. A kernel that defines ``embed`` alone compares by the inner product, and its graph then
+has low rank.
 """
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from gspnl._base.array import Array, as_floats, check_finite, like, transpose
+from gspnl._base.array import Array, as_floats, check_finite, like
 from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 
@@ -31,7 +30,7 @@ class Kernel:
 
     Notes
     -----
-    Points of :math:`\varphi` and :math:`\psi` that are the same object mark :math:`M` as symmetric.
+    :math:`M` is symmetric where the points :math:`\varphi` and :math:`\psi` are the same object.
     """
 
     embedding: ClassVar[Literal["none", "matrices", "vectors"]] = "none"
@@ -48,15 +47,15 @@ class Kernel:
         return type(self).affinity is Kernel.affinity
 
     def fit(self, X: Array) -> Kernel:
-        """Return the kernel with what it learns from all nodes (anchor points); default: itself."""
+        """Return the kernel fitted to all nodes, such as with anchor points; default: itself."""
         return self
 
     def features(self, points: Array) -> Array:
-        """Map embedded points entry by entry (relu, exp, ...); default: as they are."""
+        """Map embedded points entry by entry (relu, exp, ...); default: the identity."""
         return points
 
     def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        """Points compared: features (..., N, C) → (φ, ψ), each (..., N, r); node by node."""
+        """Embed features (..., N, C) as points (φ, ψ), each (..., N, r), node by node."""
         if weights is None:
             phi = self.features(X)
             return phi, phi
@@ -65,8 +64,8 @@ class Kernel:
         return phi, (phi if w_psi is w_phi else self.features(X @ w_psi))
 
     def affinity(self, phi: Array, psi: Array) -> Array:
-        """M between two sets of points: (..., n, r), (..., m, r) → (..., n, m)."""
-        return phi @ transpose(psi)
+        """Compute M between two sets of points: (..., n, r), (..., m, r) → (..., n, m)."""
+        return phi @ psi.mT
 
 
 def make_kernel(kernel: str | Kernel, options: dict[str, Any]) -> Kernel:
@@ -74,7 +73,7 @@ def make_kernel(kernel: str | Kernel, options: dict[str, Any]) -> Kernel:
     if isinstance(kernel, Kernel):
         if options:
             raise InputError(
-                f"options {sorted(options)} were given beside a ready {type(kernel).__name__} "
+                f"options {sorted(options)} were passed along with a {type(kernel).__name__} "
                 "kernel; set them on the kernel"
             )
         return kernel
@@ -122,10 +121,3 @@ def check_embedding(
             "both embeddings need the same r"
         )
     return (pair[0], pair[0]) if embed[0] is embed[1] else (pair[0], pair[1])
-
-
-def positive(value: Any, name: str) -> None:
-    """Raise unless ``value`` is a finite number above zero."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise InputError(f"{name}={value!r} must be a finite number > 0")

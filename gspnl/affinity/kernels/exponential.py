@@ -1,4 +1,4 @@
-r"""Kernels of the form f = exp s: their scores are what is computed, so that nothing overflows."""
+r"""Exponential kernels f = exp s, computed by their scores s so that nothing overflows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gspnl._base.array import (
     like,
     namespace,
     ones,
-    transpose,
 )
-from gspnl.affinity.kernels.base import KERNELS, Kernel, positive
+from gspnl._base.validate import number
+from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.errors import DegreeError
 
-DIGITS = 3e-5  # largest rounding of a score, at worst, that is left in float32
-NO_DIGITS = 0.1  # largest one that is left at all: e^s is then off by a tenth
+DIGITS = 3e-5  # largest rounding error of a score up to which it is computed in float32
+NO_DIGITS = 0.1  # largest rounding error accepted at all: e^s is then off by a tenth
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Exponential(Kernel):
     r"""An affinity :math:`f = e^{s}` whose scores are inner products, :math:`s_{ij} = q_i^T k_j`.
 
     Subclass it rather than :class:`Kernel` for a kernel that is an exponential: its graph is then
-    held by logarithms, right for scores of any size, and can be computed tile by tile.
+    computed from logarithms, correct for scores of any size, and can be computed tile by tile.
     """
 
     @property
     def bounded(self) -> bool:
-        """Whether f ≤ f(x, x) = 1, so that degrees lie in [1, N] while self-loops are kept."""
+        """Whether f ≤ f(x, x) = 1, so that degrees lie in [1, N] with self-loops."""
         return False
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
@@ -55,10 +55,10 @@ class Exponential(Kernel):
         return None
 
     def fine_scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
-        """:meth:`scores`, in float64 where float32 would leave e^s less than :data:`DIGITS`.
+        """Compute :meth:`scores`, in float64 where float32 is less accurate than :data:`DIGITS`.
 
-        Scores of some hundreds, or distances beside features of thousands of σ, cancel. NumPy only:
-        other devices may be slow in float64, or have none.
+        Scores of some hundreds, and distances between features of thousands of σ, cancel. Only
+        NumPy arrays go to float64: other devices may be slow in it, or not have it.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Exponential(Kernel):
         """
         q, k = self.scores(phi, psi)
         size = _size(constant(q), constant(k), same=psi is phi)
-        if not DIGITS < size * eps(q) < math.inf:  # what overflows is told by the degrees
+        if not DIGITS < size * eps(q) < math.inf:  # degrees report an overflow
             return q, k
         if is_numpy(q):
             q, k = self.scores(float64(phi), float64(psi))
@@ -81,16 +81,16 @@ class Exponential(Kernel):
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         q, k = self.fine_scores(phi, psi)
-        s = q @ transpose(k)
+        s = q @ k.mT
         xp = namespace(s)
-        with np.errstate(over="ignore"):  # told by the degrees
+        with np.errstate(over="ignore"):  # degrees report an overflow
             return like(xp.exp(xp.clip(s, max=0) if self.bounded else s), phi)
 
 
 def _size(q: np.ndarray, k: np.ndarray, *, same: bool) -> float:
-    """A bound of Σ_t |q_it k_jt|, whose rounding is that of s_ij."""
+    """Bound Σ_t |q_it k_jt|, which gives the rounding error of s_ij."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if same:  # the terms of two nodes are at most those of one with itself
+        if same:  # by Cauchy-Schwarz, a node with itself gives the largest sum
             return float(np.abs(q * k).sum(-1).max(initial=0.0))
         norms = [float(np.sqrt((p * p).sum(-1)).max(initial=0.0)) for p in (q, k)]
         axes = tuple(range(q.ndim - 1))
@@ -122,7 +122,7 @@ class EmbeddedGaussian(Exponential):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(self.temperature, "temperature")
+        number("temperature", self.temperature, above=0)
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
         return phi if self.temperature == 1 else phi / self.temperature, psi
@@ -145,14 +145,14 @@ class RBF(Exponential):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(self.sigma, "sigma")
+        number("sigma", self.sigma, above=0)
 
     @property
     def bounded(self) -> bool:
         return True
 
     def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        # Distances do not see the mean, but their rounding does.
+        # Distances do not depend on the mean, but their rounding error does.
         points = (X - namespace(X).mean(X, axis=-2, keepdims=True)) / self.sigma
         return points, points
 

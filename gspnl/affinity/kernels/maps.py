@@ -12,7 +12,7 @@ FEATURE_MAPS: Registry[Callable[[Array], Array]] = Registry("feature map")
 
 @FEATURE_MAPS.register("identity")
 def identity(x: Array) -> Array:
-    """Raw dot products: may be negative, see the errors of :func:`gspnl.feature_graph`."""
+    """Leave dot products as they are; they may be negative, which some normalisations refuse."""
     return x
 
 
@@ -20,8 +20,8 @@ def identity(x: Array) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0)."""
     xp = namespace(x)
-    own = getattr(xp, "relu", None)  # of torch: its slope at 0 is 0, that of clip is 1
-    return xp.clip(x, min=0) if own is None else own(x)
+    torch_relu = getattr(xp, "relu", None)  # its slope at 0 is 0, that of clip is 1
+    return xp.clip(x, min=0) if torch_relu is None else torch_relu(x)
 
 
 @FEATURE_MAPS.register("softplus")

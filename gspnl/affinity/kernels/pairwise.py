@@ -1,11 +1,11 @@
-"""The kernels that compare two nodes by their features alone."""
+"""Kernels that are inner products or sums of embedded features: dot, cosine, concatenation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gspnl._base.array import Array, namespace, ones, transpose
+from gspnl._base.array import Array, namespace, ones
 from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.affinity.kernels.maps import FEATURE_MAPS, relu
 
@@ -60,4 +60,4 @@ class Concatenation(Kernel):
     embedding_required: ClassVar[bool] = True
 
     def affinity(self, phi: Array, psi: Array) -> Array:
-        return relu(phi + transpose(psi))
+        return relu(phi + psi.mT)

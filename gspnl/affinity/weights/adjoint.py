@@ -1,14 +1,14 @@
-"""Wᵀ Z for weights that are not symmetric: what the adjoint of a softmax graph needs."""
+"""Products Wᵀ Z with nonsymmetric weights, for the adjoint of a softmax graph."""
 
 from __future__ import annotations
 
 from functools import singledispatch
 
-from gspnl._base.array import Array, float64, namespace, transpose
+from gspnl._base.array import Array, float64, namespace
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.lowrank import LowRank
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.sorted import Ramps, Sorted
 from gspnl.affinity.weights.sparse import Sparse
 from gspnl.affinity.weights.tiles import STRIP
@@ -16,20 +16,20 @@ from gspnl.affinity.weights.tiles import STRIP
 
 @singledispatch
 def rmatmul(weights: Weights, Z: Array) -> Array:
-    """Wᵀ Z of one graph, (N, c) → (N, c); any storage, by strips of rows: N² time, O(N) memory."""
+    """Compute Wᵀ Z of one graph, (N, c); by strips of rows in N² time where not overridden."""
     xp = namespace(Z)
     n = weights.shape[-1]
     step = max(1, STRIP // n)
     total = xp.zeros_like(Z)
     for first in range(0, n, step):
         nodes = xp.arange(first, min(first + step, n))
-        total = total + transpose(weights.rows(nodes)) @ xp.take(Z, nodes, axis=0)
+        total = total + weights.rows(nodes).mT @ xp.take(Z, nodes, axis=0)
     return total
 
 
 @rmatmul.register
 def _(weights: Dense, Z: Array) -> Array:
-    return transpose(weights.matrix) @ Z
+    return weights.matrix.mT @ Z
 
 
 @rmatmul.register
@@ -39,11 +39,11 @@ def _(weights: Sparse, Z: Array) -> Array:
 
 @rmatmul.register
 def _(weights: LowRank, Z: Array) -> Array:
-    return LowRank(weights.factor, transpose(weights.core)).matmul(Z)
+    return LowRank(weights.factor, weights.core.mT).matmul(Z)
 
 
 @rmatmul.register
-def _(weights: Hollow, Z: Array) -> Array:
+def _(weights: NoSelfLoops, Z: Array) -> Array:
     return rmatmul(weights.full, Z) - weights.diagonal[:, None] * Z
 
 

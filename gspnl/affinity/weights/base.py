@@ -1,4 +1,4 @@
-"""What every storage of W can do; nothing else may be asked of one."""
+"""Interface and registry of the storages of W."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspnl.affinity.kernels import Kernel
 
 
 class Weights(ABC):
-    """The weights W of a graph, (..., N, N), held in some way."""
+    """Weights W of a graph, (..., N, N), in some storage."""
 
     @property
     @abstractmethod
@@ -23,7 +23,7 @@ class Weights(ABC):
     @property
     @abstractmethod
     def like(self) -> Array:
-        """An array of the library, dtype and device in which W is held."""
+        """Array of the library, dtype and device of W."""
 
     @abstractmethod
     def matmul(self, Z: Array) -> Array:
@@ -43,28 +43,29 @@ class Weights(ABC):
 
     @property
     def log_factor(self) -> Any:
-        """Logarithm of a factor taken out of W, where its entries would leave the range.
+        """Logarithm of a factor divided out of W where its entries would leave the dtype's range.
 
-        A number for each graph, all else here being about W less that factor; A does not see it.
+        One number for each graph. Products, rows and degrees are those of W without the factor;
+        A does not depend on it.
         """
         return 0.0
 
     @property
     def signed(self) -> bool:
-        """Whether entries may be negative though the kernel is not: W is an approximation."""
+        """Whether entries may be negative though the kernel is not, as in an approximation."""
         return False
 
     def log_degrees(self) -> Array | None:
-        """Log d, (..., N), where it is known although d leaves the range; without a gradient."""
+        """Return log d, (..., N), where d itself would leave the range; it has no gradient."""
         return None
 
     @property
     def lazy(self) -> bool:
-        """Whether degrees cost a pass over all pairs and surely are positive: left until needed."""
+        """Whether degrees are positive and cost a pass over all pairs, so that they can wait."""
         return False
 
     def averages(self, Z: Array) -> Array:
-        """diag(W 1)⁻¹ W Z, degrees and product in one sweep."""
+        """Compute diag(W 1)⁻¹ W Z, with degrees and product in one sweep."""
         xp = namespace(Z)
         unit = ones((*Z.shape[:-1], 1), Z)
         both = self.matmul(xp.concat([Z, unit], axis=-1))
@@ -73,7 +74,7 @@ class Weights(ABC):
 
 @dataclass(frozen=True)
 class Storage:
-    """A way to hold W.
+    """A storage of W by its constructor.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class Storage:
         ``build(kernel, X, embed, symmetrize=, self_loops=) -> Weights``: W = ½(M + Mᵀ), or M itself
         if not ``symmetrize``, of features X (..., N, C); with no diagonal if not ``self_loops``.
     supports : callable
-        ``supports(kernel) -> bool``: whether the kernel's W can be held this way.
+        ``supports(kernel) -> bool``: whether the kernel's W can be stored this way.
     """
 
     build: Callable[..., Weights]

@@ -1,9 +1,10 @@
-"""Which storage is the cheapest for a graph: the cost model behind storage="auto".
+"""Cost model of the storages of W, and the choice of the cheapest for storage="auto".
 
-Costs are counted in floating-point operations of the machine's matrix product, for a build and
-:data:`PRODUCTS` products with :data:`SIGNALS` signals, about one Chebyshev filter. An exponential
-counts as :data:`EXP` operations: 2.6·10⁹ of them a second and thread were measured, beside
-150·10⁹ operations of products. Dense storage is passed over beyond :data:`DENSE_BYTES`.
+A cost is the floating-point operations of a build and of the products that follow, in units of the
+machine's matrix product; by default :data:`PRODUCTS` products with :data:`SIGNALS` signals, about
+one Chebyshev filter. An exponential counts as :data:`EXP` operations: 2.6·10⁹ of them a second and
+thread were measured, beside 150·10⁹ operations of products. Dense storage is excluded beyond
+:data:`DENSE_BYTES`.
 """
 
 from __future__ import annotations
@@ -19,53 +20,104 @@ PRODUCTS = 12
 SIGNALS = 16
 EXP = 60
 DENSE_BYTES = 256 << 20
-HOLLOW_NODES = 4096  # a low-rank W without self-loops has an exact spectrum only as a dense matrix
+DENSE_SPECTRUM = 4096  # nodes up to which W without self-loops is dense, for exact spectra
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a graph asks of its storage: sizes, per graph of a batch."""
+    """Sizes of one graph, and the number of graphs in a batch.
 
-    graphs: int
-    nodes: int
-    points: int  # columns of φ and of ψ together, or of φ where they are the same
-    symmetric: bool  # whether M is
-    itemsize: int
+    Parameters
+    ----------
+    rows, columns : int
+        Of W; they differ where a block pools its keys.
+    width : int
+        Multiplications of one entry of M.
+    rank : int
+        Columns of a low-rank factor.
+    symmetric : bool
+        Whether M is, so that each entry is computed once.
+    graphs : int
+    itemsize : int
+        Bytes of one number.
+    """
+
+    rows: int
+    columns: int
+    width: int
+    rank: int
+    symmetric: bool = True
+    graphs: int = 1
+    itemsize: int = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """Products to make with W.
+
+    Parameters
+    ----------
+    products, signals : int
+        Number of products, and columns that each is applied to.
+    outputs : int
+        Channels to which the signals are mapped after each product; 0 where they are not.
+    elementwise : float
+        Operations of one entry of W besides those of its inner product.
+    gram : bool
+        Whether low rank needs one pass over its factor for all products together, the rest being
+        done on its Gram matrix.
+    """
+
+    products: int = PRODUCTS
+    signals: int = SIGNALS
+    outputs: int = 0
+    elementwise: float = EXP
+    gram: bool = False
+
+
+FILTER = Work()  # one Chebyshev filter
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes held and operations of a build and its products, of the whole batch."""
+    """Bytes stored and operations of a build and its products, of the whole batch."""
 
     bytes: float
     operations: float
 
 
-def dense(p: Problem) -> Cost:
-    """N² entries, each made once; then products at 2 operations an entry."""
-    pairs = p.graphs * p.nodes**2
-    ways = 1 if p.symmetric else 2
-    made = pairs * ways * (2 * p.points + EXP)
-    return Cost(pairs * p.itemsize, made + PRODUCTS * 2 * SIGNALS * pairs)
+def dense(p: Problem, w: Work = FILTER) -> Cost:
+    """N² entries, each computed once; then products at 2 operations an entry."""
+    pairs = p.graphs * p.rows * p.columns
+    evaluations = 1 if p.symmetric else 2
+    build = pairs * evaluations * (2 * p.width + w.elementwise)
+    mapped = 2 * p.graphs * p.rows * w.signals * w.outputs
+    return Cost(pairs * p.itemsize, build + w.products * (2 * w.signals * pairs + mapped))
 
 
-def tiled(p: Problem) -> Cost:
-    """Nothing held but the points; every product makes all entries again."""
-    pairs = p.graphs * p.nodes**2 / (2 if p.symmetric else 1)
-    each = pairs * (2 * p.points + EXP + 4 * SIGNALS)
-    return Cost(p.graphs * p.nodes * p.points * p.itemsize, (PRODUCTS + 1) * each)
+def tiled(p: Problem, w: Work = FILTER) -> Cost:
+    """Only points are stored; every product computes all entries again."""
+    pairs = p.graphs * p.rows * p.columns / (2 if p.symmetric else 1)
+    each = pairs * (2 * p.width + w.elementwise + 4 * w.signals)
+    return Cost(p.graphs * p.rows * p.width * p.itemsize, (w.products + 1) * each)
 
 
-def lowrank(p: Problem) -> Cost:
-    """Two passes over the factor a product."""
-    entries = p.graphs * p.nodes * p.points
-    return Cost(entries * p.itemsize, PRODUCTS * 4 * SIGNALS * entries)
+def lowrank(p: Problem, w: Work = FILTER) -> Cost:
+    """Two passes over the factor a product, or in all where its Gram matrix does the rest."""
+    outputs = w.outputs or w.signals
+    passes = 2 * p.graphs * p.rank * (p.columns * w.signals + p.rows * outputs)
+    size = p.graphs * p.rows * p.rank * p.itemsize
+    if not w.gram:
+        return Cost(size, w.products * passes)
+    small = p.rank * w.signals * ((w.products - 1) * p.rank + w.products * outputs)
+    gram = p.rank**2 * p.rows if w.products > 1 else 0
+    return Cost(size, passes + 2 * p.graphs * (small + gram))
 
 
-def sorted_(p: Problem) -> Cost:
+def sorted_(p: Problem, w: Work = FILTER) -> Cost:
     """A sort, then running sums."""
-    n = p.graphs * p.nodes
-    return Cost(80 * n, n * (60 * math.log2(p.nodes) + PRODUCTS * 40 * SIGNALS))
+    n = p.graphs * p.rows
+    return Cost(80 * n, n * (60 * math.log2(p.rows) + w.products * 40 * w.signals))
 
 
 MODELS = {"dense": dense, "lowrank": lowrank, "sorted": sorted_, "tiled": tiled}
@@ -74,24 +126,24 @@ MODELS = {"dense": dense, "lowrank": lowrank, "sorted": sorted_, "tiled": tiled}
 def choose(
     kernel: Kernel, X: Array, embed: tuple[Array, Array] | None, *, self_loops: bool
 ) -> tuple[str, str]:
-    """The cheapest storage of features X (..., N, C), and why it is."""
+    """Return the cheapest storage for features X (..., N, C), and the costs that were compared."""
     phi, psi = kernel.embed(X[..., :1, :], embed)
     columns = phi.shape[-1] * (1 if psi is phi else 2)
     n, graphs = X.shape[-2], math.prod(X.shape[:-2])
     itemsize = 8 if X.dtype == namespace(X).float64 else 4
-    problem = Problem(graphs, n, columns, psi is phi, itemsize)
+    problem = Problem(n, n, columns, columns, psi is phi, graphs, itemsize)
     costs = {
         name: model(problem) for name, model in MODELS.items() if STORAGES[name].supports(kernel)
     }
-    if columns >= n or (not self_loops and n <= HOLLOW_NODES):
+    if columns >= n or (not self_loops and n <= DENSE_SPECTRUM):
         costs.pop("lowrank", None)
     fitting = {k: c for k, c in costs.items() if k != "dense" or c.bytes <= DENSE_BYTES}
     best = min(fitting, key=lambda name: fitting[name].operations)
-    others = "; ".join(_said(name, c) for name, c in costs.items() if name != best)
-    return best, _said(best, costs[best]) + (f" (beside {others})" if others else "")
+    others = "; ".join(_describe(name, c) for name, c in costs.items() if name != best)
+    return best, _describe(best, costs[best]) + (f" (beside {others})" if others else "")
 
 
-def _said(name: str, cost: Cost) -> str:
+def _describe(name: str, cost: Cost) -> str:
     size = cost.bytes / 2**20
-    held = f"{size / 1024:.1f} GiB" if size > 1024 else f"{size:.2g} MiB"
-    return f"{name}: {held}, {cost.operations:.1e} operations a filter"
+    stored = f"{size / 1024:.1f} GiB" if size > 1024 else f"{size:.2g} MiB"
+    return f"{name}: {stored}, {cost.operations:.1e} operations a filter"

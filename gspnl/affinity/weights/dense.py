@@ -1,4 +1,4 @@
-"""W with all its N² entries in memory."""
+"""Dense storage: all N² entries of W in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, namespace, transpose
+from gspnl._base.array import Array, check_fits, constant, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
@@ -43,8 +43,8 @@ class Dense(Weights):
     def matmul(self, Z: Array) -> Array:
         if not self.symmetric:
             return self.matrix @ Z
-        # A few rows times a matrix runs 1.5 times as fast as a matrix times a few columns.
-        return transpose(transpose(Z) @ self.matrix)
+        # A few rows times a matrix are 1.5 times as fast as a matrix times a few columns.
+        return (Z.mT @ self.matrix).mT
 
     def rows(self, index: Array) -> Array:
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
@@ -70,24 +70,24 @@ def build_dense(
     xp = namespace(X)
     phi, psi = kernel.embed(X, embed)
     nodes = xp.arange(n)
-    if isinstance(kernel, Exponential) and (kernel.bounded or _wild(kernel, phi, psi)):
+    if isinstance(kernel, Exponential) and (kernel.bounded or _may_overflow(kernel, phi, psi)):
         tiles = build_tiled(kernel, X, embed, symmetrize=symmetrize, self_loops=self_loops)
         matrix = map_rows(lambda index: tiles.rows(index[:, 0]), nodes[:, None], columns=n)
         return Dense(matrix, symmetrize, tiles.log_factor)
 
-    # By blocks of rows: M, Mᵀ and their temporaries never stand beside W.
+    # By blocks of rows, so that M, Mᵀ and temporaries never take N² entries besides W.
     def block(phi_rows: Array, psi_rows: Array, index: Array) -> Array:
         part = kernel.affinity(phi_rows, psi)
         if symmetrize and psi is not phi:
-            part = (part + transpose(kernel.affinity(phi, psi_rows))) / 2
+            part = (part + kernel.affinity(phi, psi_rows).mT) / 2
         return part if self_loops else xp.where(index == nodes, xp.zeros_like(part), part)
 
     matrix = map_rows(block, phi, psi, nodes[:, None], columns=n)
     return Dense(matrix, symmetric=symmetrize)
 
 
-def _wild(kernel: Exponential, phi: Array, psi: Array) -> bool:
-    """Whether some exp s, or a degree, might leave the range, and logarithms are needed."""
+def _may_overflow(kernel: Exponential, phi: Array, psi: Array) -> bool:
+    """Tell whether some exp s, or a degree, might overflow, so that logarithms are needed."""
     pair = [constant(part).astype(np.float64) for part in kernel.scores(phi, psi)]
     with np.errstate(over="ignore"):
         bound = math.prod(float(np.sqrt((part**2).sum(-1)).max()) for part in pair)

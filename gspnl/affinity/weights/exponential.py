@@ -1,4 +1,4 @@
-r"""W = e^S with scores S = q kᵀ, tile by tile and by logarithms: exact, O(N) memory, any range."""
+r"""Tiled storage of W = e^S, S = q kᵀ, by logarithms: exact, O(N) memory, scores of any size."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, eps, like, namespace, ones, transpose
+from gspnl._base.array import Array, eps, like, namespace, ones
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.logsums import averages
-from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
 from gspnl.errors import DegreeError
 
 
 @dataclass(frozen=True, eq=False)
 class TiledExponential(Weights):
-    r"""An exponential kernel, never stored.
+    r"""Weights of an exponential kernel, recomputed tile by tile in each product.
 
     Once :math:`ℓ = \log d` is known (one sweep), :math:`W = e^{c}\,diag(p)\,\hat W\,diag(p)` with
     :math:`p = e^{(ℓ - c)/2}` and :math:`\hat W_{ij} = e^{s_{ij} - (ℓ_i + ℓ_j)/2} ≤ 1`: no score
-    overflows, and the product of a tile needs one exponential a pair. c is 0 unless degrees would
-    leave the range.
+    overflows, and a tile needs one exponential a pair. c is 0 unless degrees would leave the range
+    of the dtype.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ class TiledExponential(Weights):
     sample : array
         Of the library, device and dtype of the features.
     pattern : Pattern
-        What W is of :math:`M = e^{q k^T}`.
+        Relation of W to :math:`M = e^{q k^T}`.
     self_loops : bool
     bounded : bool
-        Whether scores are ≤ 0, with 0 on the diagonal: then p = 1 will do.
+        Whether scores are ≤ 0, with 0 on the diagonal, so that p = 1 suffices.
     """
 
     q: Array
@@ -85,8 +85,8 @@ class TiledExponential(Weights):
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
-            if not self.self_loops:  # first: the degrees that scale W do not bound its diagonal
-                hollow(scores, rows, cols, -np.inf)
+            if not self.self_loops:  # before exp, which may overflow on the diagonal
+                set_diagonal(scores, rows, cols, -np.inf)
             np.exp(scores, out=scores)
             if not coarse:
                 tile[...] = scores
@@ -97,9 +97,9 @@ class TiledExponential(Weights):
     def rows(self, index: Array) -> Array:
         xp = namespace(self.q)
         q, k, left, right = self._scaled
-        parts = [xp.take(q, index, axis=0) @ transpose(k)]
+        parts = [xp.take(q, index, axis=0) @ k.mT]
         if self.pattern is Pattern.BOTH:
-            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+            parts.append(xp.take(k, index, axis=0) @ q.mT)
         if not self.self_loops:
             on = index[:, None] == xp.arange(self.shape[-1])
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
@@ -107,7 +107,7 @@ class TiledExponential(Weights):
         if left is None:
             return part
         scale = xp.take(left, index, axis=0)[:, None]
-        # Both scales at once: a small p alone would flush what a large one lifts.
+        # Multiplied together first: a small p alone would underflow before a large one acts.
         return part * (scale if right is None else scale * right)
 
     def item(self, index: tuple[int, ...]) -> TiledExponential:
@@ -115,12 +115,12 @@ class TiledExponential(Weights):
 
     @property
     def _tame(self) -> bool:
-        """Whether 1 ≤ d ≤ N, so that W itself will do."""
+        """Whether 1 ≤ d ≤ N, so that W needs no scaling."""
         return self.bounded and self.self_loops
 
     @property
     def _logs(self) -> np.ndarray:
-        """ℓ = log d, in float64."""
+        """Compute ℓ = log d, in float64."""
         if "logs" not in self._memo:
             self.averages(0 * ones((self.shape[0], 0), self.sample))
         logs: np.ndarray = self._memo["logs"]
@@ -128,12 +128,12 @@ class TiledExponential(Weights):
 
     @property
     def _balance(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """(ℓ/2 or ℓ, p, c), from ℓ."""
+        """Scale W by its degrees: (ℓ/2 or ℓ, p, c)."""
         if "balance" not in self._memo:
             logs = self._logs
             largest = math.log(float(namespace(self.sample).finfo(self.sample.dtype).max))
             low, high = float(logs.min()), float(logs.max())
-            # Entries that flush must not count, seen from the node of least degree.
+            # Entries that underflow must be negligible even for the node of least degree.
             room = 2 * min(0.9 * largest, largest - math.log(len(logs) / eps(self.sample)))
             if high - low > room:
                 raise DegreeError(
@@ -150,7 +150,7 @@ class TiledExponential(Weights):
 
     @property
     def _scaled(self) -> tuple[Array, Array, Array | None, Array | None]:
-        """(q', k', left, right) with W = diag(left) exp(q' k'ᵀ) diag(right), its entries ≤ 1."""
+        """Return (q', k', left, right) with W = diag(left) exp(q' k'ᵀ) diag(right), exp(·) ≤ 1."""
         if self._tame:
             return self.q, self.k, None, None
         if "scaled" not in self._memo:
@@ -167,7 +167,7 @@ class TiledExponential(Weights):
 
 
 def side_by_side(fn: Any, Z: Array) -> Array:
-    """Signals (..., N, c) of one graph, as columns side by side."""
+    """Apply ``fn`` to signals (..., N, c) of one graph as columns side by side."""
     xp = namespace(Z)
     front = Z.shape[:-2]
     flat = xp.reshape(Z, (math.prod(front), *Z.shape[-2:]))  # not −1: there may be no columns

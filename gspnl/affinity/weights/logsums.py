@@ -1,7 +1,7 @@
-r"""Degrees and averages of :math:`W = e^{S}`, S = q kᵀ, by logarithms: no score overflows.
+r"""Degrees and averages of :math:`W = e^{S}`, S = q kᵀ, by logarithms that cannot overflow.
 
 One sweep gives :math:`\log d` and :math:`D^{-1} W Z` together: each tile is taken relative to its
-own largest score, each block of nodes keeps its sums relative to the largest seen so far.
+own largest score, and each block of nodes has its sums relative to the largest so far.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import math
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace, ones, transpose
+from gspnl._base.array import Array, constant, like, namespace, ones
 from gspnl._base.rows import on_cores
-from gspnl.affinity.weights.tiles import TILE, Pattern, cut, hollow, strips, threaded
+from gspnl.affinity.weights.tiles import TILE, Pattern, cut, set_diagonal, strips, threaded
 
 
 def averages(
     q: Array, k: Array, Z: Array, pattern: Pattern, self_loops: bool
 ) -> tuple[Array, np.ndarray]:
-    """D⁻¹ W Z, (N, c), and log d, (N,): the logarithms carry no gradient."""
+    """Return D⁻¹ W Z, (N, c), and log d, (N,); the logarithms carry no gradient."""
     if not threaded(q, k, Z):
         return _by_strips(q, k, Z, pattern, self_loops)
     V = np.concatenate([Z, np.ones((len(Z), 1), Z.dtype)], axis=1)
@@ -33,9 +33,9 @@ def averages(
 def _one_sweep(
     q: np.ndarray, k: np.ndarray, V: np.ndarray, pattern: Pattern, self_loops: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Sums and the logarithms they are relative to; None where a node lies too far below others.
+    """Return sums and the logarithms they are relative to, or None where a node underflows.
 
-    What a tile flushes to 0 is below the least normal number times its largest entry.
+    Entries of a tile below the least normal number times its largest entry underflow to 0.
     """
     n, right = len(q), np.ascontiguousarray(k.T)
 
@@ -53,7 +53,7 @@ def _one_sweep(
         for rows, cols in pattern.tiles(n, worker, workers):
             tile = _scores(q, right, rows, cols, buffer, self_loops)
             top = float(tile.max())
-            if top == -np.inf:  # a single node without its self-loop
+            if top == -np.inf:  # a tile of one node without its self-loop
                 continue
             tile -= V.dtype.type(top)
             np.exp(tile, out=tile)
@@ -76,7 +76,7 @@ def _one_sweep(
 def _two_sweeps(
     q: np.ndarray, k: np.ndarray, V: np.ndarray, pattern: Pattern, self_loops: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same with a maximum for every node: two exponentials a pair, right for any range."""
+    """Use one maximum for every node: two exponentials a pair, accurate for any range."""
     n, right = len(q), np.ascontiguousarray(k.T)
 
     def largest(worker: int, workers: int) -> np.ndarray:
@@ -110,23 +110,23 @@ def _scores(
     tile = cut(buffer, rows, cols)
     np.matmul(q[rows], right[:, cols], out=tile)
     if not self_loops:
-        hollow(tile, rows, cols, -np.inf)
+        set_diagonal(tile, rows, cols, -np.inf)
     return tile
 
 
 def _by_strips(
     q: Array, k: Array, Z: Array, pattern: Pattern, self_loops: bool
 ) -> tuple[Array, np.ndarray]:
-    """The plain formula, a strip of rows at a time, for any library."""
+    """Apply the plain formula to a strip of rows at a time, in any library."""
     xp = namespace(q)
     n, nodes = q.shape[0], xp.arange(q.shape[0])
     V = xp.concat([Z, ones((n, 1), Z)], axis=-1)
     logs: list[np.ndarray] = []
 
     def strip(index: Array) -> Array:
-        parts = [xp.take(q, index, axis=0) @ transpose(k)]
+        parts = [xp.take(q, index, axis=0) @ k.mT]
         if pattern is Pattern.BOTH:
-            parts.append(xp.take(k, index, axis=0) @ transpose(q))
+            parts.append(xp.take(k, index, axis=0) @ q.mT)
         if not self_loops:
             on = index[:, None] == nodes
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]

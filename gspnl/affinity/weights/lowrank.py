@@ -1,19 +1,20 @@
-"""W = B J Bᵀ with B of a few columns: every edge present, none of them stored."""
+"""Low-rank storage W = B J Bᵀ, with B of a few columns."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace, transpose
+from gspnl._base.array import Array, constant, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 
-SAMPLE = 256  # nodes from which the balance of Φ and Ψ is judged
+SAMPLE = 256  # nodes from which the relative sizes of Φ and Ψ are estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class LowRank(Weights):
     core : array of shape (m, m)
         J.
     approximate : bool
-        Whether it stands for other weights, and may be negative where they are not.
+        Whether it approximates other weights, and may be negative where they are not.
     """
 
     factor: Array
@@ -55,13 +56,13 @@ class LowRank(Weights):
         return map_rows(lambda b: b @ small, self.factor)
 
     def heads(self, Z: Array) -> Array:
-        """Bᵀ Z, (..., m, c)."""
-        (total,) = sum_rows(lambda b, z: (transpose(b) @ z,), self.factor, Z)
+        """Compute Bᵀ Z, (..., m, c)."""
+        (total,) = sum_rows(lambda b, z: (b.mT @ z,), self.factor, Z)
         return like(total, Z)
 
     def rows(self, index: Array) -> Array:
         chosen = namespace(self.factor).take(self.factor, index, axis=-2)
-        return chosen @ self.core @ transpose(self.factor)
+        return chosen @ self.core @ self.factor.mT
 
     def item(self, index: tuple[int, ...]) -> LowRank:
         return LowRank(self.factor[(*index, ...)], self.core, self.approximate)
@@ -72,6 +73,17 @@ class LowRank(Weights):
         return map_rows(lambda b: xp.sum((b @ self.core) * b, axis=-1, keepdims=True), self.factor)[
             ..., 0
         ]
+
+
+@singledispatch
+def low_rank(weights: Weights) -> LowRank | None:
+    """Return W as a low-rank product where it is stored as one, else None."""
+    return None
+
+
+@low_rank.register
+def _(weights: LowRank) -> LowRank:
+    return weights
 
 
 def build_lowrank(
@@ -106,19 +118,26 @@ def build_lowrank(
 
     factor = map_rows(block, X)
     weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
-    return weights if self_loops else Hollow(weights, weights.diagonal())
+    return weights if self_loops else NoSelfLoops(weights, weights.diagonal())
 
 
 def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:
-    """J for a factor of ``width`` columns: [Φ Ψ] if ``paired``, else Φ."""
-    pattern = [[1.0]] if not paired else [[0, 0.5], [0.5, 0]] if symmetrize else [[0, 1], [0, 0]]
-    return np.kron(pattern, np.eye(width // len(pattern)))
+    """Return J for a factor of ``width`` columns: [Φ Ψ] if ``paired``, else Φ."""
+    eye = np.eye(width)
+    if not paired:
+        return eye
+    return swap_halves(eye) if symmetrize else np.eye(width, k=width // 2)
+
+
+def swap_halves(H: Array) -> Array:
+    r"""J H for :math:`J = ½\begin{pmatrix}0&I\\I&0\end{pmatrix}`: (..., 2r, c) → (..., 2r, c)."""
+    return namespace(H).roll(H, H.shape[-2] // 2, axis=-2) / 2
 
 
 def _balance(phi: Array, psi: Array) -> float:
-    """A power of 2, c, that makes cΦ and Ψ/c alike in size.
+    """Return a power of 2, c, that makes cΦ and Ψ/c similar in size.
 
-    W does not see it; the rounding of G = BᵀB grows with the larger of the two.
+    W does not depend on it; the rounding error of G = BᵀB grows with the larger of the two.
     """
     first, second = (float(np.abs(constant(part)).max()) for part in (phi, psi))
     if not (0 < first < math.inf and 0 < second < math.inf):

@@ -1,4 +1,4 @@
-"""Any weights less their diagonal: self_loops=False without storing W."""
+"""Storage of weights without their diagonal: self_loops=False without N² entries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from gspnl.affinity.weights.base import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Hollow(Weights):
-    """W − diag(W), wrapped around a storage.
+class NoSelfLoops(Weights):
+    """W − diag(W) for W in another storage.
 
     Parameters
     ----------
@@ -41,5 +41,5 @@ class Hollow(Weights):
         part = self.full.rows(index)
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
 
-    def item(self, index: tuple[int, ...]) -> Hollow:
-        return Hollow(self.full.item(index), self.diagonal[(*index, ...)])
+    def item(self, index: tuple[int, ...]) -> NoSelfLoops:
+        return NoSelfLoops(self.full.item(index), self.diagonal[(*index, ...)])

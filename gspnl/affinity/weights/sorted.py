@@ -1,4 +1,4 @@
-r"""The concatenation kernel by sorting: exact products with all N² edges in O(N log N)."""
+r"""Storage of the concatenation kernel by sorting: exact products in O(N log N)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gspnl._base.array import Array, float64, like, namespace
 from gspnl.affinity.kernels import Concatenation, Kernel
 from gspnl.affinity.kernels.maps import relu
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
-from gspnl.affinity.weights.no_self_loops import Hollow
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.stacked import stacked
 
 
@@ -41,24 +41,24 @@ class Ramps:
         return cls(order, gaps[:, None], last, lift[:, None])
 
     def sums(self, V: Array) -> Array:
-        """F(t), (N, c), of values V in float64."""
+        """Compute F(t), (N, c), for values V in float64."""
         xp = namespace(V)
         counts = xp.cumulative_sum(xp.take(V, self.order, axis=0), axis=0)
         steps = xp.cumulative_sum(self.gaps * counts, axis=0)
         at = xp.concat([xp.zeros_like(steps[:1, :]), steps[:-1, :]], axis=0)
-        # No b above t: F = 0, and so is the first of the sums.
+        # Where no b is above t, F = 0, which is the first of the sums.
         return xp.take(at, self.last, axis=0) + self.lift * xp.take(counts, self.last, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Sorted(Weights):
-    """W = ½(M + Mᵀ), or M, with M_ij = relu(a_i + b_j).
+    """Weights ½(M + Mᵀ), or M, with M_ij = relu(a_i + b_j).
 
     Parameters
     ----------
     a, b : arrays of shape (N,)
     ramps : tuple of Ramps
-        Of M and, where W is symmetrised, of Mᵀ.
+        Sums of M and, where W is symmetrised, of Mᵀ.
     """
 
     a: Array
@@ -105,15 +105,15 @@ def build_sorted(
 
 
 def sort_scalars(phi: Array, psi: Array, *, symmetrize: bool, self_loops: bool) -> Weights:
-    """W of scalars a and b, each (..., N)."""
+    """Build W from scalars a and b, each (..., N)."""
 
     def one(index: tuple[int, ...]) -> Weights:
         a, b = phi[(*index, ...)], psi[(*index, ...)]
         ramps = [Ramps.of(float64(b), -float64(a))]
         if symmetrize:
             ramps.append(Ramps.of(float64(a), -float64(b)))
-        held = Sorted(a, b, tuple(ramps))
-        return held if self_loops else Hollow(held, relu(a + b))
+        weights = Sorted(a, b, tuple(ramps))
+        return weights if self_loops else NoSelfLoops(weights, relu(a + b))
 
     return stacked(one, tuple(phi.shape[:-1]))
 

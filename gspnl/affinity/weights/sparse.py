@@ -1,4 +1,4 @@
-"""W as a user already has it, with most entries 0: only the others are stored."""
+"""Storage of a sparse W by its nonzero entries."""
 
 from __future__ import annotations
 

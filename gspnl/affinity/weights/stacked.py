@@ -1,4 +1,4 @@
-"""A batch of graphs, each held on its own."""
+"""Storage of a batch of graphs as a list of single ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gspnl.affinity.weights.base import Weights
 
 @dataclass(frozen=True, eq=False)
 class Stacked(Weights):
-    """The weights of a batch, one after another.
+    """Weights of a batch, graph by graph.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Stacked(Weights):
 
 
 def stacked(build: Callable[[tuple[int, ...]], Weights], batch: tuple[int, ...]) -> Weights:
-    """One graph as it is, several as a stack; ``build(index)`` makes each."""
+    """Build one graph, or the stack of a batch, by ``build(index)``."""
     if not batch:
         return build(())
     return Stacked([build(index) for index in np.ndindex(*batch)], batch)

@@ -1,4 +1,4 @@
-"""W computed tile by tile and never stored: exact, N² time, O(N) memory."""
+"""Tiled storage: W is recomputed tile by tile in each product; N² time, O(N) memory."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, namespace, transpose
+from gspnl._base.array import Array, constant, namespace
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
 from gspnl.affinity.weights.exponential import TiledExponential, side_by_side
 from gspnl.affinity.weights.stacked import stacked
-from gspnl.affinity.weights.tiles import Pattern, hollow, strips, threaded, tile_products
+from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
 from gspnl.errors import DegreeError
 
 
 @dataclass(frozen=True, eq=False)
 class Tiled(Weights):
-    """Any kernel, evaluated on the tiles of M.
+    """Weights of any kernel, evaluated on the tiles of M.
 
     Parameters
     ----------
     kernel : Kernel
     phi, psi : arrays of shape (N, r)
-        The points that it compares.
+        Embedded points.
     pattern : Pattern
-        What W is of M.
+        Relation of W to M.
     self_loops : bool
     """
 
@@ -53,7 +53,7 @@ class Tiled(Weights):
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             tile[...] = self.kernel.affinity(self.phi[rows], self.psi[cols])
             if not self.self_loops:
-                hollow(tile, rows, cols, 0.0)
+                set_diagonal(tile, rows, cols, 0.0)
 
         return tile_products(fill, Z, self.pattern)
 
@@ -62,7 +62,7 @@ class Tiled(Weights):
         part = self.kernel.affinity(xp.take(self.phi, index, axis=0), self.psi)
         if self.pattern is Pattern.BOTH:
             columns = self.kernel.affinity(self.phi, xp.take(self.psi, index, axis=0))
-            part = (part + transpose(columns)) / 2
+            part = (part + columns.mT) / 2
         if self.self_loops:
             return part
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
@@ -79,7 +79,7 @@ def build_tiled(
     symmetrize: bool,
     self_loops: bool,
 ) -> Weights:
-    """Points of features X (..., N, C); see :class:`~gspnl.affinity.weights.base.Storage`."""
+    """Embed features X (..., N, C); see :class:`~gspnl.affinity.weights.base.Storage`."""
     phi, psi = kernel.embed(X, embed)
     both = Pattern.BOTH if symmetrize else Pattern.PLAIN
     pattern = Pattern.HALF if psi is phi else both
@@ -87,7 +87,7 @@ def build_tiled(
     first, second = (phi, psi)
     if exponential is not None:
         first, second = _finite(*exponential.fine_scores(phi, psi))
-    # They are read at every product: not from an array that is the user's to change.
+    # Copied, as they are read at every product: a user may change X.
     first, second = (part + 0 if part is X else part for part in (first, second))
 
     def one(index: tuple[int, ...]) -> Weights:
@@ -101,7 +101,7 @@ def build_tiled(
 
 
 def _finite(q: Array, k: Array) -> tuple[Array, Array]:
-    """Scores that cannot overflow, or raise."""
+    """Return scores that cannot overflow, or raise."""
     largest = [float(np.abs(constant(part)).max()) for part in (q, k)]
     if not math.prod(largest) * q.shape[-1] < float(namespace(q).finfo(q.dtype).max):
         raise DegreeError(

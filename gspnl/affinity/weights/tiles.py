@@ -1,7 +1,7 @@
-"""Sums over the tiles of a matrix that is never stored, on all cores.
+"""Products by tiles of a matrix that is not stored, on all cores.
 
 A tile is computed, used both ways (M z_J for the rows, Mᵀ z_I for the columns) while it is in the
-cache, and forgotten: one evaluation of the kernel a pair, O(N) memory.
+cache, and overwritten: one evaluation of the kernel a pair, O(N) memory.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Fill = Callable[[slice, slice, np.ndarray], None]
 
 
 class Pattern(Enum):
-    """What W is of the matrix M whose tiles are computed."""
+    """Relation of W to the matrix M whose tiles are computed."""
 
     HALF = "W = M, which is symmetric: tiles above the diagonal, both ways"
     BOTH = "W = ½(M + Mᵀ): every tile, both ways"
     PLAIN = "W = M: every tile, one way"
 
     def tiles(self, n: int, worker: int, workers: int) -> Iterator[tuple[slice, slice]]:
-        """The share of one worker."""
+        """Return the tiles of one worker."""
         cuts = [slice(i, min(i + TILE, n)) for i in range(0, n, TILE)]
         pairs = [(a, b) for i, a in enumerate(cuts) for b in cuts[i * (self is Pattern.HALF) :]]
         return iter(pairs[worker::workers])
 
 
 def tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern) -> np.ndarray:
-    """W Z, (N, c), of the tiles that ``fill(rows, cols, out)`` writes."""
+    """Compute W Z, (N, c), from the tiles that ``fill(rows, cols, out)`` writes."""
     n = Z.shape[0]
     Z = np.ascontiguousarray(Z)
 
@@ -52,18 +52,18 @@ def tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern) -> np.ndarray:
 
     total: np.ndarray
     total, *others = on_cores(share)
-    for other in others:  # in order: a result does not depend on which thread was first
+    for other in others:  # in order, so that the result does not depend on thread timing
         total += other
     return total / 2 if pattern is Pattern.BOTH else total
 
 
 def cut(buffer: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
-    """A tile of the buffer, contiguous."""
+    """Return a contiguous tile of the buffer."""
     height, width = rows.stop - rows.start, cols.stop - cols.start
     return buffer[: height * width].reshape(height, width)
 
 
-def hollow(tile: np.ndarray, rows: slice, cols: slice, value: float) -> None:
+def set_diagonal(tile: np.ndarray, rows: slice, cols: slice, value: float) -> None:
     """Write ``value`` on the part of the diagonal of W that lies in a tile."""
     if rows.start == cols.start:
         np.fill_diagonal(tile, value)
@@ -78,5 +78,5 @@ def strips(fn: Callable[[Array], Array], n: int, sample: Array) -> Array:
 
 
 def threaded(*arrays: Array) -> bool:
-    """Whether the tiles are NumPy's, which are treated in place and by threads."""
+    """Tell whether all arrays are NumPy's, so that tiles are computed in place and by threads."""
     return all(is_numpy(a) for a in arrays)

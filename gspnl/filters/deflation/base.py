@@ -1,4 +1,4 @@
-"""What a graph split into deflated modes and a band can do."""
+"""Interface of a deflated graph: filters, band of λ and spectral density."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from gspnl._base.array import Array, eps
+from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev.series import Family, Series
 
 PAD = 0.01  # the band is widened by this share on either side
 
 
-class Deflated(ABC):
-    """One symmetric graph, split into deflated modes and a band."""
+class Deflation(ABC):
+    """One symmetric graph, split into deflated modes and a band.
+
+    Attributes
+    ----------
+    affinity : Affinity
+    eigenvalues : array of shape (m,)
+        λ of the deflated modes.
+    """
 
     affinity: Affinity
-    eigenvalues: np.ndarray  # λ of the deflated modes
+    eigenvalues: np.ndarray
 
     @property
     @abstractmethod
@@ -30,35 +37,42 @@ class Deflated(ABC):
         """λ of the band and their shares: exact for low rank, else a Gauss quadrature."""
 
     @property
-    def reached(self) -> tuple[float, float]:
-        """A part of the band that is certainly in use: what an interval must cover."""
+    def inner_ends(self) -> tuple[float, float]:
+        """Two λ within the band, near its ends: every interval of a series must contain them."""
         return self.ends
 
     @property
     def amplification(self) -> float:
-        """How much larger than S its summands are, which is by how much rounding grows."""
+        """The factor by which the terms of S, and so their rounding, exceed S."""
         return 1.0
 
     @abstractmethod
-    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+    def analysis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
+    ) -> Array:
         """Every p_f(L) Z: (..., N, c) to (..., F, N, c).
 
-        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``alone[f]``.
+        Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``isolated_gain[f]``.
         """
 
     @abstractmethod
-    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+    def synthesis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
+    ) -> Array:
         """The sum of p_f(L) C_f: (..., F, N, c) to (..., N, c)."""
 
-    def polynomial(self, series: Series, gains: np.ndarray, alone: float, Z: Array) -> Array:
-        """p(L) Z, but gain i on deflated mode i and ``alone`` on isolated nodes."""
-        out = self.analysis(Family.of([series]), gains[None], np.array([alone]), Z)
+    def polynomial(
+        self, series: Series, gains: np.ndarray, isolated_gain: float, Z: Array
+    ) -> Array:
+        """p(L) Z, with gain i on deflated mode i and gain ``isolated_gain`` on isolated nodes."""
+        family = Family(series.coefficients[None], series.interval)
+        out = self.analysis(family, gains[None], np.array([isolated_gain]), Z)
         return out[..., 0, :, :]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Safe outer bounds of every λ of the band, within [0, 2] where λ must lie there."""
+        """Outer bounds of every λ of the band, within [0, 2] for non-negative weights."""
         low, high = self.ends
-        pad = PAD * (high - low) + max(1e-6, 64 * eps(self.affinity.left))
+        pad = PAD * (high - low) + max(1e-6, 64 * self.affinity.eps)
         least, most = self.affinity.limits
         return max(low - pad, least), min(high + pad, most)

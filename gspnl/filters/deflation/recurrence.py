@@ -1,4 +1,4 @@
-"""Any graph deflated: modes and band ends by Lanczos, polynomials by the three-term recurrence."""
+"""Deflation of any graph: modes and band by Lanczos, polynomials by the three-term recurrence."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from functools import cached_property
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, eps, like, namespace, to_numpy, transpose
+from gspnl._base.array import Array, constant, like, to_numpy
 from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.affinity import Affinity
-from gspnl.chebyshev.recurrence import scaled, terms
-from gspnl.chebyshev.series import Family, Series
+from gspnl.chebyshev.recurrence import scales
+from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
-from gspnl.filters.deflation.base import Deflated
+from gspnl.filters.deflation.base import Deflation
+from gspnl.filters.families import clenshaw, combine, mix
 
 BLOCK = 4  # random starts of a Lanczos run
 BAND_STEPS = 40
@@ -22,16 +23,22 @@ MODE_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrence(Deflated):
-    """Any storage: three terms on S, the deflated modes projected out at every step."""
+class RecurrenceDeflation(Deflation):
+    """A deflated graph of any storage: the recurrence on S, orthogonal to the modes at each step.
+
+    Attributes
+    ----------
+    modes : array of shape (N, m)
+        V, orthonormal eigenvectors of S.
+    """
 
     affinity: Affinity
-    modes: Array  # V, (N, m), orthonormal modes of S
+    modes: Array
     eigenvalues: np.ndarray
 
     @classmethod
-    def of(cls, affinity: Affinity, count: int) -> Recurrence:
-        """Find the modes to set aside; the band is looked for when it is asked for."""
+    def of(cls, affinity: Affinity, count: int) -> RecurrenceDeflation:
+        """Find the modes; the band is computed on first use."""
         return cls(affinity, *_lowest_modes(affinity, count))
 
     @cached_property
@@ -39,65 +46,77 @@ class Recurrence(Deflated):
         """A Lanczos run over the band."""
         return _run(self.affinity, self.modes, BAND_STEPS, _Settled())
 
-    @property
+    @cached_property
     def ends(self) -> tuple[float, float]:
         low, high = self.ritz.ends
         return 1 - high, 1 - low
 
     @property
-    def reached(self) -> tuple[float, float]:
+    def inner_ends(self) -> tuple[float, float]:
         return 1 - float(self.ritz.values[-1]), 1 - float(self.ritz.values[0])
 
-    @property
+    @cached_property
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(1 - self.ritz.values, *self.affinity.limits), self.ritz.weights
 
-    def analysis(self, family: Family, gains: np.ndarray, alone: np.ndarray, Z: Array) -> Array:
+    def analysis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
+    ) -> Array:
         heads, rest = self._split(Z)
         rest = combine(self._step(family), family, rest)
         heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
-        return self._joined(heads, rest, like(alone[:, None, None], Z) * Z[..., None, :, :])
+        return self._joined(heads, rest, like(isolated_gain[:, None, None], Z) * Z[..., None, :, :])
 
-    def synthesis(self, family: Family, gains: np.ndarray, alone: np.ndarray, C: Array) -> Array:
+    def synthesis(
+        self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
+    ) -> Array:
         heads, rest = self._split(C)
         rest = clenshaw(self._step(family), family, rest)
-        heads = namespace(C).sum(like(gains[:, :, None], C) * heads, axis=-3)
-        return self._joined(heads, rest, mix(alone, C))
+        heads = self.affinity.xp.sum(like(gains[:, :, None], C) * heads, axis=-3)
+        return self._joined(heads, rest, mix(isolated_gain, C))
 
     def _split(self, Z: Array) -> tuple[Array, Array]:
-        """Of T⁻¹ Z, the heads Vᵀ T⁻¹ Z on the modes and the rest, 0 on isolated nodes."""
+        """Split T⁻¹ Z into Vᵀ T⁻¹ Z and the rest, which is 0 on isolated nodes."""
         y = Z / self.affinity.change[:, None]
-        heads = transpose(self.modes) @ y
+        heads = self.modes.mT @ y
         rest = y - self.modes @ heads
         if self.affinity.isolated is not None:
-            rest = namespace(Z).where(
-                self.affinity.isolated[:, None], namespace(Z).zeros_like(rest), rest
-            )
+            xp = self.affinity.xp
+            rest = xp.where(self.affinity.isolated[:, None], xp.zeros_like(rest), rest)
         return heads, rest
 
-    def _joined(self, heads: Array, rest: Array, alone: Array) -> Array:
-        """Undo :meth:`_split`, with ``alone`` on isolated nodes."""
+    def _joined(self, heads: Array, rest: Array, isolated_gain: Array) -> Array:
+        """Undo :meth:`_split`, with ``isolated_gain`` on isolated nodes."""
         out = self.affinity.change[:, None] * (self.modes @ heads + rest)
         if self.affinity.isolated is None:
             return out
-        return namespace(out).where(self.affinity.isolated[:, None], alone, out)
+        return self.affinity.xp.where(self.affinity.isolated[:, None], isolated_gain, out)
 
     def _step(self, family: Family) -> Callable[[Array], Array]:
-        # All of each step is kept off the modes: outside the band, α alone would make them explode.
-        step = scaled(family.interval, self.affinity.apply_core)
-        return lambda v: _off(self.modes, step(v))
+        """(I − V Vᵀ)(αI − βS), with the spectrum of the band taken to [−1, 1]."""
+        alpha, beta = scales(family.interval)
+        apply, modes = self.affinity.apply_core, self.modes
+        if not modes.shape[-1]:
+            return lambda y: alpha * y - beta * apply(y)
+
+        def step(y: Array) -> Array:
+            y = alpha * y - beta * apply(y)
+            # The whole step is projected: outside the band, α lets the modes grow.
+            return y - modes @ (modes.mT @ y)
+
+        return step
 
 
 def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
     """V and λ: the constant mode in closed form, further ones by Lanczos, one after another."""
-    xp = namespace(affinity.left)
+    xp = affinity.xp
     modes = affinity.stationary[:, None][:, : min(count, 1)]
     values = [0.0][:count]
-    tolerance = 100 * eps(affinity.left)
+    tolerance = 100 * affinity.eps
     live = int(np.count_nonzero(constant(affinity.core_scale)))
     count = min(count, max(live, 1))
     if count > 1:
-        to_numpy(affinity.left)  # further modes carry no gradient, and say so
+        to_numpy(affinity.left)  # raises where a gradient would be lost: Lanczos carries none
     for _ in range(count - 1):
         ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance)
         if ritz.values[-1] <= 1e-6:
@@ -110,7 +129,7 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
                 f"deflate={count}: the mode λ = {1 - ritz.values[-1]:.4g} is not separated from "
                 f"the rest after {MODE_STEPS} Lanczos steps; deflate fewer modes"
             )
-        top = _off(modes, ritz.top)
+        top = ritz.top - modes @ (modes.mT @ ritz.top)
         modes = xp.concat([modes, top / xp.sqrt(xp.sum(top * top))], axis=-1)
         values.append(1 - float(ritz.values[-1]))
     return modes, np.clip(values, *affinity.limits)
@@ -122,30 +141,19 @@ def _run(
     steps: int,
     done: Callable[[np.ndarray, np.ndarray], bool],
 ) -> Ritz:
-    """Lanczos on S without ``modes`` and without isolated nodes, from a fixed random start.
+    """Run Lanczos on S without ``modes`` and isolated nodes, from a fixed random start.
 
-    Each run starts elsewhere: a mode found is the whole share that the last start had in a repeated
-    eigenvalue, so the same start would never see a second one.
+    The start differs from run to run: a computed mode is the whole component of the last start in a
+    repeated eigenvalue, so the same start would never find a second one.
     """
-    shape = (affinity.n_nodes, min(BLOCK, affinity.n_nodes))
-    noise = np.random.default_rng(modes.shape[-1]).standard_normal(shape)
-    start = _off(modes, like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left))
-    return lanczos(
-        affinity.apply_core,
-        start,
-        project=lambda block: _off(modes, _off(modes, block)),
-        done=done,
-        steps=steps,
-    )
-
-
-def _off(modes: Array, y: Array) -> Array:
-    """(I − V Vᵀ) y."""
-    return y - modes @ (transpose(modes) @ y) if modes.shape[-1] else y
+    n = affinity.n_nodes
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, min(BLOCK, n)))
+    start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
+    return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 
 
 class _Settled:
-    """Whether both ends of the band are known, and no longer move, to a hundredth of its width."""
+    """Stop a run once both ends of the band are known to a hundredth of its width."""
 
     def __init__(self) -> None:
         self.before = (np.inf, np.inf)
@@ -155,34 +163,3 @@ class _Settled:
         moved = max(abs(low - self.before[0]), abs(high - self.before[1]))
         self.before = (low, high)
         return bool(max(moved, residuals[0], residuals[-1]) <= 0.01 * (high - low))
-
-
-def recurrence(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
-    """Σ θ_k T_k(operator) Z by three terms: K applications for order K."""
-    return combine(operator, Family.of([series]), Z)[..., 0, :, :]
-
-
-def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Array:
-    """Every Σ θ_fk T_k(operator) Z, (..., F, N, c), by one recurrence: K applications in all."""
-    theta = like(family.coefficients[:, :, None, None], Z)
-    powers = enumerate(terms(operator, Z, theta.shape[1] - 1))
-    return sum(theta[:, k, ...] * term[..., None, :, :] for k, term in powers)
-
-
-def clenshaw(operator: Callable[[Array], Array], family: Family, C: Array) -> Array:
-    """Σ θ_fk T_k(operator) C_f over f and k, (..., N, c): the adjoint of :func:`combine`.
-
-    By Clenshaw's recurrence on sums over f, it takes K applications to one signal.
-    """
-    theta = family.coefficients
-    old, new = None, mix(theta[:, -1], C)
-    for k in range(theta.shape[1] - 2, -1, -1):
-        next_ = mix(theta[:, k], C) + (2 if k else 1) * operator(new)
-        old, new = new, next_ if old is None else next_ - old
-    return new
-
-
-def mix(factors: np.ndarray, C: Array) -> Array:
-    """Σ factors_f C_f, (..., F, N, c) to (..., N, c), as one product."""
-    flat = namespace(C).reshape(C, (*C.shape[:-2], C.shape[-2] * C.shape[-1]))
-    return namespace(C).reshape(like(factors[None], C) @ flat, (*C.shape[:-3], *C.shape[-2:]))

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import InputError
-from gspnl.nn.norms import batch_scale
 from gspnl.nn.operators import Operator
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.stage import Stage
+from gspnl.nn.unit import Stage, batch_scale
 
 
 def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -15,7 +15,7 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import ConvergenceError, DegreeError, SizeError
 from gspnl.graph.build import feature_graph
 from gspnl.graph.graph import FeatureGraph
-from gspnl.nn.embed import FeatureAffinity, Pooled
+from gspnl.nn.affinity import FeatureAffinity, Pooled
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import Grouped, Unconnected

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gspnl.nn.auditing.measures import JOINED, AffinityAudit
 from gspnl.nn.operators import Operator
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.stage import Stage
 from gspnl.nn.structured import Generalized
+from gspnl.nn.unit import Stage
 from gspnl.signals.stability import CFL, Damping, damping
 from gspnl.signals.stability.units import verdict
 

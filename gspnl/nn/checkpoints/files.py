@@ -11,7 +11,7 @@ import torch
 from gspnl._base.files import replace
 from gspnl.errors import FileError, InputError, MissingExtraError
 from gspnl.nn.block import Block
-from gspnl.nn.creating import create
+from gspnl.nn.presets import create
 
 if TYPE_CHECKING:
     from os import PathLike

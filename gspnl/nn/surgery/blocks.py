@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.creating import create
+from gspnl.nn.presets import create
 from gspnl.nn.surgery.targets import CHILD, Target
 
 BlockSpec = str | tuple[str, Mapping[str, Any]] | Block

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gspnl.errors import InputError
+from gspnl.nn.affinity import FeatureAffinity
 from gspnl.nn.block import Block
-from gspnl.nn.embed import FeatureAffinity
-from gspnl.nn.norms import batch_scale
+from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.pointwise import Pointwise
-from gspnl.nn.scales import SYMMETRIZED
-from gspnl.nn.stage import SpectralStage, Stage, combined
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
 from gspnl.nn.surgery.targets import check_model
+from gspnl.nn.unit import SpectralStage, Stage, batch_scale, combined
 
 DENSE = 1 << 30  # more multiplications per position and channel than any rank
 
@@ -179,7 +178,9 @@ def _rank(affinity: nn.Module) -> int | None:
             return DENSE
         if affinity.kernel.embedding == "none":
             return affinity.load.channels
-        return affinity.phi.width * (2 if SYMMETRIZED[affinity.normalization] else 1)
+        return affinity.phi.width * (
+            2 if NORMALIZATIONS[affinity.normalization].symmetric_core else 1
+        )
     return None
 
 

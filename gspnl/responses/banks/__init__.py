@@ -1,6 +1,6 @@
-r"""Filter banks: families of responses that analyse a signal, and put it together again.
+r"""Filter banks: families of responses for analysis and synthesis, independent of any graph.
 
-A bank knows no graph. :func:`gspnl.analyze` and :func:`gspnl.synthesize` use it on one.
+:func:`gspnl.analyze` and :func:`gspnl.synthesize` apply a bank on a graph.
 """
 
 from gspnl.responses.banks.base import BANKS, FilterBank

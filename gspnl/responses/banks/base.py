@@ -1,4 +1,4 @@
-"""What a filter bank is: a frozen family of responses, and the frame that it makes."""
+"""Filter banks: families of responses with their frame bounds, duals and complements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.responses import Response, complement, quotient
 from gspnl.responses.banks.bounds import extremes
-from gspnl.responses.base import number
+from gspnl.responses.base import parameter
 from gspnl.responses.composite import are_responses, jumps_of, over_power
 from gspnl.responses.evaluate import make_interval, numbers
 
@@ -22,11 +22,11 @@ F = TypeVar("F", bound=Callable[..., "FilterBank"])
 BANKS: Registry[Callable[..., FilterBank]] = Registry("filter bank")
 
 INTERVAL = (0.0, 2.0)
-VANISHES = 1e-14  # a lower frame bound below this share of the upper one is no frame in float64
+VANISHES = 1e-14  # A/B below which a bank is no frame in float64
 
 
 def bank(name: str) -> Callable[[F], F]:
-    """Register a function that makes a bank."""
+    """Register a function that builds a bank."""
 
     def file(make: F) -> F:
         BANKS.register(name)(make)
@@ -39,17 +39,16 @@ def bank(name: str) -> Callable[[F], F]:
 class FilterBank:
     r"""A family of F responses, :math:`g_f = r_f / (\sum_j r_j^2)^{power}`.
 
-    It knows no graph. Its analysis operator takes a signal to F signals, :math:`g_f(L) Z`, see
-    :func:`gspnl.analyze`; in the norm ‖T⁻¹ · ‖ of the graph its frame bounds are those of
-    :math:`\sum_f g_f(λ)^2`.
+    Its analysis operator maps a signal to F signals :math:`g_f(L) Z`, see :func:`gspnl.analyze`. In
+    the norm ‖T⁻¹ · ‖ of the graph its frame bounds are those of :math:`\sum_f g_f(λ)^2`.
 
     Parameters
     ----------
     responses : tuple of callables
         r_f.
     power : float
-        0, the default, for the responses themselves; ½ for the tight frame that they make when
-        normalised, with Σ g² = 1; 1 for their canonical dual.
+        0, the default, for the responses themselves; ½ for their normalised tight frame, with
+        Σ g² = 1; 1 for their canonical dual.
 
     Examples
     --------
@@ -72,7 +71,7 @@ class FilterBank:
         object.__setattr__(
             self, "responses", are_responses("FilterBank: responses", self.responses)
         )
-        object.__setattr__(self, "power", number("FilterBank: power", self.power))
+        object.__setattr__(self, "power", parameter("FilterBank: power", self.power))
 
     def __call__(self, lam: Any) -> Array:
         """Evaluate every response.
@@ -96,7 +95,7 @@ class FilterBank:
         return len(self.responses)
 
     def __getitem__(self, index: int) -> Response:
-        """g_f as a response of its own."""
+        """Return g_f as a response."""
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
             raise InputError(f"bank[{index!r}]: give the number of a filter")
         if not -len(self) <= index < len(self):
@@ -109,7 +108,7 @@ class FilterBank:
         return (self[f] for f in range(len(self)))
 
     def __add__(self, other: FilterBank) -> FilterBank:
-        """The filters of both."""
+        """Concatenate the filters of two banks."""
         if not isinstance(other, FilterBank):
             return NotImplemented
         return FilterBank((*self, *other))
@@ -117,21 +116,20 @@ class FilterBank:
     def frame_bounds(
         self, interval: tuple[float, float] = INTERVAL, *, spectrum: Any = None
     ) -> tuple[float, float]:
-        r"""A and B with :math:`A \le \sum_f g_f(λ)^2 \le B`.
+        r"""Compute A and B with :math:`A \le \sum_f g_f(λ)^2 \le B`.
 
         On an interval they are outer bounds: the sum is expanded in Chebyshev series on pieces
         that are halved until each is resolved, the supremum of each series is bounded from samples
         (Ehlich and Zeller), and the pieces that may hold an extreme are halved further. They are
-        within about 10⁻¹¹ of the truth, relative to B, where the responses are piecewise smooth;
-        kinks, and jumps that are declared, are met. What they cannot see in a callable is a feature
-        narrower than 1/2000 of the interval, and the values at a jump that is not declared are
-        sampled to its sides.
+        within about 10⁻¹¹ of the extremes, relative to B, where the responses are piecewise smooth
+        with kinks and declared jumps. A feature of a callable narrower than 1/2000 of the interval
+        can be missed, and at a jump that is not declared only values beside it are sampled.
 
         Parameters
         ----------
         interval : (float, float)
         spectrum : Spectrum, or array of λ, optional
-            Take the least and largest value on these λ instead, which is exact for that graph.
+            Use the least and largest value on these λ instead, which is exact for that graph.
 
         Returns
         -------
@@ -139,7 +137,7 @@ class FilterBank:
 
         References
         ----------
-        ``pygsp.filters.Filter.estimate_frame_bounds``, which takes the extremes on a grid.
+        ``pygsp.filters.Filter.estimate_frame_bounds``, which samples a grid.
 
         Examples
         --------
@@ -160,7 +158,7 @@ class FilterBank:
         spectrum: Any = None,
         tolerance: float = 1e-10,
     ) -> bool:
-        """Whether Σ g² is constant: B − A ≤ tolerance · B, and B > 0.
+        """Tell whether Σ g² is constant: B − A ≤ tolerance · B, and B > 0.
 
         Parameters
         ----------
@@ -174,7 +172,7 @@ class FilterBank:
     def dual(self, interval: tuple[float, float] = INTERVAL, *, spectrum: Any = None) -> FilterBank:
         r"""Return the canonical dual, :math:`h_f = g_f / \sum_j g_j^2`, with Σ h g = 1.
 
-        Synthesis by the dual undoes analysis by the bank.
+        Synthesis by the dual inverts analysis by the bank.
 
         Parameters
         ----------
@@ -184,7 +182,7 @@ class FilterBank:
         Raises
         ------
         InputError
-            Where it is none, since all its responses vanish somewhere.
+            Where it is no frame, since all its responses vanish at some λ.
         """
         self._check_frame(interval, spectrum)
         return FilterBank(self.responses, 1 - self.power)
@@ -214,7 +212,7 @@ class FilterBank:
         Parameters
         ----------
         bound : float, optional
-            Of the tight frame; default: the upper frame bound, the smallest that will do.
+            B of the tight frame; default: the upper frame bound, the smallest possible.
         interval, spectrum
             As for :meth:`frame_bounds`.
 
@@ -224,7 +222,7 @@ class FilterBank:
             For a bound below the upper frame bound.
         """
         high = self.frame_bounds(interval, spectrum=spectrum)[1]
-        bound = high if bound is None else number("bound", bound)
+        bound = high if bound is None else parameter("bound", bound)
         if bound < high * (1 - 1e-12):
             raise InputError(
                 f"bound={bound!r} is below the upper frame bound; take {high:.6g} or more"
@@ -262,7 +260,7 @@ class FilterBank:
 
 
 def eigenvalues_of(spectrum: Any) -> np.ndarray:
-    """Every λ of a Spectrum, repeated ones as often as they occur; or the λ of an array."""
+    """Return the λ of an array, or of a Spectrum, each as often as its multiplicity."""
     if hasattr(spectrum, "eigenvalues") and not hasattr(spectrum, "multiplicities"):
         raise InputError(
             f"spectrum is a {type(spectrum).__name__}, which holds {len(spectrum.eigenvalues)} of "

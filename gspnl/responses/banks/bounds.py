@@ -1,4 +1,4 @@
-"""The extremes of a function on an interval, as outer bounds, by branch and bound."""
+"""Outer bounds of a function on an interval, by branch and bound."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.polynomial import chebyshev as npcheb
 NODES = 16
 PANELS = 128
 SAMPLES = 8 * NODES
-TAIL = 4  # coefficients that must have reached rounding for a piece to count as resolved
-BEYOND = 8  # by which what is cut off may exceed those: at a kink they fall like 1/k²
-RESOLVED = 1e-13
-BLURRED = 1e-11  # and for one so steep that the rounding of λ is seen
+TAIL = 4  # last coefficients, which must reach rounding for a piece to be resolved
+BEYOND = 8  # truncation error over the sum of these: at a kink coefficients fall like 1/k²
+RESOLVED = 1e-13  # of the largest value: rounding of the coefficients
+BLURRED = 1e-11  # the same where the function is so steep that λ itself is rounded
 TIGHT = 1e-12
 BUDGET = 20_000  # pieces at once; a function that needs more is noise at this resolution
-HALVINGS = 44  # of a panel: 1e-15 of the interval, where float64 ends
+HALVINGS = 44  # of a panel: down to 1e-15 of the interval, the resolution of float64
 
 X = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
 TO_SERIES = np.linalg.inv(npcheb.chebvander(X, NODES - 1)).T
@@ -32,12 +32,11 @@ def extremes(
     interval: tuple[float, float],
     jumps: Sequence[float] = (),
 ) -> tuple[float, float]:
-    """Bounds below and above a non-negative function, near its least and largest values.
+    """Bound a non-negative function from below and above, near its least and largest values.
 
     Pieces of the interval are halved until a polynomial of degree 15 resolves the function on
-    each, and further while one may hold an extreme. A piece that a cusp or a jump keeps unresolved
-    to the end is taken by its samples; where noise leaves too many, all are taken as wide as they
-    are.
+    each, and further while one may contain an extreme. A piece that stays unresolved at a cusp or a
+    jump is bounded by its samples; where noise leaves too many pieces, all are bounded unhalved.
     """
     lo, hi = interval
     inside = [jump for jump in jumps if lo <= jump <= hi]
@@ -61,11 +60,11 @@ def extremes(
         low, high = sampled.min(axis=1), sampled.max(axis=1)
         growth = (GROWTH - 1) * (high - low) / 2
         slack = growth + BEYOND * tail + 1e-15 * scale
-        # Rounding of λ itself, by what the function changes over it: no halving takes that away.
+        # Change of the function over the rounding error of λ, which halving does not reduce.
         blur = 4 * np.spacing(np.abs(middle) + half) * (high - low) / half
         resolved = tail <= np.clip(blur, RESOLVED * scale, BLURRED * scale)
         wide = (low - growth < least - TIGHT * scale) | (high + growth > most + TIGHT * scale)
-        # An unresolved piece is halved, and so is a resolved one that reaches beyond what was seen.
+        # Halve unresolved pieces, and resolved ones whose bounds exceed the values sampled.
         open_ = np.where(resolved, wide, tail > blur)
         spent = np.count_nonzero(open_) > BUDGET
         final = np.ones_like(open_) if spent else resolved & ~open_

@@ -1,4 +1,4 @@
-"""Heat and waves at several times, and the tight frame of a mother response."""
+"""Banks of heat kernels, of waves, and of the dilations of one response."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
-from gspnl.responses.base import positive
 from gspnl.responses.composite import is_response
 from gspnl.responses.evaluate import evaluate
 from gspnl.responses.points import are_numbers
@@ -21,7 +21,7 @@ from gspnl.responses.points import are_numbers
 def heat(
     scales: float | Sequence[float] = 10.0, spectrum: Any = None, lmax: float = 2.0
 ) -> FilterBank:
-    r"""Heat kernels, :math:`g_f(λ) = e^{-s_f λ/λ_{max}}`, of unit norm where asked.
+    r"""Heat kernels, :math:`g_f(λ) = e^{-s_f λ/λ_{max}}`, optionally of unit norm.
 
     Parameters
     ----------
@@ -42,13 +42,15 @@ def heat(
     >>> heat([1.0, 4.0], lmax=2.0).responses
     (heat(t=0.5), heat(t=2.0))
     """
-    wide = positive("lmax", lmax)
-    made = [responses.heat(s / wide) for s in _several("scales", scales)]
+    wide = number("lmax", lmax, above=0)
+    kernels = [responses.heat(s / wide) for s in _several("scales", scales)]
     if spectrum is None:
-        return FilterBank(tuple(made))
+        return FilterBank(tuple(kernels))
     lam = eigenvalues_of(spectrum)
-    norms = [float(np.linalg.norm(evaluate(g, lam))) for g in made]
-    return FilterBank(tuple(responses.scaled(g, 1 / n) for g, n in zip(made, norms, strict=True)))
+    norms = [float(np.linalg.norm(evaluate(g, lam))) for g in kernels]
+    return FilterBank(
+        tuple(responses.scaled(g, 1 / n) for g, n in zip(kernels, norms, strict=True))
+    )
 
 
 @bank("wave")
@@ -62,7 +64,7 @@ def wave(
     Parameters
     ----------
     times, speeds : float, or sequence of them
-        As many of the one as of the other, or one; speeds in [0, 2).
+        Equally many, or one of either; speeds in [0, 2).
     lmax : float
         > 0; the λ that counts as 1.
 
@@ -90,7 +92,7 @@ def tight(
     bound: float | None = None,
     interval: tuple[float, float] = (0.0, 2.0),
 ) -> FilterBank:
-    r"""A tight frame from a mother response at several scales, and the filter that completes it.
+    r"""A mother response at several scales, completed to a tight frame.
 
     :math:`g(s_1 λ), …, g(s_n λ)` and :math:`\sqrt{B - \sum_f g(s_f λ)^2}`. To normalise a family
     instead, :meth:`FilterBank.normalized`.
@@ -102,9 +104,9 @@ def tight(
     scales : float, or sequence of them
         > 0.
     bound : float, optional
-        B; default: the smallest that will do.
+        B; default: the smallest possible.
     interval : (float, float)
-        On which it is tight.
+        Interval on which the frame is tight.
 
     Examples
     --------
@@ -120,6 +122,6 @@ def tight(
 
 
 def _several(name: str, value: Any) -> tuple[float, ...]:
-    """A number or a sequence of them, as a tuple."""
-    made: tuple[float, ...] = are_numbers(name, [value] if np.ndim(value) == 0 else value)
-    return made
+    """Return a number, or a sequence of them, as a tuple."""
+    values: tuple[float, ...] = are_numbers(name, [value] if np.ndim(value) == 0 else value)
+    return values

@@ -8,7 +8,7 @@ from gspnl.responses.banks.base import FilterBank, bank
 
 
 def _pair(half: Response) -> FilterBank:
-    # Not .completed(): that the half stays below 1 is known.
+    # Not .completed(), which would search for the largest value: it is 1.
     return FilterBank((half, responses.complement((half,), 1.0)))
 
 

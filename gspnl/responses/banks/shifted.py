@@ -1,4 +1,4 @@
-"""One response moved along the spectrum: evenly, to every eigenvalue, or by modulation."""
+"""Banks of shifted responses: evenly spaced, at every eigenvalue, or by modulation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank, eigenvalues_of
-from gspnl.responses.base import positive, whole
 from gspnl.responses.composite import is_response
 from gspnl.responses.evaluate import evaluate, numbers
 
@@ -35,9 +35,8 @@ def half_cosine(count: int = 6, lmax: float = 2.0) -> FilterBank:
     >>> [round(v, 12) for v in half_cosine(5).frame_bounds()]
     [1.125, 1.125]
     """
-    if whole("count", count) < 3:
-        raise InputError(f"count={count!r} must be 3 or more")
-    width = positive("lmax", lmax) * 3 / (count - 2)
+    count = whole_number("count", count, 3)
+    width = number("lmax", lmax, above=0) * 3 / (count - 2)
     return FilterBank(
         tuple(responses.half_cosine(width / 3 * (i - 2), width) for i in range(count))
     )
@@ -52,8 +51,8 @@ def itersine(count: int = 6, overlap: int = 2, lmax: float = 2.0) -> FilterBank:
     count : int
         Number of filters, at least ``overlap``.
     overlap : int
-        ≥ 1, how many filters overlap at a λ. Only with 2 (or for even ones, nearly) is the frame
-        tight.
+        ≥ 1, number of filters that overlap at each λ. The frame is tight for 2, and nearly tight
+        for other even numbers.
     lmax : float
         > 0; the largest λ.
 
@@ -66,9 +65,9 @@ def itersine(count: int = 6, overlap: int = 2, lmax: float = 2.0) -> FilterBank:
     >>> itersine(5).is_tight()
     True
     """
-    if whole("overlap", overlap) < 1 or whole("count", count) < overlap:
-        raise InputError(f"overlap={overlap!r} must be from 1 to count={count!r}")
-    width = positive("lmax", lmax) / (count - overlap + 1) * overlap
+    count = whole_number("count", count, 1)
+    overlap = whole_number("overlap", overlap, 1, count, ", the count")
+    width = number("lmax", lmax, above=0) / (count - overlap + 1) * overlap
     return FilterBank(
         tuple(
             responses.itersine((i - overlap / 2) / overlap * width, width, (2 / overlap) ** 0.5)
@@ -79,17 +78,17 @@ def itersine(count: int = 6, overlap: int = 2, lmax: float = 2.0) -> FilterBank:
 
 @bank("gabor")
 def gabor(mother: Response, spectrum: Any) -> FilterBank:
-    r"""One response moved to every eigenvalue of a graph, :math:`g_k(λ) = g(λ - λ_k)`.
+    r"""One response shifted to every eigenvalue of a graph, :math:`g_k(λ) = g(λ - λ_k)`.
 
-    Analysis by it tells how much of each frequency a signal has at each node.
+    Its analysis is a spectrogram: the share of each frequency at each node.
 
     Parameters
     ----------
     mother : callable
-        g, of positive and negative arguments. At negative ones some of PyGSP's kernels are not what
-        they are called; elsewhere this is its ``Gabor``.
+        g, for positive and negative arguments. For positive ones this is PyGSP's ``Gabor``, some
+        of whose kernels are wrong for negative ones.
     spectrum : Spectrum, or array of λ
-        A repeated λ makes as many filters.
+        A repeated λ gives as many filters.
 
     References
     ----------
@@ -109,14 +108,14 @@ def gabor(mother: Response, spectrum: Any) -> FilterBank:
 
 @bank("modulation")
 def modulation(mother: Response, spectrum: Any, modes: Any) -> FilterBank:
-    r"""One response moved to every eigenvalue by modulation, defined at the eigenvalues only.
+    r"""One response modulated by every eigenvector, defined at the eigenvalues only.
 
     .. math:: g_k(λ_l) = \sqrt{N}\, (U^T (u_k \circ U\, g(λ)))_l
 
-    Filter k is known at the eigenvalues, and NaN elsewhere: it filters exactly, on the graph it was
-    made for. Among repeated λ the first counts. The values depend on the signs of the modes, and on
+    Filter k is defined at the eigenvalues, and NaN elsewhere, for exact filters on the same graph.
+    For a repeated λ the first value is used. The values depend on the signs of the modes, and on
     their basis where a λ repeats. This is modulation before localisation, which
-    ``pygsp.filters.Modulation`` evaluates; its other order, a windowed Fourier transform, is no
+    ``pygsp.filters.Modulation`` evaluates; the other order, a windowed Fourier transform, is no
     filter bank.
 
     Parameters

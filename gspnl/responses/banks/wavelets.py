@@ -1,4 +1,4 @@
-"""Spectral graph wavelets: a low pass, and one band pass at several scales."""
+"""Banks of spectral graph wavelets: a low pass, and one band pass at several scales."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gspnl import responses
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank
-from gspnl.responses.base import positive, whole
 from gspnl.responses.points import are_numbers
 
 GAIN = 1 + 2 / 27**0.5  # the largest value of the abspline wavelet
@@ -22,7 +22,7 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
     Parameters
     ----------
     lmin, lmax : float
-        > 0; the ends of the part of the spectrum that wavelets at these scales cover.
+        > 0; ends of the interval that wavelets at these scales cover.
     count : int
         ≥ 0.
 
@@ -39,26 +39,28 @@ def log_scales(lmin: float, lmax: float, count: int) -> tuple[float, ...]:
     >>> [round(s, 9) for s in log_scales(0.5, 4.0, 3)]
     [4.0, 1.0, 0.25]
     """
-    first, last = np.log(2 / positive("lmin", lmin)), np.log(1 / positive("lmax", lmax))
-    return tuple(np.exp(np.linspace(first, last, whole("count", count))).tolist())
+    first, last = (
+        np.log(2 / number("lmin", lmin, above=0)),
+        np.log(1 / number("lmax", lmax, above=0)),
+    )
+    return tuple(np.exp(np.linspace(first, last, whole_number("count", count))).tolist())
 
 
 def _scales(
-    given: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
+    scales: Sequence[float] | None, count: int, default: Callable[[int], Sequence[float]]
 ) -> tuple[float, ...]:
-    """The scales of ``count`` − 1 wavelets: those given, checked, or the default."""
-    if whole("count", count) < 2:
-        raise InputError(f"count={count!r} must be 2 or more: a low pass and a wavelet")
-    if given is None:
+    """Return the scales of ``count`` − 1 wavelets: the user's, checked, or the default."""
+    count = whole_number("count", count, 2)  # a low pass and a wavelet
+    if scales is None:
         return tuple(float(s) for s in default(count - 1))
-    scales: tuple[float, ...] = are_numbers("scales", given)
-    if len(scales) != count - 1:
-        raise InputError(f"{len(scales)} scales were given; count={count} takes {count - 1}")
-    return scales
+    chosen: tuple[float, ...] = are_numbers("scales", scales)
+    if len(chosen) != count - 1:
+        raise InputError(f"{len(chosen)} scales were given; count={count} takes {count - 1}")
+    return chosen
 
 
 def _octaves(largest: float) -> Callable[[int], Sequence[float]]:
-    """Scales that halve, down to ``largest``."""
+    """Scales in octaves, down to ``largest``."""
     return lambda n: [largest * 2.0**j for j in range(n - 1, -1, -1)]
 
 
@@ -73,17 +75,17 @@ def abspline(
     scales: Sequence[float] | None = None,
     lmax: float = 2.0,
 ) -> FilterBank:
-    """Cubic-spline wavelets, and a quartic low pass as high as they are.
+    """Cubic-spline wavelets, and a quartic low pass of the same height.
 
     Parameters
     ----------
     count : int
         ≥ 2, number of filters.
     lpfactor : float
-        > 0; the wavelets reach down to lmin = lmax/lpfactor, and the low pass has its cut at
+        > 0; the wavelets cover λ from lmin = lmax/lpfactor on, and the low pass has its cut at
         0.6 lmin.
     scales : sequence of count − 1 floats, optional
-        Default: from 2/lmin to 1/lmax, even in their logarithm.
+        Default: from 2/lmin to 1/lmax, evenly spaced in their logarithm.
     lmax : float
         > 0; the largest λ.
 
@@ -96,7 +98,7 @@ def abspline(
     >>> abspline(4, scales=(20.0, 4.0, 1.0))[1]
     abspline(scale=20.0)
     """
-    lmin = positive("lmax", lmax) / positive("lpfactor", lpfactor)
+    lmin = number("lmax", lmax, above=0) / number("lpfactor", lpfactor, above=0)
     chosen = _scales(scales, count, lambda n: log_scales(lmin, lmax, n))
     low = responses.quartic_low_pass(0.6 * lmin, GAIN)
     return _family(low, [responses.abspline(s) for s in chosen])
@@ -117,10 +119,10 @@ def mexican_hat(
     count : int
         ≥ 2, number of filters.
     lpfactor : float
-        > 0; the wavelets reach down to lmin = lmax/lpfactor, and the low pass has its cut at
+        > 0; the wavelets cover λ from lmin = lmax/lpfactor on, and the low pass has its cut at
         0.4 lmin.
     scales : sequence of count − 1 floats, optional
-        Default: from 2/lmin to 1/lmax, even in their logarithm.
+        Default: from 2/lmin to 1/lmax, evenly spaced in their logarithm.
     normalize : bool
         Whether each wavelet is multiplied by √scale.
     lmax : float
@@ -135,10 +137,10 @@ def mexican_hat(
     >>> mexican_hat(3, scales=(4.0, 1.0), normalize=True)[1]
     mexican_hat(scale=4.0, gain=2.0)
     """
-    lmin = positive("lmax", lmax) / positive("lpfactor", lpfactor)
+    lmin = number("lmax", lmax, above=0) / number("lpfactor", lpfactor, above=0)
     chosen = _scales(scales, count, lambda n: log_scales(lmin, lmax, n))
     low = responses.quartic_low_pass(0.4 * lmin, 1.2 * float(np.exp(-1)))
-    gains = [positive("scales", s) ** 0.5 if normalize else 1.0 for s in chosen]
+    gains = [number("scales", s, above=0) ** 0.5 if normalize else 1.0 for s in chosen]
     wavelets = [responses.mexican_hat(s, gain) for s, gain in zip(chosen, gains, strict=True)]
     return _family(low, wavelets)
 
@@ -152,7 +154,7 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass takes the first. Default: octaves down to 4/(3 lmax).
+        The low pass has the first. Default: octaves down to 4/(3 lmax).
     lmax : float
         > 0; the largest λ.
 
@@ -165,7 +167,7 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     >>> meyer(4).is_tight()
     True
     """
-    chosen = _scales(scales, count, _octaves(4 / (3 * positive("lmax", lmax))))
+    chosen = _scales(scales, count, _octaves(4 / (3 * number("lmax", lmax, above=0))))
     return _family(responses.meyer_scaling(chosen[0]), [responses.meyer(s) for s in chosen])
 
 
@@ -180,7 +182,7 @@ def simple_tight(
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass takes the first. Default: octaves down to 1/(2 lmax).
+        The low pass has the first. Default: octaves down to 1/(2 lmax).
     lmax : float
         > 0; the largest λ.
 
@@ -193,6 +195,6 @@ def simple_tight(
     >>> simple_tight(4).is_tight()
     True
     """
-    chosen = _scales(scales, count, _octaves(1 / (2 * positive("lmax", lmax))))
+    chosen = _scales(scales, count, _octaves(1 / (2 * number("lmax", lmax, above=0))))
     wavelets = [responses.simple_tight(s) for s in chosen]
     return _family(responses.simple_tight_scaling(chosen[0]), wavelets)

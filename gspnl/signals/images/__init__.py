@@ -1,4 +1,4 @@
-"""Photographs: from a file to features, and from signals back to a picture."""
+"""Photographs: read files, compute features of pixels, turn signals into pictures."""
 
 from gspnl.signals.images.features import from_photo, oklab, photo_features, to_photo
 from gspnl.signals.images.files import default_photo, load_photo, read_photo

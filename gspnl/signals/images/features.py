@@ -1,13 +1,13 @@
-"""Photographs as feature sets, and signals as pictures."""
+"""Compute features of the pixels of a photo, and turn signals on them into pictures."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 
 # sRGB to cone responses, and those (after a cube root) to OKLab [1].
@@ -31,37 +31,38 @@ def photo_features(
     patch: float = 0.0,
     patch_size: int = 3,
 ) -> np.ndarray:
-    r"""Features of the pixels of a photo: what each looks like and where it is.
+    r"""Compute features of the pixels of a photo from colour, position and neighbourhood.
 
     Pixel i gets :math:`x_i = (s_c\,c_i,\; s_p\,(u_i, v_i)/\max(H, W),\; s_q\,(c_j)_{j \in P_i}/p)`
-    with c its colour in OKLab [1]_ (lightness, 2a, 2b: equal steps look about equally large), u and
-    v its column and row, and P its p × p neighbourhood, reflected at the edges. A scale of 0 leaves
-    a part out.
+    with c its colour in OKLab [1]_ (lightness, 2a, 2b: equal distances look about equally large),
+    u and v its column and row, and P its p × p neighbourhood, reflected at the edges. A scale of 0
+    leaves a part out.
 
     Parameters
     ----------
     photo : array of shape (H, W, 3)
         RGB in [0, 1].
     colour, position, patch : float
-        The scales s_c, s_p and s_q, each ≥ 0. On a flat area ``patch=1`` weighs as ``colour=1``.
+        The scales s_c, s_p and s_q, each ≥ 0. On a flat area ``patch=1`` has the weight of
+        ``colour=1``.
     patch_size : int
         p, odd, ≥ 3.
 
     Returns
     -------
     array of shape (N, C), float64
-        N = H W, row by row; C = 3 + 2 + 3p², less the parts left out.
+        N = H W, row by row; C = 3 + 2 + 3p², without the parts left out.
 
     Raises
     ------
     InputError
-        For a photo that is no (H, W, 3) array of finite numbers in [0, 1], or scales that are
+        For a photo that is not an (H, W, 3) array of finite numbers in [0, 1], or scales that are
         negative or all 0.
 
     References
     ----------
     .. [1] B. Ottosson, A perceptual color space for image processing, 2020; the factor 2 on a and b
-       is that of its colour difference in CSS Color 4.
+       is that of the OKLab colour difference in CSS Color 4.
 
     Examples
     --------
@@ -74,9 +75,8 @@ def photo_features(
     """
     photo = _check_photo(photo)
     for name, scale in (("colour", colour), ("position", position), ("patch", patch)):
-        if isinstance(scale, bool) or not (math.isfinite(scale) and scale >= 0):
-            raise InputError(f"{name}={scale!r} must be a finite number ≥ 0; 0 leaves it out")
-    if patch and (not isinstance(patch_size, int) or patch_size < 3 or patch_size % 2 == 0):
+        number(name, scale, least=0)
+    if patch and whole_number("patch_size", patch_size, 3) % 2 == 0:
         raise InputError(f"patch_size={patch_size!r} must be an odd whole number ≥ 3")
     height, width = photo.shape[:2]
     lab = oklab(photo) * np.array([1.0, 2.0, 2.0])
@@ -100,7 +100,7 @@ def photo_features(
 
 
 def oklab(photo: np.ndarray) -> np.ndarray:
-    """Lightness, green-red and blue-yellow of sRGB colours: (..., 3) → (..., 3).
+    """Convert sRGB to OKLab (lightness, green-red, blue-yellow): (..., 3) → (..., 3).
 
     Examples
     --------
@@ -113,7 +113,7 @@ def oklab(photo: np.ndarray) -> np.ndarray:
 
 
 def to_photo(signals: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Lay signals on the pixels of a photo.
+    """Reshape signals to the pixels of a photo.
 
     Parameters
     ----------

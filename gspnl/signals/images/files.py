@@ -1,4 +1,4 @@
-"""Reading photographs from files."""
+"""Read photographs from files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl._base.validate import whole_number
+from gspnl.errors import FileError, MissingExtraError
 
 if TYPE_CHECKING:
     from os import PathLike
 
-# What Pillow's decoders are known to raise on damaged files.
+# Exceptions of Pillow's decoders on damaged files.
 DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
     RuntimeError, struct.error,
@@ -27,17 +28,17 @@ ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # the EXIF tag, and its values that
 
 
 def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
-    """Read a photograph as RGB numbers.
+    """Read a photograph as an RGB array.
 
     The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
-    become RGB; transparent parts are laid on white. Colours are taken for sRGB, without a profile.
+    become RGB; transparent parts become white. Colours are read as sRGB; profiles are ignored.
 
     Parameters
     ----------
     path : path
-        Any format that Pillow reads. Of an animation, the first frame.
+        Any format that Pillow reads; the first frame of an animation.
     max_pixels : int, optional
-        ≥ 1: a photo of more pixels is scaled down, its proportions kept, until it fits.
+        ≥ 1; a photo of more pixels is scaled down, with its proportions, until it fits.
 
     Returns
     -------
@@ -46,7 +47,8 @@ def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> n
     Raises
     ------
     FileError
-        If the file is missing, a folder, no image, damaged, or larger than Pillow considers safe.
+        If the file is missing, a folder, not an image, damaged, or larger than Pillow considers
+        safe.
 
     Examples
     --------
@@ -61,29 +63,29 @@ def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> n
 def read_photo(
     path: str | PathLike[str], *, max_pixels: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """As :func:`load_photo`, and the (height, width) that the file has at full size."""
+    """Read a photo as :func:`load_photo` does; also returns its (height, width) at full size."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingExtraError(
             "reading a photo needs Pillow, which is not installed: pip install 'gspnl[report]'"
         ) from error
-    if max_pixels is not None and (isinstance(max_pixels, bool) or max_pixels < 1):
-        raise InputError(f"max_pixels={max_pixels!r} must be a whole number ≥ 1")
+    if max_pixels is not None:
+        max_pixels = whole_number("max_pixels", max_pixels, 1)
     with named(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file) as image:
             width, height = image.size
             if image.getexif().get(ORIENTATION) in SIDEWAYS:
                 width, height = height, width
-            if max_pixels is not None:  # JPEG decodes straight to a half, quarter or eighth
+            if max_pixels is not None:  # JPEG decodes to a half, quarter or eighth directly
                 image.draft(image.mode, _fitting(image.size, max_pixels))
             return _pixels(ImageOps.exif_transpose(image), max_pixels), (height, width)
 
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Turn what Pillow and the file system raise into a FileError that has the file's name."""
+    """Turn errors of Pillow and the file system into a FileError with the file's name."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -122,7 +124,7 @@ def default_photo() -> Path:
     >>> gspnl.images.default_photo().name
     'grace_hopper.jpg'
     """
-    found = importlib.util.find_spec("matplotlib")  # only located: importing it takes half a second
+    found = importlib.util.find_spec("matplotlib")  # not imported: that takes half a second
     if found is None or found.origin is None:
         raise MissingExtraError(
             "the default photo comes with matplotlib, which is not installed: "
@@ -137,7 +139,7 @@ def default_photo() -> Path:
 
 
 def _fitting(size: tuple[int, int], most: int | None) -> tuple[int, int]:
-    """The largest (width, height) of these proportions with at most ``most`` pixels."""
+    """The largest (width, height) with the proportions of ``size`` and at most ``most`` pixels."""
     width, height = size
     if most is None or width * height <= most:
         return size
@@ -147,12 +149,12 @@ def _fitting(size: tuple[int, int], most: int | None) -> tuple[int, int]:
 
 
 def is_deep(image: Any) -> bool:
-    """Whether a Pillow image has 16 or 32 bits of grey, which ``convert("RGB")`` would clip."""
+    """Tell whether a Pillow image has 16 or 32 bits of grey, which ``convert("RGB")`` clips."""
     return bool(image.mode.startswith(("I", "F")))
 
 
 def scaled_grey(image: Any) -> Any:
-    """A deep image as one of mode F in [0, 1]."""
+    """Convert a deep image to mode F, with values in [0, 1]."""
     from PIL import Image
 
     grey = np.asarray(image, dtype=np.float32)
@@ -166,7 +168,7 @@ def scaled_grey(image: Any) -> Any:
 
 
 def opaque(image: Any) -> Any:
-    """An image that is not deep as RGB, its transparent parts laid on white."""
+    """Convert an image that is not deep to RGB; transparent parts become white."""
     from PIL import Image
 
     if image.has_transparency_data:
@@ -176,7 +178,7 @@ def opaque(image: Any) -> Any:
 
 
 def _pixels(image: Any, most: int | None) -> np.ndarray:
-    """RGB in [0, 1] of a Pillow image of any mode, scaled down to ``most`` pixels."""
+    """Convert a Pillow image of any mode to RGB in [0, 1], scaled down to ``most`` pixels."""
     from PIL import Image
 
     size = _fitting(image.size, most)

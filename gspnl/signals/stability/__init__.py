@@ -1,7 +1,8 @@
-r"""Stability of repeated nonlocal units, read off a graph's spectrum.
+r"""Stability of repeated nonlocal units, from the spectrum of a graph.
 
-With μ = 1 − λ the eigenvalues of A: the stable hypothesis A^p = A asks every μ to be 0 or 1; depth
-forgets as \|μ₂\|^k does; a unit with step h maps mode μ by I + h H(μ).
+With μ = 1 − λ the eigenvalues of A: the stable hypothesis A^p = A requires every μ to be 0 or 1;
+the variation of a signal decays as \|μ₂\|^k with depth k; a unit with step h maps mode μ by
+I + h H(μ).
 """
 
 from gspnl.signals.stability.channels import Damping, damping

@@ -1,4 +1,4 @@
-"""Damping by the channel weights of a block."""
+"""Compute the damping of a nonlocal block from the eigenvalues of its channel weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from gspnl.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Damping:
-    r"""The verdict of :func:`damping`.
+    r"""Result of :func:`damping`.
 
     Attributes
     ----------
     eigenvalues : array of shape (C,)
-        Of the symmetric part, descending.
+        Eigenvalues of the symmetric part, descending.
     negative : float
-        The share of eigenvalues below 0 (up to rounding), in [0, 1].
+        Share of eigenvalues below 0 (up to rounding), in [0, 1].
     rank : int
-        How many differ from 0 (up to rounding).
+        Number of eigenvalues that differ from 0 (up to rounding).
     """
 
     eigenvalues: np.ndarray
@@ -41,19 +41,20 @@ class Damping:
 
 
 def damping(W_g: Any, W: Any) -> Damping:
-    r"""Eigenvalues of the symmetric part of a block's channel weights.
+    r"""Compute the eigenvalues of the symmetric part of a block's channel weights.
 
     .. math:: \tfrac12 \bigl( W_g W + (W_g W)^\top \bigr)
 
-    A signal X that A leaves alone gains :math:`\langle X, X W_g W \rangle`, which sees only the
-    symmetric part: along an eigenvector of a negative eigenvalue the block damps what it is given.
+    The energy of a signal X with A X = X grows by :math:`\langle X, X W_g W \rangle`, which depends
+    on the symmetric part only: the block damps a signal along an eigenvector of a negative
+    eigenvalue.
 
     Parameters
     ----------
     W_g : array of shape (C, c)
-        From the block's C channels to its c inner ones.
+        Weights from the C channels of the block to its c inner channels.
     W : array of shape (c, C)
-        And back; for SNL the paper takes W₂.
+        Weights from the inner channels back; for SNL the paper takes W₂.
 
     Returns
     -------
@@ -82,13 +83,13 @@ def damping(W_g: Any, W: Any) -> Damping:
     if first.shape != second.shape[::-1]:
         raise InputError(
             f"W_g has shape {first.shape} and W {second.shape}; pass (C, c) and (c, C), "
-            "for layers that hold (out, in) their transposes"
+            "for layers that store (out, in) their transposes"
         )
     with np.errstate(over="ignore", invalid="ignore"):
         product = first @ second
     check_finite(product, "W_g W")
     values = np.linalg.eigvalsh((product + product.T) / 2)[::-1]
-    # Zeros of a product of rank c < C come out as rounding of its norm.
+    # A product of rank c < C has zero eigenvalues, which are computed to rounding of its norm.
     noise = len(values) * np.finfo(float).eps * float(np.linalg.norm(product))
     return Damping(values, float((values < -noise).mean()), int((np.abs(values) > noise).sum()))
 

@@ -1,4 +1,4 @@
-"""What depth does to a signal: the stable hypothesis, the spectral gap, memory."""
+"""Measure the effect of depth: stable hypothesis, spectral gap, decay of a signal's variation."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import constant
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
-from gspnl.signals.stability.modes import SOFTMAX, dense, modes, others, whole
+from gspnl.signals.stability.modes import SOFTMAX, dense, modes, others
 
-MANY = 1024  # nodes beyond which two eigenvalues come from the ends of the spectrum
+MANY = 1024  # nodes beyond which μ₂ comes from a partial spectrum
 
 
 def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
-    r"""How far a graph is from the stable hypothesis :math:`A^p = A`.
+    r"""Measure the distance of a graph from the stable hypothesis :math:`A^p = A`.
 
     .. math:: \delta_p = \sqrt{\sum_i (\mu_i^p - \mu_i)^2} \Big/ \sqrt{\sum_i \mu_i^2}
 
     It is :math:`\|S^p - S\|_F / \|S\|_F` of the symmetric core S, and 0 exactly where every μ is
-    0 or 1 (for odd p, or −1). Histograms of the entries of A^k cannot tell: see :func:`strengths`.
+    0 or 1 (for odd p, or −1). Histograms of the entries of A^k do not show it, see
+    :func:`strengths`.
 
     Parameters
     ----------
     graph : FeatureGraph
-        One graph. O(N) for a low-rank one. For softmax, which has no symmetric core, the number is
+        One graph; O(N) at low rank. For softmax, which has no symmetric core, the result is
         :math:`\|A^p - A\|_F / \|A\|_F` of the dense matrix.
     power : int
         p ≥ 2.
@@ -53,7 +55,7 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     >>> gspnl.stability.idempotence_defect(alike) < 1e-12
     True
     """
-    power = whole(power, "power", 2)
+    power = whole_number("power", power, 2)
     if check_graph(graph).normalization == SOFTMAX:
         return matrix_defect(dense(graph), power)
     mu, counts = modes(graph)
@@ -68,16 +70,17 @@ def matrix_defect(A: np.ndarray, power: int = 2) -> float:
 
 
 def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
-    r"""Distance of the constant mode, μ = 1, from the others.
+    r"""Compute the distance of the constant mode, μ = 1, from the other eigenvalues.
 
     Parameters
     ----------
     graph : FeatureGraph
-        One graph. For softmax, the complex eigenvalues of the dense A are taken.
+        One graph. For softmax, the complex eigenvalues of the dense A are used.
     absolute : bool
-        :math:`1 - |\mu_2|`, with μ₂ the second largest in magnitude: the rate at which depth
-        forgets, see :func:`memory`. False: :math:`\lambda_2 = 1 - \max \operatorname{Re} \mu` over
-        the other modes, the second smallest eigenvalue of L (algebraic connectivity).
+        True: :math:`1 - |\mu_2|`, with μ₂ the second largest in magnitude, the rate at which a
+        signal's variation decays with depth, see :func:`memory`. False: :math:`\lambda_2 = 1 - \max
+        \operatorname{Re} \mu` over the other modes, the second smallest eigenvalue of L (algebraic
+        connectivity).
 
     Returns
     -------
@@ -109,7 +112,7 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
 
 
 def _second(graph: FeatureGraph, absolute: bool) -> float:
-    """μ₂ from the ends of the spectrum, where all of it would take an N × N matrix."""
+    """μ₂ from the ends of the spectrum, without an N × N matrix."""
     low = 1 - float(constant(graph.spectrum(2).eigenvalues)[1])
     if not absolute:
         return low
@@ -119,12 +122,12 @@ def _second(graph: FeatureGraph, absolute: bool) -> float:
 
 
 def memory(graph: FeatureGraph, depth: Any = 1) -> Any:
-    r"""What is left of any signal's variation after k units: :math:`|\mu_2|^k`.
+    r"""Compute the share of a signal's variation that is left after k units, :math:`|\mu_2|^k`.
 
     .. math:: \|T^{-1} (A^k - 1\pi^\top)\, T\|_2 = |\mu_2|^k , \qquad \pi \propto d
 
-    for a random-walk graph, and likewise in the plain norm for a bistochastic one. For softmax it
-    is the asymptotic rate only, since A is not normal.
+    for a random-walk graph, and in the plain norm for a bistochastic one. For softmax it is only
+    the asymptotic rate, since A is not normal.
 
     Parameters
     ----------

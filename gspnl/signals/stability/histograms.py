@@ -1,4 +1,4 @@
-"""Histograms of the entries of A, A², …: what the paper's figure 2 shows, and what it does not."""
+"""Histograms of the entries of A, A², …, as in the paper's figure 2, and the matrix distances."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, check_fits, constant
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.stability.modes import whole
 
 
 @dataclass(frozen=True, eq=False)
 class Strengths:
-    r"""Histograms of the entries of powers of A, and what decides beside them.
+    r"""Histograms of the entries of powers of A, and the distances of the powers from the first.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class Strengths:
     counts : array of int of shape (len(powers), bins)
         Entries of A^k in each bin.
     distances : array of shape (len(powers),)
-        Total variation between the histogram of A^k and the first one, in [0, 1].
+        Total variation distance between the histogram of A^k and the first one, in [0, 1].
     defects : array of shape (len(powers),)
-        :math:`\|A^k - A^{k_0}\|_F / \|A^{k_0}\|_F` with k₀ the first power: 0 where A^k = A indeed.
+        :math:`\|A^k - A^{k_0}\|_F / \|A^{k_0}\|_F` with k₀ the first power; 0 if A^k = A.
     """
 
     powers: tuple[int, ...]
@@ -42,20 +42,19 @@ class Strengths:
 def strengths(
     graph: FeatureGraph | Any, powers: Sequence[int] = (1, 2, 3, 4), bins: int = 50
 ) -> Strengths:
-    r"""Histograms of the entries of A, A², A³, A⁴, as figure 2 of the paper has them.
+    r"""Compute histograms of the entries of A, A², A³, A⁴, as in figure 2 of the paper.
 
-    Alike histograms are not alike matrices: a permutation of order 2 has the histogram of its
-    square, and is far from it. So the distance of the matrices stands beside that of the
-    histograms.
+    Equal histograms do not imply equal matrices: a permutation of order 2 has the histogram of its
+    square, and is far from it. The result therefore holds the distances of the matrices too.
 
     Parameters
     ----------
     graph : FeatureGraph, or array of shape (N, N)
-        One graph, any normalisation; N × N matrices are formed.
+        One graph, any normalisation; N × N matrices are computed.
     powers : sequence of int
         Each k ≥ 1.
     bins : int
-        ≥ 1, of equal width from the smallest to the largest entry of all powers.
+        Number of bins ≥ 1, of equal width from the smallest to the largest entry of all powers.
 
     Returns
     -------
@@ -78,14 +77,14 @@ def strengths(
     """
     if np.ndim(powers) != 1:
         raise InputError(f"powers={powers!r} must be a sequence, for example (1, 2, 3, 4)")
-    chosen = tuple(whole(k, "powers", 1) for k in powers)
+    chosen = tuple(whole_number("powers", k, 1) for k in powers)
     if not chosen:
         raise InputError("powers is empty; pass for example (1, 2, 3, 4)")
-    bins = whole(bins, "bins", 1)
+    bins = whole_number("bins", bins, 1)
     A = _matrix(graph, copies=len(chosen) + 2)
     each = [np.linalg.matrix_power(A, k) for k in chosen]
     low, high = float(min(map(np.min, each))), float(max(map(np.max, each)))
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # equal but for rounding: one bin for all
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # equal to rounding: one bin for all
         half = max(abs(low), abs(high)) / 2 or 0.5
         low, high = low - half, high + half
     edges = np.linspace(low, high, bins + 1)
@@ -102,7 +101,7 @@ def strengths(
 
 def _matrix(graph: FeatureGraph | Any, copies: int) -> np.ndarray:
     if isinstance(graph, FeatureGraph):
-        shape, sample = graph.shape, graph.degrees
+        shape, sample = graph.shape, graph.affinity.left
         check_fits(shape, sample, "powers of A", "take a sample of the nodes", copies=copies)
         values = graph.dense()
     else:

@@ -1,8 +1,6 @@
-"""The eigenvalues μ of A, with what a softmax graph has in their place."""
+"""Eigenvalues μ of A: real for symmetric cores, complex for softmax graphs."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +12,7 @@ SOFTMAX = "softmax"
 
 
 def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
-    """Return μ of the modes, real and descending, or complex for softmax; and how many of each."""
+    """Return μ, real and descending, or complex for softmax, and the multiplicities."""
     if check_graph(graph).normalization == SOFTMAX:
         mu = np.linalg.eigvals(dense(graph))
         mu = mu[np.argsort(-mu.real)]
@@ -25,7 +23,7 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
 
 
 def others(graph: FeatureGraph) -> np.ndarray:
-    """Return μ of all modes but one constant one; N ≥ 2, so there is another."""
+    """Return μ of all modes except one with μ = 1; there is another, as N ≥ 2."""
     return nonconstant(*modes(graph))
 
 
@@ -40,10 +38,3 @@ def dense(graph: FeatureGraph) -> np.ndarray:
     if graph.shape[:-2]:
         raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
     return np.asarray(constant(graph.dense()), dtype=np.float64)
-
-
-def whole(value: Any, name: str, least: int) -> int:
-    """Return a whole number that is at least ``least``, or raise."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{name}={value!r} must be a whole number ≥ {least}")
-    return int(value)

@@ -1,4 +1,4 @@
-"""One unit after another: which step keeps every mode from growing."""
+"""Compute the largest stable step of repeated nonlocal units (CFL condition)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, constant
-from gspnl.affinity.kernels.base import positive
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
-from gspnl.signals.stability.modes import SOFTMAX, modes, whole
+from gspnl.signals.stability.modes import SOFTMAX, modes
 
 ROUNDING = 1e-12  # below which a growth rate, relative to the largest, is rounding
 
 
 @dataclass(frozen=True)
 class CFL:
-    r"""The verdict of :func:`cfl`.
+    r"""Result of :func:`cfl`.
 
     Attributes
     ----------
     radius : float
         Spectral radius of I + h H over all modes.
     limit : float
-        The largest step h at which no mode grows; inf where H = 0, and 0 where some mode grows at
-        any step.
+        The largest step h at which no mode grows; inf if H = 0, and 0 if some mode grows at any
+        step.
     stable : bool
         Whether h ≤ limit, up to rounding.
     growth : float
-        radius to the power of the number of units.
+        Radius to the power of the number of units.
     mode : float or complex
         μ of the mode that grows fastest.
     """
@@ -52,10 +52,10 @@ def cfl(
     step: float = 1.0,
     units: int = 1,
 ) -> CFL:
-    r"""Whether repeated units :math:`Z \leftarrow Z + h F(A, Z)` stay bounded.
+    r"""Decide whether repeated units :math:`Z \leftarrow Z + h F(A, Z)` stay bounded.
 
     Mode μ is mapped by :math:`I + h H(\mu)`, with H(μ) the response at λ = 1 − μ. An eigenvalue z
-    of H(μ) is harmless while :math:`|1 + h z| \le 1`, that is
+    of H(μ) does not grow if :math:`|1 + h z| \le 1`, that is
     :math:`h \le -2 \operatorname{Re} z / |z|^2`.
 
     Parameters
@@ -68,7 +68,7 @@ def cfl(
     step : float
         h > 0.
     units : int
-        How many units follow each other, ≥ 1.
+        Number of units in a row, ≥ 1.
 
     Returns
     -------
@@ -77,16 +77,17 @@ def cfl(
     Raises
     ------
     NonsymmetricError
-        For a callable on a softmax graph, whose λ are complex; channel matrices are fine.
+        For a callable on a softmax graph, whose λ are complex; channel matrices are allowed.
     InputError
-        For a step that is not positive, or matrices that are not square and alike.
+        For a step that is not positive, or matrices that are not square and of one size.
     SizeError
-        Where all eigenvalues of a graph without low rank do not fit in memory: they are all taken.
+        If all eigenvectors of a graph without low rank do not fit in memory; all are needed.
 
     Notes
     -----
-    The radius decides for the powers of every mode but those whose H(μ) has a defective eigenvalue
-    on the circle. It bounds no transient: channel matrices that are not normal may grow at first.
+    The radius decides the growth of every mode, unless H(μ) has a defective eigenvalue on the
+    circle. It does not bound transients: with channel matrices that are not normal, signals may
+    grow at first.
 
     References
     ----------
@@ -100,17 +101,16 @@ def cfl(
     >>> verdict = gspnl.stability.cfl(graph, gspnl.responses.ns(), step=1.0, units=5)
     >>> verdict.stable, round(verdict.limit, 6)  # 2 / λmax
     (True, 2.25)
-    >>> gspnl.stability.cfl(graph, gspnl.responses.nl()).limit  # NL magnifies the mean
+    >>> gspnl.stability.cfl(graph, gspnl.responses.nl()).limit  # NL amplifies the mean
     0.0
     """
-    positive(step, "step")
-    units = whole(units, "units", 1)
+    step, units = number("step", step, above=0), whole_number("units", units, 1)
     mu, _ = modes(graph)
     return verdict(*_rates(graph, response, mu), step, units)
 
 
 def verdict(rates: np.ndarray, owners: np.ndarray, step: float = 1.0, units: int = 1) -> CFL:
-    """CFL of the eigenvalues of H(μ) over all modes, and of the μ of each."""
+    """Build the CFL from the eigenvalues of H(μ) over all modes, and the μ of each."""
     size = float(np.abs(rates).max(initial=0.0))
     real = rates.real
     noise = ROUNDING * size

@@ -12,8 +12,8 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
+from gspnl.nn.affinity import Pooled
 from gspnl.nn.auditing.maps import gradients, norms_of
-from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting._axes import ring
 from gspnl.plotting._overlays import bar, frame, lay, overlay

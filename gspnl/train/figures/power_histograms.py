@@ -11,8 +11,8 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
+from gspnl.nn.affinity import Pooled
 from gspnl.nn.auditing.measures import JOINED, size_limit
-from gspnl.nn.embed import Pooled
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting import strengths
 from gspnl.signals import stability

@@ -21,7 +21,7 @@ from gspnl.nn.checkpoints.peers.state_dict import (
     shared_prefix,
     under_prefix,
 )
-from gspnl.nn.creating import create
+from gspnl.nn.presets import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 

@@ -1,8 +1,7 @@
-r"""Softmax attention of points at unit scale, in O(N) memory forward and backward."""
+"""Apply a row-normalised exponential kernel in O(N) memory, forward and backward."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import torch
@@ -10,15 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gspnl.errors import InputError
+from gspnl.nn.precision import common_dtype, without_autocast
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    r"""Rows of a normalised exponential kernel, applied: :math:`\mathrm{softmax}(q k^T)\,v`.
+    r"""Apply the rows of a normalised exponential kernel: :math:`\mathrm{softmax}(q k^T)\,v`.
 
     .. math:: o_i = \frac{\sum_j e^{s_{ij}} v_j}{\sum_j e^{s_{ij}}}, \qquad s_{ij} = q_i^T k_j,
 
-    the affinity named "softmax" (:math:`W` not symmetrised). Nothing of size N × M is made, forward
-    or backward.
+    the affinity named "softmax" (:math:`W` not symmetrised). No N × M matrix is stored, forward or
+    backward.
 
     Parameters
     ----------
@@ -32,9 +32,8 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (..., N, c)
-        In the widest dtype of the three. Scores are sums in float32 at least, so that half
-        precision overflows in no score. Autocast is not applied: what is given in float32 is
-        computed in float32.
+        In the widest dtype of the three. Scores are summed in float32 at least, so that none
+        overflows in half precision. Autocast is not applied: float32 input is computed in float32.
 
     Raises
     ------
@@ -43,9 +42,9 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Notes
     -----
-    PyTorch's fused kernel wants four dimensions, rows that are contiguous and one width; without
-    them it silently makes the N × M matrix. So the narrower of (q, k) and v is padded with zeros,
-    which changes no score. The gradient cannot be differentiated again.
+    PyTorch's fused kernel needs four dimensions, contiguous rows and one width; otherwise it
+    silently computes the N × M matrix. So the narrower of (q, k) and v is padded with zeros, which
+    changes no score. The gradient cannot be differentiated again.
 
     References
     ----------
@@ -72,13 +71,13 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def fused_width(q: Tensor, v: Tensor) -> int:
-    """Return the one width of q, k and v; accelerators take multiples of 8 only."""
+    """Return one width for q, k and v; accelerators take multiples of 8 only."""
     width = max(q.shape[-1], v.shape[-1])
     return width if q.device.type == "cpu" else -(-width // 8) * 8
 
 
 def fused_layout(x: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Points (..., N, c) as (B, 1, N, width), padded with zeros, each row contiguous."""
+    """Reshape points (..., N, c) to (B, 1, N, width), padded with zeros, each row contiguous."""
     lead = x.shape[:-2]
     x = x.to(dtype).reshape(math.prod(lead), 1, *x.shape[-2:])
     if x.shape[-1] < width:
@@ -90,24 +89,8 @@ def fused_layout(x: Tensor, width: int, dtype: torch.dtype) -> Tensor:
 
 
 def original_layout(out: Tensor, q: Tensor, v: Tensor) -> Tensor:
-    """Rows (B, 1, N, width) in the leading dimensions of q and the width of v."""
+    """Reshape rows (B, 1, N, width) to the leading dimensions of q and the width of v."""
     return out[..., : v.shape[-1]].reshape(*q.shape[:-1], v.shape[-1])
-
-
-def common_dtype(*tensors: Tensor) -> torch.dtype:
-    """Return the widest dtype, which a linear map under autocast may have narrowed for some."""
-    dtype = tensors[0].dtype
-    for x in tensors[1:]:
-        dtype = torch.promote_types(dtype, x.dtype)
-    return dtype
-
-
-def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return a region where autocast is off: rounded points would move large scores by units."""
-    kind = device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return torch.autocast(kind, enabled=False)
-    return contextlib.nullcontext()
 
 
 def check_points(q: Tensor, k: Tensor, v: Tensor) -> None:

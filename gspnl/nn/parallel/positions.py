@@ -1,4 +1,4 @@
-"""Positions of one feature map on several processes, and sums over all of them."""
+"""Sum and gather over the positions of a feature map that is split over processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 
-MOST_DIMENSIONS = 8  # that a shape is exchanged with
+MOST_DIMENSIONS = 8  # of shapes that processes exchange
 
 
 class Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
+    """All-reduce: the sum over all processes, with the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
@@ -27,14 +27,14 @@ class Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return Total.apply(gradient, ctx.group), None  # type: ignore[no-untyped-call]
+        return Total.apply(gradient, ctx.group), None  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 class Shared(torch.autograd.Function):
-    """Parameters as they are; their gradient is the sum over all processes.
+    """Pass parameters on, and all-reduce their gradients.
 
-    All of them pass through one node, the last of a backward pass: every process sums in the same
-    order, whichever parameters it reached.
+    All parameters share one node, the last of a backward pass, so that every process sums in the
+    same order, even if it has no gradient of some.
     """
 
     @staticmethod
@@ -46,14 +46,14 @@ class Shared(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[1:]
         sums = (
-            Total.apply(g, ctx.group) if w else None  # type: ignore[no-untyped-call]
+            Total.apply(g, ctx.group) if w else None  # type: ignore[no-untyped-call]  # untyped in torch
             for g, w in zip(gradients, wanted, strict=True)
         )
         return None, *sums
 
 
 class Positions:
-    """The positions of a feature map, each process of a group holding a part of them.
+    """Positions of a feature map that is split over a process group.
 
     Parameters
     ----------
@@ -63,16 +63,16 @@ class Positions:
 
     def __init__(self, group: Any) -> None:
         self.group = group
-        self.sizes: tuple[int, ...] = ()  # of the parts of the feature map of this pass, by rank
+        self.sizes: tuple[int, ...] = ()  # positions of each rank in the current pass
 
     def measure(self, x: Tensor) -> None:
-        """Tell all processes the part that this one holds; all raise where the parts do not fit."""
-        mine = torch.zeros(MOST_DIMENSIONS + 1, dtype=torch.int64, device=x.device)
-        told = x.shape[:MOST_DIMENSIONS]
-        mine[0] = len(told)
-        mine[1 : 1 + len(told)] = torch.tensor(told)
-        every = [torch.empty_like(mine) for _ in range(dist.get_world_size(self.group))]
-        dist.all_gather(every, mine, group=self.group)
+        """All-gather the shapes of the parts; raise on all processes where they do not fit."""
+        own = torch.zeros(MOST_DIMENSIONS + 1, dtype=torch.int64, device=x.device)
+        shape = x.shape[:MOST_DIMENSIONS]
+        own[0] = len(shape)
+        own[1 : 1 + len(shape)] = torch.tensor(shape)
+        every = [torch.empty_like(own) for _ in range(dist.get_world_size(self.group))]
+        dist.all_gather(every, own, group=self.group)
         shapes = [tuple(s[1 : 1 + s[0]]) for s in (row.tolist() for row in every)]
         if len({(s[:2], s[3:]) for s in shapes}) > 1 or any(
             len(s) < 3 or 0 in s[2:] for s in shapes
@@ -86,7 +86,7 @@ class Positions:
 
     @property
     def count(self) -> int:
-        """N, of all processes."""
+        """N: positions of all processes."""
         return sum(self.sizes)
 
     @property
@@ -94,28 +94,28 @@ class Positions:
         return sum(self.sizes[: dist.get_rank(self.group)])
 
     def total(self, x: Tensor) -> Tensor:
-        """The sum over all processes."""
-        out: Tensor = Total.apply(x, self.group)  # type: ignore[no-untyped-call]
+        """Return the sum over all processes."""
+        out: Tensor = Total.apply(x, self.group)  # type: ignore[no-untyped-call]  # untyped in torch
         return out
 
     def largest(self, x: Tensor) -> Tensor:
-        """The maximum over all processes, without a gradient."""
+        """Return the maximum over all processes, without a gradient."""
         out = x.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(out, op=dist.ReduceOp.MAX, group=self.group)
         return out
 
     def gathered(self, X: Tensor) -> Tensor:
-        """The features (B, N, c) of all processes, of those (B, n, c) of this one."""
+        """All-gather features (B, n, c) of each process to (B, N, c)."""
         n, before = X.shape[-2], self._before
-        # A sum of parts that do not overlap: the gradient is that of the sum.
+        # A sum of disjoint parts, which has the gradient of a sum.
         return self.total(F.pad(X, (0, 0, before, self.count - before - n)))
 
     def own(self, X: Tensor) -> Tensor:
-        """The part (B, n, c) of this process of features (B, N, c)."""
+        """Return this process's part (B, n, c) of features (B, N, c)."""
         return X.narrow(-2, self._before, self.sizes[dist.get_rank(self.group)])
 
     def moments(self, x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, int]:
-        """Mean and variance over ``dims``, the last of them positions, and of how many values."""
+        """Return mean, variance and number of values over ``dims``, the last of them positions."""
         count = math.prod(x.shape[d] for d in dims[:-1]) * self.count
         mean = self.total(x.sum(dims, keepdim=True)) / count
         centred = x - mean

@@ -1,4 +1,4 @@
-"""One feature map on several processes."""
+"""Split the positions of a feature map over processes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.func import functional_call
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.positions import Positions, Shared
-from gspnl.nn.splitting import split
-from gspnl.nn.stage import Stage
+from gspnl.nn.parallel.positions import Positions, Shared
+from gspnl.nn.parallel.split import split
+from gspnl.nn.unit import Stage
 
 __all__ = ["Sharded", "shard"]
 
@@ -21,49 +21,49 @@ __all__ = ["Sharded", "shard"]
 def shard(block: Block, group: Any = None) -> Sharded:
     r"""Split the positions of a feature map over the processes of a group.
 
-    Each process gives the part (B, C, h, ...) that it holds of a feature map (B, C, H, ...), split
-    along the first spatial dimension in the order of the ranks, in parts of any sizes ≥ 1, and
-    gets the same part of what the block makes of the whole.
+    A feature map (B, C, H, ...) is split along the first spatial dimension, in the order of the
+    ranks, into parts of any sizes ≥ 1. Each process passes its part (B, C, h, ...) and gets the
+    same part of the block's result.
 
     Parameters
     ----------
     block : Block
-        Left as it is; parameters and buffers are shared with it, so move and cast it before.
-        The same on all processes.
+        Not modified; parameters and buffers are shared with it, so move and cast it before.
+        It must be the same on all processes.
     group : ProcessGroup, optional
         Default: all processes.
 
     Returns
     -------
     Sharded
-        A module. Its name for a parameter is that of the block after "block.".
+        A module. Parameters have the names of the block's, after "block.".
 
     Raises
     ------
     InputError
-        Without a process group, and for what cannot be sharded: block "cc",
+        Without a process group, and for blocks that cannot be sharded: block "cc",
         normalization="bistochastic", "symmetric" with an exponential kernel, the concatenation
-        kernel, ``sub_sample``. When called, on every process, where the parts do not fit together.
+        kernel, ``sub_sample``. When called, on every process, for parts that do not fit together.
 
     Notes
     -----
-    What is computed is :math:`L = \sum_r L_r` of the losses :math:`L_r` that the processes compute
-    of their parts, and all of them must call ``backward``. Then, on every process, the gradient of
-    its part is :math:`\partial L/\partial x_r`, and the gradient of each parameter of the block is
-    :math:`\partial L/\partial θ`: summed, and the same everywhere. So a loss that is a mean over
-    positions is divided by the number of all of them, and training equals that of one process.
-    DistributedDataParallel on the same processes averages gradients: these are equal, so it leaves
-    them as they are, but it makes a mean of the sums that other layers see; multiply the loss by
-    the number of processes and do not let it touch the block's own parameters, or sum the gradients
-    of the other layers yourself.
+    The loss is :math:`L = \sum_r L_r`, with :math:`L_r` computed by process r from its part; all
+    processes must call ``backward``. On every process the gradient of its part is then
+    :math:`\partial L/\partial x_r`, and the gradient of each parameter of the block is
+    :math:`\partial L/\partial θ`, summed over processes. A mean over positions must divide by the
+    number of positions of all processes; training then equals that of one process.
+    DistributedDataParallel on the same processes averages gradients. Those of the block are equal
+    everywhere and do not change, but those of other layers become means instead of sums: multiply
+    the loss by the number of processes and exclude the block's parameters from it, or sum the
+    gradients of the other layers yourself.
 
-    Of low rank (kernels "dot" and "cosine", blocks "a2" and "cgnl"), Qᵀ Z, the degrees and QᵀP are
-    summed: messages do not grow with N. Exponential kernels gather keys and values: every process
-    holds those of all positions, but its own rows of A alone. ``storage=`` does not matter. Batch
-    and group norm take their statistics of all positions.
+    With low rank (kernels "dot" and "cosine", blocks "a2" and "cgnl"), Qᵀ Z, the degrees and QᵀP
+    are summed: messages do not grow with N. Exponential kernels gather keys and values: every
+    process stores those of all positions, but only its own rows of A. ``storage=`` has no effect.
+    Batch and group norm use the statistics of all positions.
 
-    An error on one process alone, such as infinities in half precision, leaves the others waiting.
-    Nothing here can be traced by torch.compile or torch.export.
+    An error on one process alone, such as infinities in half precision, blocks the others.
+    torch.compile and torch.export cannot trace a sharded block.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def shard(block: Block, group: Any = None) -> Sharded:
 
 
 class Sharded(nn.Module):
-    """A block whose positions lie on several processes; made by :func:`shard`.
+    """A block whose positions are split over processes, see :func:`shard`.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ class Sharded(nn.Module):
                 split(stage.norm, self.positions)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The part of Y of the part (B, C, h, ...) that this process holds."""
+        """Return this process's part of Y, of its part (B, C, h, ...) of the feature map."""
         self.positions.measure(x)
         names, parameters = zip(*self.block.named_parameters(), strict=True)
-        shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]
+        shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]  # untyped in torch
         out: Tensor = functional_call(self.block, dict(zip(names, shared, strict=True)), (x,))
         return out

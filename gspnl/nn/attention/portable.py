@@ -1,4 +1,4 @@
-r"""The symmetrised exponential kernel by public operators, which trace, export and run anywhere."""
+"""Apply a symmetrised exponential kernel by public operators alone, for export and any device."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gspnl.nn.fused import common_dtype, softmax_attention, without_autocast
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.precision import common_dtype, without_autocast
 
-CHUNK = 2**22  # scores that stacked_log_degrees holds at a time
+CHUNK = 2**22  # scores in memory at a time in stacked_log_degrees
 JIT: Any = torch.jit
 
 
 def stacked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    r""":math:`A\,v` of :func:`joint_attention` by one softmax attention.
+    r"""Compute :math:`A\,v` of :func:`~.symmetric.joint_attention` by one softmax attention.
 
     Queries :math:`[q, k]`, keys :math:`[[k, 0], [0, q]]` and values :math:`[v; v]`: a softmax over
     2N keys is the row normalisation of :math:`E + E^T`. O(N) memory, 1.7 times the cost.
@@ -42,17 +43,22 @@ def stacked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     tensor([[0.3498, 0.6502],
             [0.2010, 0.7990]])
     """
+    return stacked_rows(q, k, q, k, v)
+
+
+def stacked_rows(q: Tensor, k: Tensor, every_q: Tensor, every_k: Tensor, v: Tensor) -> Tensor:
+    """Compute the rows of A v of points (q, k), (..., n, r), among all points, (..., N, r)."""
     width = q.shape[-1]
-    keys = torch.cat([F.pad(k, (0, width)), F.pad(q, (width, 0))], dim=-2)
+    keys = torch.cat([F.pad(every_k, (0, width)), F.pad(every_q, (width, 0))], dim=-2)
     return softmax_attention(torch.cat([q, k], dim=-1), keys, torch.cat([v, v], dim=-2))
 
 
 def stacked_log_degrees(q: Tensor, k: Tensor, *, symmetric: bool = False) -> Tensor:
-    r"""Log-degrees :math:`\log\sum_j W_{ij}` by public operators.
+    r"""Compute log-degrees :math:`\log\sum_j W_{ij}` by public operators.
 
-    Rows are taken in chunks that the backward pass computes again, so O(N) memory; a compiled or
-    exported program has one chunk, hence N × N scores, and compiled under autocast its gradient
-    is rounded to half precision.
+    Rows are taken in chunks, which the backward pass recomputes: O(N) memory. A compiled or
+    exported program has one chunk, hence N × N scores; compiled under autocast, its gradient is
+    rounded to half precision.
 
     Parameters
     ----------
@@ -99,6 +105,6 @@ def _log_sum(q: Tensor, k: Tensor) -> Tensor:
 
 
 def exporting() -> bool:
-    """Whether a program is written down here to run elsewhere."""
+    """Return whether a program is being exported or traced, to run elsewhere."""
     export: Any = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
     return bool(export() or JIT.is_tracing() or torch.onnx.is_in_onnx_export())

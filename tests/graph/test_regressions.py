@@ -1,4 +1,4 @@
-"""Edges that once gave a wrong answer, a false certificate or a raw traceback."""
+"""Regression tests of degenerate graphs, responses and signals."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def worst(graph, plan, g):
         lambda lam: np.where(np.abs(lam - 1) < 1e-7, 1.0, lam),
     ],
 )
-def test_a_response_that_is_narrow_at_one(g):
-    """Most modes of a low-rank graph lie at λ = 1, where samples on an interval do not look."""
+def test_a_response_that_is_narrow_at_one_is_filtered_exactly(g):
+    """Most modes of a low-rank graph have λ = 1, which samples of an interval can miss."""
     X, low, _ = graphs()
     spectrum = low.spectrum()
     gains = np.repeat(g(spectrum.eigenvalues), spectrum.multiplicities)
@@ -54,7 +54,7 @@ def test_a_response_that_is_narrow_at_one(g):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_deflation_ends_with_the_modes_below_one(count):
-    """Without self-loops λ soon exceeds 1; the deflated directions must not be found again."""
+    """Without self-loops λ soon exceeds 1; deflated modes must not be found again."""
     X = np.abs(np.random.default_rng(0).standard_normal((60, 2)))
     for n in (2, 3, 60):
         for storage in ("dense", "lowrank"):
@@ -68,7 +68,7 @@ def test_deflation_ends_with_the_modes_below_one(count):
 
 
 def test_a_graph_of_low_numerical_rank_deflates():
-    """The Krylov space runs out after some twenty vectors; rounding must not be taken for more."""
+    """The Krylov space has about twenty dimensions; rounding must not extend it."""
     for n in (20, 60, 300, 1000):
         graph = gspnl.feature_graph(np.random.default_rng(0).random((n, 1)), "rbf")
         plan = graph.chebyshev(HEAT, order=6, deflate=2)
@@ -76,8 +76,8 @@ def test_a_graph_of_low_numerical_rank_deflates():
         assert worst(graph, plan, HEAT) <= plan.error_bound if n <= 300 else True
 
 
-def test_certificates_over_all_signals():
-    """The largest error over all signals, not that of one signal, is below the certificate."""
+def test_certificates_hold_for_all_signals():
+    """The certificate bounds the largest error over all signals."""
     rng = np.random.default_rng(2)
     for _ in range(60):
         n, c = int(rng.integers(12, 90)), int(rng.integers(1, 6))
@@ -141,7 +141,7 @@ def test_isolated_nodes_do_not_mix_with_the_constant_mode():
         assert spectrum.eigenvalues[0] == 0
 
 
-def test_the_transform_checks_its_signals():
+def test_the_transform_raises_for_invalid_signals():
     X, graph, _ = graphs(n=40)
     spectrum = graph.spectrum()
     z = X[:, 0]
@@ -163,14 +163,14 @@ def test_the_transform_checks_its_signals():
         (lambda lam: "x", "is no response"),
     ],
 )
-def test_what_is_no_response(response, message):
+def test_objects_that_are_not_responses_raise(response, message):
     X, graph, _ = graphs(n=40)
     for options in ({}, {"order": 3}):
         with pytest.raises(InputError, match=message):
             graph.filter(X, response, **options)
 
 
-def test_responses_are_never_asked_below_zero():
+def test_responses_are_not_evaluated_below_zero():
     for seed in range(20):
         X = np.random.default_rng(seed).standard_normal((100, 4))
         graph = gspnl.feature_graph(X, "dot", feature_map="exp", normalization="symmetric")
@@ -178,7 +178,7 @@ def test_responses_are_never_asked_below_zero():
             assert np.isfinite(graph.filter(X, np.sqrt, **options)).all()
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_scalars_are_accepted_as_numbers():
     X, graph, _ = graphs(n=40)
     assert responses.heat(np.float32(2.0))(0.5) == pytest.approx(np.exp(-1))
     assert responses.low_pass(np.float64(0.5))(0.5) == 1
@@ -197,7 +197,7 @@ def test_anchors_of_any_size_and_number():
     assert gspnl.feature_graph(X[:6], "anchors", anchors=10_000).storage == "dense"
 
 
-def test_everything_can_be_pickled():
+def test_graphs_and_spectra_can_be_pickled():
     X, low, dense = graphs(n=40)
     for graph in (low, dense):
         graph.filter(X, HEAT, order=3)
@@ -218,7 +218,7 @@ def test_a_strict_library_takes_batches():
             assert relative(value[i], truth) < 1e-12
 
 
-def test_signals_of_any_size_are_measured():
+def test_norms_of_huge_and_tiny_signals():
     X, graph, _ = graphs(n=40)
     single = gspnl.feature_graph(X.astype(np.float32))
     assert single.norm(np.full((40, 1), 1e25, np.float32)) < np.inf
@@ -227,14 +227,14 @@ def test_signals_of_any_size_are_measured():
         single.apply(np.full((40, 1), 1e39))
 
 
-def test_the_rest():
+def test_degenerate_arguments_raise_and_degenerate_graphs_filter():
     X, graph, _ = graphs(n=40)
     softmax = gspnl.feature_graph(X, normalization="softmax")
     with pytest.raises(gspnl.errors.NonsymmetricError, match="no real modes to deflate"):
         softmax.filter(X, HEAT, order=1, deflate=2)
     with pytest.raises(InputError, match="must be True or False"):
         gspnl.feature_graph(X, self_loops="no")
-    with pytest.raises(InputError, match="at most 100,000"):
+    with pytest.raises(InputError, match="from 0 to 100000"):
         graph.filter(X, HEAT, order=10**9)
     with pytest.raises(InputError, match="masked array"):
         gspnl.feature_graph(np.ma.masked_array(X, X > 1))

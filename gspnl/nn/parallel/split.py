@@ -1,8 +1,8 @@
-"""The parts of a block that look across positions, when these lie on several processes."""
+"""Modules of a block that sum over positions, for positions split over processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,17 +10,20 @@ from torch import Tensor, nn
 
 from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
-from gspnl.nn.embed import FeatureAffinity, lift
-from gspnl.nn.exponential import Attention
-from gspnl.nn.fused import softmax_attention
-from gspnl.nn.norms import PositionNorm
+from gspnl.nn.affinity import FeatureAffinity, Points
+from gspnl.nn.attention import Attention
+from gspnl.nn.attention.portable import stacked_rows
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.normalization import Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator
-from gspnl.nn.positions import Positions
+from gspnl.nn.parallel.positions import Positions
+from gspnl.nn.precision import lift
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, Grouped, NoEdges
+from gspnl.nn.unit import PositionNorm
 
 
 class SplitFeatureAffinity(FeatureAffinity):
-    """Low rank: heads and degrees are summed. Attention: keys and values are gathered."""
+    """Sum heads and degrees of low rank over processes; gather keys and values of attention."""
 
     positions: Positions
 
@@ -30,22 +33,17 @@ class SplitFeatureAffinity(FeatureAffinity):
     def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
         return True
 
-    def _joined(self, nodes: int) -> bool:
+    def _concatenates(self, nodes: int) -> bool:
         return True
 
-    def _scales(
-        self,
-        degrees: Tensor,
-        columns: int,
-        product: Callable[[Tensor], Tensor],
-        solve: Callable[[Tensor, Tensor], Tensor],
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def _scales(self, degrees: Tensor, columns: int, product: Product, solve: Solve) -> Scales:
         return super()._scales(degrees, self.positions.count, product, solve)
 
-    def _operator(self, X: Tensor, points: Tensor | None, spatial: tuple[int, ...]) -> Operator:  # type: ignore[override]
+    def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         if not isinstance(self.kernel, Exponential):
             return super()._operator(X, points, spatial)
-        # All points, before they are centred at their mean.
+        # Gather before the kernel centres the points at their mean.
+        assert not isinstance(points, tuple)  # they are concatenated, see above
         every = self.positions.gathered(X if points is None else points)
         whole = super()._operator(every, None if points is None else every, spatial)
         assert isinstance(whole, Attention)
@@ -56,14 +54,14 @@ class SplitFeatureAffinity(FeatureAffinity):
 
 @dataclass(frozen=True, eq=False)
 class SplitAttention(Operator):
-    """Rows of this process of an attention among all positions.
+    """Rows of one process in an attention among all positions.
 
     Parameters
     ----------
     q, k : tensors of shape (B, N, t)
-        Of all positions.
+        Points of all positions.
     plain : bool
-        Whether rows of exp(q kᵀ) are taken as they are; else they are symmetrised.
+        Whether the weights are exp(q kᵀ), rather than symmetrised.
     positions : Positions
     """
 
@@ -77,14 +75,11 @@ class SplitAttention(Operator):
         q, k = self.positions.own(self.q), self.positions.own(self.k)
         if self.plain:
             return softmax_attention(q, self.k, values)
-        # e^{⟨q_i, k_j⟩} + e^{⟨k_i, q_j⟩}: one softmax over twice as many keys.
-        zeros = torch.zeros_like(self.k)
-        keys = torch.cat([torch.cat([self.k, zeros], -1), torch.cat([zeros, self.q], -1)], -2)
-        return softmax_attention(torch.cat([q, k], -1), keys, torch.cat([values, values], -2))
+        return stacked_rows(q, k, self.q, self.k, values)
 
 
 class SplitGatherDistribute(GatherDistribute):
-    """The softmax over positions is one over those of all processes."""
+    """Take the softmax over the positions of all processes."""
 
     positions: Positions
 
@@ -96,7 +91,7 @@ class SplitGatherDistribute(GatherDistribute):
 
 
 class SplitGeneralized(Generalized):
-    """The heads of each group are summed."""
+    """Sum the heads of each group over processes."""
 
     positions: Positions
 
@@ -108,7 +103,7 @@ class SplitGeneralized(Generalized):
 
 
 class SplitBatchNorm(nn.BatchNorm1d):
-    """Statistics of the positions of all processes, which torch's own takes on GPUs alone."""
+    """Batch norm over the positions of all processes; torch's own needs GPUs."""
 
     positions: Positions
 
@@ -120,26 +115,28 @@ class SplitBatchNorm(nn.BatchNorm1d):
         if count == 1:
             raise InputError("batch norm needs more than one value per channel when training")
         if self.training and self.running_mean is not None and self.running_var is not None:
-            self._remember(mean.detach().flatten(), var.detach().flatten() * (count / (count - 1)))
+            self._update_running(
+                mean.detach().flatten(), var.detach().flatten() * (count / (count - 1))
+            )
         out = (x - mean) * torch.rsqrt(var + self.eps)
         if self.weight is not None:
             out = out * self.weight[:, None] + self.bias[:, None]
         return out.to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, var: Tensor) -> None:
+    def _update_running(self, mean: Tensor, var: Tensor) -> None:
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         share = self.momentum
-        if share is None:  # the mean of all batches
+        if share is None:  # cumulative mean of all batches
             share = 1 / float(self.num_batches_tracked)
-        for kept, seen in ((self.running_mean, mean), (self.running_var, var)):
-            assert kept is not None
-            kept.lerp_(seen.to(kept.dtype), share)
+        for running, value in ((self.running_mean, mean), (self.running_var, var)):
+            assert running is not None
+            running.lerp_(value.to(running.dtype), share)
 
 
 class SplitGroupNorm(nn.GroupNorm):
-    """Statistics of the positions of all processes."""
+    """Group norm over the positions of all processes."""
 
     positions: Positions
 
@@ -151,7 +148,7 @@ class SplitGroupNorm(nn.GroupNorm):
         return (out * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
 
 
-# What stands in for what; a class that is its own stand-in looks at one position at a time.
+# Class → its split form; classes that map to themselves do not sum over positions.
 SPLIT: dict[type[nn.Module], type[nn.Module]] = {
     FeatureAffinity: SplitFeatureAffinity,
     GatherDistribute: SplitGatherDistribute,
@@ -164,17 +161,17 @@ SPLIT: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def split(module: nn.Module, positions: Positions) -> None:
-    """Let an affinity or a norm look across processes; raise where it cannot."""
+    """Replace the class of an affinity or a norm by its split form, or raise."""
     reason = refusal(module)
     if reason is not None:
         raise InputError(f"this block cannot be sharded: {reason}")
-    # Of the same parameters and buffers; only where it sums is another.
+    # The same parameters and buffers: only sums over positions differ.
     module.__class__ = SPLIT[type(module)]
-    module.positions = positions  # type: ignore[assignment]
+    module.positions = positions  # type: ignore[assignment]  # no Tensor, no Module
 
 
 def refusal(module: nn.Module) -> str | None:
-    """Why a module cannot be split, or None."""
+    """Return the reason why a module cannot be split, or None."""
     if isinstance(module, CrissCross):
         return (
             "criss-cross attention takes whole lines of positions, which the split cuts; use "

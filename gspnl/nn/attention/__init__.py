@@ -1,4 +1,4 @@
-"""Exponential kernels as attention: the N × N entries are never in memory."""
+"""Affinities of exponential kernels as attention: the N × N entries are never stored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gspnl.nn.fused import softmax_attention
-from gspnl.nn.joint import joint_attention
+from gspnl.nn.attention.softmax import softmax_attention
+from gspnl.nn.attention.symmetric import joint_attention
 from gspnl.nn.operators import Operator
 
-LOGARITHMIC = ("softmax", "random_walk", "symmetric")  # what attention can normalise
+LOGARITHMIC = ("softmax", "random_walk", "symmetric")  # normalisations in the log domain
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +36,20 @@ class Attention(Operator):
             return softmax_attention(self.q, self.k, Z)
         if self.normalization == "random_walk":
             return joint_attention(self.q, self.k, Z, symmetric=self.same)
-        # The points are balanced: W is bounded, and so are its row sums.
+        # The points are balanced, so W and its row sums are bounded.
         out, logs = joint_attention(self.q, self.k, Z, True, symmetric=self.same)
         return torch.exp(logs)[..., None] * out
 
 
 def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention:
-    """The operator of scores q kᵀ; ``same`` says that they are symmetric."""
+    """Return A of scores q kᵀ; ``same`` states that they are symmetric."""
     if normalization == "symmetric":
         q, k = balanced(q, k, same)
     return Attention(q, k, normalization, same)
 
 
 def balanced(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
-    """Points of the scores s_ij − ½(ℓ_i + ℓ_j): their W is D^-½ W D^-½, whatever the range of d."""
+    """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½."""
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)
     half = logs.to(q.dtype)[..., None] / -2

@@ -1,4 +1,4 @@
-r"""The symmetrised exponential kernel, applied with its degrees in O(N) memory."""
+"""Apply a symmetrised exponential kernel, and compute its degrees, in O(N) memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gspnl.errors import InputError
-from gspnl.nn.fused import (
+from gspnl.nn.attention.portable import exporting, stacked_attention, stacked_log_degrees
+from gspnl.nn.attention.softmax import (
     check_points,
-    common_dtype,
     fused_layout,
     fused_width,
     original_layout,
     softmax_attention,
-    without_autocast,
 )
-from gspnl.nn.stacked import exporting, stacked_attention, stacked_log_degrees
+from gspnl.nn.precision import common_dtype, without_autocast
 
+# Private operators, as torch's public attention returns no log-sums, which give the degrees.
+# Without them, the portable form is used.
 FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 BACKWARD: Any = getattr(
     torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None
@@ -38,7 +39,7 @@ def joint_attention(
 def joint_attention(
     q: Tensor, k: Tensor, v: Tensor, log_degrees: bool = False, *, symmetric: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
-    r"""Random-walk affinity of an exponential kernel, applied: :math:`A\,v`.
+    r"""Apply the random-walk affinity of an exponential kernel: :math:`A\,v`.
 
     .. math::
         A = D^{-1} W, \quad W = \tfrac12 (E + E^T), \quad E_{ij} = e^{s_{ij}}, \quad
@@ -54,7 +55,7 @@ def joint_attention(
         Whether to return the log-degrees too.
     symmetric : bool
         Whether scores are known to be symmetric, as those of an rbf of one set of points. Then
-        W = E, at half the cost. ``k is q`` says so as well.
+        W = E, at half the cost. ``k is q`` implies it.
 
     Returns
     -------
@@ -72,8 +73,8 @@ def joint_attention(
     -----
     With :math:`r_i = \log\sum_j e^{s_{ij}}`, :math:`c_i = \log\sum_j e^{s_{ji}}` of two flash
     passes, :math:`A v = w ∘ \mathrm{softmax}(qk^T) v + (1-w) ∘ \mathrm{softmax}(kq^T) v` with
-    :math:`w = \mathrm{sigmoid}(r - c)`. Backward, both passes are given the joint output and the
-    joint log-sum :math:`\log(e^r + e^c)`, and are then exact. Elsewhere than on a CPU, and in
+    :math:`w = \mathrm{sigmoid}(r - c)`. Backward, both passes take the joint output and the joint
+    log-sum :math:`\log(e^r + e^c)`, which makes them exact. On other devices than a CPU, and in
     exported programs, :func:`stacked_attention` is used. A score is rounded by some :math:`|s| ε`,
     which is the relative error of its weight. The gradient cannot be differentiated again.
 
@@ -138,8 +139,8 @@ def _backward(
     grad = torch.zeros_like(out) if grad is None else grad
     width = q.shape[-1]
     if grad_log is not None:
-        # Of the softmax, only Σ_c grad ∘ out is seen by the scores' gradient: a column of zeros
-        # in v lowers it by the gradient of the log-sum, and leaves all else alone.
+        # The gradient of the scores depends on `out` by Σ_c grad ∘ out alone: a column of zeros in
+        # v subtracts the gradient of the log-sum from it, and changes nothing else.
         q, k, v = (F.pad(x, (0, 1)) for x in (q, k, v))
         grad = F.pad(grad, (0, 1), value=1.0)
         out = torch.cat([out, -grad_log[..., None].to(out.dtype)], dim=-1)
@@ -151,7 +152,7 @@ def _backward(
 
 
 class _Joint(torch.autograd.Function):
-    """In eager code, where torch.func can transform it."""
+    """The eager form, which torch.func can transform."""
 
     generate_vmap_rule = True
     forward = staticmethod(_forward)
@@ -159,7 +160,7 @@ class _Joint(torch.autograd.Function):
     backward = staticmethod(_backward)
 
 
-# To torch.compile, an operator is one opaque call.
+# torch.compile sees an operator as one opaque call.
 _operator: Any = torch.library.custom_op(
     "gspnl::joint_attention",
     _forward,
@@ -172,6 +173,6 @@ _eager: Any = _Joint.apply
 
 
 def _fused(q: Tensor) -> bool:
-    """Whether the flash operators with their log-sums run here; exported programs avoid them."""
-    known = FORWARD is not None and BACKWARD is not None
-    return known and q.device.type == "cpu" and not exporting()
+    """Return whether the flash operators with log-sums run here; exported programs avoid them."""
+    available = FORWARD is not None and BACKWARD is not None
+    return available and q.device.type == "cpu" and not exporting()

@@ -1,4 +1,4 @@
-"""From a feature map to its affinity: embeddings, kernel and normalisation."""
+"""Compute the normalised affinity A of the positions of a feature map, by a kernel of the core."""
 
 from __future__ import annotations
 
@@ -12,33 +12,44 @@ from torch.nn import functional as F
 
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.kernels import Concatenation, Exponential, Kernel
-from gspnl.affinity.weights import Weights
+from gspnl.affinity.weights import Weights, choice
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.sorted import sort_scalars
 from gspnl.errors import InputError, SizeError
-from gspnl.nn.exponential import LOGARITHMIC, attention
-from gspnl.nn.fused import without_autocast
+from gspnl.nn.attention import LOGARITHMIC, attention
+from gspnl.nn.normalization import NORMALIZATIONS, Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
-from gspnl.nn.scales import SYMMETRIZED, scales
-from gspnl.nn.storage import DENSE_NODES, SORTED_NODES, Load, lowrank_pays
+from gspnl.nn.precision import lift, without_autocast
 
-HALVES = (torch.float16, torch.bfloat16)
-SMALL = 1 << 18  # entries of weights that are put side by side in no time
-Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ side by side, or apart; None: X itself
+ENTRY = 240  # operations of each of N² entries besides those of its products; measured
+SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
+DENSE_NODES = 1 << 14  # 1 GiB of float32 for each graph
+SMALL = 1 << 18  # entries of weights that are concatenated at no cost
+Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ concatenated, or apart; None: X itself
+
+
+@dataclass(frozen=True)
+class Load:
+    """Widths of the signals and results of a block, and its order."""
+
+    signals: int
+    channels: int
+    order: int = 1
 
 
 class FeatureAffinity(nn.Module):
-    r"""A of the positions of a feature map, :math:`M_{ij} = f(φ_i, ψ_j)`, by a kernel of the core.
+    r"""Affinity of the positions of a feature map, with :math:`M_{ij} = f(φ_i, ψ_j)` of a kernel.
 
     Parameters
     ----------
     channels : int
     width : int
-        Of the embeddings: r.
+        r, of the embeddings.
     kernel : Kernel
     normalization : str
     load : Load
+        For the cost model of ``storage="auto"``.
     storage : {"auto", "dense", "lowrank"}
     bias : bool
     pool : int, tuple of int, or None
@@ -47,7 +58,7 @@ class FeatureAffinity(nn.Module):
         A_ii of positions of degree 0: 1, or 0.
     """
 
-    total: Callable[[Tensor], Tensor] | None = None  # of sums over positions, where they are split
+    total: Callable[[Tensor], Tensor] | None = None  # adds up sums of positions across processes
 
     def __init__(
         self,
@@ -70,23 +81,23 @@ class FeatureAffinity(nn.Module):
             self.psi = Pointwise(channels, width, bias)
         elif kernel.embedding == "vectors":
             self.phi = Pointwise(channels, 1, bias)
-            # Pooled first, projected afterwards: the nonlocal network's order.
+            # Pool first, then project: the order of the nonlocal network.
             self.psi = Pointwise(channels, 1 if pool is None else width, bias)
             self.project = None if pool is None else Pointwise(width, 1)
 
     def forward(self, X: Tensor, spatial: Sequence[int]) -> Operator:
         points: Points = None
-        if self.kernel.embedding != "none" and self._joined(X.shape[-2]):
-            points = lift(stacked(X, self.phi, self.psi))
+        if self.kernel.embedding != "none" and self._concatenates(X.shape[-2]):
+            points = lift(concatenated(X, self.phi, self.psi))
         elif self.kernel.embedding != "none":
             pair = (pointwise(X, each.weight, each.bias) for each in (self.phi, self.psi))
             points = lift(next(pair)), lift(next(pair))
-        # Degrees are sums over all positions: in half precision they would leave its range.
+        # Degrees are sums over all positions: they would overflow half precision.
         with without_autocast(X.device):
             return self._operator(lift(X), points, spatial)
 
-    def _joined(self, nodes: int) -> bool:
-        """Whether φ and ψ are made side by side: for low rank, or where the weights are small."""
+    def _concatenates(self, nodes: int) -> bool:
+        """Return whether to compute φ and ψ in one product: for low rank, or for small weights."""
         if self.pool is None and self.lowrank(nodes, nodes, self.phi.width):
             return True
         return self.phi.weight.numel() + self.psi.weight.numel() <= SMALL
@@ -94,24 +105,24 @@ class FeatureAffinity(nn.Module):
     def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
-            return Pooled(self._held(*self._pooled(X, points, pool), None), pool)
+            return Pooled(self._stored(*self._pooled(X, points, pool), None), pool)
         if points is None:
             phi, psi = self.kernel.embed(X, None)
-            return self._held(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
+            return self._stored(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
         if not isinstance(points, Tensor):
             phi, psi = (self.kernel.features(each) for each in points)
-            return self._held(phi, psi, None)
-        # Mapped and split as they lie in memory, so that their gradients lie so too.
+            return self._stored(phi, psi, None)
+        # Split in memory order, so that gradients have the same layout.
         both = self.kernel.features(points.mT)
         phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=1)
-        return self._held(phi.mT, psi.mT, both.mT)
+        return self._stored(phi.mT, psi.mT, both.mT)
 
     def _pooled(
         self, X: Tensor, points: Points, pool: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """φ of all positions, and ψ of those that projections are pooled to."""
+        """Return φ of all positions and ψ of the pooled ones."""
         if points is None:
-            # Embedded together: what a kernel takes from all nodes, a mean, is then one for both.
+            # Embed both together, so that a kernel that centres its nodes uses one mean.
             both, _ = self.kernel.embed(torch.cat([X, pool(X)], dim=-2), None)
             return both[..., : X.shape[-2], :], both[..., X.shape[-2] :, :]
         if isinstance(points, Tensor):
@@ -123,8 +134,8 @@ class FeatureAffinity(nn.Module):
             psi = pointwise(psi, lift(self.project.weight))
         return self.kernel.features(phi), self.kernel.features(psi)
 
-    def _held(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
-        kernel, symmetric = self.kernel, SYMMETRIZED[self.normalization]
+    def _stored(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
+        kernel, symmetric = self.kernel, NORMALIZATIONS[self.normalization].symmetric_core
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
             return attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
         if self.lowrank(phi.shape[-2], psi.shape[-2], phi.shape[-1], same=phi is psi):
@@ -132,13 +143,18 @@ class FeatureAffinity(nn.Module):
         return self._scaled(phi, psi, symmetric)
 
     def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
-        """Whether A of points φ and ψ of one width is held by two tall factors; same: φ is ψ."""
+        """Return whether A of points of one width is stored as two factors; same: φ is ψ."""
         if not self.kernel.bilinear:
             return False
         if self.storage != "auto":
             return self.storage == "lowrank"
-        swap = SYMMETRIZED[self.normalization] and not same
-        return lowrank_pays(rows, columns, width, self.load, swap)
+        swap = NORMALIZATIONS[self.normalization].symmetric_core and not same
+        problem = choice.Problem(rows, columns, width, (2 if swap else 1) * width)
+        work = choice.Work(
+            max(self.load.order, 1), self.load.signals, self.load.channels, ENTRY, gram=True
+        )
+        factors, entries = choice.lowrank(problem, work), choice.dense(problem, work)
+        return factors.operations <= entries.operations
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
         if swap and both is None:
@@ -150,7 +166,7 @@ class FeatureAffinity(nn.Module):
             return plain.apply(v[..., None])[..., 0]
 
         def solve(s: Tensor, v: Tensor) -> Tensor:
-            """(I + SPQᵀS)⁺ v = v − SP (I + QᵀS²P)⁺ QᵀS v."""
+            """Return (I + SPQᵀS)⁺ v = v − SP (I + QᵀS²P)⁺ QᵀS v."""
             fixed = Factored(plain.left.detach(), plain.right.detach(), plain.swap)
             tall = s[..., None] * fixed.left
             small = fixed.heads(s[..., None] * tall)
@@ -188,10 +204,10 @@ class FeatureAffinity(nn.Module):
 
     def _weights(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Weights:
         kernel, n = self.kernel, phi.shape[-2]
-        whole = self.normalization == "bistochastic"  # which solves with all entries
+        balanced = self.normalization == "bistochastic"  # solves with all entries
         traced = torch.compiler.is_compiling()
-        square = psi.shape[-2] == n  # not where keys are pooled
-        sortable = isinstance(kernel, Concatenation) and square and not (whole or traced)
+        square = psi.shape[-2] == n  # false where keys are pooled
+        sortable = isinstance(kernel, Concatenation) and square and not (balanced or traced)
         if sortable and n >= SORTED_NODES:
             return sort_scalars(phi[..., 0], psi[..., 0], symmetrize=symmetric, self_loops=True)
         if n * psi.shape[-2] > DENSE_NODES**2:
@@ -201,7 +217,7 @@ class FeatureAffinity(nn.Module):
                 "the feature map, or use kernel='dot'"
             )
         if isinstance(kernel, Exponential):
-            # Balancing does not see W scaled on both sides, so no row need underflow.
+            # Balancing is invariant to scales on both sides of W, so no row need underflow.
             q, k = kernel.scores(phi, psi)
             s = q @ k.mT
             logs = torch.logaddexp(s, s.mT)
@@ -210,22 +226,17 @@ class FeatureAffinity(nn.Module):
         M = kernel.affinity(phi, psi)
         return Dense((M + M.mT) / 2 if symmetric and phi is not psi else M, symmetric)
 
-    def _scales(
-        self,
-        degrees: Tensor,
-        columns: int,
-        product: Callable[[Tensor], Tensor],
-        solve: Callable[[Tensor, Tensor], Tensor],
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        left, right, isolated = scales(self.normalization, degrees, columns, product, solve)
-        # Pooled columns are no positions: a row without an edge has none of its own to keep.
+    def _scales(self, degrees: Tensor, columns: int, product: Product, solve: Solve) -> Scales:
+        scales = NORMALIZATIONS[self.normalization].scales
+        left, right, isolated = scales(degrees, columns, product, solve)
+        # A row without edges keeps its own signal, which pooled columns do not have.
         kept = self.isolated == "self" and self.pool is None
         return left, right, isolated if kept else None
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled(Operator):
-    """An operator whose columns are sub-sampled positions: A Z takes the pooled signal."""
+    """An operator whose columns are pooled positions: A Z pools the signal first."""
 
     operator: Operator
     pool: Callable[[Tensor], Tensor]
@@ -234,26 +245,21 @@ class Pooled(Operator):
         return self.operator.apply(self.pool(Z))
 
 
-def stacked(X: Tensor, *maps: Pointwise) -> Tensor:
-    """Several maps of the same features in one product, their results side by side."""
+def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:
+    """Apply several maps to the same features in one product, and concatenate the results."""
     biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
     bias = torch.cat(biases) if biases else None
     return pointwise(X, torch.cat([m.weight for m in maps]), bias)
 
 
 def pseudo_inverse(x: Tensor) -> Tensor:
-    """Of a matrix known to the tolerance of Sinkhorn; singular where W is bipartite."""
+    """Invert a matrix known to the tolerance of Sinkhorn; it is singular where W is bipartite."""
     out: Tensor = torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
     return out
 
 
-def lift(x: Tensor) -> Tensor:
-    """Half precision to float32; float32 and float64 as they are."""
-    return x.float() if x.dtype in HALVES else x
-
-
 def pooled(Z: Tensor, size: int | tuple[int, ...], spatial: tuple[int, ...]) -> Tensor:
-    """Max-pooling of (B, N, c) over the spatial dimensions of N."""
+    """Max-pool (B, N, c) over the spatial dimensions of N."""
     sizes = size if isinstance(size, (tuple, list)) else (size,) * len(spatial)
     if len(sizes) != len(spatial) or any(a > b for a, b in zip(sizes, spatial, strict=True)):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The channel weights of blocks: the paper's figure 5."""
+"""Plot the top eigenvalues of the channel weights of blocks, figure 5 of the paper."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.plotting._axes import COLOURS, GREY, curve_axes
 
@@ -23,14 +24,14 @@ def top_eigenvalues(
 ) -> Axes:
     r"""Draw the k eigenvalues of largest magnitude of a block's channel weights.
 
-    Figure 5 of the paper: of :math:`\tfrac12 (W_g W + (W_g W)^\top)`. Below 0, drawn hollow, the
-    block damps what it is given; the legend tells the share of such eigenvalues among all, not only
-    among those drawn, and how many differ from 0.
+    They are those of :math:`\tfrac12 (W_g W + (W_g W)^\top)`, as in figure 5 of the paper. Negative
+    eigenvalues, along which the block damps its input, have hollow markers. The legend gives their
+    share among all eigenvalues, not only among the k, and the number of eigenvalues that are not 0.
 
     Parameters
     ----------
     verdict : Damping, or mapping from name to Damping
-        As :func:`gspnl.stability.damping` returns it, of one block or several.
+        Result of :func:`gspnl.stability.damping` for one block or several.
     k : int
         ≥ 1.
     ax : matplotlib.axes.Axes, optional
@@ -55,8 +56,7 @@ def top_eigenvalues(
     >>> ax.get_legend().get_texts()[0].get_text()
     'NL: 50 % of 64 negative, 64 not 0'
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InputError(f"k={k!r} must be a whole number ≥ 1")
+    k = whole_number("k", k, 1)
     blocks = verdict if isinstance(verdict, Mapping) else {"": verdict}
     if not blocks:
         raise InputError("no blocks; pass one Damping or more, as gspnl.stability.damping gives")
@@ -72,7 +72,7 @@ def top_eigenvalues(
         )
         ax.plot(places, values, color=colour, linewidth=1.0, marker=marker, markersize=5,
                 label=label)  # fmt: skip
-        # The verdict knows which zeros of a product of low rank are only rounding.
+        # The verdict counts zeros of a low-rank product as zeros, despite rounding.
         below = np.isin(values, np.sort(block.eigenvalues)[: block.n_negative])
         ax.plot(places[below], values[below], marker, color=colour, markersize=5,
                 markerfacecolor="white")  # fmt: skip

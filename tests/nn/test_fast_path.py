@@ -1,4 +1,4 @@
-"""The step of a unit on a low-rank graph: where it is taken, and that it is the dense formula."""
+"""The fast path of a low-rank unit: conditions of its use, and equality with the dense formula."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import pytest
 import torch
 from support.nn_cases import close, compare, make, noise
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gspnl import nn as gnn
-from gspnl.nn import lowrank, onestep
+from gspnl.nn import fast_path
 
 CASES = [
     ("snl", {}),
@@ -31,30 +32,30 @@ CASES = [
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Count the steps taken."""
+    """Count uses of the fast path."""
     taken = []
-    plain = lowrank.Step.apply
-    monkeypatch.setattr(lowrank.Step, "apply", lambda *a: (taken.append(1), plain(*a))[1])
+    plain = fast_path.FastUnit.apply
+    monkeypatch.setattr(fast_path.FastUnit, "apply", lambda *a: (taken.append(1), plain(*a))[1])
     return taken
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_the_formula(name, options, isolated, parts, steps, monkeypatch):
+def test_fast_path_equals_the_dense_formula(name, options, isolated, parts, steps, monkeypatch):
     options = {"storage": "lowrank"} | options
     block = make(name, **options)
     x = noise(5, 6, 3, 4)
     if isolated:
         x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
     width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
     compare(name, x, True, block=block, **options)
     assert steps
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_it_is_differentiated_twice(name, options, steps):
+def test_gradcheck_of_first_and_second_derivatives(name, options, steps):
     block = make(name, channels=4, inner=2, storage="lowrank", **options).eval()
     x = noise(2, 4, 5).requires_grad_()
     assert torch.autograd.gradcheck(block, (x,))
@@ -64,15 +65,15 @@ def test_it_is_differentiated_twice(name, options, steps):
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_gradients_of_gradients(name, options, tied, steps, monkeypatch):
-    """Of all parameters, some of which are made of each other, against plain operations."""
+def test_second_derivatives_equal_the_plain_path(name, options, tied, steps, monkeypatch):
+    """With respect to all parameters, also tied ones."""
     block, x = make(name, storage="lowrank", **options), noise(2, 6, 5).requires_grad_()
     if tied:
         block.affinity.psi.weight = block.affinity.phi.weight
     leaves, found = [x, *block.parameters()], []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+            monkeypatch.setattr(fast_path, "ENABLED", False)
         once = torch.autograd.grad(
             block(x).square().sum(), leaves, create_graph=True, allow_unused=True
         )
@@ -87,7 +88,7 @@ def test_gradients_of_gradients(name, options, tied, steps, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [(1.0,), (1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
-def test_terms_of_any_degree(share, monkeypatch):
+def test_series_with_zero_terms_equal_the_plain_path(share, monkeypatch):
     class Own(gnn.KernelBlock):
         block = "own"
 
@@ -101,7 +102,7 @@ def test_terms_of_any_degree(share, monkeypatch):
     found = []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(lowrank, "filtered", lambda *_: None)
+            monkeypatch.setattr(fast_path, "ENABLED", False)
         y = block(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)])
     for step, wanted in zip(*found, strict=True):
@@ -112,7 +113,7 @@ def test_terms_of_any_degree(share, monkeypatch):
             assert (step - wanted).abs().max() < 1e-10 * found[1][1].abs().max()
 
 
-def test_hooks_on_all_modules_are_called(steps):
+def test_global_hooks_switch_to_the_plain_path(steps):
     seen = []
     handle = nn.modules.module.register_module_forward_hook(lambda m, *_: seen.append(type(m)))
     try:
@@ -123,7 +124,7 @@ def test_hooks_on_all_modules_are_called(steps):
     assert len(seen) >= 4  # affinity, g, norm, unit, block
 
 
-def test_what_is_overridden_is_called(steps):
+def test_overridden_methods_are_called(steps):
     class Seven(gnn.SNL):
         def filtered(self, y, spatial):
             return super().filtered(y, spatial) * 0 + 7
@@ -136,14 +137,14 @@ def test_what_is_overridden_is_called(steps):
     assert len(steps) == 1
 
 
-def test_large_features_stay_in_range(steps):
+def test_large_features_stay_finite(steps):
     block = gnn.create("snl", 64, norm="layer", storage="lowrank", zero_init=False)
     x = 1e12 * torch.randn(1, 64, 16, 16)
     assert block(x).isfinite().all()
     assert len(steps) == 1
 
 
-def test_gradients_that_nobody_asked_for(steps):
+def test_inputs_without_gradient(steps):
     block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
     block(x).square().sum().backward()  # x needs none
     wanted = block.affinity.phi.weight.grad.clone()
@@ -158,7 +159,7 @@ def test_gradients_that_nobody_asked_for(steps):
 
 @pytest.mark.parametrize("inner", [2, 8])  # of 8, W_g is merged into the maps
 @pytest.mark.parametrize("name", ["snl", "gsnl", "chebyshev", "spectral", "nl"])
-def test_folded_blocks_take_it(name, inner, steps):
+def test_folded_blocks_use_the_fast_path(name, inner, steps):
     kernel = {"kernel": "dot", "normalization": "random_walk"}
     block = make(name, inner=inner, storage="lowrank", **kernel).eval()
     x = noise(3, 6, 3, 4)
@@ -178,7 +179,7 @@ class Halved(nn.Module):
 
 
 @pytest.mark.parametrize("place", ["affinity", "affinity.phi", "stages.0", "stages.0.g"])
-def test_hooks_are_called(place, steps):
+def test_hooks_switch_to_the_plain_path(place, steps):
     block, x, seen = make("snl", storage="lowrank"), noise(2, 6, 3, 4), []
     y = block(x)
     module = block.get_submodule(place)
@@ -189,7 +190,7 @@ def test_hooks_are_called(place, steps):
 
 
 @pytest.mark.parametrize("place", ["affinity.phi", "affinity.psi", "stages.0.g", "stages.0.w_2"])
-def test_parametrisations_count(place, steps):
+def test_parametrisations_are_applied(place, steps):
     block, x = make("snl", storage="lowrank"), noise(2, 6, 3, 4)
     other = make("snl", storage="lowrank")
     parametrize.register_parametrization(block.get_submodule(place), "weight", Halved())
@@ -210,13 +211,13 @@ def test_parametrisations_count(place, steps):
         {"units": 2},
     ],
 )
-def test_where_it_does_not_stand(options, steps):
+def test_other_affinities_use_the_plain_path(options, steps):
     make("snl", **{"storage": "lowrank"} | options)(noise(2, 6, 3, 4))
     assert not steps
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's
-def test_transforms_take_plain_operations(steps):
+def test_function_transforms_use_the_plain_path(steps):
     block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
     wanted = torch.func.grad(lambda v: block(v).square().sum())(x)
     _, slope = torch.func.jvp(lambda v: block(v).square().sum(), (x,), (x,))
@@ -228,7 +229,46 @@ def test_transforms_take_plain_operations(steps):
     assert abs(slope - (wanted * x).sum()) < 1e-12 * abs(slope)
 
 
-def test_autocast_takes_it_in_float32(steps):
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's
+@pytest.mark.parametrize("place", ["x", "affinity.phi.weight", "stages.0.w_1.weight"])
+def test_forward_mode_uses_the_plain_path(place, steps):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    leaf = (x if place == "x" else block.get_parameter(place)).detach().clone().requires_grad_()
+    direction, parameters = noise(*leaf.shape, seed=2), dict(block.named_parameters())
+
+    def total(v):
+        values, features = (parameters, v) if place == "x" else (parameters | {place: v}, x)
+        return torch.func.functional_call(block, values, (features,)).square().sum()
+
+    (gradient,) = torch.autograd.grad(total(leaf), leaf)
+    assert len(steps) == 1
+    with forward_ad.dual_level():
+        slope = forward_ad.unpack_dual(
+            total(forward_ad.make_dual(leaf.detach(), direction))
+        ).tangent
+    assert len(steps) == 1
+    wanted = (gradient * direction).sum()
+    assert (slope - wanted).abs() < 1e-12 * wanted.abs()
+
+
+def test_tensor_subclasses_use_the_plain_path(steps):
+    class Named(torch.Tensor):
+        pass
+
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    assert isinstance(block(x.as_subclass(Named)), Named)
+    assert not steps
+
+
+def test_the_switch_takes_the_plain_path(steps, monkeypatch):
+    block, x = make("snl", storage="lowrank").eval(), noise(2, 6, 3, 4)
+    y = block(x)
+    monkeypatch.setattr(fast_path, "ENABLED", False)
+    close(block(x).detach(), y.detach())
+    assert len(steps) == 1
+
+
+def test_autocast_uses_the_fast_path_in_float32(steps):
     block, x = make("snl", storage="lowrank").float(), noise(2, 6, 3, 4).float().requires_grad_()
     leaves = [x, *block.parameters()]
     wanted = [block(x), *torch.autograd.grad(block(x).square().sum(), leaves)]
@@ -244,7 +284,7 @@ def test_autocast_takes_it_in_float32(steps):
     assert len(steps) == 4
 
 
-def test_half_precision_is_left_alone(steps):
+def test_half_precision_uses_the_plain_path(steps):
     gnn.create("snl", 6, storage="lowrank").bfloat16()(torch.randn(2, 6, 3, 4).bfloat16())
     assert not steps
 
@@ -252,8 +292,8 @@ def test_half_precision_is_left_alone(steps):
 @pytest.mark.parametrize("parts", [1, 2, 5])
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_the_formula_in_channels_last(name, options, isolated, parts, steps, monkeypatch):
-    """Positions lie row by row, in the input and in its gradient, and so they do in what comes."""
+def test_fast_path_in_channels_last(name, options, isolated, parts, steps, monkeypatch):
+    """Input and gradient in channels last give output and gradient in channels last."""
     options = {"storage": "lowrank"} | options
     block = make(name, **options)
     x = noise(5, 6, 3, 4)
@@ -261,7 +301,7 @@ def test_the_formula_in_channels_last(name, options, isolated, parts, steps, mon
         x[1:4, :, :, 2] = 0
     x = x.contiguous(memory_format=torch.channels_last)
     width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(onestep, "AT_ONCE", (5 // parts) * width * 12 * 8)
+    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
     compare(name, x, True, block=block, **options)
     assert steps
     y = block(x.requires_grad_())
@@ -272,8 +312,8 @@ def test_the_formula_in_channels_last(name, options, isolated, parts, steps, mon
 
 @pytest.mark.parametrize("name", ["nl", "ns", "snl", "gsnl", "chebyshev", "spectral"])
 @pytest.mark.parametrize("isolated", [False, True])
-def test_units_in_channels_last(name, isolated):
-    """What lies position by position does so from unit to unit: nothing is turned over."""
+def test_consecutive_units_keep_channels_last(name, isolated):
+    """No unit changes the memory layout of its input."""
     options = {"kernel": "dot", "feature_map": "relu", "storage": "lowrank", "units": 3}
     block, x = make(name, **options), noise(5, 6, 3, 4)
     if isolated:
@@ -291,8 +331,8 @@ def test_units_in_channels_last(name, isolated):
     assert x.grad.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_folded_block_in_channels_last(steps):
-    """Without g the gradient of features begins with that of Z."""
+def test_folded_block_in_channels_last(steps):
+    """Without g, Z is X: its gradient is part of that of the features."""
     block = gnn.fold(make("snl", inner=6, storage="lowrank").eval())
     assert block.stages[0].g is None
     x, found = noise(3, 6, 3, 4), []
@@ -307,8 +347,8 @@ def test_a_folded_block_in_channels_last(steps):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_norm_takes_rows_only_where_nobody_looks(training, monkeypatch):
-    """The statistics are the same; a hook sees (B, C, N) as ever."""
+def test_norm_of_rows_only_without_hooks(training, monkeypatch):
+    """Statistics are equal; a hook sees (B, C, N)."""
     x = noise(4, 6, 3, 4).contiguous(memory_format=torch.channels_last)
     found, seen, taken = [], [], []
     normed = F.batch_norm

@@ -1,0 +1,35 @@
+"""Degrees d = W 1 and log d, with the factor that keeps W within the range of its dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gspnl._base.array import Array, constant, like, namespace
+from gspnl.affinity.affinity import Affinity
+from gspnl.errors import DegreeError
+
+
+def degrees_of(affinity: Affinity) -> Array:
+    """Return d, (..., N); raises DegreeError where d leaves the range of its dtype."""
+    factor = np.asarray(affinity.weights.log_factor)
+    if not factor.any():
+        return affinity.degrees
+    with np.errstate(over="ignore", under="ignore"):
+        degrees = np.exp(constant(log_degrees_of(affinity)))
+    if not (np.isfinite(degrees).all() and degrees.all()):
+        raise DegreeError(
+            f"degrees around exp({float(factor.flat[0]):.0f}) leave the range of "
+            f"{degrees.dtype}; take log_degrees, or use float64"
+        )
+    return like(degrees, affinity.degrees)
+
+
+def log_degrees_of(affinity: Affinity) -> Array:
+    """Return log d, (..., N); −inf for isolated nodes."""
+    degrees = affinity.degrees
+    xp = namespace(degrees)
+    factor = np.asarray(affinity.weights.log_factor)
+    live = degrees > 0
+    logs = xp.log(xp.where(live, degrees, xp.ones_like(degrees)))
+    logs = xp.where(live, logs, -xp.inf * xp.ones_like(logs))
+    return logs + like(factor[..., None], degrees) if factor.any() else logs

