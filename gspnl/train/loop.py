@@ -16,7 +16,7 @@ import torch
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.train.data import fingerprint
-from gspnl.train.distributed import Ranks, join, peer_errors
+from gspnl.train.distributed import Ranks, join
 from gspnl.train.epochs import Epochs
 from gspnl.train.interrupts import Stopped, record_signals
 from gspnl.train.recipes import Recipe
@@ -122,7 +122,6 @@ def train(
         record_signals() as recorder,
         join(device, timeout=timeout) as ranks,
         _repeatable(ranks.device, threads),
-        peer_errors(ranks),
         contextlib.ExitStack() as stack,
     ):
         if resume and (done := ranks.agree(lambda: _finished(folder, recipe, path, skip_bad))):

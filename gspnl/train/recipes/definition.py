@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.train.recipes import checks
 
-BUILTIN = (str, bool, int, float, dict, type(None))  # taken by strict types as they are
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 OF_A_BLOCK = ("place", "reduction", "units", "block_options")  # left out without a block
 
 
@@ -25,7 +24,7 @@ def _registered(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
     """An experiment: two runs of equal recipes on one kind of machine give equal numbers.
 
@@ -127,6 +126,8 @@ class Recipe:
     pretrained: checks.Name | None = None
     seed: checks.Seed = 0
 
+    _builtin = field_validator("*", mode="before")(checks.builtin)
+
     def __post_init__(self) -> None:
         idle = [name for name in OF_A_BLOCK if getattr(self, name) != DEFAULTS[name]]
         if self.block is None and idle:
@@ -141,32 +142,19 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def _checked(validate: Callable[..., None]) -> Callable[..., None]:
-    """Raise InputError for unknown fields and for what pydantic refuses."""
+_validate = Recipe.__init__
 
-    @functools.wraps(validate)
-    def init(self: Recipe, **values: Any) -> None:
-        for name in values:
-            if name not in DEFAULTS:
-                near = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise InputError(
-                    f"recipes have no field {name!r}{hint} Fields: {', '.join(DEFAULTS)}."
-                )
-        values = {
-            name: value if type(value) in BUILTIN else checks.builtin(value)
-            for name, value in values.items()
-        }
-        try:
-            validate(self, **values)
-        except ValidationError as error:
-            raise InputError(checks.one_line(error, DEFAULTS)) from None
 
-    return init
+@functools.wraps(_validate)
+def _init(self: Recipe, **values: Any) -> None:
+    try:
+        _validate(self, **values)
+    except ValidationError as error:
+        raise InputError(checks.one_line(error, DEFAULTS)) from None
 
 
 # In place of the constructor of pydantic, whose errors are long.
-Recipe.__init__ = _checked(Recipe.__init__)  # type: ignore[method-assign]
+Recipe.__init__ = _init  # type: ignore[method-assign]
 
 RECIPES: Registry[Recipe] = Registry("recipe")
 SCHEDULES: Registry[Callable[[Recipe, int, int], float]] = Registry("schedule")

@@ -9,8 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from gspnl._base.files import replace
-from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
 
 
@@ -39,31 +41,16 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     >>> paper.epochs, paper.milestones, paper.block
     (300, (150, 250), 'snl')
     """
-    if isinstance(name, str) and name in RECIPES:
-        return dataclasses.replace(RECIPES[name], **changes)
-    try:
-        path = Path(name)
-    except TypeError:
-        raise InputError(f"recipe {name!r} must be a name or a TOML file") from None
-    if path.suffix == ".toml" or path.is_file():
-        return dataclasses.replace(read(path), **changes)
-    if len(path.parts) > 1:
-        raise FileError(f"{str(name)!r} is no recipe file; name a TOML file that exists")
-    return dataclasses.replace(RECIPES[str(name)], **changes)
+    if not isinstance(name, (str, PathLike)):
+        raise InputError(f"recipe {name!r} must be a name or a TOML file")
+    path = Path(name)
+    file = path.suffix == ".toml" or len(path.parts) > 1 or path.is_file()
+    base = read(path) if file and str(name) not in RECIPES else RECIPES[str(name)]
+    return dataclasses.replace(base, **changes)
 
 
 def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
-    """Look up or read a recipe, with changes as text.
-
-    Parameters
-    ----------
-    name : str
-        A name or a TOML file.
-    changes : sequence of str
-        As "block=snl", "milestones=[10, 15]", "block_options.order=3"; nothing after the sign is
-        None. Values are TOML, or else plain text.
-    **fields
-        None for those that are left as they are; one that is in ``changes`` too is an error.
+    """Look up or read a recipe, with changes as text; None for fields that are left as they are.
 
     Examples
     --------
@@ -82,11 +69,10 @@ def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
         else:
             found[key] = _value(text)
     own = {field: item for field, item in fields.items() if item is not None}
-    for field in own:
-        if field in found:
-            raise InputError(
-                f"{field} is given twice, by --set and by --{field}; leave one of them out"
-            )
+    if twice := sorted(own.keys() & found):
+        raise InputError(
+            f"{twice[0]} is given twice, by --set and by --{twice[0]}; leave one of them out"
+        )
     return dataclasses.replace(base, **found | own)
 
 
@@ -139,12 +125,6 @@ def to_toml(recipe: Recipe) -> str:
     >>> from_toml(to_toml(recipe)) == recipe
     True
     """
-    try:
-        import tomli_w
-    except ImportError as error:
-        raise MissingExtraError(
-            "writing recipes needs tomli-w; pip install 'gspnl[train]'"
-        ) from error
     return tomli_w.dumps(to_dict(recipe))
 
 
