@@ -10,9 +10,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,54 +23,32 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _plus_products(start: Any, a: Sequence[int], b: Sequence[int], **_: Any) -> int:
-    """(B, n, k) by (B, k, m)."""
-    return 2 * math.prod(a) * b[-1]
-
-
-def _times_vector(a: Sequence[int], v: Any, **_: Any) -> int:
-    """(n, k) by (k)."""
-    return 2 * math.prod(a)
-
-
-def _attention(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
-    """Scores of q (B, H, N, d) and k (B, H, M, d), and their sums of v (B, H, M, c)."""
-    return 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
-
-
-def _attention_backward(
-    grad: Any, q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any
-) -> int:
-    """Scores again, and gradients of scores, v, q and k."""
-    return 2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
-
-
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
-# Products that torch's counter does not know.
+# Products that torch's counter does not know, by their shapes: a batch of matrices (B, n, k) by
+# (B, k, m); a matrix (n, k) by a vector; and attention, of queries (B, H, N, d), keys (B, H, M, d)
+# and values (B, H, M, c): scores and sums, then scores again and gradients of scores, v, q and k.
+FORMULAS: dict[str, Callable[..., int]] = {
+    "baddbmm_": lambda start, a, b, **_: 2 * math.prod(a) * b[-1],
+    "mv": lambda a, v, **_: 2 * math.prod(a),
+    ATTENTION: lambda q, k, v, *_, **__: 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1]),
+    f"{ATTENTION}_backward": lambda grad, q, k, v, *_, **__: (
+        2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
+    ),
+}
 MISSED = {
     getattr(torch.ops.aten, name): formula
-    for name, formula in (
-        ("baddbmm_", _plus_products),
-        ("mv", _times_vector),
-        (ATTENTION, _attention),
-        (f"{ATTENTION}_backward", _attention_backward),
-    )
+    for name, formula in FORMULAS.items()
     if hasattr(torch.ops.aten, name)
 }
 
 
 def flops(model: nn.Module, image: torch.Tensor) -> int:
-    r"""Count floating-point operations of one image; a multiplication and an addition are two.
+    """Count floating-point operations of one image; a multiplication and an addition are two.
 
     Convolutions count, products of matrices and of a matrix and a vector, and the two products of
     an attention, at the width that its points are padded to, as they run: a low-rank graph counts
     its factors, an iteration each of its steps. Operations on single entries do not count: norms,
     exponentials, sums, sorting.
-
-    Parameters
-    ----------
-    model : Module
-    image : tensor of shape (C, \*spatial)
 
     Examples
     --------
@@ -101,17 +78,15 @@ def machine(device: torch.device) -> str:
 
 def commit() -> str | None:
     """The commit of gspnl, if it runs from a git repository; "-dirty" where files differ."""
-    here = Path(__file__).parent
+    git = ["git", "-C", str(Path(__file__).parent)]
+    tracked = [*git, "ls-files", "--error-unmatch", "__init__.py"]
+    name = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", "__init__.py"]
         subprocess.run(tracked, check=True, capture_output=True, timeout=10)
-        words = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
-        done = subprocess.run(
-            [*words, "--exclude=*"], check=True, capture_output=True, text=True, timeout=10
-        )
+        found = subprocess.run(name, check=True, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return found.stdout.strip() or None
 
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
