@@ -17,12 +17,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
-def parameters(model: nn.Module) -> int:
-    """The number of trained values."""
-    return sum(p.numel() for p in model.parameters())
-
-
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 # Products that torch's counter does not know, by their shapes: a batch of matrices (B, n, k) by
 # (B, k, m); a matrix (n, k) by a vector; and attention, of queries (B, H, N, d), keys (B, H, M, d)
@@ -96,10 +90,9 @@ class Memory:
     """The peak of memory from now on, less the memory in use now.
 
     On a GPU that is memory of tensors. Else it is memory of the process, without pages of files
-    such as libraries that are loaded meanwhile; garbage is collected and free pages are returned
-    first. It repeats to about a tenth, as an allocator leaves free space between tensors by chance.
-    Where an earlier peak cannot be reset (containers that forbid it; not Linux), only a higher one
-    is seen; outside Linux its growth counts, which is at most the memory taken.
+    such as libraries that are loaded meanwhile, and repeats to about a tenth: an allocator leaves
+    free space between tensors by chance. Where an earlier peak cannot be reset (containers that
+    forbid it; not Linux), only a higher one is seen; outside Linux its growth counts.
     """
 
     def __init__(self, device: torch.device) -> None:

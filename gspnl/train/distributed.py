@@ -34,9 +34,13 @@ class Ranks:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
-        """Sums over all ranks, in float64."""
-        return self._reduce(numbers, "SUM")
+    def sum(self, numbers: Sequence[float], operation: str = "SUM") -> list[float]:
+        """Sums over all ranks, in float64, or maxima by "MAX"."""
+        if self.world == 1:
+            return list(numbers)
+        values = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(values, getattr(dist.ReduceOp, operation), self.control)
+        return [float(value) for value in values]
 
     def gather(self, value: T) -> list[T]:
         """The values of all ranks, in their order."""
@@ -64,7 +68,7 @@ class Ranks:
             result = act()
         except Exception as error:
             failure = error
-        failed, largest = self._reduce([failure is not None, number], "MAX")
+        failed, largest = self.sum([failure is not None, number], "MAX")
         if failure:
             raise failure
         if failed:
@@ -87,13 +91,6 @@ class Ranks:
         renamed = "forward_sync_buffers" in signature(parallel).parameters  # since torch 2.13
         options: Any = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
         return parallel(network, ids, **options)
-
-    def _reduce(self, numbers: Sequence[float], operation: str) -> list[float]:
-        if self.world == 1:
-            return list(numbers)
-        values = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(values, getattr(dist.ReduceOp, operation), self.control)
-        return [float(value) for value in values]
 
 
 @contextmanager

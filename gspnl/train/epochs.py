@@ -35,8 +35,10 @@ class Epochs:
 
     def run(self) -> Run:
         """Train to the end."""
-        session = self.session
-        self.progress.begin(session.state)
+        session, state = self.session, self.session.state
+        self.progress.write(state.rows)  # of the epochs done: a killed run may have lost some
+        if state.epoch or state.step:
+            self.progress.log(f"resumed at epoch {state.epoch + 1}, step {state.step}")
         while session.state.epoch < self.recipe.epochs:
             self._train()
             row = self._row(*self._evaluate())
@@ -164,7 +166,7 @@ class Epochs:
             "data": session.fingerprint,
             "test_accuracy": rows[-1]["test_accuracy"],
             "epochs": len(rows),
-            "parameters": cost.parameters(session.model),
+            "parameters": sum(p.numel() for p in session.model.parameters()),
             "flops": session.flops,
             "images_per_second": statistics.median(row["images_per_second"] for row in rows),
             "peak_bytes": session.state.peak_bytes or None,

@@ -20,7 +20,7 @@ from gspnl.train.distributed import Ranks, join
 from gspnl.train.epochs import Epochs
 from gspnl.train.interrupts import Stopped, record_signals
 from gspnl.train.recipes import Recipe
-from gspnl.train.run import Run, begin, check_data, finished, lock, make, tidy
+from gspnl.train.run import Run, begin, check_data, claim, finished
 from gspnl.train.session import Session, open_data
 
 log = logging.getLogger(__name__)
@@ -125,10 +125,7 @@ def train(
 
         def prepare() -> None:
             if ranks.first:
-                make(folder)
-                stack.enter_context(lock(folder))  # first: a run that begins has no files to check
-                begin(folder, recipe, resume=resume)
-                tidy(folder)
+                stack.enter_context(claim(folder, recipe, resume=resume))
 
         ranks.agree(prepare)
         ranks.agree(lambda: session.open(folder))

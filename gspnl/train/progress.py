@@ -36,12 +36,6 @@ class Progress:
         if self.active:
             log.info(line)
 
-    def begin(self, state: State) -> None:
-        """Write the metrics of the epochs done again: a killed run may have lost some."""
-        self._write(state.rows)
-        if state.epoch or state.step:
-            self.log(f"resumed at epoch {state.epoch + 1}, step {state.step}")
-
     def step(self, state: State) -> None:
         """Log a line, if the last one is long ago."""
         now = time.perf_counter()
@@ -59,7 +53,7 @@ class Progress:
 
     def epoch(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the metrics of an epoch, and log a line."""
-        self._write(rows)
+        self.write(rows)
         row, self.last = rows[-1], time.perf_counter()
         left = (self.epochs - row["epoch"]) * statistics.median(r["seconds"] for r in rows)
         self.log(
@@ -78,7 +72,7 @@ class Progress:
             content = json.dumps(result, allow_nan=False, indent=2) + "\n"
             replace(self.out / RESULT, content.encode())
 
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write metrics.jsonl whole, and new rows to TensorBoard."""
         if self.active:
             lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)

@@ -17,7 +17,7 @@ from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, read, write
-from gspnl.train.recipes.files import differences
+from gspnl.train.recipes.definition import DEFAULTS
 
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
@@ -87,14 +87,20 @@ def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
         ) from error
 
 
-def make(out: Path) -> None:
-    """Make the folder of a run; raise InputError where it holds other files, or FileError."""
+@contextmanager
+def claim(out: Path, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+    """Make and lock the folder of a run, refuse it where it holds others, remove partial files."""
     make_folder(out)
     names = [each.name for each in out.glob("[!.]*")]
     if names and RECIPE not in names:
         raise InputError(
             f"{str(out)!r} holds {names[0]!r}, and is no folder of a run; name a new one"
         )
+    with lock(out):
+        begin(out, recipe, resume=resume)
+        for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
+            clean(out / name)
+        yield
 
 
 def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -113,7 +119,13 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
             if done
             else f"{str(out)!r} holds a run; go on with it by --resume, or name another folder"
         )
-    elif other := differences(read(kept), recipe):
+    elif (own := read(kept)) != recipe:
+        there, here = vars(own), vars(recipe)
+        other = [
+            f"{name} ({there[name]!r} there, {here[name]!r} here)"
+            for name in DEFAULTS
+            if there[name] != here[name]
+        ]
         raise InputError(
             f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
             f"its own, {str(kept)!r}, or name another folder"
@@ -147,12 +159,6 @@ def lock(out: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
-
-
-def tidy(out: Path) -> None:
-    """Remove the partial files of killed runs."""
-    for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
-        clean(out / name)
 
 
 def finished(out: Path, recipe: Recipe) -> Run | None:

@@ -133,11 +133,9 @@ class Session:
 
     def diverged(self, cause: str) -> ConvergenceError:
         """The error of a run whose numbers are no longer finite."""
-        saved = (self.out / CHECKPOINT).exists()
         return ConvergenceError(
-            f"{cause} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; "
-            + ("the last good checkpoint is kept; " if saved else "")
-            + "lower learning_rate, lengthen warmup, or set clip"
+            f"{cause} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; the last good "
+            "checkpoint, if any, is kept; lower learning_rate, lengthen warmup, or set clip"
         )
 
 

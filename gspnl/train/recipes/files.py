@@ -24,8 +24,7 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     name : str or path
         A name of :data:`RECIPES`, or a TOML file.
     **changes
-        Fields of :class:`Recipe`, checked. The mappings ``data_options``,
-        ``backbone_options`` and ``block_options`` replace the former ones whole.
+        Fields of :class:`Recipe`, checked. Mappings replace the former ones whole.
 
     Raises
     ------
@@ -87,12 +86,8 @@ def _value(text: str) -> Any:
 def read(path: str | PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file; fields that it leaves out have their defaults.
 
-    Raises
-    ------
-    FileError
-        If the file is missing or no TOML.
-    InputError
-        For an unknown field, with the nearest one named, or a wrong value.
+    Raise FileError if the file is missing or no TOML, and InputError for an unknown field, with the
+    nearest one named, or a wrong value.
     """
     path = Path(path)
     try:
@@ -144,12 +139,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def differences(one: Recipe, other: Recipe) -> list[str]:
-    """The fields that differ, as text."""
-    return [
-        f"{name} ({getattr(one, name)!r} there, {getattr(other, name)!r} here)"
-        for name in DEFAULTS
-        if getattr(one, name) != getattr(other, name)
-    ]
