@@ -1,4 +1,4 @@
-"""Measure what a run costs: parameters, operations, memory, and on which machine."""
+"""Measure what a run costs: operations and memory, and on which machine."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+aten: Any = torch.ops.aten
 # Products that torch's counter does not know, by their shapes: a batch of matrices (B, n, k) by
 # (B, k, m); a matrix (n, k) by a vector; and attention, of queries (B, H, N, d), keys (B, H, M, d)
 # and values (B, H, M, c): scores and sums, then scores again and gradients of scores, v, q and k.
-FORMULAS: dict[str, Callable[..., int]] = {
-    "baddbmm_": lambda start, a, b, **_: 2 * math.prod(a) * b[-1],
-    "mv": lambda a, v, **_: 2 * math.prod(a),
-    ATTENTION: lambda q, k, v, *_, **__: 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1]),
-    f"{ATTENTION}_backward": lambda grad, q, k, v, *_, **__: (
+MISSED: dict[Any, Callable[..., int]] = {
+    aten.baddbmm_: lambda start, a, b, **_: 2 * math.prod(a) * b[-1],
+    aten.mv: lambda a, v, **_: 2 * math.prod(a),
+    aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: (
+        2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    ),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
         2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
     ),
-}
-MISSED = {
-    getattr(torch.ops.aten, name): formula
-    for name, formula in FORMULAS.items()
-    if hasattr(torch.ops.aten, name)
 }
 
 
@@ -62,11 +60,9 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
-    try:
+    with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        pass
     return f"{name}, {os.cpu_count()} cores"
 
 

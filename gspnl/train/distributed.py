@@ -168,7 +168,7 @@ def _device(device: str | None, several: bool) -> torch.device:
             torch.cuda.set_device(place)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].partition(" device type at start")[0]
+        reason = str(error).splitlines()[0]
         if reason.startswith("Expected one of"):  # all that torch could be built for
             reason = "torch knows no such device"
         raise InputError(

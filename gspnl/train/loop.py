@@ -144,10 +144,9 @@ def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[No
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUBLAS starts
-    strict = torch.are_deterministic_algorithms_enabled()
-    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
     settings: Any = torch.utils.deterministic
-    filled, before = settings.fill_uninitialized_memory, torch.get_num_threads()
+    mode, before = torch.get_deterministic_debug_mode(), torch.get_num_threads()
+    filled = settings.fill_uninitialized_memory
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*deterministic.*")  # operations without such algorithms
@@ -158,7 +157,7 @@ def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[No
                 torch.set_num_threads(threads)
             yield
         finally:
-            torch.use_deterministic_algorithms(strict, warn_only=only_warn)
+            torch.set_deterministic_debug_mode(mode)
             settings.fill_uninitialized_memory = filled
             torch.set_num_threads(before)
 

@@ -130,8 +130,8 @@ def write(recipe: Recipe, path: str | PathLike[str]) -> None:
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Fields of a recipe as JSON and TOML hold them: no None, lists for tuples."""
-    found = {name: plain(getattr(recipe, name)) for name in DEFAULTS}
-    return {name: value for name, value in found.items() if value is not None}
+    values = ((name, getattr(recipe, name)) for name in DEFAULTS)
+    return {name: plain(value) for name, value in values if value is not None}
 
 
 def plain(value: Any) -> Any:
