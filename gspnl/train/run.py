@@ -114,18 +114,12 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
     if not kept.exists() or (not saved and rows.exists() and rows.stat().st_size == 0):
         write(recipe, kept)
     elif not resume:
-        raise InputError(
-            f"{str(out)!r} holds a finished run, with its numbers in {RESULT}; name another folder"
-            if done
-            else f"{str(out)!r} holds a run; go on with it by --resume, or name another folder"
-        )
+        state = f"finished run, with its numbers in {RESULT}" if done else "run"
+        fix = "name another folder" if done else "go on with it by --resume, or name another folder"
+        raise InputError(f"{str(out)!r} holds a {state}; {fix}")
     elif (own := read(kept)) != recipe:
-        there, here = vars(own), vars(recipe)
-        other = [
-            f"{name} ({there[name]!r} there, {here[name]!r} here)"
-            for name in DEFAULTS
-            if there[name] != here[name]
-        ]
+        pairs = {name: (getattr(own, name), getattr(recipe, name)) for name in DEFAULTS}
+        other = [f"{name} ({a!r} there, {b!r} here)" for name, (a, b) in pairs.items() if a != b]
         raise InputError(
             f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
             f"its own, {str(kept)!r}, or name another folder"

@@ -103,17 +103,13 @@ class Session:
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise self.diverged("the weights are no longer finite")
         own = {kind: module.get_rng_state() for kind, module in self._generators().items()}
-        states = {
-            f"{kind}.{rank}": state
-            for rank, states in enumerate(self.ranks.gather(own))
-            for kind, state in states.items()
-        }
+        found = enumerate(self.ranks.gather(own))
         self.state.skipped = self.ranks.lines(self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         parts = {
             "model": weights,
             "optimiser": networks.optimiser_state(self.optimiser, self.model),
-            "rng": states,
+            "rng": {f"{kind}.{rank}": of[kind] for rank, of in found for kind in of},
         }
         checkpoint = Checkpoint(
             self.recipe,

@@ -102,9 +102,8 @@ def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
         if name not in defaults:
             near = difflib.get_close_matches(str(name), defaults, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            found[str(name)] = (
-                f"recipes have no field {name!r}{hint} Fields: {', '.join(defaults)}."
-            )
+            fields = f"{hint} Fields: {', '.join(defaults)}."
+            found[str(name)] = f"recipes have no field {name!r}{fields}"
             continue
         where = str(name) + "".join(f"[{i}]" for i in inside if isinstance(i, int))
         text = str(reason or each["msg"]).replace("Input should", "must").replace("tuple", "list")

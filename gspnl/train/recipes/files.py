@@ -28,10 +28,8 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
 
     Raises
     ------
-    InputError
-        For an unknown name or field, or a wrong value.
-    FileError
-        If the file is missing or no TOML.
+    InputError, FileError
+        For an unknown name or field, or a wrong value; for a missing file, or one that is no TOML.
 
     Examples
     --------
