@@ -13,21 +13,15 @@ if TYPE_CHECKING:
     from gspnl.train.recipes import RECIPES, Recipe, recipe
     from gspnl.train.run import Run, load_run
 
-_PUBLIC = {
-    "RECIPES": "recipes",
-    "Recipe": "recipes",
-    "Run": "run",
-    "load_run": "run",
-    "recipe": "recipes",
-    "train": "loop",
-}
-
 __all__ = ["RECIPES", "Recipe", "Run", "load_run", "recipe", "train"]
+
+_HOMES = {"Run": "run", "load_run": "run", "train": "loop"}  # the others are of recipes
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"gspnl.train.{_PUBLIC[name]}"), name)
+    if name in __all__:
+        home = _HOMES.get(name, "recipes")
+        return getattr(importlib.import_module(f"gspnl.train.{home}"), name)
     raise AttributeError(f"module 'gspnl.train' has no attribute {name!r}")
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gspnl._base.files import replace
-from gspnl.errors import FileError, GspnlError
+from gspnl.errors import FileError
 from gspnl.train.recipes import Recipe, to_dict
 
 KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
@@ -63,16 +63,10 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all; raise FileError if it cannot be written."""
-    about = {
-        "version": VERSION,
-        "recipe": to_dict(checkpoint.recipe),
-        "shape": list(checkpoint.shape),
-        "classes": checkpoint.classes,
-        "data": checkpoint.data,
-        "state": asdict(checkpoint.state),
-        "scaler": dict(checkpoint.scaler),
-    }
-    text = json.dumps(about)
+    about = {**vars(checkpoint), "recipe": to_dict(checkpoint.recipe)}
+    about["state"] = asdict(checkpoint.state)
+    del about["tensors"]
+    text = json.dumps({"version": VERSION, **about})
     # Clones, since safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -109,20 +103,12 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     if note.get(SUM) != str(_checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
     about = json.loads(note[KEY])
-    if about["version"] != VERSION:
-        raise FileError(
-            f"{str(path)!r} is of version {about['version']!r}, and this gspnl reads {VERSION}; "
-            "install the gspnl that wrote it"
-        )
     try:
-        return Checkpoint(
-            Recipe(**about["recipe"]),
-            shape=tuple(about["shape"]),
-            state=State(**about["state"]),
-            tensors=tensors,
-            **{name: about[name] for name in ("classes", "data", "scaler")},
-        )
-    except (GspnlError, KeyError, TypeError) as error:
+        if (version := about.pop("version")) != VERSION:
+            raise ValueError(f"it is of version {version!r}, and this one reads {VERSION}")
+        about["recipe"], about["state"] = Recipe(**about["recipe"]), State(**about["state"])
+        return Checkpoint(**{**about, "shape": tuple(about["shape"]), "tensors": tensors})
+    except (KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{str(path)!r} does not fit this version of gspnl ({error}); install the one that "
             "wrote it"

@@ -1,4 +1,4 @@
-"""Measure what a run costs: parameters, operations, memory, and on which machine."""
+"""Measure what a run costs: operations and memory, and on which machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,60 +18,29 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
-def parameters(model: nn.Module) -> int:
-    """The number of trained values."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def _plus_products(start: Any, a: Sequence[int], b: Sequence[int], **_: Any) -> int:
-    """(B, n, k) by (B, k, m)."""
-    return 2 * math.prod(a) * b[-1]
-
-
-def _times_vector(a: Sequence[int], v: Any, **_: Any) -> int:
-    """(n, k) by (k)."""
-    return 2 * math.prod(a)
-
-
-def _attention(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
-    """Scores of q (B, H, N, d) and k (B, H, M, d), and their sums of v (B, H, M, c)."""
-    return 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
-
-
-def _attention_backward(
-    grad: Any, q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any
-) -> int:
-    """Scores again, and gradients of scores, v, q and k."""
-    return 2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
-
-
-ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
-# Products that torch's counter does not know.
-MISSED = {
-    getattr(torch.ops.aten, name): formula
-    for name, formula in (
-        ("baddbmm_", _plus_products),
-        ("mv", _times_vector),
-        (ATTENTION, _attention),
-        (f"{ATTENTION}_backward", _attention_backward),
-    )
-    if hasattr(torch.ops.aten, name)
+aten: Any = torch.ops.aten
+# Products that torch's counter does not know, by their shapes: a batch of matrices (B, n, k) by
+# (B, k, m); a matrix (n, k) by a vector; and attention, of queries (B, H, N, d), keys (B, H, M, d)
+# and values (B, H, M, c): scores and sums, then scores again and gradients of scores, v, q and k.
+MISSED: dict[Any, Callable[..., int]] = {
+    aten.baddbmm_: lambda start, a, b, **_: 2 * math.prod(a) * b[-1],
+    aten.mv: lambda a, v, **_: 2 * math.prod(a),
+    aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: (
+        2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    ),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
+        2 * math.prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
+    ),
 }
 
 
 def flops(model: nn.Module, image: torch.Tensor) -> int:
-    r"""Count floating-point operations of one image; a multiplication and an addition are two.
+    """Count floating-point operations of one image; a multiplication and an addition are two.
 
     Convolutions count, products of matrices and of a matrix and a vector, and the two products of
     an attention, at the width that its points are padded to, as they run: a low-rank graph counts
     its factors, an iteration each of its steps. Operations on single entries do not count: norms,
     exponentials, sums, sorting.
-
-    Parameters
-    ----------
-    model : Module
-    image : tensor of shape (C, \*spatial)
 
     Examples
     --------
@@ -91,27 +60,23 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
-    try:
+    with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        pass
     return f"{name}, {os.cpu_count()} cores"
 
 
 def commit() -> str | None:
     """The commit of gspnl, if it runs from a git repository; "-dirty" where files differ."""
-    here = Path(__file__).parent
+    git = ["git", "-C", str(Path(__file__).parent)]
+    tracked = [*git, "ls-files", "--error-unmatch", "__init__.py"]
+    name = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", "__init__.py"]
         subprocess.run(tracked, check=True, capture_output=True, timeout=10)
-        words = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
-        done = subprocess.run(
-            [*words, "--exclude=*"], check=True, capture_output=True, text=True, timeout=10
-        )
+        found = subprocess.run(name, check=True, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return found.stdout.strip() or None
 
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -121,10 +86,9 @@ class Memory:
     """The peak of memory from now on, less the memory in use now.
 
     On a GPU that is memory of tensors. Else it is memory of the process, without pages of files
-    such as libraries that are loaded meanwhile; garbage is collected and free pages are returned
-    first. It repeats to about a tenth, as an allocator leaves free space between tensors by chance.
-    Where an earlier peak cannot be reset (containers that forbid it; not Linux), only a higher one
-    is seen; outside Linux its growth counts, which is at most the memory taken.
+    such as libraries that are loaded meanwhile, and repeats to about a tenth: an allocator leaves
+    free space between tensors by chance. Where an earlier peak cannot be reset (containers that
+    forbid it; not Linux), only a higher one is seen; outside Linux its growth counts.
     """
 
     def __init__(self, device: torch.device) -> None:

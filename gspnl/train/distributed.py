@@ -34,16 +34,19 @@ class Ranks:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
-        """Sums over all ranks, in float64."""
-        return self._reduce(numbers, "SUM")
+    def sum(self, numbers: Sequence[float], operation: str = "SUM") -> list[float]:
+        """Sums over all ranks, in float64, or maxima by "MAX"."""
+        if self.world == 1:
+            return list(numbers)
+        values = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(values, getattr(dist.ReduceOp, operation), self.control)
+        return [float(value) for value in values]
 
     def gather(self, value: T) -> list[T]:
         """The values of all ranks, in their order."""
         values: list[Any] = [value] * self.world
         if self.world > 1:
-            with peer_errors(self):
-                dist.all_gather_object(values, value, self.control)
+            dist.all_gather_object(values, value, self.control)
         return values
 
     def lines(self, own: Iterable[str]) -> list[str]:
@@ -65,8 +68,8 @@ class Ranks:
             result = act()
         except Exception as error:
             failure = error
-        failed, largest = self._reduce([failure is not None, number], "MAX")
-        if failure is not None:
+        failed, largest = self.sum([failure is not None, number], "MAX")
+        if failure:
             raise failure
         if failed:
             raise ProcessError("another process failed; its own message names the cause")
@@ -75,9 +78,8 @@ class Ranks:
     def broadcast(self, buffers: Iterable[torch.Tensor]) -> None:
         """Give all ranks the buffers of the first."""
         if self.world > 1:
-            with peer_errors(self):
-                for buffer in buffers:
-                    dist.broadcast(buffer, 0)
+            for buffer in buffers:
+                dist.broadcast(buffer, 0)
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network, with its gradients averaged over all ranks."""
@@ -90,22 +92,14 @@ class Ranks:
         options: Any = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
         return parallel(network, ids, **options)
 
-    def _reduce(self, numbers: Sequence[float], operation: str) -> list[float]:
-        if self.world == 1:
-            return list(numbers)
-        values = torch.tensor(numbers, dtype=torch.float64)
-        with peer_errors(self):
-            dist.all_reduce(values, getattr(dist.ReduceOp, operation), self.control)
-        return [float(value) for value in values]
-
 
 @contextmanager
 def join(device: str | None = None, *, timeout: float = 300.0) -> Iterator[Ranks]:
     """Join the other processes of this run, if the environment names any, as torchrun does.
 
     The device is "cpu", "cuda" or "cuda:1"; by default a GPU if there is one. Of several processes
-    on "cuda", each has the GPU of its LOCAL_RANK. A process that does not answer within ``timeout``
-    seconds counts as failed: a ProcessError.
+    on "cuda", each has the GPU of its LOCAL_RANK. Errors of torch about a process that has gone, or
+    does not answer within ``timeout`` seconds, become ProcessError.
     """
     started = dist.is_available() and dist.is_initialized()
     several = started or int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -114,39 +108,29 @@ def join(device: str | None = None, *, timeout: float = 300.0) -> Iterator[Ranks
         yield Ranks(place)
         return
     wait = timedelta(seconds=timeout)
-    if not started:
-        with peer_errors():
-            dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=wait)
     try:
+        if not started:
+            dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=wait)
         control = None if dist.get_backend() == "gloo" else dist.new_group(None, wait, "gloo")
         yield Ranks(place, dist.get_rank(), dist.get_world_size(), control)
-    finally:
-        if not started:
-            dist.destroy_process_group()
-
-
-@contextmanager
-def peer_errors(ranks: Ranks | None = None) -> Iterator[None]:
-    """Raise torch's errors about a process that has gone or does not answer as ProcessError."""
-    try:
-        yield
     except (RuntimeError, ValueError) as error:
-        alone = ranks is not None and ranks.world == 1
         # A lack of memory has nothing to do with the others.
-        if alone or isinstance(error, (GspnlError, torch.OutOfMemoryError)):
+        if isinstance(error, (GspnlError, torch.OutOfMemoryError)):
             raise
         raise ProcessError(
             f"a process of this run failed or does not answer; see its own message, and start all "
             f"again with --resume ({' '.join(str(error).split())[:300]})"
         ) from error
+    finally:
+        if not started and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def batch_count(samples: int, size: int, world: int) -> tuple[bool, int]:
     """Decide whether the last batch of an epoch is dropped, and count those that are left.
 
     It is dropped where it has fewer than ``size`` // 8 samples, or only one, and is not the only
-    one. The number of processes makes no difference; so many that one would have fewer than two
-    samples of a batch are refused. ``size`` is that of all processes together.
+    one; ``size`` is that of all processes together, and their number makes no difference.
 
     Examples
     --------
@@ -176,16 +160,15 @@ def _device(device: str | None, several: bool) -> torch.device:
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(name)
-        if place.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("torch sees no GPU")  # without CUDA, torch words it otherwise
         if place.type == "cuda":
-            if ":" not in name:
-                local = int(os.environ.get("LOCAL_RANK", "0")) if several else 0
-                place = torch.device("cuda", local)
+            if not torch.cuda.is_available():
+                raise RuntimeError("torch sees no GPU")  # without CUDA, torch words it otherwise
+            local = int(os.environ.get("LOCAL_RANK", "0")) if several else 0
+            place = torch.device("cuda", local) if place.index is None else place
             torch.cuda.set_device(place)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].partition(" device type at start")[0]
+        reason = str(error).splitlines()[0]
         if reason.startswith("Expected one of"):  # all that torch could be built for
             reason = "torch knows no such device"
         raise InputError(

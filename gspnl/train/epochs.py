@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gspnl._base.version import __version__
-from gspnl.errors import ConvergenceError, InputError
+from gspnl.errors import InputError
 from gspnl.train import cost, multi_view, networks
 from gspnl.train.distributed import LEAST
 from gspnl.train.interrupts import Recorder, Stopped
@@ -30,17 +30,17 @@ class Epochs:
     def __init__(self, session: Session, recorder: Recorder, checkpoint_every: int) -> None:
         self.session, self.recorder, self.checkpoint_every = session, recorder, checkpoint_every
         self.recipe, self.ranks = session.recipe, session.ranks
-        self.progress = Progress(
-            session.out, session.recipe.epochs, session.steps, session.ranks.first
-        )
+        self.network = self.ranks.wrap(session.model)
+        self.progress = Progress(session.out, self.recipe.epochs, session.steps, self.ranks.first)
 
     def run(self) -> Run:
         """Train to the end."""
-        session = self.session
-        network = self.ranks.wrap(session.model)
-        self.progress.begin(session.state)
+        session, state = self.session, self.session.state
+        self.progress.write(state.rows)  # of the epochs done: a killed run may have lost some
+        if state.epoch or state.step:
+            self.progress.log(f"resumed at epoch {state.epoch + 1}, step {state.step}")
         while session.state.epoch < self.recipe.epochs:
-            self._train(network)
+            self._train()
             row = self._row(*self._evaluate())
             session.state = session.state.next_epoch(row)
             session.save()
@@ -49,15 +49,15 @@ class Epochs:
         self.progress.end(result)
         return Run(session.out, self.recipe, tuple(session.state.rows), result)
 
-    def _train(self, network: nn.Module) -> None:
+    def _train(self) -> None:
         """Train the rest of an epoch."""
         session, state = self.session, self.session.state
         loader = session.batches("train", start=state.step)
-        network.train()
+        self.network.train()
         with closing(iter(loader)) as source:
             while state.step < session.steps:
                 begun = time.perf_counter()
-                loss, correct, count = self._step(network, *self._next(loader, source))
+                loss, correct, count = self._step(*self._next(loader, source))
                 state.step += 1
                 state.loss += loss
                 state.correct += correct
@@ -78,22 +78,15 @@ class Epochs:
 
     def _next(self, loader: Any, source: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The next batch; if one rank fails or has received a signal, all stop."""
-        batch, signum = self.ranks.attempt(lambda: next(source, None), self.recorder.signum)
-        self.session.note_skipped(loader)
+        batch, signum = self.ranks.attempt(lambda: next(source), self.recorder.signum)
         state = self.session.state
+        state.skipped = sorted({*state.skipped, *loader.skipped})
         if signum:
             self.session.save()
             raise Stopped(signum, f"epoch {state.epoch + 1}, step {state.step}")
-        if batch is None:
-            raise InputError(
-                f"the data ended at step {state.step} of {self.session.steps} of an epoch; give "
-                "batches that are as many as batch_size says"
-            )
         return batch
 
-    def _step(
-        self, network: nn.Module, images: Tensor, labels: Tensor
-    ) -> tuple[float, float, float]:
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
         """Sums over the batch of all ranks: losses, right answers, samples."""
         recipe, session, state = self.recipe, self.session, self.session.state
         if session.skip_bad and min(self.ranks.gather(len(labels))) < LEAST:
@@ -107,14 +100,14 @@ class Epochs:
             group["lr"] = recipe.learning_rate * factor(recipe, position, session.steps)
         images, labels = session.to_device(images, labels)
         with networks.precise(recipe, self.ranks.device):
-            scores = network(images)
+            scores = self.network(images)
         losses = F.cross_entropy(
             scores.float(), labels, reduction="sum", label_smoothing=recipe.label_smoothing
         )
         right = (scores.detach().argmax(1) == labels).sum()
         loss, correct, count = self.ranks.sum([float(losses.detach()), float(right), len(labels)])
         if not math.isfinite(loss):  # before the weights are touched
-            raise ConvergenceError(session.diverged(f"the loss is {loss / max(count, 1)}"))
+            raise session.diverged(f"the loss is {loss / max(count, 1)}")
         optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over ranks, and the loss is the mean over the samples of all.
         scaler.scale(losses * (self.ranks.world / count)).backward()  # type: ignore[no-untyped-call]  # of torch
@@ -147,7 +140,7 @@ class Epochs:
         loss, correct, count = self.ranks.sum([loss, correct, count])
         session.state.seconds += time.perf_counter() - begun
         if not math.isfinite(loss):
-            raise ConvergenceError(session.diverged(f"the loss of the test is {loss}"))
+            raise session.diverged(f"the loss of the test is {loss}")
         return loss / count, correct / count
 
     def _row(self, test_loss: float, test_accuracy: float) -> dict[str, Any]:
@@ -173,7 +166,7 @@ class Epochs:
             "data": session.fingerprint,
             "test_accuracy": rows[-1]["test_accuracy"],
             "epochs": len(rows),
-            "parameters": cost.parameters(session.model),
+            "parameters": sum(p.numel() for p in session.model.parameters()),
             "flops": session.flops,
             "images_per_second": statistics.median(row["images_per_second"] for row in rows),
             "peak_bytes": session.state.peak_bytes or None,

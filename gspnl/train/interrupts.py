@@ -50,10 +50,10 @@ class Recorder:
 
 @contextmanager
 def record_signals() -> Iterator[Recorder]:
-    """Record SIGTERM and Ctrl-C; outside the main thread, where Python receives none, nothing.
+    """Record SIGTERM and Ctrl-C; nothing outside the main thread, where Python receives none.
 
-    No signal is lost: one that came raises Stopped at the end, or is passed to the enclosing
-    recorder where an error comes first.
+    One that came raises Stopped at the end; where an error comes first, the enclosing recorder has
+    it.
     """
     recorder = Recorder()
     if threading.current_thread() is not threading.main_thread():

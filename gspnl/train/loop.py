@@ -16,11 +16,11 @@ import torch
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.train.data import fingerprint
-from gspnl.train.distributed import Ranks, join, peer_errors
+from gspnl.train.distributed import Ranks, join
 from gspnl.train.epochs import Epochs
 from gspnl.train.interrupts import Stopped, record_signals
 from gspnl.train.recipes import Recipe
-from gspnl.train.run import Run, begin, check_data, finished, lock, make
+from gspnl.train.run import Run, begin, check_data, claim, finished
 from gspnl.train.session import Session, open_data
 
 log = logging.getLogger(__name__)
@@ -42,10 +42,9 @@ def train(
     r"""Train the network of a recipe, or resume its training.
 
     The folder ``out`` holds the recipe, a row of metrics an epoch, the last checkpoint, and at the
-    end the result. After each epoch, and on SIGTERM or Ctrl-C, a checkpoint is written under
-    another name and put in place, then the metrics: whenever the process is killed, the folder can
-    be read and resumed. A resumed run has the same numbers, bit for bit, on the same machine with
-    as many threads and processes.
+    end the result. After each epoch, and on SIGTERM or Ctrl-C, the checkpoint is replaced, then the
+    metrics: whenever the process is killed, the folder can be read and resumed. A resumed run has
+    the same numbers, bit for bit, on the same machine with as many threads and processes.
 
     Under ``torchrun`` each process takes its share of every batch, and the first one writes. All
     must see the folder. Progress goes to the logger "gspnl.train", at level INFO.
@@ -58,8 +57,7 @@ def train(
     out : path
         Folder of the run, made if it is not there.
     pretrained : path, optional
-        Where the weights are that the recipe names; default: at the recipe's own path. It is no
-        part of the recipe, so that a run can be resumed where they are elsewhere.
+        Where the weights are that the recipe names; default: at the recipe's own path.
     resume : bool
         Continue the run in ``out``; a folder without one is begun.
     skip_bad : bool
@@ -74,16 +72,11 @@ def train(
     timeout : float
         Seconds that processes wait for each other.
 
-    Returns
-    -------
-    Run
-
     Raises
     ------
     InputError
         For a folder that holds a run if ``resume`` is False, or a run of another recipe or on other
-        data, for names in the recipe that do not exist, for weights that it does not name, and
-        for processes with different data.
+        data, for names that do not exist, and for processes with different data.
     FileError
         For data or a checkpoint that are damaged or missing, and files that cannot be written.
     ConvergenceError
@@ -91,8 +84,7 @@ def train(
     ProcessError
         If another process failed or does not answer.
     Stopped
-        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written; the result too, if
-        it came after the last batch.
+        A KeyboardInterrupt: SIGTERM or Ctrl-C came, and the state is written.
 
     Examples
     --------
@@ -122,7 +114,6 @@ def train(
         record_signals() as recorder,
         join(device, timeout=timeout) as ranks,
         _repeatable(ranks.device, threads),
-        peer_errors(ranks),
         contextlib.ExitStack() as stack,
     ):
         if resume and (done := ranks.agree(lambda: _finished(folder, recipe, path, skip_bad))):
@@ -134,16 +125,13 @@ def train(
 
         def prepare() -> None:
             if ranks.first:
-                make(folder)
-                stack.enter_context(lock(folder))  # first: a run that begins has no files to check
-                begin(folder, recipe, resume=resume)
+                stack.enter_context(claim(folder, recipe, resume=resume))
 
         ranks.agree(prepare)
         ranks.agree(lambda: session.open(folder))
         run = Epochs(session, recorder, checkpoint_every).run()
         # After the last batch no rank reads its recorder, and one may have received a signal.
-        signum = ranks.attempt(lambda: None, recorder.signum)[1]
-        if signum:
+        if signum := ranks.attempt(lambda: None, recorder.signum)[1]:
             raise Stopped(signum)
         return run
 
@@ -156,10 +144,9 @@ def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[No
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUBLAS starts
-    strict = torch.are_deterministic_algorithms_enabled()
-    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
     settings: Any = torch.utils.deterministic
-    filled, before = settings.fill_uninitialized_memory, torch.get_num_threads()
+    mode, before = torch.get_deterministic_debug_mode(), torch.get_num_threads()
+    filled = settings.fill_uninitialized_memory
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*deterministic.*")  # operations without such algorithms
@@ -170,7 +157,7 @@ def _repeatable(device: torch.device, threads: int | None = None) -> Iterator[No
                 torch.set_num_threads(threads)
             yield
         finally:
-            torch.use_deterministic_algorithms(strict, warn_only=only_warn)
+            torch.set_deterministic_debug_mode(mode)
             settings.fill_uninitialized_memory = filled
             torch.set_num_threads(before)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -20,26 +22,25 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
         x = input if input.dtype == torch.float64 else input.float()
         dims = [d for d in range(x.ndim) if d != 1]
         count = total(x.new_tensor([x.numel() / x.shape[1]]))
-        mean = total(x.sum(dims)) / count
-        centred = x - shaped(mean, x)
+        mean = total(x.sum(dims, keepdim=True)) / count
+        centred = x - mean
         # A second pass: mean(x²) − mean² would lose digits.
-        var = total((centred * centred).sum(dims)) / count
+        var = total((centred * centred).sum(dims, keepdim=True)) / count
         if self.training and self.track_running_stats:
             self._remember(mean.detach(), (var * count / (count - 1).clamp(min=1)).detach())
-        out = centred * shaped(torch.rsqrt(var + self.eps), x)
+        out = centred * torch.rsqrt(var + self.eps)
         if self.weight is not None:
-            out = out * shaped(self.weight.to(x.dtype), x) + shaped(self.bias.to(x.dtype), x)
+            weight, bias = (each.to(x.dtype).view_as(mean) for each in (self.weight, self.bias))
+            out = out * weight + bias
         return out.to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, var: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
-        self.running_var.lerp_(var.to(self.running_var.dtype), rate)
+        own: Any = self  # with running statistics, which torch's types leave open
+        own.num_batches_tracked.add_(1)
+        rate = own.momentum if own.momentum is not None else 1 / float(own.num_batches_tracked)
+        for running, new in ((own.running_mean, mean), (own.running_var, var)):
+            running.lerp_(new.flatten().to(running.dtype), rate)
 
 
 class SynchronisedBatchNorm1d(_Synchronised, nn.BatchNorm1d):
@@ -70,10 +71,8 @@ def synchronise(network: nn.Module) -> nn.Module:
               μ = \frac1n \sum x, \quad σ^2 = \frac1n \sum (x - μ)^2
 
     and gradients pass through both sums. Unlike torch's own this works on every device, and on the
-    norms of nonlocal blocks. Parameters, buffers, hooks and names stay.
-
-    Other norms, and subclasses of batch norms, are left as they are. With one process, or in
-    evaluation, results are those of before.
+    norms of nonlocal blocks. Names, parameters, buffers, hooks, other norms, and subclasses of
+    batch norms stay as they are; so do results of one process, or in evaluation.
 
     Examples
     --------
@@ -90,8 +89,3 @@ def synchronise(network: nn.Module) -> nn.Module:
 def total(x: Tensor) -> Tensor:
     """Sum over all processes, with its gradient."""
     return Total.apply(x, None)  # type: ignore[no-untyped-call,no-any-return]  # of torch
-
-
-def shaped(values: Tensor, x: Tensor) -> Tensor:
-    """Reshape a value per channel to broadcast against (B, C, ...)."""
-    return values.view(-1, *[1] * (x.ndim - 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import statistics
 import time
@@ -11,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gspnl._base.files import replace
 from gspnl.train.checkpoints import State
-from gspnl.train.run import write_metrics, write_result
+from gspnl.train.run import METRICS, RESULT
 
 log = logging.getLogger(__name__)
 
@@ -23,26 +25,16 @@ class Progress:
     """Reports of one run; none unless ``active``."""
 
     every = 10.0  # seconds between two lines within an epoch
-    board: Any
 
     def __init__(self, out: Path, epochs: int, steps: int, active: bool) -> None:
         self.out, self.epochs, self.steps, self.active = out, epochs, steps, active
-        self.last, self.board = time.perf_counter(), None
+        self.last, self.shown = time.perf_counter(), 0
+        self.board = _board(out / "tensorboard") if active else None
 
     def log(self, line: str) -> None:
         """Log a line, on the first rank only."""
         if self.active:
             log.info(line)
-
-    def begin(self, state: State) -> None:
-        """Write the metrics of the epochs done again: a killed run may have lost some."""
-        if self.active:
-            write_metrics(self.out, state.rows)
-            self.board = _board(self.out / "tensorboard")
-            for row in state.rows:
-                self._add(row)
-        if state.epoch or state.step:
-            self.log(f"resumed at epoch {state.epoch + 1}, step {state.step}")
 
     def step(self, state: State) -> None:
         """Log a line, if the last one is long ago."""
@@ -61,10 +53,8 @@ class Progress:
 
     def epoch(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the metrics of an epoch, and log a line."""
+        self.write(rows)
         row, self.last = rows[-1], time.perf_counter()
-        if self.active:
-            write_metrics(self.out, rows)
-            self._add(row)
         left = (self.epochs - row["epoch"]) * statistics.median(r["seconds"] for r in rows)
         self.log(
             f"epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.4f}, "
@@ -76,16 +66,23 @@ class Progress:
 
     def end(self, result: Mapping[str, Any]) -> None:
         """Write the result."""
-        if self.active:
-            if self.board is not None:
-                self.board.close()
-            write_result(self.out, result)
-
-    def _add(self, row: Mapping[str, Any]) -> None:
         if self.board is not None:
-            for name in SCALARS:
-                self.board.add_scalar(name, row[name], row["epoch"])
+            self.board.close()
+        if self.active:
+            content = json.dumps(result, allow_nan=False, indent=2) + "\n"
+            replace(self.out / RESULT, content.encode())
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.jsonl whole, and new rows to TensorBoard."""
+        if self.active:
+            lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            replace(self.out / METRICS, "".join(lines).encode())
+        if self.board is not None:
+            for row in rows[self.shown :]:
+                for name in SCALARS:
+                    self.board.add_scalar(name, row[name], row["epoch"])
             self.board.flush()
+        self.shown = len(rows)
 
 
 def _board(folder: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import nn
 
-from gspnl._base.files import clean, replace
+from gspnl._base.files import clean, make_folder
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, read, write
-from gspnl.train.recipes.files import differences
+from gspnl.train.recipes.definition import DEFAULTS
 
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
@@ -87,19 +87,20 @@ def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
         ) from error
 
 
-def make(out: Path) -> None:
-    """Make the folder of a run; raise InputError where it holds other files, or FileError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        names = [each.name for each in out.iterdir() if not each.name.startswith(".")]
-    except OSError as error:
-        raise FileError(
-            f"cannot make the folder {str(out)!r}: {error.strerror or error}; name another"
-        ) from error
+@contextmanager
+def claim(out: Path, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+    """Make and lock the folder of a run, refuse it where it holds others, remove partial files."""
+    make_folder(out)
+    names = [each.name for each in out.glob("[!.]*")]
     if names and RECIPE not in names:
         raise InputError(
             f"{str(out)!r} holds {names[0]!r}, and is no folder of a run; name a new one"
         )
+    with lock(out):
+        begin(out, recipe, resume=resume)
+        for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
+            clean(out / name)
+        yield
 
 
 def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -108,20 +109,17 @@ def begin(out: Path, recipe: Recipe, *, resume: bool) -> None:
     A run that stopped before its first checkpoint, which left metrics without a row, is begun
     again with any recipe. Other runs are refused, and all without ``resume``.
     """
-    kept, rows = out / RECIPE, out / METRICS
-    saved = (out / CHECKPOINT).exists() or (out / RESULT).exists()
+    kept, rows, done = out / RECIPE, out / METRICS, (out / RESULT).exists()
+    saved = done or (out / CHECKPOINT).exists()
     if not kept.exists() or (not saved and rows.exists() and rows.stat().st_size == 0):
         write(recipe, kept)
-        return
-    if not resume:
-        done = (
-            f"holds a finished run, with its numbers in {RESULT}; name another folder"
-            if (out / RESULT).exists()
-            else "holds a run; go on with it by --resume, or name another folder"
-        )
-        raise InputError(f"{str(out)!r} {done}")
-    other = differences(read(kept), recipe)
-    if other:
+    elif not resume:
+        state = f"finished run, with its numbers in {RESULT}" if done else "run"
+        fix = "name another folder" if done else "go on with it by --resume, or name another folder"
+        raise InputError(f"{str(out)!r} holds a {state}; {fix}")
+    elif (own := read(kept)) != recipe:
+        pairs = {name: (getattr(own, name), getattr(recipe, name)) for name in DEFAULTS}
+        other = [f"{name} ({a!r} there, {b!r} here)" for name, (a, b) in pairs.items() if a != b]
         raise InputError(
             f"{str(out)!r} holds a run of another recipe: {', '.join(other)}; resume it with "
             f"its own, {str(kept)!r}, or name another folder"
@@ -155,23 +153,6 @@ def lock(out: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
-
-
-def tidy(out: Path) -> None:
-    """Remove the partial files of killed runs."""
-    for name in (RECIPE, METRICS, CHECKPOINT, RESULT):
-        clean(out / name)
-
-
-def write_metrics(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all rows, whole or not at all."""
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    replace(out / METRICS, "".join(lines).encode())
-
-
-def write_result(out: Path, result: Mapping[str, Any]) -> None:
-    """Write the result of a finished run."""
-    replace(out / RESULT, (json.dumps(result, allow_nan=False, indent=2) + "\n").encode())
 
 
 def finished(out: Path, recipe: Recipe) -> Run | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gspnl.errors import ConvergenceError, InputError
+from gspnl.errors import ConvergenceError
 from gspnl.train import checkpoints, cost, data, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.distributed import Ranks, batch_count
 from gspnl.train.recipes import Recipe
-from gspnl.train.run import CHECKPOINT, check_data, fit, tidy
+from gspnl.train.run import CHECKPOINT, check_data, fit
 
 
 class Session:
@@ -37,7 +36,9 @@ class Session:
             len(self.data.train.labels), recipe.batch_size, ranks.world
         )
         self.state, self.out = State(skipped=list(self.data.skipped)), Path()
-        image = self._image()
+        alone = {"batch_size": 1, "rank": 0, "world": 1}
+        with closing(iter(self.batches("train", **alone))) as source:  # of damaged samples none
+            image = next(images[0] for images, _ in source if len(images))
         self.shape = tuple(image.shape)
         self.memory = cost.Memory(ranks.device)  # of the network and training; the data are loaded
         torch.manual_seed(recipe.seed)
@@ -49,59 +50,50 @@ class Session:
         self.optimiser = networks.optimiser(recipe, self.model)
         self.scaler = networks.scaler(recipe, ranks.device)
 
-    def _image(self) -> Tensor:
-        """An image as the network sees it in training."""
-        with closing(iter(self.batches("train", single=True))) as source:
-            for images, _ in source:
-                if len(images):  # else it was damaged, and is left out
-                    found: Tensor = images[0]
-                    return found
-        raise InputError("the data have no training samples; give a data set that has some")
-
     def open(self, out: Path) -> None:
         """Restore the checkpoint of a folder, if there is one."""
         self.out = out
         path = out / CHECKPOINT
-        if self.ranks.first:
-            tidy(out)
-        states: dict[str, Tensor] = {}
-        if path.exists():
-            found = checkpoints.load(path)
-            check_data(out, found.data, self.fingerprint)
-            fit(self.model, found, path)
-            networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
-            if found.scaler:
-                self.scaler.load_state_dict(dict(found.scaler))
-            self.state, states = found.state, found.part("rng")
-        _restore_generators(self.ranks, states, self.recipe.seed + 7919 * (self.ranks.rank + 1))
+        torch.manual_seed(self.recipe.seed + 7919 * (self.ranks.rank + 1))
+        if not path.exists():
+            return
+        found = checkpoints.load(path)
+        check_data(out, found.data, self.fingerprint)
+        fit(self.model, found, path)
+        networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
+        if found.scaler:
+            self.scaler.load_state_dict(dict(found.scaler))
+        self.state, states = found.state, found.part("rng")
+        for kind, module in self._generators().items():
+            if (state := states.get(f"{kind}.{self.ranks.rank}")) is not None:
+                module.set_rng_state(state)
 
-    def batches(self, split: str, *, start: int = 0, single: bool = False) -> Any:
-        """Batches of an epoch, "train" or "test": this rank's share of each, or one by one."""
+    def _generators(self) -> dict[str, Any]:
+        """The modules that hold torch's generators: of the CPU, and of a GPU of this rank."""
+        return {"cpu": torch} | ({"cuda": torch.cuda} if self.ranks.device.type == "cuda" else {})
+
+    def batches(self, split: str, **changes: Any) -> Any:
+        """Batches of an epoch, "train" or "test": this rank's share of each."""
         training = split == "train"
-        return data.Batches(
-            getattr(self.data, split),
-            batch_size=1 if single else self.recipe.batch_size,
-            augmentation=self.recipe.augmentation if training else self.recipe.evaluation,
-            mean=self.data.mean,
-            std=self.data.std,
-            seed=self.recipe.seed,
-            epoch=self.state.epoch if training else 0,
-            shuffle=training,
-            start=start,
-            rank=0 if single else self.ranks.rank,
-            world=1 if single else self.ranks.world,
-            drop_last=training and self.drop_last,
-            skip_bad=self.skip_bad,
-        )
+        options = {
+            "batch_size": self.recipe.batch_size,
+            "augmentation": self.recipe.augmentation if training else self.recipe.evaluation,
+            "mean": self.data.mean,
+            "std": self.data.std,
+            "seed": self.recipe.seed,
+            "epoch": self.state.epoch if training else 0,
+            "shuffle": training,
+            "rank": self.ranks.rank,
+            "world": self.ranks.world,
+            "drop_last": training and self.drop_last,
+            "skip_bad": self.skip_bad,
+        }
+        return data.Batches(getattr(self.data, split), **{**options, **changes})
 
     def to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Move a batch to the device, in the network's memory format."""
         device = self.ranks.device
         return images.to(device, memory_format=self.layout), labels.to(device)
-
-    def note_skipped(self, loader: Any) -> None:
-        """Remember the damaged samples that a loader left out so far."""
-        self.state.skipped = sorted({*self.state.skipped, *loader.skipped})
 
     def save(self) -> None:
         """Write a checkpoint, unless the weights are not finite."""
@@ -109,14 +101,15 @@ class Session:
         weights = self.model.state_dict()
         # Weights that overflowed must not take the place of the last good ones.
         if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise ConvergenceError(self.diverged("the weights are no longer finite"))
-        states = _generators(self.ranks)
+            raise self.diverged("the weights are no longer finite")
+        own = {kind: module.get_rng_state() for kind, module in self._generators().items()}
+        found = enumerate(self.ranks.gather(own))
         self.state.skipped = self.ranks.lines(self.state.skipped)
         self.state.peak_bytes = max(self.state.peak_bytes, self.memory.taken())
         parts = {
             "model": weights,
             "optimiser": networks.optimiser_state(self.optimiser, self.model),
-            "rng": states,
+            "rng": {f"{kind}.{rank}": of[kind] for rank, of in found for kind in of},
         }
         checkpoint = Checkpoint(
             self.recipe,
@@ -134,37 +127,14 @@ class Session:
 
         self.ranks.agree(write)
 
-    def diverged(self, cause: str) -> str:
-        """The message of a run whose numbers are no longer finite."""
-        saved = (self.out / CHECKPOINT).exists()
-        return (
-            f"{cause} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; "
-            + ("the last good checkpoint is kept; " if saved else "")
-            + "lower learning_rate, lengthen warmup, or set clip"
+    def diverged(self, cause: str) -> ConvergenceError:
+        """The error of a run whose numbers are no longer finite."""
+        return ConvergenceError(
+            f"{cause} at epoch {self.state.epoch + 1}, step {self.state.step + 1}; the last good "
+            "checkpoint, if any, is kept; lower learning_rate, lengthen warmup, or set clip"
         )
 
 
 def open_data(recipe: Recipe, path: Path | None, skip_bad: bool) -> data.Data:
     """Open the data of a recipe."""
     return data.load(recipe.data, path, skip_bad=skip_bad, **recipe.data_options)
-
-
-def _generators(ranks: Ranks) -> dict[str, Tensor]:
-    """The states of torch's generators on all ranks, ``<kind>.<rank>``."""
-    own = {"cpu": torch.get_rng_state()}
-    if ranks.device.type == "cuda":
-        own["cuda"] = torch.cuda.get_rng_state(ranks.device)
-    return {
-        f"{kind}.{rank}": state
-        for rank, states in enumerate(ranks.gather(own))
-        for kind, state in states.items()
-    }
-
-
-def _restore_generators(ranks: Ranks, states: Mapping[str, Tensor], seed: int) -> None:
-    """Set the generators of this rank to its states, or by the seed where it has none."""
-    torch.manual_seed(seed)
-    if (cpu := states.get(f"cpu.{ranks.rank}")) is not None:
-        torch.set_rng_state(cpu)
-    if ranks.device.type == "cuda" and (cuda := states.get(f"cuda.{ranks.rank}")) is not None:
-        torch.cuda.set_rng_state(cuda, ranks.device)

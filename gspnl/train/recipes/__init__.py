@@ -3,9 +3,12 @@
 from gspnl.errors import MissingExtraError
 
 try:
-    import pydantic  # noqa: F401  (a clear error here, rather than one from within)
+    import pydantic as pydantic  # a clear error here, rather than one from within
+    import tomli_w as tomli_w
 except ImportError as error:
-    raise MissingExtraError("gspnl.train needs pydantic; pip install 'gspnl[train]'") from error
+    raise MissingExtraError(
+        "gspnl.train needs pydantic and tomli-w; pip install 'gspnl[train]'"
+    ) from error
 
 from gspnl.train.recipes import paper as paper
 from gspnl.train.recipes.definition import RECIPES, SCHEDULES, Recipe, factor
@@ -21,16 +24,6 @@ from gspnl.train.recipes.files import (
 )
 
 __all__ = [
-    "RECIPES",
-    "SCHEDULES",
-    "Recipe",
-    "edited",
-    "factor",
-    "from_toml",
-    "plain",
-    "read",
-    "recipe",
-    "to_dict",
-    "to_toml",
-    "write",
-]
+    "RECIPES", "SCHEDULES", "Recipe", "edited", "factor", "from_toml", "plain", "read", "recipe",
+    "to_dict", "to_toml", "write",
+]  # fmt: skip

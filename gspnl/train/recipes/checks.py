@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +99,12 @@ def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
             found[str(reason)] = str(reason)
             continue
         name, *inside = each["loc"]
+        if name not in defaults:
+            near = difflib.get_close_matches(str(name), defaults, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            fields = f"{hint} Fields: {', '.join(defaults)}."
+            found[str(name)] = f"recipes have no field {name!r}{fields}"
+            continue
         where = str(name) + "".join(f"[{i}]" for i in inside if isinstance(i, int))
         text = str(reason or each["msg"]).replace("Input should", "must").replace("tuple", "list")
         if each["type"] == "string_pattern_mismatch":

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from gspnl._base.registry import Registry
 from gspnl.errors import InputError
 from gspnl.train.recipes import checks
 
-BUILTIN = (str, bool, int, float, dict, type(None))  # taken by strict types as they are
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 OF_A_BLOCK = ("place", "reduction", "units", "block_options")  # left out without a block
 
 
@@ -25,20 +24,17 @@ def _registered(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
     """An experiment: two runs of equal recipes on one kind of machine give equal numbers.
 
     Parameters
     ----------
-    data : str
-        A name of :data:`gspnl.train.data.DATASETS`.
-    data_options : mapping
-        Of the data set, such as ``split=2, clips=5``; not where its files are.
-    backbone : str
-        A name of :data:`gspnl.train.backbones.BACKBONES`.
-    backbone_options : mapping
-        Of the backbone, such as ``stem="imagenet"``.
+    data, data_options : str, mapping
+        A name of :data:`gspnl.train.data.DATASETS`, and options such as ``split=2, clips=5``; not
+        where its files are.
+    backbone, backbone_options : str, mapping
+        A name of :data:`gspnl.train.backbones.BACKBONES`, and options such as ``stem="imagenet"``.
     block : str or None
         A name of :data:`gspnl.nn.BLOCKS`; None trains the backbone alone, and then ``place``,
         ``reduction``, ``units`` and ``block_options`` must be left out.
@@ -54,17 +50,12 @@ class Recipe:
     batch_size : int
         Of all processes together, at least two for each. The last batch of an epoch is left out if
         it is smaller than an eighth of this (or one sample), however many processes there are.
-    learning_rate, momentum, weight_decay : float
+    learning_rate, momentum, weight_decay, nesterov : float, float, float, bool
         Of stochastic gradient descent.
-    nesterov : bool
-    schedule : str
+    schedule, milestones, gamma, warmup : str, tuple of int, float, float
         A name of :data:`gspnl.train.recipes.SCHEDULES`: "steps" (times ``gamma`` at each of
         ``milestones``, in epochs), "linear" (down to 0 as a line) or "cosine" (down to 0 as half a
-        cosine); all begin with ``warmup`` epochs of linear growth.
-    milestones : tuple of int
-    gamma : float
-    warmup : float
-        Epochs, at most half of the training: a longer one is shortened to that.
+        cosine); all begin with ``warmup`` epochs of linear growth, at most half of the training.
     label_smoothing, clip : float
         The latter is the largest norm of the gradient. 0 is off.
     precision : str
@@ -73,11 +64,9 @@ class Recipe:
         Memory format of network and images.
     sync_batch_norm : bool
         Statistics over all processes; without it each process has its own.
-    augmentation : tuple of str
-        Names of :data:`gspnl.train.data.AUGMENTATIONS` for training, in order, with arguments as
-        in ``"pad_crop(4)"``.
-    evaluation : tuple of str
-        The same for testing, such as ``("resize(256)", "centre_crop(224)")``.
+    augmentation, evaluation : tuple of str
+        For training and testing: names of :data:`gspnl.train.data.AUGMENTATIONS`, in order, with
+        arguments as in ``("resize(256)", "centre_crop(224)")``.
     pretrained : str or None
         A state dict in a file that the backbone starts from; ``train`` can be given another path.
     seed : int
@@ -127,6 +116,8 @@ class Recipe:
     pretrained: checks.Name | None = None
     seed: checks.Seed = 0
 
+    _builtin = field_validator("*", mode="before")(checks.builtin)
+
     def __post_init__(self) -> None:
         idle = [name for name in OF_A_BLOCK if getattr(self, name) != DEFAULTS[name]]
         if self.block is None and idle:
@@ -141,32 +132,19 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def _checked(validate: Callable[..., None]) -> Callable[..., None]:
-    """Raise InputError for unknown fields and for what pydantic refuses."""
+_validate = Recipe.__init__
 
-    @functools.wraps(validate)
-    def init(self: Recipe, **values: Any) -> None:
-        for name in values:
-            if name not in DEFAULTS:
-                near = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise InputError(
-                    f"recipes have no field {name!r}{hint} Fields: {', '.join(DEFAULTS)}."
-                )
-        values = {
-            name: value if type(value) in BUILTIN else checks.builtin(value)
-            for name, value in values.items()
-        }
-        try:
-            validate(self, **values)
-        except ValidationError as error:
-            raise InputError(checks.one_line(error, DEFAULTS)) from None
 
-    return init
+@functools.wraps(_validate)
+def _init(self: Recipe, **values: Any) -> None:
+    try:
+        _validate(self, **values)
+    except ValidationError as error:
+        raise InputError(checks.one_line(error, DEFAULTS)) from None
 
 
 # In place of the constructor of pydantic, whose errors are long.
-Recipe.__init__ = _checked(Recipe.__init__)  # type: ignore[method-assign]
+Recipe.__init__ = _init  # type: ignore[method-assign]
 
 RECIPES: Registry[Recipe] = Registry("recipe")
 SCHEDULES: Registry[Callable[[Recipe, int, int], float]] = Registry("schedule")
@@ -175,14 +153,12 @@ SCHEDULES: Registry[Callable[[Recipe, int, int], float]] = Registry("schedule")
 def factor(recipe: Recipe, step: int, steps: int) -> float:
     r"""Multiple of the learning rate at a step, in closed form.
 
-    With w steps of warm-up, step s < w has
+    With w steps of warm-up, at most half of all S steps, step s < w has
 
     .. math:: \frac{s + 1}{w}
 
     and the others follow the recipe's schedule: "steps" is γ^m after m milestones, "cosine"
-    :math:`\tfrac12 (1 + \cos π u)` and "linear" :math:`1 - u`, with :math:`u = (s - w)/(S - w)`
-    and S the number of all steps. A warm-up is at most S/2 long.
-
+    :math:`\tfrac12 (1 + \cos π u)` and "linear" :math:`1 - u`, with :math:`u = (s - w)/(S - w)`.
     Steps count from 0 over all epochs; ``steps`` is their number in one epoch.
 
     Examples

@@ -9,8 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from gspnl._base.files import replace
-from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
 
 
@@ -22,15 +24,12 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     name : str or path
         A name of :data:`RECIPES`, or a TOML file.
     **changes
-        Fields of :class:`Recipe`, checked. The mappings ``data_options``,
-        ``backbone_options`` and ``block_options`` replace the former ones whole.
+        Fields of :class:`Recipe`, checked. Mappings replace the former ones whole.
 
     Raises
     ------
-    InputError
-        For an unknown name or field, or a wrong value.
-    FileError
-        If the file is missing or no TOML.
+    InputError, FileError
+        For an unknown name or field, or a wrong value; for a missing file, or one that is no TOML.
 
     Examples
     --------
@@ -39,31 +38,16 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     >>> paper.epochs, paper.milestones, paper.block
     (300, (150, 250), 'snl')
     """
-    if isinstance(name, str) and name in RECIPES:
-        return dataclasses.replace(RECIPES[name], **changes)
-    try:
-        path = Path(name)
-    except TypeError:
-        raise InputError(f"recipe {name!r} must be a name or a TOML file") from None
-    if path.suffix == ".toml" or path.is_file():
-        return dataclasses.replace(read(path), **changes)
-    if len(path.parts) > 1:
-        raise FileError(f"{str(name)!r} is no recipe file; name a TOML file that exists")
-    return dataclasses.replace(RECIPES[str(name)], **changes)
+    if not isinstance(name, (str, PathLike)):
+        raise InputError(f"recipe {name!r} must be a name or a TOML file")
+    path = Path(name)
+    file = path.suffix == ".toml" or len(path.parts) > 1 or path.is_file()
+    base = read(path) if file and str(name) not in RECIPES else RECIPES[str(name)]
+    return dataclasses.replace(base, **changes)
 
 
 def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
-    """Look up or read a recipe, with changes as text.
-
-    Parameters
-    ----------
-    name : str
-        A name or a TOML file.
-    changes : sequence of str
-        As "block=snl", "milestones=[10, 15]", "block_options.order=3"; nothing after the sign is
-        None. Values are TOML, or else plain text.
-    **fields
-        None for those that are left as they are; one that is in ``changes`` too is an error.
+    """Look up or read a recipe, with changes as text; None for fields that are left as they are.
 
     Examples
     --------
@@ -82,11 +66,10 @@ def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
         else:
             found[key] = _value(text)
     own = {field: item for field, item in fields.items() if item is not None}
-    for field in own:
-        if field in found:
-            raise InputError(
-                f"{field} is given twice, by --set and by --{field}; leave one of them out"
-            )
+    if twice := sorted(own.keys() & found):
+        raise InputError(
+            f"{twice[0]} is given twice, by --set and by --{twice[0]}; leave one of them out"
+        )
     return dataclasses.replace(base, **found | own)
 
 
@@ -101,12 +84,8 @@ def _value(text: str) -> Any:
 def read(path: str | PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file; fields that it leaves out have their defaults.
 
-    Raises
-    ------
-    FileError
-        If the file is missing or no TOML.
-    InputError
-        For an unknown field, with the nearest one named, or a wrong value.
+    Raise FileError if the file is missing or no TOML, and InputError for an unknown field, with the
+    nearest one named, or a wrong value.
     """
     path = Path(path)
     try:
@@ -139,12 +118,6 @@ def to_toml(recipe: Recipe) -> str:
     >>> from_toml(to_toml(recipe)) == recipe
     True
     """
-    try:
-        import tomli_w
-    except ImportError as error:
-        raise MissingExtraError(
-            "writing recipes needs tomli-w; pip install 'gspnl[train]'"
-        ) from error
     return tomli_w.dumps(to_dict(recipe))
 
 
@@ -155,8 +128,8 @@ def write(recipe: Recipe, path: str | PathLike[str]) -> None:
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Fields of a recipe as JSON and TOML hold them: no None, lists for tuples."""
-    found = {name: plain(getattr(recipe, name)) for name in DEFAULTS}
-    return {name: value for name, value in found.items() if value is not None}
+    values = ((name, getattr(recipe, name)) for name in DEFAULTS)
+    return {name: plain(value) for name, value in values if value is not None}
 
 
 def plain(value: Any) -> Any:
@@ -164,12 +137,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def differences(one: Recipe, other: Recipe) -> list[str]:
-    """The fields that differ, as text."""
-    return [
-        f"{name} ({getattr(one, name)!r} there, {getattr(other, name)!r} here)"
-        for name in DEFAULTS
-        if getattr(one, name) != getattr(other, name)
-    ]
