@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import FileError, InputError
-from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
+from gspnl.nn.checkpoints.peers.formats import COUNTER, read_values
 from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.registry import Backbone
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl.errors import InputError
-from gspnl.nn.auditing.capture import capture
+from gspnl.nn.auditing import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
 from gspnl.nn.surgery.targets import label, named_blocks

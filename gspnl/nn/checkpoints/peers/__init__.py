@@ -9,9 +9,11 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.checkpoints.peers import cgnl_ccnet, pairwise, spectral
-from gspnl.nn.checkpoints.peers.source import SOURCES, Rebuilt, Source
-from gspnl.nn.checkpoints.peers.state_dict import (
+from gspnl.nn.checkpoints.peers import libraries, papers
+from gspnl.nn.checkpoints.peers.formats import (
+    SOURCES,
+    Rebuilt,
+    Source,
     check_names,
     common_dtype,
     key_mismatch,
@@ -25,7 +27,7 @@ from gspnl.nn.presets import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 
-_REGISTERED = (cgnl_ccnet, pairwise, spectral)  # each registers its sources when imported
+_REGISTERED = (papers, libraries)  # each registers its sources when imported
 
 
 def from_peer(
