@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from gspnl.chebyshev.recurrence import small_terms, terms
 from gspnl.nn.pointwise import channels_last, pointwise
 
 Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
+Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone, see series_parts
 
 
 class Operator(ABC):
@@ -112,18 +113,33 @@ class Factored(Operator):
         return swap_halves(small) if self.swap else small
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        small = series_parts(maps, *self._small(Z, len(maps) - 1))
-        return self._expand(Z, *small, bias)
+        return self.polynomial(Z, len(maps) - 1, partial(series_parts, maps), bias)
 
     def filters(
         self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        small = filter_parts(theta, maps, *self._small(Z, theta.shape[1] - 1))
-        return self._expand(Z, *small, bias)
+        return self.polynomial(Z, theta.shape[1] - 1, partial(filter_parts, theta, maps), bias)
 
-    def _small(self, Z: Tensor, order: int) -> tuple[Tensor, Tensor | None]:
-        """Return QᵀZ, and QᵀP for orders above 1."""
-        return self.heads(Z), self.heads(self.left) if order > 1 else None
+    def polynomial(
+        self,
+        Z: Tensor,
+        order: int,
+        parts: Callable[[Tensor, Tensor | None], Parts],
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Return F + b of a polynomial of A, by its small matrices.
+
+        Parameters
+        ----------
+        Z : tensor of shape (B, N, c)
+        order : int
+        parts : callable
+            ``parts(QᵀZ, QᵀP) -> flat, tall, alone``, see :func:`series_parts`; QᵀP is None for
+            orders up to 1.
+        bias : tensor of shape (C,), optional
+        """
+        gram = self.heads(self.left) if order > 1 else None
+        return self._expand(Z, *parts(self.heads(Z), gram), bias)
 
     def _expand(
         self,
@@ -152,9 +168,6 @@ class Factored(Operator):
 def product_sum(start: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     """Return start + left right, where ``start`` may be None."""
     return left @ right if start is None else torch.baddbmm(start, left, right)
-
-
-Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone
 
 
 def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
@@ -186,9 +199,7 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     return flat, tall, sum_of(V for V in maps if V is not None)
 
 
-def filter_parts(
-    theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor]:
+def filter_parts(theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None) -> Parts:
     """Return the small matrices of Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ; θ is (M, K + 1)."""
     order = theta.shape[1] - 1
     weights = torch.stack(list(maps))  # (M, C, Cs)
