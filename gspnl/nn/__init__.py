@@ -7,7 +7,7 @@ kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + 
 from gspnl.errors import MissingExtraError
 
 try:
-    import torch  # noqa: F401  (a clear error here, rather than one from within)
+    import torch  # noqa: F401  (reported here as a missing extra)
 except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 

@@ -22,16 +22,16 @@ from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.precision import lift, without_autocast
 
-ENTRY = 240  # operations of each of N² entries besides those of its products; measured
+ENTRY = 240  # operations for one of the N² entries, without its products; measured
 SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
 DENSE_NODES = 1 << 14  # 1 GiB of float32 for each graph
-SMALL = 1 << 18  # entries of weights that are concatenated at no cost
-Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ concatenated, or apart; None: X itself
+SMALL = 1 << 18  # entries; smaller weights are cheap to concatenate
+Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ, concatenated or as a pair; None: X itself
 
 
 @dataclass(frozen=True)
 class Load:
-    """Widths of the signals and results of a block, and its order."""
+    """Widths of Z and F and the order of the series, for the cost model of storages."""
 
     signals: int
     channels: int
@@ -49,16 +49,16 @@ class FeatureAffinity(nn.Module):
     kernel : Kernel
     normalization : str
     load : Load
-        For the cost model of ``storage="auto"``.
+        Sizes that decide ``storage="auto"``.
     storage : {"auto", "dense", "lowrank"}
     bias : bool
     pool : int, tuple of int, or None
         Max-pooling of ψ and of the signal: a size, or one for each spatial dimension.
     isolated : {"self", "zero"}
-        A_ii of positions of degree 0: 1, or 0.
+        A_ii of positions of degree 0: 1 or 0.
     """
 
-    total: Callable[[Tensor], Tensor] | None = None  # adds up sums of positions across processes
+    total: Callable[[Tensor], Tensor] | None = None  # adds up a sum over positions across processes
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class FeatureAffinity(nn.Module):
         return self._scaled(phi, psi, symmetric)
 
     def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
-        """Return whether A of points of one width is stored as two factors; same: φ is ψ."""
+        """Return whether A is stored as two factors, for points of a width; ``same``: φ is ψ."""
         if not self.kernel.bilinear:
             return False
         if self.storage != "auto":
@@ -157,10 +157,9 @@ class FeatureAffinity(nn.Module):
         return factors.operations <= entries.operations
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
-        if swap and both is None:
-            both = torch.cat([phi, psi], -1)
-        P, Q, swap = (both, both, True) if swap and both is not None else (phi, psi, False)
-        plain = Factored(P, Q, swap, total=self.total)
+        if swap:
+            phi = psi = torch.cat([phi, psi], -1) if both is None else both
+        plain = Factored(phi, psi, swap, total=self.total)
 
         def product(v: Tensor) -> Tensor:
             return plain.apply(v[..., None])[..., 0]
@@ -229,14 +228,14 @@ class FeatureAffinity(nn.Module):
     def _scales(self, degrees: Tensor, columns: int, product: Product, solve: Solve) -> Scales:
         scales = NORMALIZATIONS[self.normalization].scales
         left, right, isolated = scales(degrees, columns, product, solve)
-        # A row without edges keeps its own signal, which pooled columns do not have.
+        # An isolated position keeps its own signal; after pooling, A has no column for it.
         kept = self.isolated == "self" and self.pool is None
         return left, right, isolated if kept else None
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled(Operator):
-    """An operator whose columns are pooled positions: A Z pools the signal first."""
+    """An affinity between positions and pooled positions: it pools the signal, then applies A."""
 
     operator: Operator
     pool: Callable[[Tensor], Tensor]
@@ -253,7 +252,7 @@ def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:
 
 
 def pseudo_inverse(x: Tensor) -> Tensor:
-    """Invert a matrix known to the tolerance of Sinkhorn; it is singular where W is bipartite."""
+    """Invert I + SWS, which is singular for a bipartite W, up to the tolerance of Sinkhorn."""
     out: Tensor = torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
     return out
 

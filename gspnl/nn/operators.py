@@ -99,14 +99,14 @@ class Factored(Operator):
 
     def heads(self, Z: Tensor) -> Tensor:
         """Return Qᵀ Z, (B, m, c)."""
-        return self._whole(self.right.mT @ Z)
+        return self._total(self.right.mT @ Z)
 
     def sums(self) -> Tensor:
-        """Return A 1, (B, N), with a backward pass of sums alone."""
-        small = self._whole(self.right.sum(-2)[..., None])
+        """Return A 1, (B, N): cheaper than :meth:`apply` to ones, also in the backward pass."""
+        small = self._total(self.right.sum(-2)[..., None])
         return (small.mT @ self.left.mT)[..., 0, :]
 
-    def _whole(self, small: Tensor) -> Tensor:
+    def _total(self, small: Tensor) -> Tensor:
         """Return J times a sum over positions, added up across processes."""
         if self.total is not None:
             small = self.total(small)
@@ -187,7 +187,8 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     Returns
     -------
     flat, tall, alone
-        Of shapes (C, c), (B, m, C), (C, c); F = Z aloneᵀ where A = 1, hence every T_k(A) = 1.
+        Of shapes (C, c), (B, m, C), (C, c); on isolated positions A = 1, hence every
+        T_k(A) = 1 and F = Z aloneᵀ.
     """
     flat, tall = maps[0], None
     for k, (t, small) in enumerate(_small_terms(heads, G, len(maps) - 1, -1.0), 1):

@@ -37,17 +37,16 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     batch : tensor, tuple or mapping
         Input of the model: one argument, all positional arguments, or keyword arguments.
     nodes : int
-        The most positions for which N × N matrices are made. Beyond, values that need them are
-        None, with a reason; low-rank affinities (kernels "dot", "cosine"; "a2", "cgnl") need none:
-        O(N r²).
+        The largest N for which N × N matrices are computed. Above it, values that need one are
+        None, with a reason. Low-rank affinities (kernels "dot" and "cosine", blocks "a2" and
+        "cgnl") need none and take O(N r²).
 
     Returns
     -------
     Audit
-        A record for each block: ``audit["layer3.4"]`` or ``audit[0]``. Its ``items`` measure the
-        affinity on each item of the batch (none where the batch does not reach the block), its
-        ``units`` each unit. Prints as a table, with reasons for missing values; ``plot()`` draws
-        one figure.
+        A record for each block, ``audit["layer3.4"]`` or ``audit[0]``, with the affinity on each
+        item of the batch in ``items`` (empty if the batch does not reach the block) and each unit
+        in ``units``. Prints as a table, with reasons for missing values; ``plot()`` draws a figure.
 
     Raises
     ------
@@ -107,7 +106,7 @@ Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimens
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:
-    """Return the features of each block that the batch reaches; in the first of several passes."""
+    """Return the features at the first call of each block that the batch reaches."""
     features: dict[str, Features] = {}
     with ExitStack() as stack:
         for name, block in blocks.items():

@@ -88,7 +88,7 @@ def _unknown(nodes: int, reason: str) -> AffinityAudit:
 
 
 def _in_core(affinity: FeatureAffinity, nodes: int) -> bool:
-    """Whether the core has this graph, and without N² entries where the block has low rank."""
+    """Return whether the core has this graph, in low rank where the block has it so."""
     if affinity.normalization not in NORMALIZATIONS or affinity.pool is not None or nodes < 2:
         return False
     return NORMALIZATIONS[affinity.normalization].symmetric_core or not affinity.kernel.bilinear
@@ -192,7 +192,7 @@ def _factored_modes(operator: Factored) -> tuple[np.ndarray, np.ndarray, float]:
     size = np.hypot(_product_norm(P, Q), np.sqrt(isolated))
     defect = float(_product_norm(P, change) / size) if size else 0.0
     mu, live = np.linalg.eigvals(small), n - isolated
-    if rank > live:  # what is more is 0
+    if rank > live:  # the others are 0
         mu = np.take_along_axis(mu, np.argsort(-np.abs(mu), axis=1)[:, :live], axis=1)
     zeros = blocks * (live - mu.shape[1])
     mu, extra = mu.reshape(-1), [(1.0, isolated)] * bool(isolated) + [(0.0, zeros)] * bool(zeros)
@@ -202,18 +202,18 @@ def _factored_modes(operator: Factored) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _product_norm(P: np.ndarray, Q: np.ndarray) -> float:
-    """‖P Qᵀ‖ (Frobenius) of all blocks; by QR, since Gram matrices would lose half the digits."""
+    """Return ‖P Qᵀ‖ (Frobenius) of all blocks, by QR: Gram matrices lose half the digits."""
     R, S = (np.asarray(np.linalg.qr(tall, mode="r")) for tall in (P, Q))
     return float(np.linalg.norm(R @ S.mT))
 
 
 def _keeps_constants(operator: Operator, X: Tensor) -> bool:
-    """Whether A 1 = 1, to rounding."""
+    """Return whether A 1 = 1, to rounding."""
     ones = torch.ones(1, len(X), 1, dtype=X.dtype)
     return bool((operator.apply(ones) - 1).abs().max() < 1e-9)
 
 
 def _gap(mu: np.ndarray, counts: np.ndarray) -> float | None:
-    """1 − |μ₂|, of all modes but one constant one."""
+    """Return 1 − |μ₂|, the largest |μ| without one constant mode."""
     others = np.abs(nonconstant(mu, counts))
     return float(max(0.0, 1 - others.max())) if others.size else None

@@ -131,7 +131,7 @@ class Sharded(nn.Module):
 
 
 class SplitFeatureAffinity(FeatureAffinity):
-    """Sum heads and degrees of low rank over processes; gather keys and values of attention."""
+    """An affinity that sums QᵀZ and degrees over processes, or gathers keys of attention."""
 
     positions: Positions
 
@@ -162,7 +162,7 @@ class SplitFeatureAffinity(FeatureAffinity):
 
 @dataclass(frozen=True, eq=False)
 class SplitAttention(Operator):
-    """Rows of one process in an attention among all positions.
+    """Attention of the positions of one process to all positions.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def split(module: nn.Module, positions: Positions) -> None:
         raise InputError(f"this block cannot be sharded: {reason}")
     # The same parameters and buffers: only sums over positions differ.
     module.__class__ = SPLIT[type(module)]
-    module.positions = positions  # type: ignore[assignment]  # no Tensor, no Module
+    module.positions = positions  # type: ignore[assignment]  # neither Tensor nor Module
 
 
 def refusal(module: nn.Module) -> str | None:

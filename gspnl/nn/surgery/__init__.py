@@ -77,8 +77,8 @@ def insert(
     dtype, the device and the mode of its module. Code that ``torch.compile`` has cached is dropped.
     ``torch.jit.script`` does not support such hooks.
 
-    Only an example shows a module whose weights are used without calling it, or whose own forward
-    loops over its children.
+    Two mistakes are found only with an example: a module whose weights are used without calling it,
+    and a module whose own forward loops over its children.
 
     Examples
     --------
@@ -236,8 +236,8 @@ def block_from(
 def match_module(target: Target, model: nn.Module, block: Block, output: Tensor | None) -> None:
     """Move the block to the dtype and device of the target, and set its mode.
 
-    They are those of the target's parameters, of its output, of the modules before it, or of the
-    modules that hold it: the first that has any.
+    Dtype and device come from the first of these that has any: the target's parameters, its output,
+    the modules before it, the modules that hold it.
     """
     parents = [target.name.rsplit(".", cut)[0] for cut in range(1, target.name.count(".") + 1)]
     others = (*target.sources, *map(model.get_submodule, parents), model)

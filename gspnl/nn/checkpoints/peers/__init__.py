@@ -15,13 +15,13 @@ from gspnl.nn.checkpoints.peers.formats import (
     Rebuilt,
     Source,
     check_names,
-    common_dtype,
     key_mismatch,
     prefixes,
     read_sizes,
     read_values,
     shared_prefix,
     under_prefix,
+    weights_dtype,
 )
 from gspnl.nn.presets import create
 
@@ -46,7 +46,7 @@ def from_peer(
 
     The block has the outputs of the peer's module, in training and in evaluation, and can be
     trained, folded, audited and saved as any other. Units, widths, groups and sub-sampling are read
-    from keys and shapes. What these do not show is an option:
+    from keys and shapes. Options say what these do not show:
 
     ==================== ======================================= ==================================
     source               code                                    options
@@ -68,7 +68,7 @@ def from_peer(
         A name in the table.
     prefix : str, optional
         Use only the keys that begin with this, such as ``"layer3.5."``. By default all keys must
-        belong to the block; a prefix that all share is removed.
+        belong to the block, after a prefix that all of them share.
     block : {"snl", "nl", "ns"}, optional
         Which block of the 2021 release; its NL and NS have the same keys.
     activation : {"relu"}, optional
@@ -144,7 +144,7 @@ def from_peer(
 def _create_block(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
     device = next(iter(values.values())).device
     block = create(rebuilt.name, rebuilt.channels, **rebuilt.options)
-    block = block.to(device=device, dtype=common_dtype(values))
+    block = block.to(device=device, dtype=weights_dtype(values))
     block.load_state_dict(rebuilt.state)
     return block
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from gspnl._base.registry import Registry
 from gspnl._base.validate import one_of, whole_number
 from gspnl.errors import InputError
+from gspnl.nn.precision import common_dtype
 
 Layout = dict[str, tuple[str, ...]]
 
@@ -50,11 +51,11 @@ class Source(ABC):
 
     @abstractmethod
     def looks(self, keys: Collection[str]) -> bool:
-        """Whether the keys resemble this source's; for hints, so a few typical keys suffice."""
+        """Return whether the keys resemble this source's: for hints, by a few typical keys."""
 
     @abstractmethod
     def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:
-        """Keys that a checkpoint of this source must have, with their shapes."""
+        """Return the keys that a checkpoint of this source must have, with their shapes."""
 
     @abstractmethod
     def rebuild(
@@ -114,13 +115,9 @@ def _from_numpy(key: str, value: np.ndarray[Any, Any]) -> Tensor:
         raise InputError(f"{key!r} has dtype {value.dtype}, which torch does not know") from error
 
 
-def common_dtype(values: Mapping[str, Tensor]) -> torch.dtype:
-    """Return the dtype that holds every weight: float64 where one is float64."""
-    dtypes = [value.dtype for key, value in values.items() if not key.endswith(COUNTER)]
-    common = dtypes[0]
-    for dtype in dtypes[1:]:
-        common = torch.promote_types(common, dtype)
-    return common
+def weights_dtype(values: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the widest dtype of the weights."""
+    return common_dtype(*(value for key, value in values.items() if not key.endswith(COUNTER)))
 
 
 def under_prefix(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -149,7 +146,7 @@ def first_parts(keys: Iterable[str]) -> set[str]:
 
 
 def batch_norm(name: str) -> Layout:
-    """Layout of a batch norm over C channels, without its counter, which old checkpoints lack."""
+    """Return the layout of a batch norm; its counter may be missing, as in old checkpoints."""
     entries = ("weight", "bias", "running_mean", "running_var")
     return {f"{name}.{entry}": ("C",) for entry in entries}
 

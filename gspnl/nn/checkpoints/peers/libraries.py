@@ -63,7 +63,7 @@ class Pairwise(Source):
         return choice(options, "mode", tuple(GRAPHS)) or shown
 
     def pooled(self, keys: Collection[str]) -> bool:
-        """Whether keys and values are sub-sampled."""
+        """Return whether keys and values are sub-sampled."""
         return f"{self.part('g', pooled=True)}.weight" in keys
 
     def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:

@@ -191,7 +191,7 @@ def _nl_options(sizes: Mapping[str, int], options: Mapping[str, Any]) -> dict[st
 
 
 def _cgnl_options(sizes: Mapping[str, int], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the CGNL block; the groups follow from z, which takes S / groups channels."""
+    """Return the options of CGNL; the groups follow from z, which takes S / groups channels."""
     inner, per_group = sizes["S"], sizes["K"]
     groups, rest = divmod(inner, per_group)
     if rest or sizes["C"] % groups:
