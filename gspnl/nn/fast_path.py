@@ -11,7 +11,7 @@ symbols of docs/mathematics.md ("Low rank") and N as the last axis, are
 4. polynomial: flat, tall and extra, see :func:`~gspnl.nn.operators.series_parts`;
 5. result: F = Z flatᵀ + D⁻¹ P tall + b, and + Z extraᵀ on isolated positions.
 
-The backward pass takes them in reverse order.
+The backward pass takes them in reverse order; dM is the gradient of the loss with respect to M.
 
 The fast path bypasses the modules: it reads their weights and calls none of them. It may be taken
 only where that cannot be observed. It is not taken if a hook is registered, globally or on a
@@ -224,7 +224,7 @@ class FastUnit(torch.autograd.Function):
         size = max(1, BYTES // (width * x.shape[-1] * x.element_size()))
         out = torch.empty_like(x)  # F, in the layout of x
         saved: list[Tensor | None] = []
-        for X, F in zip(split_batch(x, size), split_batch(out, size), strict=True):
+        for X, F in zip(_split_batch(x, size), _split_batch(out, size), strict=True):
             # 1. Embed.
             U = channel_first(X.mT, W, inward).mT
             H, Z = U[:, :width].relu_(), X if g is None else U[:, width:]
@@ -243,11 +243,11 @@ class FastUnit(torch.autograd.Function):
             else:
                 flat, tall, extra = _first_order(tensors, heads)
             # 5. Result.
-            put(F, tall.mT, left)
+            _put(F, tall.mT, left)
             if flat is not None:
-                add(F, flat, Z)
+                _add(F, flat, Z)
             if isolated is not None and form.keep:
-                add(F, extra, Z * isolated)
+                _add(F, extra, Z * isolated)
             if outward is not None:
                 F.add_(outward[:, None])
             kept = isolated if form.keep else None
@@ -287,39 +287,39 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     dx = torch.empty_like(x) if narrow and ctx.needs_input_grad[0] else None
     dx_parts: list[Tensor] = []
     sums: list[Tensor | None] = []  # gradients of weights and biases, over all parts
-    pairs = zip(split_batch(x, ctx.size), split_batch(grad, ctx.size), strict=True)
-    for k, (X, G) in enumerate(pairs):
+    pairs = zip(_split_batch(x, ctx.size), _split_batch(grad, ctx.size), strict=True)
+    for k, (X, dF) in enumerate(pairs):
         saved = Saved(*rest[ctx.count + count * k :][:count])
         H, Z = saved.U[:, : ctx.width], X if g is None else saved.U[:, ctx.width :]
         flat, isolated = saved.flat, saved.isolated
         # 5. Result.
-        scaled = G * saved.e
+        scaled = dF * saved.e
         dtall = form.factors(H)[0] @ scaled.mT
-        dflat = None if flat is None else pointwise_weight(Z, G)
-        G_isolated = None if isolated is None else G * isolated
-        dextra = None if G_isolated is None else pointwise_weight(Z, G_isolated)
-        # 4. to 1. Polynomial, small matrices, degrees and embeddings.
+        dflat = None if flat is None else pointwise_weight(Z, dF)
+        dF_isolated = None if isolated is None else dF * isolated
+        dextra = None if dF_isolated is None else pointwise_weight(Z, dF_isolated)
+        # 4. to 1. Polynomial, small matrices, degrees and embedding.
         dtensors, dheads, dgram = _small_gradients(form, tensors, saved, dtall, dflat, dextra)
         dheads = form.core(dheads)
         dU = _factor_gradients(form, H, Z, saved, scaled, dheads, dgram)
         dZ = torch.bmm(dheads.mT, form.factors(H)[1])
         if flat is not None:
-            add(dZ, flat.mT, G)
-        if G_isolated is not None:
-            add(dZ, saved.extra.mT, G_isolated)
+            _add(dZ, flat.mT, dF)
+        if dF_isolated is not None:
+            _add(dZ, saved.extra.mT, dF_isolated)
         if g is not None:
             dU.append(dZ)
         part = [
             torch.cat([pointwise_weight(X, each) for each in dU]),
             None if inward is None else torch.cat([each.sum((0, 2)) for each in dU]),
-            None if outward is None else G.sum((0, 2)),
+            None if outward is None else dF.sum((0, 2)),
             *dtensors,
         ]
         sums = part if not sums else [_sum(a, b) for a, b in zip(sums, part, strict=True)]
         if ctx.needs_input_grad[0]:
             weights = torch.split(W, [each.shape[1] for each in dU])
             out = None if dx is None else dx[k * ctx.size :][: len(X)]
-            dx_parts.append(features_gradient(dU, weights, dZ if g is None else None, out))
+            dx_parts.append(_features_gradient(dU, weights, dZ if g is None else None, out))
     if dx_parts and dx is None:
         dx = dx_parts[0] if len(dx_parts) == 1 else torch.cat(dx_parts)
     dW, dinward, doutward, *dtensors = sums
@@ -336,7 +336,7 @@ def _small_gradients(
     dflat: Tensor | None,
     dextra: Tensor | None,
 ) -> tuple[list[Tensor | None], Tensor, Tensor | None]:
-    """Return the gradients of the tensors of the polynomial, of heads and of gram."""
+    """Reverse step 4: return the gradients of the polynomial's tensors, of heads and of gram."""
     if saved.gram is None:  # order 1: tall = heads V₁ᵀ, flat = V₀ and extra = V₁
         dV = pointwise_weight(saved.heads.mT, dtall.mT)
         dV = dV if dextra is None else dV + dextra
@@ -363,7 +363,7 @@ def _factor_gradients(
     dheads: Tensor,
     dgram: Tensor | None,
 ) -> list[Tensor]:
-    """Return the gradients of φ and ψ before relu, in one tensor if W is symmetrised.
+    """Reverse steps 3 to 1: return dφ and dψ before relu, in one tensor if W is symmetrised.
 
     Parameters
     ----------
@@ -424,12 +424,12 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return None if a is None or b is None else a + b
 
 
-def split_batch(x: Tensor, size: int) -> tuple[Tensor, ...]:
+def _split_batch(x: Tensor, size: int) -> tuple[Tensor, ...]:
     """Split a batch into parts of ``size`` items."""
     return (x,) if size >= x.shape[0] else torch.split(x, size)
 
 
-def put(out: Tensor, weight: Tensor, X: Tensor) -> Tensor:
+def _put(out: Tensor, weight: Tensor, X: Tensor) -> Tensor:
     """Write W X into a tensor (B, c, N) of either layout."""
     weight = weight.expand(len(X), *weight.shape[-2:])
     if out.is_contiguous():
@@ -438,7 +438,7 @@ def put(out: Tensor, weight: Tensor, X: Tensor) -> Tensor:
     return out
 
 
-def add(total: Tensor, weight: Tensor, X: Tensor) -> None:
+def _add(total: Tensor, weight: Tensor, X: Tensor) -> None:
     """Add W X in place to a tensor (B, c, N) of either layout."""
     weight = weight.expand(len(X), *weight.shape[-2:])
     if total.is_contiguous():
@@ -447,17 +447,17 @@ def add(total: Tensor, weight: Tensor, X: Tensor) -> None:
         total.mT.baddbmm_(X.mT, weight.mT)
 
 
-def features_gradient(
+def _features_gradient(
     grads: Sequence[Tensor], weights: Sequence[Tensor], start: Tensor | None, out: Tensor | None
 ) -> Tensor:
-    """Return Σ Wᵀ dU, the gradient of features; in ``out``, where all maps are narrow."""
+    """Return ``start`` + Σ Wᵀ dU, the gradient of features; in ``out`` if all maps are narrow."""
     if out is not None and start is not None:
         start = out.copy_(start)
     for grad, weight in zip(grads, weights, strict=True):
         if out is not None and start is None:
-            start = put(out, weight.mT, grad)
+            start = _put(out, weight.mT, grad)
         elif start is not None and max(weight.shape) <= NARROW:
-            add(start, weight.mT, grad)
+            _add(start, weight.mT, grad)
         else:
             share = pointwise(grad.mT, weight.mT).mT
             start = share if start is None else start.add_(share)
