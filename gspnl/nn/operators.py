@@ -99,14 +99,14 @@ class Factored(Operator):
 
     def heads(self, Z: Tensor) -> Tensor:
         """Return Qᵀ Z, (B, m, c)."""
-        return self._total(self.right.mT @ Z)
+        return self._core_sum(self.right.mT @ Z)
 
     def sums(self) -> Tensor:
         """Return A 1, (B, N): cheaper than :meth:`apply` to ones, also in the backward pass."""
-        small = self._total(self.right.sum(-2)[..., None])
+        small = self._core_sum(self.right.sum(-2)[..., None])
         return (small.mT @ self.left.mT)[..., 0, :]
 
-    def _total(self, small: Tensor) -> Tensor:
+    def _core_sum(self, small: Tensor) -> Tensor:
         """Return J times a sum over positions, added up across processes."""
         if self.total is not None:
             small = self.total(small)

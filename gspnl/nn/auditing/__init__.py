@@ -21,6 +21,9 @@ from gspnl.nn.surgery.targets import label, named_blocks
 __all__ = ["AffinityAudit", "Audit", "BlockAudit", "UnitAudit", "audit"]
 
 
+Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimensions
+
+
 def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     r"""Measure every nonlocal block of a network on a batch.
 
@@ -95,14 +98,11 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
                     audit_affinity(block.affinity, x, spatial, nodes) for x in X.cpu().double()
                 )
         units = tuple(
-            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]
+            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]  # a Stage
             for stage in block.stages
         )
         records.append(BlockAudit(label(name), block.block, items, units))
     return Audit(tuple(records))
-
-
-Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimensions
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.signals.stability import idempotence_defect, spectral_gap
-from gspnl.signals.stability.depth import matrix_defect
+from gspnl.signals.stability.depth import matrix_defect, mode_gap
 from gspnl.signals.stability.modes import modes, nonconstant
 
 COMPLEX = "A is not similar to a symmetric matrix, so λ is complex in general"
@@ -62,7 +63,8 @@ class AffinityAudit:
         """λ = 1 − μ, N values, ascending by real part; or None."""
         if self.modes is None:
             return None
-        lam = 1 - np.repeat(self.modes, self.counts)  # type: ignore[arg-type]
+        assert self.counts is not None
+        lam = 1 - np.repeat(self.modes, self.counts)
         return lam[np.argsort(lam.real, kind="stable")]
 
 
@@ -127,14 +129,15 @@ def _core_audit(affinity: FeatureAffinity, X: Tensor, most: int) -> AffinityAudi
 
 def _core_graph(affinity: FeatureAffinity, X: np.ndarray, most: int) -> FeatureGraph:
     """Return the core's graph of X; biases of embeddings become weights of a column of ones."""
-    kernel, embed = affinity.kernel, None
+    kernel = affinity.kernel
+    embed: Any = None
     if kernel.embedding != "none":
         if affinity.phi.bias is not None:
             X = np.concatenate([X, np.ones((len(X), 1))], axis=-1)
         pair = [_embedding(each) for each in (affinity.phi, affinity.psi)]
         embed = tuple(w[:, 0] if kernel.embedding == "vectors" else w for w in pair)
     storage = "lowrank" if kernel.bilinear and len(X) > most else "auto"
-    return feature_graph(X, kernel, embed, affinity.normalization, storage)  # type: ignore[arg-type]
+    return feature_graph(X, kernel, embed, affinity.normalization, storage)
 
 
 def _embedding(layer: Pointwise) -> np.ndarray:
@@ -214,6 +217,6 @@ def _keeps_constants(operator: Operator, X: Tensor) -> bool:
 
 
 def _gap(mu: np.ndarray, counts: np.ndarray) -> float | None:
-    """Return 1 − |μ₂|, the largest |μ| without one constant mode."""
-    others = np.abs(nonconstant(mu, counts))
-    return float(max(0.0, 1 - others.max())) if others.size else None
+    """Return 1 − |μ₂|, or None if there is only the constant mode."""
+    others = nonconstant(mu, counts)
+    return mode_gap(others) if others.size else None

@@ -26,6 +26,8 @@ from gspnl.nn.surgery.targets import (
     reset_compiled,
 )
 
+BlockSpec = str | tuple[str, Mapping[str, Any]] | Block
+
 
 def insert(
     model: nn.Module,
@@ -179,9 +181,6 @@ def _channels(target: Target, spec: BlockSpec, output: Any) -> int | None:
     if output is not None:
         return channels_of_output(target.name, target.module, output)
     return None if isinstance(spec, Block) else channels_of_layers(target.name, target.sources)
-
-
-BlockSpec = str | tuple[str, Mapping[str, Any]] | Block
 
 
 def check_targets(

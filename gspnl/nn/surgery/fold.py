@@ -78,7 +78,7 @@ def fold(model: nn.Module) -> nn.Module:
             _check_plain(block)
             for stage in block.stages:
                 if type(stage) in (Stage, SpectralStage):
-                    _fold(stage, block.affinity)  # type: ignore[arg-type]
+                    _fold(stage, block.affinity)  # type: ignore[arg-type]  # a Stage
             block.folded = True
             block.requires_grad_(False)
     return folded.eval()

@@ -48,7 +48,7 @@ class Target:
 
     @property
     def occupied(self) -> bool:
-        """Whether a block follows the module already."""
+        """True if a block follows the module already."""
         return HANDLE in vars(self.module)
 
     def attach(self, block: Block) -> None:

@@ -73,7 +73,7 @@ def _rebuilt(
     values, sizes : mapping
         As in :meth:`Source.rebuild`.
     maps : mapping of str to (str, float)
-        For each of our maps the peer's name and the sign to multiply it by.
+        For each map of the block its name in the checkpoint, and a factor of ±1.
     **options
         Of the block.
     """
@@ -186,8 +186,7 @@ class CompactGeneralized(Source):
 
 def _nl_options(sizes: Mapping[str, int], options: Mapping[str, Any]) -> dict[str, Any]:
     temperature = math.sqrt(sizes["S"]) if flag(options, "scale", False) else 1.0
-    graph = {"kernel": "embedded_gaussian", "normalization": "softmax"}
-    return graph | {"temperature": temperature, "norm": "batch"}
+    return {**SOFTMAX, "temperature": temperature, "norm": "batch"}
 
 
 def _cgnl_options(sizes: Mapping[str, int], options: Mapping[str, Any]) -> dict[str, Any]:
