@@ -98,7 +98,7 @@ class Factored(Operator):
         return out if self.isolated is None else torch.where(self.isolated[..., None], Z, out)
 
     def heads(self, Z: Tensor) -> Tensor:
-        """Return Qᵀ Z, (B, m, c)."""
+        """Return Qᵀ Z, (B, m, c); J Qᵀ Z if ``swap``."""
         return self._core_sum(self.right.mT @ Z)
 
     def sums(self) -> Tensor:

@@ -105,7 +105,10 @@ class Stage(nn.Module):
             self._start_at_zero(channels)
 
     def _start_at_zero(self, channels: int) -> None:
-        """Set the last scale to zero; before a relu it would have no gradient."""
+        """Set the last scale, or else the maps, to zero.
+
+        With an activation that is the gate after it: a scale before it would have no gradient.
+        """
         if self.activation is not None:
             self.gate = nn.Parameter(torch.zeros(channels))
         elif self.norm is not None:
