@@ -236,12 +236,9 @@ class FastUnit(torch.autograd.Function):
             e = inverse(d, isolated)
             left = P * e
             # 3. and 4. Small matrices and polynomial.
-            heads, gram = form.core(Q @ Z.mT), None
-            if form.polynomial.order > 1:
-                gram = form.core(Q @ left.mT)
-                flat, tall, extra = _polynomial(form.polynomial, tensors, heads, gram)
-            else:
-                flat, tall, extra = _first_order(tensors, heads)
+            heads = form.core(Q @ Z.mT)
+            gram = form.core(Q @ left.mT) if form.polynomial.order > 1 else None
+            flat, tall, extra = _small_matrices(form.polynomial, tensors, heads, gram)
             # 5. Result.
             _put(F, tall.mT, left)
             if flat is not None:
@@ -264,15 +261,12 @@ class FastUnit(torch.autograd.Function):
             return _gradients(ctx, grad)
 
 
-def _first_order(tensors: Sequence[Tensor], heads: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Return flat, tall and extra of order 1, from V₁ and, if present, V₀."""
-    return tensors[0] if len(tensors) > 1 else None, heads @ tensors[-1].mT, tensors[-1]
-
-
-def _polynomial(
-    polynomial: Polynomial, tensors: Sequence[Tensor], heads: Tensor, gram: Tensor
+def _small_matrices(
+    polynomial: Polynomial, tensors: Sequence[Tensor], heads: Tensor, gram: Tensor | None
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Return flat, tall and extra = alone − flat."""
+    if gram is None:  # order 1: the tensors are V₁, after V₀ if there is one
+        return tensors[0] if len(tensors) > 1 else None, heads @ tensors[-1].mT, tensors[-1]
     flat, tall, alone = polynomial.parts(tensors, heads, gram)
     assert tall is not None
     return flat, tall, alone if flat is None else alone - flat
@@ -343,7 +337,7 @@ def _small_gradients(
         return [dV] if dflat is None else [dflat, dV], dtall @ saved.extra, None
     leaves = [each.detach().requires_grad_() for each in (*tensors, saved.heads, saved.gram)]
     with torch.enable_grad():
-        flat, tall, extra = _polynomial(form.polynomial, leaves[:-2], *leaves[-2:])
+        flat, tall, extra = _small_matrices(form.polynomial, leaves[:-2], *leaves[-2:])
     outputs, grads = [tall], [dtall]
     for each, gradient in ((flat, dflat), (extra, dextra)):
         if each is not None and gradient is not None:

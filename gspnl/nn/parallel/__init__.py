@@ -122,7 +122,7 @@ class Sharded(nn.Module):
                 split(stage.norm, self.positions)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return this process's part of Y, of its part (B, C, h, ...) of the feature map."""
+        """Return this process's part of Y, for its part (B, C, h, ...) of the feature map."""
         self.positions.measure(x)
         names, parameters = zip(*self.block.named_parameters(), strict=True)
         shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]  # untyped in torch
