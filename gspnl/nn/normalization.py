@@ -81,7 +81,10 @@ def floor(x: Tensor) -> float:
 
 
 def isolated_positions(degrees: Tensor) -> Tensor | None:
-    """Return a mask of isolated positions; None if there are none, on CPUs and without tracing."""
+    """Return a mask of isolated positions.
+
+    On a CPU and outside of traced programs, where values can be read, None stands for no position.
+    """
     isolated = degrees <= floor(degrees)  # false for NaN, which passes on to the result
     readable = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if readable and not bool(isolated.any()) else isolated

@@ -77,8 +77,8 @@ def fold(model: nn.Module) -> nn.Module:
         if isinstance(block, Block):
             _check_plain(block)
             for stage in block.stages:
-                if type(stage) in (Stage, SpectralStage):
-                    _fold(stage, block.affinity)  # type: ignore[arg-type]  # a Stage
+                if isinstance(stage, Stage) and type(stage) in (Stage, SpectralStage):
+                    _fold(stage, block.affinity)
             block.folded = True
             block.requires_grad_(False)
     return folded.eval()
@@ -170,7 +170,7 @@ def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
 def _rank(affinity: nn.Module) -> int | None:
     """Return the multiplications of A per position and channel; None if A and W_g do not commute.
 
-    Max-pooling does not, nor does CGNL, whose nodes are pairs of a position and a channel.
+    Max-pooling does not commute, nor does CGNL, whose nodes are pairs of position and channel.
     """
     if isinstance(affinity, NoEdges):
         return 0
