@@ -7,14 +7,14 @@ kernel of the core. A block adds a filtered signal to its input, :math:`Y = X + 
 from gspnl.errors import MissingExtraError
 
 try:
-    import torch  # noqa: F401  (a clear error here, rather than one from within)
+    import torch  # noqa: F401  (reported here as a missing extra)
 except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
 from gspnl.nn import parallel
 from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
-from gspnl.nn.checkpoints.files import load, save
+from gspnl.nn.checkpoints import load, save
 from gspnl.nn.checkpoints.peers import from_peer
 from gspnl.nn.presets import (
     A2,
@@ -29,9 +29,9 @@ from gspnl.nn.presets import (
     Spectral,
     create,
 )
+from gspnl.nn.surgery import insert, remove
 from gspnl.nn.surgery.describe import describe
 from gspnl.nn.surgery.fold import fold
-from gspnl.nn.surgery.insert import insert, remove
 from gspnl.nn.table import TABLE, Row, table
 
 __all__ = [

@@ -22,16 +22,16 @@ from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.precision import lift, without_autocast
 
-ENTRY = 240  # operations of each of N² entries besides those of its products; measured
+ENTRY = 240  # operations for one of the N² entries, without its products; measured
 SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
 DENSE_NODES = 1 << 14  # 1 GiB of float32 for each graph
-SMALL = 1 << 18  # entries of weights that are concatenated at no cost
-Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ concatenated, or apart; None: X itself
+SMALL = 1 << 18  # entries; smaller weights are cheap to concatenate
+Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ, concatenated or as a pair; None: X itself
 
 
 @dataclass(frozen=True)
 class Load:
-    """Widths of the signals and results of a block, and its order."""
+    """Widths of Z and F and the order of the series, for the cost model of storages."""
 
     signals: int
     channels: int
@@ -49,16 +49,16 @@ class FeatureAffinity(nn.Module):
     kernel : Kernel
     normalization : str
     load : Load
-        For the cost model of ``storage="auto"``.
+        Sizes that decide ``storage="auto"``.
     storage : {"auto", "dense", "lowrank"}
     bias : bool
     pool : int, tuple of int, or None
         Max-pooling of ψ and of the signal: a size, or one for each spatial dimension.
     isolated : {"self", "zero"}
-        A_ii of positions of degree 0: 1, or 0.
+        A_ii of positions of degree 0: 1 or 0.
     """
 
-    total: Callable[[Tensor], Tensor] | None = None  # adds up sums of positions across processes
+    total: Callable[[Tensor], Tensor] | None = None  # adds up a sum over positions across processes
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class FeatureAffinity(nn.Module):
             self.psi = Pointwise(channels, width, bias)
         elif kernel.embedding == "vectors":
             self.phi = Pointwise(channels, 1, bias)
-            # Pool first, then project: the order of the nonlocal network.
+            # Pooled first and then projected, as in the nonlocal network.
             self.psi = Pointwise(channels, 1 if pool is None else width, bias)
             self.project = None if pool is None else Pointwise(width, 1)
 
@@ -90,8 +90,8 @@ class FeatureAffinity(nn.Module):
         if self.kernel.embedding != "none" and self._concatenates(X.shape[-2]):
             points = lift(concatenated(X, self.phi, self.psi))
         elif self.kernel.embedding != "none":
-            pair = (pointwise(X, each.weight, each.bias) for each in (self.phi, self.psi))
-            points = lift(next(pair)), lift(next(pair))
+            phi, psi = (lift(pointwise(X, m.weight, m.bias)) for m in (self.phi, self.psi))
+            points = phi, psi
         # Degrees are sums over all positions: they would overflow half precision.
         with without_autocast(X.device):
             return self._operator(lift(X), points, spatial)
@@ -103,6 +103,7 @@ class FeatureAffinity(nn.Module):
         return self.phi.weight.numel() + self.psi.weight.numel() <= SMALL
 
     def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
+        """Return A of features X (B, N, C) and their embeddings."""
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
             return Pooled(self._stored(*self._pooled(X, points, pool), None), pool)
@@ -135,6 +136,7 @@ class FeatureAffinity(nn.Module):
         return self.kernel.features(phi), self.kernel.features(psi)
 
     def _stored(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
+        """Return A in the storage of its kernel; ``both`` is [φ ψ], if it exists already."""
         kernel, symmetric = self.kernel, NORMALIZATIONS[self.normalization].symmetric_core
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
             return attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
@@ -143,7 +145,7 @@ class FeatureAffinity(nn.Module):
         return self._scaled(phi, psi, symmetric)
 
     def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
-        """Return whether A of points of one width is stored as two factors; same: φ is ψ."""
+        """Return whether A is stored as two factors, for points of a width; ``same``: φ is ψ."""
         if not self.kernel.bilinear:
             return False
         if self.storage != "auto":
@@ -157,32 +159,33 @@ class FeatureAffinity(nn.Module):
         return factors.operations <= entries.operations
 
     def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
-        if swap and both is None:
-            both = torch.cat([phi, psi], -1)
-        P, Q, swap = (both, both, True) if swap and both is not None else (phi, psi, False)
-        plain = Factored(P, Q, swap, total=self.total)
+        """Return A as two scaled factors; ``swap``: W = B J Bᵀ with B = [φ ψ], else W = φ ψᵀ."""
+        if swap:
+            phi = psi = torch.cat([phi, psi], -1) if both is None else both
+        W = Factored(phi, psi, swap, total=self.total)
 
         def product(v: Tensor) -> Tensor:
-            return plain.apply(v[..., None])[..., 0]
+            return W.apply(v[..., None])[..., 0]
 
         def solve(s: Tensor, v: Tensor) -> Tensor:
             """Return (I + SPQᵀS)⁺ v = v − SP (I + QᵀS²P)⁺ QᵀS v."""
-            fixed = Factored(plain.left.detach(), plain.right.detach(), plain.swap)
-            tall = s[..., None] * fixed.left
-            small = fixed.heads(s[..., None] * tall)
+            detached = Factored(W.left.detach(), W.right.detach(), swap)
+            SP = s[..., None] * detached.left
+            small = detached.heads(s[..., None] * SP)
             eye = torch.eye(small.shape[-1], dtype=v.dtype, device=v.device)
-            heads = fixed.heads((s * v)[..., None])
-            out: Tensor = v - (tall @ (pseudo_inverse(eye + small) @ heads))[..., 0]
+            heads = detached.heads((s * v)[..., None])
+            out: Tensor = v - (SP @ (pseudo_inverse(eye + small) @ heads))[..., 0]
             return out
 
-        left, right, isolated = self._scales(plain.sums(), psi.shape[-2], product, solve)
-        tall = plain.left if left is None else left[..., None] * plain.left
-        if right is None:
-            return Factored(tall, plain.right, swap, isolated, self.total)
-        wide = tall if plain.left is plain.right else right[..., None] * plain.right
-        return Factored(tall, wide, swap, isolated, self.total)
+        left, right, isolated = self._scales(W.sums(), psi.shape[-2], product, solve)
+        P = W.left if left is None else left[..., None] * W.left
+        Q = W.right
+        if right is not None:
+            Q = P if W.left is W.right else right[..., None] * W.right
+        return Factored(P, Q, swap, isolated, self.total)
 
     def _scaled(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Operator:
+        """Return A as scaled weights."""
         weights = self._weights(phi, psi, symmetric)
 
         def product(v: Tensor) -> Tensor:
@@ -203,6 +206,7 @@ class FeatureAffinity(nn.Module):
         return Scaled(Affinity(weights, degrees, left, right, isolated))
 
     def _weights(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Weights:
+        """Return W, or M unless ``symmetric``: sorted if that is cheaper, else dense."""
         kernel, n = self.kernel, phi.shape[-2]
         balanced = self.normalization == "bistochastic"  # solves with all entries
         traced = torch.compiler.is_compiling()
@@ -227,16 +231,17 @@ class FeatureAffinity(nn.Module):
         return Dense((M + M.mT) / 2 if symmetric and phi is not psi else M, symmetric)
 
     def _scales(self, degrees: Tensor, columns: int, product: Product, solve: Solve) -> Scales:
+        """Return l, r and the isolated positions that keep their signal."""
         scales = NORMALIZATIONS[self.normalization].scales
         left, right, isolated = scales(degrees, columns, product, solve)
-        # A row without edges keeps its own signal, which pooled columns do not have.
+        # An isolated position keeps its own signal; after pooling, A has no column for it.
         kept = self.isolated == "self" and self.pool is None
         return left, right, isolated if kept else None
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled(Operator):
-    """An operator whose columns are pooled positions: A Z pools the signal first."""
+    """An affinity between positions and pooled positions: it pools the signal, then applies A."""
 
     operator: Operator
     pool: Callable[[Tensor], Tensor]
@@ -253,7 +258,7 @@ def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:
 
 
 def pseudo_inverse(x: Tensor) -> Tensor:
-    """Invert a matrix known to the tolerance of Sinkhorn; it is singular where W is bipartite."""
+    """Invert I + SWS, which is singular for a bipartite W, up to the tolerance of Sinkhorn."""
     out: Tensor = torch.linalg.pinv(x, rtol=1e4 * torch.finfo(x.dtype).eps)
     return out
 

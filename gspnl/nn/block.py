@@ -1,4 +1,4 @@
-"""Define the base of all nonlocal blocks, and of those on the graph of a kernel."""
+"""Base classes of nonlocal blocks: on any affinity, and on the graph of a kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from gspnl.nn.unit import ACTIVATIONS, NORMS, Stage, Terms
 
 BLOCKS: Registry[type[Block]] = Registry("block")
 KERNEL_OPTIONS = ("feature_map", "temperature", "sigma")
-UNNORMALIZED = ("mean", "none")  # normalisations that divide by no degree
+COMMON_OPTIONS = ("inner", "units", "norm", "activation", "zero_init", "bias")
+UNNORMALIZED = ("mean", "none")  # normalisations without degrees
 
 
 class Block(nn.Module):
@@ -38,8 +39,8 @@ class Block(nn.Module):
     activation : {None, "relu"}
         After the norm, before the sum.
     zero_init : bool
-        Start as the identity, with gradients: the scale of the norm starts at 0, or, with an
-        activation, a gate after it.
+        Start as the identity: the scale of the norm, or with an activation a gate after it, starts
+        at 0. Every parameter still learns.
     bias : bool
         Biases in φ, ψ and g, and in the output maps if no norm follows.
     **options
@@ -107,7 +108,7 @@ class Block(nn.Module):
         """Fill in the defaults of the block's options; raise for any other option."""
         unknown = [name for name in options if name not in cls.defaults]
         if unknown:
-            known = ["inner", "units", "norm", "activation", "zero_init", "bias", *cls.defaults]
+            known = [*COMMON_OPTIONS, *cls.defaults]
             raise InputError(
                 f"block {cls.block!r} has no option {', '.join(map(repr, unknown))}; it takes "
                 f"{', '.join(known)}"
@@ -300,7 +301,7 @@ class KernelBlock(Block):
 
 
 def kernel_options(kernel: Kernel) -> dict[str, Any]:
-    """Return a kernel as options of a block, in plain types where these determine it."""
+    """Return the options that make a kernel: its name and parameters, else the kernel itself."""
     name = next((n for n in KERNELS if KERNELS[n] is type(kernel)), None)
     own = asdict(kernel)
     if name is None or set(own) - set(KERNEL_OPTIONS):

@@ -16,7 +16,7 @@ from gspnl.affinity.normalization import sinkhorn, sinkhorn_step
 Product = Callable[[Tensor], Tensor]
 Solve = Callable[[Tensor, Tensor], Tensor]
 Scales = tuple[Tensor | None, Tensor | None, Tensor | None]
-# A traced program cannot stop at a tolerance: numbers of Sinkhorn and of Newton steps.
+# Numbers of Sinkhorn and Newton steps in traced programs, which cannot stop at a tolerance.
 TRACED_STEPS, TRACED_NEWTON = 24, 6
 
 
@@ -27,10 +27,10 @@ class Normalization:
     Parameters
     ----------
     scales : callable
-        ``scales(degrees, columns, product, solve) -> (l, r, isolated)``; None stands for ones, and
-        for no isolated position. ``degrees`` is (B, N), ``columns`` is N of the mean,
-        ``product(v)`` is W v, (B, N) → (B, N), and ``solve(s, v)`` is (I + diag(s) W diag(s))⁺ v,
-        of an s without gradient.
+        ``scales(degrees, columns, product, solve) -> (l, r, isolated)``. A scale of None stands for
+        ones, and ``isolated`` None for no isolated position. ``degrees`` is (B, N), ``columns`` is
+        the number of columns of W, ``product(v)`` is W v, (B, N) → (B, N), and ``solve(s, v)`` is
+        (I + diag(s) W diag(s))⁺ v, for an s without gradient.
     symmetric_core : bool
         Whether W = ½(M + Mᵀ), rather than M.
     """
@@ -76,12 +76,15 @@ NORMALIZATIONS.register("none")(Normalization(_none))
 
 
 def floor(x: Tensor) -> float:
-    """Return the largest degree of isolated positions; for smaller ones 1/d² overflows."""
+    """Return the degree up to which a position counts as isolated: below it 1/d² overflows."""
     return math.sqrt(torch.finfo(x.dtype).tiny)
 
 
 def isolated_positions(degrees: Tensor) -> Tensor | None:
-    """Return a mask of isolated positions, or None if values can be read and there are none."""
+    """Return a mask of isolated positions.
+
+    On a CPU and outside of traced programs, where values can be read, None stands for no position.
+    """
     isolated = degrees <= floor(degrees)  # false for NaN, which passes on to the result
     readable = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if readable and not bool(isolated.any()) else isolated
@@ -97,8 +100,8 @@ def inverse(degrees: Tensor, isolated: Tensor | None) -> Tensor:
 def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
     """Solve s∘(W s) = 1 by the core's Sinkhorn, with the gradient of the implicit function.
 
-    The gradient is that of one Newton step from the fixed point, which changes it by rounding
-    alone. Autograd stores nothing of the iteration.
+    Autograd does not record the iteration. One Newton step from the fixed point follows: it changes
+    s by no more than rounding, and its gradient is that of the implicit function.
     """
     live = degrees > floor(degrees)
     with torch.no_grad():
@@ -115,7 +118,7 @@ def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
 def _traced(degrees: Tensor, live: Tensor, product: Product, solve: Solve) -> Tensor:
     """Return the fixed point after a fixed number of steps, which a compiler unrolls.
 
-    Near it, Newton's steps double the digits; far from it, each is limited to a factor of e.
+    Near it, Newton's steps double the digits; far from it, each changes s by at most a factor of e.
     """
     s = torch.sqrt(inverse(degrees, ~live))
     for _ in range(TRACED_STEPS):

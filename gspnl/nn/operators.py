@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from gspnl.chebyshev.recurrence import small_terms, terms
 from gspnl.nn.pointwise import channels_last, pointwise
 
 Maps = Sequence[Tensor | None]  # V₀ … V_K of T_k(A), each (C, Cs); None for zero
+Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone, see series_parts
 
 
 class Operator(ABC):
@@ -97,33 +98,48 @@ class Factored(Operator):
         return out if self.isolated is None else torch.where(self.isolated[..., None], Z, out)
 
     def heads(self, Z: Tensor) -> Tensor:
-        """Return Qᵀ Z, (B, m, c)."""
-        return self._whole(self.right.mT @ Z)
+        """Return Qᵀ Z, (B, m, c); J Qᵀ Z if ``swap``."""
+        return self._core_sum(self.right.mT @ Z)
 
     def sums(self) -> Tensor:
-        """Return A 1, (B, N), with a backward pass of sums alone."""
-        small = self._whole(self.right.sum(-2)[..., None])
+        """Return A 1, (B, N): cheaper than :meth:`apply` to ones, also in the backward pass."""
+        small = self._core_sum(self.right.sum(-2)[..., None])
         return (small.mT @ self.left.mT)[..., 0, :]
 
-    def _whole(self, small: Tensor) -> Tensor:
+    def _core_sum(self, small: Tensor) -> Tensor:
         """Return J times a sum over positions, added up across processes."""
         if self.total is not None:
             small = self.total(small)
         return swap_halves(small) if self.swap else small
 
     def series(self, Z: Tensor, maps: Maps, bias: Tensor | None = None) -> Tensor:
-        small = series_parts(maps, *self._small(Z, len(maps) - 1))
-        return self._expand(Z, *small, bias)
+        return self.polynomial(Z, len(maps) - 1, partial(series_parts, maps), bias)
 
     def filters(
         self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        small = filter_parts(theta, maps, *self._small(Z, theta.shape[1] - 1))
-        return self._expand(Z, *small, bias)
+        return self.polynomial(Z, theta.shape[1] - 1, partial(filter_parts, theta, maps), bias)
 
-    def _small(self, Z: Tensor, order: int) -> tuple[Tensor, Tensor | None]:
-        """Return QᵀZ, and QᵀP for orders above 1."""
-        return self.heads(Z), self.heads(self.left) if order > 1 else None
+    def polynomial(
+        self,
+        Z: Tensor,
+        order: int,
+        parts: Callable[[Tensor, Tensor | None], Parts],
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Return F + b of a polynomial of A, by its small matrices.
+
+        Parameters
+        ----------
+        Z : tensor of shape (B, N, c)
+        order : int
+        parts : callable
+            ``parts(QᵀZ, QᵀP) -> flat, tall, alone``, see :func:`series_parts`; QᵀP is None for
+            orders up to 1.
+        bias : tensor of shape (C,), optional
+        """
+        gram = self.heads(self.left) if order > 1 else None
+        return self._expand(Z, *parts(self.heads(Z), gram), bias)
 
     def _expand(
         self,
@@ -154,9 +170,6 @@ def product_sum(start: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     return left @ right if start is None else torch.baddbmm(start, left, right)
 
 
-Parts = tuple[Tensor | None, Tensor | None, Tensor]  # flat, tall and alone
-
-
 def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     r"""Return the small matrices of a series in A = P Qᵀ.
 
@@ -174,7 +187,8 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     Returns
     -------
     flat, tall, alone
-        Of shapes (C, c), (B, m, C), (C, c); F = Z aloneᵀ where A = 1, hence every T_k(A) = 1.
+        Of shapes (C, c), (B, m, C), (C, c); on isolated positions A = 1, hence every
+        T_k(A) = 1 and F = Z aloneᵀ.
     """
     flat, tall = maps[0], None
     for k, (t, small) in enumerate(_small_terms(heads, G, len(maps) - 1, -1.0), 1):
@@ -186,9 +200,7 @@ def series_parts(maps: Maps, heads: Tensor, G: Tensor | None) -> Parts:
     return flat, tall, sum_of(V for V in maps if V is not None)
 
 
-def filter_parts(
-    theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor]:
+def filter_parts(theta: Tensor, maps: Sequence[Tensor], heads: Tensor, G: Tensor | None) -> Parts:
     """Return the small matrices of Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ; θ is (M, K + 1)."""
     order = theta.shape[1] - 1
     weights = torch.stack(list(maps))  # (M, C, Cs)

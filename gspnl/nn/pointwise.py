@@ -23,7 +23,7 @@ class Pointwise(nn.Module):
         Of the input and of the output.
     bias : bool
     groups : int
-        Groups of channels that are mapped separately.
+        Number of groups of channels, each with a map of its own.
 
     Notes
     -----

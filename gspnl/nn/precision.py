@@ -23,7 +23,7 @@ def lifted(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def common_dtype(*tensors: Tensor) -> torch.dtype:
-    """Return the widest dtype; under autocast, linear maps narrow some of the tensors."""
+    """Return the widest dtype of tensors; autocast may have narrowed some of them."""
     dtype = tensors[0].dtype
     for x in tensors[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
@@ -31,7 +31,7 @@ def common_dtype(*tensors: Tensor) -> torch.dtype:
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return a context with autocast off: rounded points would change large scores by units."""
+    """Return a context without autocast, whose rounding of points changes large scores by units."""
     kind = device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)

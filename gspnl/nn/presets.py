@@ -9,7 +9,7 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.block import BLOCKS, Block, KernelBlock
+from gspnl.nn.block import BLOCKS, COMMON_OPTIONS, Block, KernelBlock
 from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, NoEdges
 from gspnl.nn.unit import NODES, SpectralStage, Stage, Terms
@@ -263,8 +263,7 @@ def create(block: str, channels: int, *, match: str | None = None, **options: An
 
 def matched_inner(block: str, channels: int, other: str, options: dict[str, Any]) -> int:
     """Return the inner width at which ``block`` has about as many parameters as ``other``."""
-    common = ("units", "norm", "activation", "zero_init", "bias")
-    shared = {name: value for name, value in options.items() if name in common}
+    shared = {name: value for name, value in options.items() if name in COMMON_OPTIONS}
     wanted = parameters(BLOCKS[other], channels, **shared)
     step = whole_number("groups", options.get("groups", 1), 1)
 

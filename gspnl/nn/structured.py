@@ -1,4 +1,4 @@
-"""Affinities other than kernels on positions: CGNL, double attention, criss-cross attention."""
+"""Affinities other than kernels between positions: CGNL, double and criss-cross attention."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from gspnl.chebyshev.series import interpolation_coefficients, nodes
 from gspnl.nn import fast_path
 from gspnl.nn.fast_path import Polynomial
 from gspnl.nn.operators import Maps, Operator, Parts, filter_parts, series_parts, sum_of
-from gspnl.nn.pointwise import Pointwise, pointwise
+from gspnl.nn.pointwise import Pointwise, channels_last, pointwise
 from gspnl.nn.precision import lift, lifted, without_autocast
 
 Terms = Mapping[str, Sequence[float]]  # map → its coefficients over T₀(−A), T₁(−A), …
@@ -72,8 +72,8 @@ def batch_scale(norm: nn.Module | None) -> Tensor | None:
 class Stage(nn.Module):
     r"""One unit of a block.
 
-    :math:`F = \sum_k T_k(-A)\,Z V_k` with Z = X W_g, where each named map adds its multiple to the
-    V_k: blocks with a polynomial response differ in ``terms`` alone.
+    :math:`F = \sum_k T_k(-A)\,Z V_k` with Z = X W_g. Each V_k is a linear combination of the named
+    maps; its coefficients, in ``terms``, are all that blocks of polynomial response differ in.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Stage(nn.Module):
         super().__init__()
         self.terms, self.activation = dict(terms), activation
         self.g: Pointwise | None = Pointwise(channels, inner, bias)  # None once it is merged
-        self.whole = False  # whether the maps include the identity, so that F is Y
+        self.whole = False  # whether the maps include the residual, so that F is Y
         for name in terms:
             output = Pointwise(inner, channels, bias and norm == "none", groups or 1)
             self.add_module(name, output)
@@ -113,7 +113,10 @@ class Stage(nn.Module):
             self._start_at_zero(channels)
 
     def _start_at_zero(self, channels: int) -> None:
-        """Zero the last scale; one before an activation would have no gradient."""
+        """Set the last scale, or else the maps, to zero.
+
+        With an activation that is the gate after it: a scale before it would have no gradient.
+        """
         if self.activation is not None:
             self.gate = nn.Parameter(torch.zeros(channels))
         elif self.norm is not None:
@@ -179,7 +182,7 @@ class Stage(nn.Module):
         """Return F, (B, N, C)."""
         outputs = self.outputs
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
-        bias = sum(biases[1:], biases[0]) if biases else None
+        bias = sum_of(biases) if biases else None
         if outputs[0].groups > 1:
             return pointwise(operator.apply(Z), lift(outputs[0].weight), bias, outputs[0].groups)
         return self.series(Z, operator, bias)
@@ -239,8 +242,7 @@ def normed(norm: nn.Module, F: Tensor) -> Tensor:
     fifth of the time on a CPU.
     """
     rows = F.mT
-    channels_last = rows.is_contiguous() and not F.is_contiguous()
-    if channels_last and isinstance(norm, nn.BatchNorm1d) and fast_path.usable(F, norm):
+    if channels_last(rows) and isinstance(norm, nn.BatchNorm1d) and fast_path.usable(F, norm):
         normed_rows: Tensor = norm(rows.flatten(0, 1))
         return normed_rows.view(rows.shape).mT
     out: Tensor = norm(F)

@@ -11,10 +11,9 @@ import torch
 from torch.profiler import profile
 
 from gspnl.errors import InputError
-from gspnl.nn.attention import portable, symmetric
-from gspnl.nn.attention.portable import stacked_attention, stacked_log_degrees
+from gspnl.nn.attention import symmetric
 from gspnl.nn.attention.softmax import softmax_attention
-from gspnl.nn.attention.symmetric import joint_attention
+from gspnl.nn.attention.symmetric import joint_attention, stacked_attention, stacked_log_degrees
 
 LOG_2 = math.log(2)
 
@@ -209,13 +208,13 @@ def test_memory_is_linear(f, width, channels):
     leaves = [
         draw(1, c, n, seed=c, dtype=torch.float32).requires_grad_() for c in (width, channels)
     ]
-    stacked_chunk, portable.CHUNK = portable.CHUNK, n * 64
+    stacked_chunk, symmetric.CHUNK = symmetric.CHUNK, n * 64
     try:
         with profile(profile_memory=True) as run:
             out = f(leaves[0].mT, leaves[0].mT * 0.5, leaves[1].mT)
             sum(o.sum() for o in listed(out)).backward()
     finally:
-        portable.CHUNK = stacked_chunk
+        symmetric.CHUNK = stacked_chunk
         torch.set_num_threads(threads)
     events = run.profiler.kineto_results.events()
     sizes = [e.nbytes() for e in events if e.name() == "[memory]"]
@@ -351,7 +350,7 @@ def test_export(f, strict):
             assert torch.allclose(x, y, rtol=0, atol=1e-13)
 
 
-def test_portable_form_without_private_operators(monkeypatch):
+def test_stacked_form_without_private_operators(monkeypatch):
     leaves = points(lead=(2,))
     wanted = results(dense_joint, leaves)
     monkeypatch.setattr(symmetric, "BACKWARD", None)
@@ -368,7 +367,7 @@ def test_portable_form_without_private_operators(monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 1000, 2**22])
 def test_log_degrees_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr(portable, "CHUNK", chunk)
+    monkeypatch.setattr(symmetric, "CHUNK", chunk)
     leaves = points(lead=(2,))
     assert gap(results(stacked_pair, leaves), results(dense_joint, leaves)) < 1e-13
 

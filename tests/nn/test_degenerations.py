@@ -1,4 +1,4 @@
-"""Special cases in which blocks are equal by algebra, and look-alikes that are not."""
+"""Special cases in which two blocks are equal by algebra, and similar ones that differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def weight(block, name):
     return block.state_dict()[f"stages.0.{name}.weight"]
 
 
-def same(one, other, norm="batch"):
+def same(one, other):
     for dims in SPACES:
         x = signal(dims)
         a, b = one(x), other(x)
@@ -90,7 +90,7 @@ def test_linear_equals_snl_without_graph_term():
 
 @pytest.mark.parametrize("options", AFFINITIES[:2], ids=IDS[:2])
 def test_order_two_of_an_idempotent_affinity_equals_gsnl(options):
-    """Identical nodes: A = 1πᵀ, A² = A, so T_2(−A) = 2A − I (MATH 4)."""
+    """Identical nodes: A = 1πᵀ, A² = A, so T_2(−A) = 2A − I."""
     second = make("chebyshev", order=2, **options).eval()
     V = [weight(second, f"w_{k}") for k in range(3)]
     gsnl = twin(second, "gsnl", {"w_1": V[0], "w_2": -V[1], "w_3": V[2]}, **options)

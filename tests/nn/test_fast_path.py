@@ -39,17 +39,27 @@ def steps(monkeypatch):
     return taken
 
 
+def features(isolated):
+    """Five items of 3 × 4 positions; some are isolated in some items, where φ = ψ = 0."""
+    x = noise(5, 6, 3, 4)
+    if isolated:
+        x[1:4, :, :, 2] = 0
+    return x
+
+
+def cut_batch(block, parts, monkeypatch):
+    """Make the fast path take a batch of five items of 12 positions in several parts."""
+    width = block.affinity.phi.width + block.affinity.psi.width
+    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 5])
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_fast_path_equals_the_dense_formula(name, options, isolated, parts, steps, monkeypatch):
     options = {"storage": "lowrank"} | options
-    block = make(name, **options)
-    x = noise(5, 6, 3, 4)
-    if isolated:
-        x[1:4, :, :, 2] = 0  # φ = ψ = 0 there, in some parts of the batch and not in others
-    width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
+    block, x = make(name, **options), features(isolated)
+    cut_batch(block, parts, monkeypatch)
     compare(name, x, True, block=block, **options)
     assert steps
 
@@ -296,12 +306,8 @@ def test_fast_path_in_channels_last(name, options, isolated, parts, steps, monke
     """Input and gradient in channels last give output and gradient in channels last."""
     options = {"storage": "lowrank"} | options
     block = make(name, **options)
-    x = noise(5, 6, 3, 4)
-    if isolated:
-        x[1:4, :, :, 2] = 0
-    x = x.contiguous(memory_format=torch.channels_last)
-    width = block.affinity.phi.width + block.affinity.psi.width
-    monkeypatch.setattr(fast_path, "BYTES", (5 // parts) * width * 12 * 8)
+    x = features(isolated).contiguous(memory_format=torch.channels_last)
+    cut_batch(block, parts, monkeypatch)
     compare(name, x, True, block=block, **options)
     assert steps
     y = block(x.requires_grad_())
@@ -315,10 +321,8 @@ def test_fast_path_in_channels_last(name, options, isolated, parts, steps, monke
 def test_consecutive_units_keep_channels_last(name, isolated):
     """No unit changes the memory layout of its input."""
     options = {"kernel": "dot", "feature_map": "relu", "storage": "lowrank", "units": 3}
-    block, x = make(name, **options), noise(5, 6, 3, 4)
-    if isolated:
-        x[1:4, :, :, 2] = 0
-    x = x.contiguous(memory_format=torch.channels_last)
+    block = make(name, **options)
+    x = features(isolated).contiguous(memory_format=torch.channels_last)
     compare(name, x, True, block=block, **options)
     layouts = []
     for stage in block.stages:

@@ -306,7 +306,7 @@ def test_a_batch_norm_without_statistics_is_kept():
     assert_close(gnn.fold(block), plain, X, 1e-13)
 
 
-def test_subclasses_of_stages_are_not_folded():
+def test_subclasses_of_units_are_not_folded():
     class Own(Stage):
         def filtered(self, Z, operator):
             return super().filtered(Z, operator) ** 2

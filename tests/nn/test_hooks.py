@@ -24,7 +24,7 @@ def test_tensors_seen_by_a_hook_are_not_modified(name):
     x = torch.randn(2, 8, 4, 5)
     before = x.clone()
     block(x)
-    assert len(kept) >= 3  # the norm, the stage, the block
+    assert len(kept) >= 3  # the norm, the unit, the block
     assert all(torch.equal(now, then) for now, then in kept)
     assert torch.equal(x, before)
 

@@ -164,11 +164,11 @@ def test_export(name, strict):
     torch.export.save(program, file)
     file.seek(0)
     loaded = torch.export.load(file).module()
-    for given in (x, other):
-        close(loaded(given), block(given))
+    for example in (x, other):
+        close(loaded(example), block(example))
 
 
-EXPORTED = [  # whatever has storage or operators of its own
+EXPORTED = [  # blocks with a storage or operators of their own
     ("snl", {"kernel": "cosine"}),
     ("snl", {"kernel": "rbf", "normalization": "symmetric"}),
     ("snl", {"kernel": "concatenation", "units": 2, "activation": "relu"}),
@@ -215,9 +215,9 @@ def test_onnx(name, options):
     pytest.importorskip("onnxscript")
     block, x, other = ready(name, **options)
     session = onnxruntime.InferenceSession(to_onnx(block, x), providers=["CPUExecutionProvider"])
-    (given,) = (node.name for node in session.get_inputs())
+    (input_name,) = (node.name for node in session.get_inputs())
     for features in (x, other):
-        (out,) = session.run(None, {given: features.numpy()})
+        (out,) = session.run(None, {input_name: features.numpy()})
         close(torch.as_tensor(out), block(features).detach())
 
 

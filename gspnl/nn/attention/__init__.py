@@ -36,19 +36,19 @@ class Attention(Operator):
             return softmax_attention(self.q, self.k, Z)
         if self.normalization == "random_walk":
             return joint_attention(self.q, self.k, Z, symmetric=self.same)
-        # The points are balanced, so W and its row sums are bounded.
+        # The scores are divided by the degrees already, so W and its row sums are bounded.
         out, logs = joint_attention(self.q, self.k, Z, True, symmetric=self.same)
         return torch.exp(logs)[..., None] * out
 
 
 def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention:
-    """Return A of scores q kᵀ; ``same`` states that they are symmetric."""
+    """Return A of scores q kᵀ; ``same``: they are symmetric."""
     if normalization == "symmetric":
-        q, k = balanced(q, k, same)
+        q, k = degree_scaled(q, k, same)
     return Attention(q, k, normalization, same)
 
 
-def balanced(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
+def degree_scaled(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
     """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½."""
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)

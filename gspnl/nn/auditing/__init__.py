@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gspnl._base.validate import whole_number
-from gspnl.errors import InputError
-from gspnl.nn.auditing.capture import capture
+from gspnl.errors import GspnlError, InputError
 from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
 from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import UnitAudit, audit_unit
+from gspnl.nn.block import Block
+from gspnl.nn.surgery.shapes import evaluation
 from gspnl.nn.surgery.targets import label, named_blocks
 
 __all__ = ["AffinityAudit", "Audit", "BlockAudit", "UnitAudit", "audit"]
+
+
+Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimensions
 
 
 def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
@@ -34,17 +40,16 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     batch : tensor, tuple or mapping
         Input of the model: one argument, all positional arguments, or keyword arguments.
     nodes : int
-        The most positions for which N × N matrices are made. Beyond, values that need them are
-        None, with a reason; low-rank affinities (kernels "dot", "cosine"; "a2", "cgnl") need none:
-        O(N r²).
+        The largest N for which N × N matrices are computed. Above it, values that need one are
+        None, with a reason. Low-rank affinities (kernels "dot" and "cosine", blocks "a2" and
+        "cgnl") need none and take O(N r²).
 
     Returns
     -------
     Audit
-        A record for each block: ``audit["layer3.4"]`` or ``audit[0]``. Its ``items`` measure the
-        affinity on each item of the batch (none where the batch does not reach the block), its
-        ``units`` each unit. Prints as a table, with reasons for missing values; ``plot()`` draws
-        one figure.
+        A record for each block, ``audit["layer3.4"]`` or ``audit[0]``, with the affinity on each
+        item of the batch in ``items`` (empty if the batch does not reach the block) and each unit
+        in ``units``. Prints as a table, with reasons for missing values; ``plot()`` draws a figure.
 
     Raises
     ------
@@ -93,8 +98,57 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
                     audit_affinity(block.affinity, x, spatial, nodes) for x in X.cpu().double()
                 )
         units = tuple(
-            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]
+            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]  # a Stage
             for stage in block.stages
         )
         records.append(BlockAudit(label(name), block.block, items, units))
     return Audit(tuple(records))
+
+
+def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:
+    """Return the features at the first call of each block that the batch reaches."""
+    features: dict[str, Features] = {}
+    with ExitStack() as stack:
+        for name, block in blocks.items():
+
+            def keep(module: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
+                X, spatial = args
+                # Copied, since later layers may change it in place.
+                features.setdefault(name, (X.detach().clone(), tuple(int(n) for n in spatial)))
+
+            handle = block.affinity.register_forward_pre_hook(keep)
+            stack.callback(handle.remove)
+        stack.enter_context(evaluation(model))
+        _run(model, batch)
+    if not features:
+        raise InputError(
+            f"this batch reaches none of the blocks {', '.join(map(repr, blocks))}; pass what the "
+            "model is called with"
+        )
+    for name, (X, _) in features.items():
+        if not bool(torch.isfinite(X).all()):
+            raise InputError(
+                f"the features that reach block {name!r} are not finite; see what the layers "
+                "before it make of this batch"
+            )
+    return features
+
+
+def _run(model: nn.Module, batch: Any) -> None:
+    positional = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+    try:
+        if isinstance(batch, Mapping):
+            model(**batch)
+        else:
+            model(*positional)
+    except GspnlError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shapes = ", ".join(
+            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
+            for part in (batch.values() if isinstance(batch, Mapping) else positional)
+        )
+        raise InputError(
+            f"the model cannot run this batch ({shapes}): {error}; pass what it is called with, a "
+            "tensor, a tuple of positional or a mapping of keyword arguments"
+        ) from error

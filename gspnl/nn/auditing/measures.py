@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.signals.stability import idempotence_defect, spectral_gap
-from gspnl.signals.stability.depth import matrix_defect
+from gspnl.signals.stability.depth import matrix_defect, mode_gap
 from gspnl.signals.stability.modes import modes, nonconstant
 
 COMPLEX = "A is not similar to a symmetric matrix, so λ is complex in general"
@@ -62,7 +63,8 @@ class AffinityAudit:
         """λ = 1 − μ, N values, ascending by real part; or None."""
         if self.modes is None:
             return None
-        lam = 1 - np.repeat(self.modes, self.counts)  # type: ignore[arg-type]
+        assert self.counts is not None
+        lam = 1 - np.repeat(self.modes, self.counts)
         return lam[np.argsort(lam.real, kind="stable")]
 
 
@@ -88,7 +90,7 @@ def _unknown(nodes: int, reason: str) -> AffinityAudit:
 
 
 def _in_core(affinity: FeatureAffinity, nodes: int) -> bool:
-    """Whether the core has this graph, and without N² entries where the block has low rank."""
+    """Return whether the core has this graph, in low rank where the block has it so."""
     if affinity.normalization not in NORMALIZATIONS or affinity.pool is not None or nodes < 2:
         return False
     return NORMALIZATIONS[affinity.normalization].symmetric_core or not affinity.kernel.bilinear
@@ -127,14 +129,15 @@ def _core_audit(affinity: FeatureAffinity, X: Tensor, most: int) -> AffinityAudi
 
 def _core_graph(affinity: FeatureAffinity, X: np.ndarray, most: int) -> FeatureGraph:
     """Return the core's graph of X; biases of embeddings become weights of a column of ones."""
-    kernel, embed = affinity.kernel, None
+    kernel = affinity.kernel
+    embed: Any = None
     if kernel.embedding != "none":
         if affinity.phi.bias is not None:
             X = np.concatenate([X, np.ones((len(X), 1))], axis=-1)
         pair = [_embedding(each) for each in (affinity.phi, affinity.psi)]
         embed = tuple(w[:, 0] if kernel.embedding == "vectors" else w for w in pair)
     storage = "lowrank" if kernel.bilinear and len(X) > most else "auto"
-    return feature_graph(X, kernel, embed, affinity.normalization, storage)  # type: ignore[arg-type]
+    return feature_graph(X, kernel, embed, affinity.normalization, storage)
 
 
 def _embedding(layer: Pointwise) -> np.ndarray:
@@ -192,7 +195,7 @@ def _factored_modes(operator: Factored) -> tuple[np.ndarray, np.ndarray, float]:
     size = np.hypot(_product_norm(P, Q), np.sqrt(isolated))
     defect = float(_product_norm(P, change) / size) if size else 0.0
     mu, live = np.linalg.eigvals(small), n - isolated
-    if rank > live:  # what is more is 0
+    if rank > live:  # the others are 0
         mu = np.take_along_axis(mu, np.argsort(-np.abs(mu), axis=1)[:, :live], axis=1)
     zeros = blocks * (live - mu.shape[1])
     mu, extra = mu.reshape(-1), [(1.0, isolated)] * bool(isolated) + [(0.0, zeros)] * bool(zeros)
@@ -202,18 +205,18 @@ def _factored_modes(operator: Factored) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _product_norm(P: np.ndarray, Q: np.ndarray) -> float:
-    """‖P Qᵀ‖ (Frobenius) of all blocks; by QR, since Gram matrices would lose half the digits."""
+    """Return ‖P Qᵀ‖ (Frobenius) of all blocks, by QR: Gram matrices lose half the digits."""
     R, S = (np.asarray(np.linalg.qr(tall, mode="r")) for tall in (P, Q))
     return float(np.linalg.norm(R @ S.mT))
 
 
 def _keeps_constants(operator: Operator, X: Tensor) -> bool:
-    """Whether A 1 = 1, to rounding."""
+    """Return whether A 1 = 1, to rounding."""
     ones = torch.ones(1, len(X), 1, dtype=X.dtype)
     return bool((operator.apply(ones) - 1).abs().max() < 1e-9)
 
 
 def _gap(mu: np.ndarray, counts: np.ndarray) -> float | None:
-    """1 − |μ₂|, of all modes but one constant one."""
-    others = np.abs(nonconstant(mu, counts))
-    return float(max(0.0, 1 - others.max())) if others.size else None
+    """Return 1 − |μ₂|, or None if there is only the constant mode."""
+    others = nonconstant(mu, counts)
+    return mode_gap(others) if others.size else None

@@ -38,7 +38,7 @@ class BlockAudit:
     module : str
         The module that it follows, or its own name where it was not inserted.
     block : str
-        The name of its kind.
+        Its registered name.
     items : tuple of AffinityAudit
         Its affinity, which all its units share, on each item of the batch.
     units : tuple of UnitAudit
@@ -59,7 +59,7 @@ class BlockAudit:
 
     @property
     def title(self) -> str:
-        """Module and kind, for a legend."""
+        """Module and registered name, for a legend."""
         return title(self.module, self.block)
 
 

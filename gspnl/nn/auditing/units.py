@@ -149,7 +149,7 @@ class GrowthRates:
         self.channels = stage.outputs[0].weight.shape[0]
         self.basis: np.ndarray | None = None
         if stage.g is not None and stage.g.width < self.channels:
-            # H is zero off the row space of W_g: on it, a smaller matrix has all other eigenvalues.
+            # H vanishes outside the row space of W_g; on it, a smaller matrix has the eigenvalues.
             self.basis = np.linalg.qr(stage.g.weight.detach().numpy().T)[0]
         low, middle, high = self._evaluate(np.array([-1.0, 0.0, 1.0]))
         self.constant, self.slope = middle, high - middle
@@ -185,7 +185,7 @@ def _damping(stage: Stage) -> Damping:
 
 
 def _is_affine(low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> bool:
-    """Whether values at μ = −1, 0, 1 lie on a line, as those of blocks of order 0 and 1 do."""
+    """Return whether values at μ = −1, 0, 1 lie on a line, as for blocks of order 0 and 1."""
     size = max(np.abs(part).max() for part in (low, middle, high))
     return bool(np.abs(low + high - 2 * middle).max() <= ROUNDING * size)
 

@@ -1,1 +1,162 @@
-"""Read and write single blocks: our own files, and state dicts of other codes."""
+"""Save and load a block: safetensors of its weights, its configuration as metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gspnl._base.files import replace
+from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl.nn.block import Block
+from gspnl.nn.presets import create
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+KEY, VERSION = "gspnl.nn.block", 1  # of the metadata, and of its format
+
+
+def save(block: Block, path: str | PathLike[str]) -> None:
+    """Write a block to a file: its weights, and the configuration that rebuilds it.
+
+    The write is atomic: an interruption leaves an existing file as it was.
+
+    Parameters
+    ----------
+    block : Block
+    path : path
+        In an existing folder, usually ending in ``.safetensors``. An existing file is replaced.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
+    InputError
+        If ``block`` is not a block (:func:`gspnl.nn.describe` lists those of a network), is
+        folded, or has an option that JSON cannot hold.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from gspnl import nn as gnn
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "block.safetensors"
+    >>> gnn.save(gnn.create("snl", 16, units=2), path)
+    >>> len(gnn.load(path).stages)
+    2
+    """
+    if not isinstance(block, Block):
+        raise InputError(
+            f"only a block can be saved so, not a {type(block).__name__}; of a network, save the "
+            "state dict"
+        )
+    if block.folded:
+        raise InputError(
+            "a folded block has lost the maps that its configuration describes; save the block "
+            "that it was folded from, and fold that when it is loaded"
+        )
+    try:
+        metadata = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
+    except TypeError as error:
+        raise InputError(
+            f"the configuration of the block cannot be written ({error}); an object among its "
+            "options, as a kernel, must be registered and given by its name"
+        ) from error
+    tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
+    replace(_path(path), _library().torch.save(tensors, metadata))
+
+
+def load(path: str | PathLike[str]) -> Block:
+    """Load a block from a file that :func:`save` wrote.
+
+    The file holds tensors and JSON; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Block
+        On the CPU, in its saved dtype, and in training mode as every new module.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, cut off or not a block of gspnl, or if this version of
+        gspnl cannot rebuild its configuration.
+
+    Examples
+    --------
+    See :func:`save`.
+    """
+    path = _path(path)
+    metadata, tensors = _read(path)
+    config = _config(path, metadata)
+    try:
+        with torch.device("meta"):  # draws no initial values, which the file would replace
+            block = create(**config)
+        block.load_state_dict(tensors, assign=True)
+    except (InputError, TypeError, KeyError, RuntimeError) as error:
+        raise FileError(
+            f"{str(path)!r} does not hold the block that it describes, or needs another version of "
+            f"gspnl: {error}"
+        ) from error
+    return block
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Return the metadata and the tensors of a safetensors file."""
+    safetensors = _library()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise FileError(
+            f"{str(path)!r} is damaged, cut off or no safetensors file ({error})"
+        ) from error
+    size = int.from_bytes(content[:8], "little")  # of the header, checked just now
+    return json.loads(content[8 : 8 + size]).get("__metadata__", {}), tensors
+
+
+def _config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the configuration in the metadata of a file."""
+    if KEY not in metadata:
+        raise FileError(
+            f"{str(path)!r} holds tensors but no block of gspnl; weights of other code go through "
+            "gspnl.nn.from_peer, and state dicts through load_state_dict"
+        )
+    try:
+        content = json.loads(metadata[KEY])
+        version, config = content["version"], dict(content["config"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileError(f"{str(path)!r} is damaged: it does not say what it holds") from error
+    if version != VERSION:
+        raise FileError(
+            f"{str(path)!r} is of version {version!r}, and this gspnl reads {VERSION}; install the "
+            "gspnl that wrote it, or a newer one"
+        )
+    return config
+
+
+def _path(path: str | PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
+
+
+def _library() -> Any:
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingExtraError(
+            "saving and loading blocks needs safetensors: pip install 'gspnl[torch]'"
+        ) from error
+    return safetensors

@@ -1,4 +1,4 @@
-"""Fold trained blocks for inference: norms and maps merged, the same outputs."""
+"""Fold trained blocks for inference: merge norms and maps without a change of the outputs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gspnl.errors import InputError
 from gspnl.nn.affinity import FeatureAffinity
 from gspnl.nn.block import Block
 from gspnl.nn.normalization import NORMALIZATIONS
+from gspnl.nn.operators import sum_of
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
 from gspnl.nn.surgery.targets import check_model
@@ -77,15 +78,15 @@ def fold(model: nn.Module) -> nn.Module:
         if isinstance(block, Block):
             _check_plain(block)
             for stage in block.stages:
-                if type(stage) in (Stage, SpectralStage):
-                    _fold(stage, block.affinity)  # type: ignore[arg-type]
+                if isinstance(stage, Stage) and type(stage) in (Stage, SpectralStage):
+                    _fold(stage, block.affinity)
             block.folded = True
             block.requires_grad_(False)
     return folded.eval()
 
 
 def _check_plain(block: Block) -> None:
-    """Raise InputError for parametrised weights: original and copy share their class."""
+    """Raise InputError for parametrised weights: their module has a class that a copy shares."""
     for name, module in block.named_modules():
         if parametrize.is_parametrized(module):
             raise InputError(
@@ -144,11 +145,11 @@ def _merge_terms(stage: Stage) -> None:
             stage.add_module(f"v_{k}", output)
             stage.terms[f"v_{k}"] = (0.0,) * k + ((-1.0) ** k,)
     if biases:
-        stage.outputs[0].bias = nn.Parameter(sum(biases[1:], biases[0]))
+        stage.outputs[0].bias = nn.Parameter(sum_of(biases))
 
 
 def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
-    """Whether F of X takes fewer multiplications per position than F of Z = X W_g.
+    """Return whether F of X takes fewer multiplications per position than F of Z = X W_g.
 
     With W_g they are C·Cs for Z, C·Cs for the map of the identity if there is one, and rank·Cs for
     A; without it C·C for the map of the identity, and rank·C.
@@ -163,9 +164,9 @@ def merging_pays(stage: Stage, affinity: nn.Module) -> bool:
 
 
 def _rank(affinity: nn.Module) -> int | None:
-    """Multiplications of A per position and channel; None where A does not commute with W_g.
+    """Return the multiplications of A per position and channel; None if A and W_g do not commute.
 
-    Max-pooling does not, nor does the affinity of CGNL, whose nodes are single channels.
+    Max-pooling does not commute, nor does CGNL, whose nodes are pairs of position and channel.
     """
     if isinstance(affinity, NoEdges):
         return 0

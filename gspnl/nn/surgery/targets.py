@@ -48,7 +48,7 @@ class Target:
 
     @property
     def occupied(self) -> bool:
-        """Whether a block follows the module already."""
+        """True if a block follows the module already."""
         return HANDLE in vars(self.module)
 
     def attach(self, block: Block) -> None:
@@ -107,7 +107,7 @@ def named_blocks(model: nn.Module) -> dict[str, Block]:
 
 
 def label(name: str) -> str:
-    """Return what a block follows, or its own name where it was not inserted."""
+    """Return the name of the module that a block follows, or its own if it was not inserted."""
     return name.removesuffix(CHILD).removesuffix(".")
 
 
@@ -117,9 +117,9 @@ def title(module: str, kind: str) -> str:
 
 
 def find(model: nn.Module, name: str) -> Target:
-    """Return the module after which a block goes when it is to follow ``name``.
+    """Return the module to which a block after ``name`` is attached.
 
-    A plain Sequential calls all its children, so a block after it follows its last child.
+    After a plain Sequential, which calls all its children, that is its last child.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def occupied_targets(model: nn.Module) -> list[Target]:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a module is a Sequential that calls its children one after another."""
+    """Return whether a module is a Sequential that calls its children one after another."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 

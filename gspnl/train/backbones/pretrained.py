@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from gspnl.errors import FileError, InputError
-from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
+from gspnl.nn.checkpoints.peers.formats import COUNTER, read_values
 from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.registry import Backbone
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gspnl._base.array import check_finite
 from gspnl.errors import InputError
-from gspnl.nn.auditing.capture import capture
+from gspnl.nn.auditing import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
 from gspnl.nn.surgery.targets import label, named_blocks, title

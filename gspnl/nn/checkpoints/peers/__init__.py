@@ -9,23 +9,25 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
-from gspnl.nn.checkpoints.peers import cgnl_ccnet, pairwise, spectral
-from gspnl.nn.checkpoints.peers.source import SOURCES, Rebuilt, Source
-from gspnl.nn.checkpoints.peers.state_dict import (
+from gspnl.nn.checkpoints.peers import libraries, papers
+from gspnl.nn.checkpoints.peers.formats import (
+    SOURCES,
+    Rebuilt,
+    Source,
     check_names,
-    common_dtype,
     key_mismatch,
     prefixes,
     read_sizes,
     read_values,
     shared_prefix,
     under_prefix,
+    weights_dtype,
 )
 from gspnl.nn.presets import create
 
 __all__ = ["SOURCES", "Rebuilt", "Source", "from_peer"]
 
-_REGISTERED = (cgnl_ccnet, pairwise, spectral)  # each registers its sources when imported
+_REGISTERED = (papers, libraries)  # each registers its sources when imported
 
 
 def from_peer(
@@ -44,7 +46,7 @@ def from_peer(
 
     The block has the outputs of the peer's module, in training and in evaluation, and can be
     trained, folded, audited and saved as any other. Units, widths, groups and sub-sampling are read
-    from keys and shapes. What these do not show is an option:
+    from keys and shapes. Options say what these do not show:
 
     ==================== ======================================= ==================================
     source               code                                    options
@@ -66,7 +68,7 @@ def from_peer(
         A name in the table.
     prefix : str, optional
         Use only the keys that begin with this, such as ``"layer3.5."``. By default all keys must
-        belong to the block; a prefix that all share is removed.
+        belong to the block, after a prefix that all of them share.
     block : {"snl", "nl", "ns"}, optional
         Which block of the 2021 release; its NL and NS have the same keys.
     activation : {"relu"}, optional
@@ -142,7 +144,7 @@ def from_peer(
 def _create_block(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
     device = next(iter(values.values())).device
     block = create(rebuilt.name, rebuilt.channels, **rebuilt.options)
-    block = block.to(device=device, dtype=common_dtype(values))
+    block = block.to(device=device, dtype=weights_dtype(values))
     block.load_state_dict(rebuilt.state)
     return block
 

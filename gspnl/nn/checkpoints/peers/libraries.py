@@ -1,4 +1,4 @@
-"""Formats of two libraries of nonlocal blocks, Non-local_pytorch and mmcv, in four modes.
+"""Formats of two libraries of nonlocal blocks, Non-local_pytorch and mmcv.
 
 References
 ----------
@@ -16,15 +16,18 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gspnl.errors import InputError
-from gspnl.nn.checkpoints.peers.source import (
+from gspnl.nn.checkpoints.peers.formats import (
+    PROJECTION,
     SOURCES,
+    Layout,
     Rebuilt,
     Source,
+    batch_norm,
     choice,
+    first_parts,
     flag,
     renamed_norm,
 )
-from gspnl.nn.checkpoints.peers.state_dict import PROJECTION, Layout, batch_norm, first_parts
 
 GRAPHS: dict[str, dict[str, Any]] = {
     "embedded_gaussian": {"kernel": "embedded_gaussian", "normalization": "softmax"},
@@ -60,7 +63,7 @@ class Pairwise(Source):
         return choice(options, "mode", tuple(GRAPHS)) or shown
 
     def pooled(self, keys: Collection[str]) -> bool:
-        """Whether keys and values are sub-sampled."""
+        """Return whether keys and values are sub-sampled."""
         return f"{self.part('g', pooled=True)}.weight" in keys
 
     def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:

@@ -1,4 +1,4 @@
-"""Check a state dict: its keys, its arrays, and their shapes against those of a format.
+"""Define the format of another code's checkpoints, and check a state dict against it.
 
 A layout maps each key to the sizes of its axes as terms: ``("S", "C")`` is a 1×1 convolution from C
 to S channels, ``("C",)`` a vector, ``("1", "2S")`` has sizes 1 and 2 S. The size of a letter is the
@@ -7,20 +7,64 @@ one that most keys have, so that an error names the one array that is wrong.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gspnl._base.registry import Registry
+from gspnl._base.validate import one_of, whole_number
 from gspnl.errors import InputError
+from gspnl.nn.precision import common_dtype
 
 Layout = dict[str, tuple[str, ...]]
 
 COUNTER = "num_batches_tracked"  # of batch norm: an integer, and missing in old checkpoints
 PROJECTION = "concat_project"  # a 2-D convolution in blocks of any dimension
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A block as ``create(name, channels, **options)`` and the state to load into it."""
+
+    name: str
+    channels: int
+    options: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+class Source(ABC):
+    """The checkpoints of one published code; subclass and register an instance to add one.
+
+    Attributes
+    ----------
+    options : tuple of str
+        Options of ``from_peer`` that this source takes.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def looks(self, keys: Collection[str]) -> bool:
+        """Return whether the keys resemble this source's: for hints, by a few typical keys."""
+
+    @abstractmethod
+    def layout(self, keys: Collection[str], options: Mapping[str, Any]) -> Layout:
+        """Return the keys that a checkpoint of this source must have, with their shapes."""
+
+    @abstractmethod
+    def rebuild(
+        self, values: Mapping[str, Tensor], sizes: Mapping[str, int], options: Mapping[str, Any]
+    ) -> Rebuilt:
+        """Map a checkpoint that fits the layout to a block; 1×1 convolutions come as matrices."""
+
+
+SOURCES: Registry[Source] = Registry("source")
 
 
 def check_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,13 +115,9 @@ def _from_numpy(key: str, value: np.ndarray[Any, Any]) -> Tensor:
         raise InputError(f"{key!r} has dtype {value.dtype}, which torch does not know") from error
 
 
-def common_dtype(values: Mapping[str, Tensor]) -> torch.dtype:
-    """Return the dtype that holds every weight: float64 where one is float64."""
-    dtypes = [value.dtype for key, value in values.items() if not key.endswith(COUNTER)]
-    common = dtypes[0]
-    for dtype in dtypes[1:]:
-        common = torch.promote_types(common, dtype)
-    return common
+def weights_dtype(values: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the widest dtype of the weights."""
+    return common_dtype(*(value for key, value in values.items() if not key.endswith(COUNTER)))
 
 
 def under_prefix(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -106,7 +146,7 @@ def first_parts(keys: Iterable[str]) -> set[str]:
 
 
 def batch_norm(name: str) -> Layout:
-    """Layout of a batch norm over C channels, without its counter, which old checkpoints lack."""
+    """Return the layout of a batch norm; its counter may be missing, as in old checkpoints."""
     entries = ("weight", "bias", "running_mean", "running_var")
     return {f"{name}.{entry}": ("C",) for entry in entries}
 
@@ -181,3 +221,26 @@ def _size(term: str, sizes: dict[str, int]) -> int:
     factor = term.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     letter = term[len(factor) :]
     return (int(factor) if factor else 1) * (sizes[letter] if letter else 1)
+
+
+def choice(options: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str | None:
+    """Return an option that must be one of ``allowed``, or None where it is not passed."""
+    return one_of(name, options[name], allowed) if name in options else None
+
+
+def flag(options: Mapping[str, Any], name: str, default: bool) -> bool:
+    """Return a boolean option."""
+    value = options.get(name, default)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def count(options: Mapping[str, Any], name: str) -> int | None:
+    """Return an option that must be a whole number ≥ 1, or None where it is not passed."""
+    return whole_number(name, options[name], 1) if name in options else None
+
+
+def renamed_norm(values: Mapping[str, Tensor], name: str, to: str) -> dict[str, Tensor]:
+    """Return the entries of a norm layer under a new name; torch adds a missing counter."""
+    return {f"{to}.{entry}": value for entry, value in under_prefix(values, f"{name}.").items()}
