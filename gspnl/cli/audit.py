@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl import train
     from gspnl.nn import audit
+    from gspnl.nn.auditing.features import blocks_of
     from gspnl.train.figures import audit_numbers, write_audit
     from gspnl.train.figures.evaluation import evaluation_images, open_run
-    from gspnl.train.figures.features import blocks_of
 
     log_to_stderr(quiet=options.quiet)
     wanted = None if options.recipe is None else train.recipe(options.recipe)

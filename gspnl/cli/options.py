@@ -1,8 +1,14 @@
-"""Add options that several commands share."""
+"""Add options that several commands share, and apply ``--set``."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gspnl.errors import InputError
+
+if TYPE_CHECKING:
+    from gspnl.train import Recipe
 
 
 def add_number(command: Any, flag: str, metavar: str, default: int, text: str) -> None:
@@ -55,3 +61,45 @@ def add_output(command: Any, what: str) -> None:
     """Add ``--json``, which prints ``what``, and ``--quiet``."""
     command.add_argument("--json", action="store_true", help=f"print {what} to stdout")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def edited_recipe(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
+    """Look up or read a recipe, with changes as text; None for fields that are left as they are.
+
+    Examples
+    --------
+    >>> edited_recipe("mini", ["block=chebyshev", "block_options.order=3"], seed=2).block_options
+    {'order': 3}
+    """
+    import dataclasses
+
+    from gspnl.train import recipe
+
+    base = recipe(name)
+    defaults = {field.name for field in dataclasses.fields(base)}
+    found: dict[str, Any] = {}
+    for change in changes:
+        key, sign, text = (part.strip() for part in change.partition("="))
+        if not sign or not key:
+            raise InputError(f"--set {change!r} is no change; write it as key=value")
+        field, _, option = key.partition(".")
+        if option and field.endswith("_options") and field in defaults:
+            found[field] = {**found.get(field, getattr(base, field)), option: _value(text)}
+        else:
+            found[key] = _value(text)
+    own = {field: item for field, item in fields.items() if item is not None}
+    if twice := sorted(own.keys() & found):
+        raise InputError(
+            f"{twice[0]} is given twice, by --set and by --{twice[0]}; leave one of them out"
+        )
+    return dataclasses.replace(base, **found | own)
+
+
+def _value(text: str) -> Any:
+    """Parse a value as TOML; text that is no TOML is itself, and no text is None."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if text else None
+    except tomllib.TOMLDecodeError:
+        return text

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-from gspnl.cli.options import add_machine, add_output
+from gspnl.cli.options import add_machine, add_output, edited_recipe
 from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
 
 log = logging.getLogger(__name__)
@@ -67,10 +67,11 @@ def run(options: argparse.Namespace) -> int:
     from gspnl.errors import ConvergenceError
     from gspnl.train import train
     from gspnl.train.interrupts import Stopped
-    from gspnl.train.recipes import edited
 
     log_to_stderr(quiet=options.quiet)
-    recipe = edited(options.recipe, options.changes, seed=options.seed, epochs=options.epochs)
+    recipe = edited_recipe(
+        options.recipe, options.changes, seed=options.seed, epochs=options.epochs
+    )
     first = os.environ.get("RANK", "0") == "0"
     try:
         done = train(

@@ -8,7 +8,7 @@ from os import PathLike
 import torch
 from torch import Tensor, nn
 
-from gspnl.train.norms import synchronise
+from gspnl.nn.parallel.batch_norm import synchronise
 from gspnl.train.recipes import Recipe
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -11,12 +11,12 @@ import torch
 from support.train_tiny import FIELDS, SIZE, TESTS, Split, open_tiny
 from torch import nn
 
+from gspnl.cli.options import edited_recipe
 from gspnl.errors import InputError
 from gspnl.train import Recipe, data, load_run, train
 from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.evaluation import evaluation_images
 from gspnl.train.multi_view import scores
-from gspnl.train.recipes import edited
 from gspnl.train.tables.grid import run_id
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
@@ -110,7 +110,7 @@ def test_options_of_a_run_are_in_no_recipe():
 
 
 def test_options_as_text_and_in_the_names_of_runs():
-    found = edited("ucf101-i3d", ["data_options.split=2", "data_options.clips=5"])
+    found = edited_recipe("ucf101-i3d", ["data_options.split=2", "data_options.clips=5"])
     assert found.data_options == {"split": 2, "clips": 5}
     # The name that this recipe had before it had data_options.
     assert run_id(Recipe(block="snl", place="stage1", seed=2)) == KEY

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gspnl import nn as gnn
+from gspnl.cli.options import edited_recipe
 from gspnl.errors import FileError, InputError
 from gspnl.train import RECIPES, Recipe, backbones, data, recipe
-from gspnl.train.recipes import edited, from_toml, read, to_toml, write
+from gspnl.train.recipes import from_toml, read, to_toml, write
 
 WRONG = [  # a value of a field, what the message says of it, and what it offers
     ("data", "", "must not be blank"),
@@ -116,7 +117,7 @@ def test_options_that_another_field_sets_are_refused(field, maker, free):
 
 def test_a_refused_option_names_the_field_to_set():
     with pytest.raises(InputError, match="'units'; set the field units"):
-        edited("mini", ["block=snl", "block_options.units=3"])
+        edited_recipe("mini", ["block=snl", "block_options.units=3"])
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_files_that_are_no_recipes_are_refused(tmp_path):
 
 
 def test_changes_are_parsed_from_text():
-    found = edited(
+    found = edited_recipe(
         "mini",
         ["block=snl", "units = 2", "milestones=[3, 4]", "block_options.order=3",
          "block_options.kernel=dot", "augmentation=['flip']", "nesterov=false", "place="],
@@ -218,6 +219,6 @@ def test_changes_are_parsed_from_text():
         ("epochs=many", "epochs='many' must be a valid integer"),
     ]:
         with pytest.raises(InputError, match=message):
-            edited("mini", [bad])
+            edited_recipe("mini", [bad])
     with pytest.raises(InputError, match="epochs is given twice, by --set and by --epochs"):
-        edited("mini", ["epochs=3"], seed=1, epochs=3)
+        edited_recipe("mini", ["epochs=3"], seed=1, epochs=3)

@@ -13,12 +13,12 @@ from torch import nn
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
+from gspnl.nn.auditing.features import block_inputs, cell_of, photos_of
 from gspnl.nn.auditing.maps import gradients, norms_of
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting._axes import ring
 from gspnl.plotting._overlays import bar, frame, lay, overlay
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import block_inputs, cell_of, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from torch import nn
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError
+from gspnl.nn.auditing.features import block_inputs, photos_of
 from gspnl.plotting._overlays import bar, frame, lay, overlay
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import block_inputs, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

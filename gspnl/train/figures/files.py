@@ -15,14 +15,14 @@ from torch import nn
 from gspnl._base.files import make_folder, replace
 from gspnl.errors import InputError
 from gspnl.nn import Audit
+from gspnl.nn.auditing.channel_weights import ChannelWeights, channel_weights
+from gspnl.nn.auditing.features import blocks_of
+from gspnl.nn.auditing.power_histograms import PowerHistograms, power_histograms
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, new_axes, new_figure
 from gspnl.train.figures.attention_range import attention_ranges, draw_attention_ranges
-from gspnl.train.figures.channel_weights import ChannelWeights, channel_weights
 from gspnl.train.figures.evaluation import open_run
 from gspnl.train.figures.feature_maps import draw_feature_maps, feature_maps
-from gspnl.train.figures.features import blocks_of
-from gspnl.train.figures.power_histograms import PowerHistograms, power_histograms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,6 @@ except ImportError as error:
 from gspnl.train.recipes import paper as paper
 from gspnl.train.recipes.definition import RECIPES, SCHEDULES, Recipe, factor
 from gspnl.train.recipes.files import (
-    edited,
     from_toml,
     plain,
     read,
@@ -24,6 +23,6 @@ from gspnl.train.recipes.files import (
 )
 
 __all__ = [
-    "RECIPES", "SCHEDULES", "Recipe", "edited", "factor", "from_toml", "plain", "read", "recipe",
+    "RECIPES", "SCHEDULES", "Recipe", "factor", "from_toml", "plain", "read", "recipe",
     "to_dict", "to_toml", "write",
 ]  # fmt: skip

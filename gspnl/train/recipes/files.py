@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -44,41 +44,6 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     file = path.suffix == ".toml" or len(path.parts) > 1 or path.is_file()
     base = read(path) if file and str(name) not in RECIPES else RECIPES[str(name)]
     return dataclasses.replace(base, **changes)
-
-
-def edited(name: str, changes: Sequence[str], **fields: Any) -> Recipe:
-    """Look up or read a recipe, with changes as text; None for fields that are left as they are.
-
-    Examples
-    --------
-    >>> edited("mini", ["block=chebyshev", "block_options.order=3"], seed=2).block_options
-    {'order': 3}
-    """
-    base = recipe(name)
-    found: dict[str, Any] = {}
-    for change in changes:
-        key, sign, text = (part.strip() for part in change.partition("="))
-        if not sign or not key:
-            raise InputError(f"--set {change!r} is no change; write it as key=value")
-        field, _, option = key.partition(".")
-        if option and field.endswith("_options") and field in DEFAULTS:
-            found[field] = {**found.get(field, getattr(base, field)), option: _value(text)}
-        else:
-            found[key] = _value(text)
-    own = {field: item for field, item in fields.items() if item is not None}
-    if twice := sorted(own.keys() & found):
-        raise InputError(
-            f"{twice[0]} is given twice, by --set and by --{twice[0]}; leave one of them out"
-        )
-    return dataclasses.replace(base, **found | own)
-
-
-def _value(text: str) -> Any:
-    """A value as TOML reads it, or the text itself; None for none."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"] if text else None
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def read(path: str | PathLike[str]) -> Recipe:

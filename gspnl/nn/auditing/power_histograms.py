@@ -12,12 +12,12 @@ from torch import nn
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
+from gspnl.nn.auditing.features import BlockInput, block_inputs
 from gspnl.nn.auditing.measures import JOINED, size_limit
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting import strengths
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
-from gspnl.train.figures.features import BlockInput, block_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

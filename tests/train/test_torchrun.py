@@ -13,8 +13,8 @@ from support import train_tiny
 from support.paths import ROOT
 from torch import nn
 
+from gspnl.nn.parallel.batch_norm import SYNCHRONISED, synchronise
 from gspnl.train import Recipe
-from gspnl.train.norms import SYNCHRONISED, synchronise
 from gspnl.train.recipes import write
 
 

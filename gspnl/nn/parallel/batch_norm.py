@@ -77,7 +77,7 @@ def synchronise(network: nn.Module) -> nn.Module:
     Examples
     --------
     >>> from torch import nn
-    >>> from gspnl.train.norms import synchronise
+    >>> from gspnl.nn.parallel.batch_norm import synchronise
     >>> synchronise(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))[1]
     SynchronisedBatchNorm2d(8, eps=1e-05, momentum=0.1, ...)
     """

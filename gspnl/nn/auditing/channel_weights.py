@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from gspnl.nn.auditing.features import blocks_of
 from gspnl.nn.auditing.maps import channel_maps
 from gspnl.nn.surgery.targets import label, title
 from gspnl.plotting import top_eigenvalues
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.features import blocks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
