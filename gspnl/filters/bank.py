@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from gspnl._base.array import Array, constant, float64, like
+from gspnl.chebyshev.families import clenshaw, combine
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.filters.families import clenshaw, combine
 from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.responses.banks import FilterBank
 from gspnl.responses.evaluate import evaluate, numbers

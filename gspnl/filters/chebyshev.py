@@ -13,13 +13,13 @@ from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
+from gspnl.chebyshev.families import apply_series
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.target import check_order, make_target
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import FULL, balanced, band_eigenvalues, rounding, spectrum_error
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
-from gspnl.filters.families import apply_series
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 

@@ -11,11 +11,11 @@ import numpy as np
 from gspnl._base.array import Array, constant, like, to_numpy
 from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.affinity import Affinity
+from gspnl.chebyshev.families import clenshaw, combine, mix
 from gspnl.chebyshev.recurrence import scales
 from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.deflation.base import Deflation
-from gspnl.filters.families import clenshaw, combine, mix
 
 BLOCK = 4  # random starts of a Lanczos run
 BAND_STEPS = 40
