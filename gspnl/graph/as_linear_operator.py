@@ -14,8 +14,7 @@ from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights.adjoint import rmatmul
 from gspnl.errors import NonsymmetricError
-from gspnl.graph.export import single
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 
 Map = Callable[[Affinity, Array], Array]
 OPERATORS: Registry[tuple[Map, Map]] = Registry("operator")  # (forward, adjoint)
@@ -57,7 +56,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     >>> bool(np.allclose(1 - mu[::-1], graph.spectrum().eigenvalues[:3]))
     True
     """
-    graph = single(graph, "as_linear_operator")
+    graph = single_graph(graph, "as_linear_operator")
     forward, adjoint = OPERATORS[of]
     affinity = graph.affinity
     if of == "core" and not affinity.symmetric_core:

@@ -378,9 +378,20 @@ class FeatureGraph:
 
 
 def check_graph(graph: Any) -> FeatureGraph:
-    """Return the graph, or raise where it is none."""
+    """Return the graph, or raise for an object that is not a graph."""
     if not isinstance(graph, FeatureGraph):
         raise InputError(
             f"graph is a {type(graph).__name__}; make one with gspnl.feature_graph(features)"
+        )
+    return graph
+
+
+def single_graph(graph: Any, what: str) -> FeatureGraph:
+    """Return the graph, or raise an error that names ``what`` for a batch or another object."""
+    if not isinstance(graph, FeatureGraph):
+        raise InputError(f"{what} takes a gspnl.FeatureGraph, not a {type(graph).__name__}")
+    if graph.shape[:-2]:
+        raise InputError(
+            f"{what} takes one graph, and this holds {graph.shape[:-2]} graphs; take one, graph[i]"
         )
     return graph

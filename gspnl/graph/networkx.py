@@ -9,9 +9,9 @@ import scipy.sparse
 
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError, MissingExtraError
-from gspnl.graph.export import check_edges, single, stored_weights
+from gspnl.graph.export import check_edges, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 
 EDGE_BYTES = 200  # bytes of one w_ij, half an edge; measured. Twice that if directed
 
@@ -48,7 +48,7 @@ def to_networkx(graph: FeatureGraph) -> Any:
     >>> G.number_of_edges(), round(G[0][1]["weight"], 4)  # exp(−½)
     (3, 0.6065)
     """
-    graph = single(graph, "to_networkx")
+    graph = single_graph(graph, "to_networkx")
     nx = _networkx()
     directed = not NORMALIZATIONS[graph.normalization].symmetric_core
     check_edges(graph, EDGE_BYTES * (1 + directed), "networkx")

@@ -8,9 +8,9 @@ import scipy.sparse
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError, MissingExtraError
-from gspnl.graph.export import check_edges, single, stored_weights
+from gspnl.graph.export import check_edges, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.graph.networkx import by_density
 
 EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and PyGSP's temporaries
@@ -57,7 +57,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
     >>> bool(np.allclose(G.L.toarray(), np.eye(20) - graph.dense()))
     True
     """
-    graph = single(graph, "to_pygsp")
+    graph = single_graph(graph, "to_pygsp")
     graphs = _pygsp()
     one_of("lap_type", lap_type, LAPLACIANS)
     check_edges(graph, EDGE_BYTES, "pygsp")

@@ -9,6 +9,7 @@ import numpy as np
 
 from gspnl._base.array import constant, like
 from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.plotting._axes import COLOURS, curve_axes, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
@@ -18,7 +19,6 @@ from gspnl.signals.images import to_photo
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.graph.graph import FeatureGraph
     from gspnl.responses import Response
 
 SHARE = 0.9  # the share of a row's magnitude that the nodes of its reach have
@@ -83,8 +83,7 @@ def attention_range(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['NL: reach 400 nodes', 'NS: reach 336 nodes', 'SNL: reach 336 nodes', 'the node itself']
     """
-    if len(graph.shape) > 2:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
+    single_graph(graph, "attention_range")
     if operators is None:
         operators = {name.upper(): RESPONSES[name]() for name in ("nl", "ns", "snl")}
     if not operators:

@@ -14,7 +14,7 @@ from gspnl._base.array import Array, as_floats, constant, float64, to_numpy
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.denoising import SMOOTHERS
 from gspnl.signals.edges import symmetric
@@ -123,8 +123,7 @@ def choose_strength(
     True
     """
     symmetric(graph, "choose_strength")
-    if graph.shape[:-2]:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; choose for one, graph[i]")
+    single_graph(graph, "choose_strength")
     smoother, find = SMOOTHERS[method], RULES[rule]
     noise = number("sigma", sigma, above=0)
     z = as_floats(Z, "Z")

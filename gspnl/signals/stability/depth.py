@@ -11,7 +11,7 @@ from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
-from gspnl.signals.stability.modes import SOFTMAX, dense, modes, others
+from gspnl.signals.stability.modes import dense, modes, others
 
 MANY = 1024  # nodes beyond which μ₂ comes from a partial spectrum
 
@@ -56,7 +56,7 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     True
     """
     power = whole_number("power", power, 2)
-    if check_graph(graph).normalization == SOFTMAX:
+    if not check_graph(graph).affinity.symmetric_core:
         return matrix_defect(dense(graph), power)
     mu, counts = modes(graph)
     # np.sqrt(Σ μ²) > 0: a graph has at least the mode μ = 1.
@@ -100,7 +100,7 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
     8.0
     """
     if (
-        check_graph(graph).normalization != SOFTMAX
+        check_graph(graph).affinity.symmetric_core
         and graph.shape[-1] > MANY
         and graph.storage != "lowrank"
     ):

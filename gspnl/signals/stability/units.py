@@ -15,7 +15,7 @@ from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
-from gspnl.signals.stability.modes import SOFTMAX, modes
+from gspnl.signals.stability.modes import modes
 
 ROUNDING = 1e-12  # below which a growth rate, relative to the largest, is rounding
 
@@ -137,7 +137,7 @@ def _rates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues of H(μ), and the μ of each."""
     if callable(response):
-        if graph.normalization == SOFTMAX:
+        if not graph.affinity.symmetric_core:
             raise NonsymmetricError(
                 "a response g(λ) on a softmax graph, whose λ are complex; pass the channel "
                 "matrices [W1, W2], or use normalization='random_walk'"
