@@ -12,7 +12,7 @@ from gspnl._base.array import Array, constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import ConvergenceError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import symmetric
+from gspnl.signals.checks import symmetric
 
 ISOLATED = -1  # the label of a node without edges
 

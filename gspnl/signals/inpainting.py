@@ -10,8 +10,8 @@ from gspnl._base.conjugate_gradients import conjugate_gradients
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import nonnegative, signals
-from gspnl.signals.filling import METHODS, Task
+from gspnl.signals.checks import nonnegative, on_graph
+from gspnl.signals.inpainting_methods import METHODS, Task
 from gspnl.signals.masks import check_reach, flags, known_nodes, only_known
 
 
@@ -112,7 +112,7 @@ def inpaint(
         check_reach(graph, mask)
         return fill(task, z)
 
-    return signals(graph, run, only_known(graph, Z, mask))
+    return on_graph(graph, run, only_known(graph, Z, mask))
 
 
 def default_tol(eps: float) -> float:

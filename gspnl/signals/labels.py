@@ -12,7 +12,7 @@ from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses import RESPONSES
-from gspnl.signals.edges import nonnegative
+from gspnl.signals.checks import nonnegative
 from gspnl.signals.inpainting import inpaint
 from gspnl.signals.masks import check_reach
 

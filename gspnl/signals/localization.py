@@ -11,7 +11,7 @@ from gspnl._base.array import Array, like
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
-from gspnl.signals.edges import symmetric
+from gspnl.signals.checks import symmetric
 
 
 def localize(

@@ -12,7 +12,8 @@ from gspnl._base.rows import map_rows
 from gspnl.affinity.affinity import scale_rows
 from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import Edges, per_column, symmetric
+from gspnl.signals.checks import per_column, symmetric
+from gspnl.signals.edges import Edges
 
 
 def total_variation(graph: FeatureGraph, Z: Array) -> Array:

@@ -16,8 +16,8 @@ from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
+from gspnl.signals.checks import symmetric
 from gspnl.signals.denoising import SMOOTHERS
-from gspnl.signals.edges import symmetric
 
 RANGE = (1e-6, 1e12)  # of strengths: from no effect on λ ≤ 2 to the constant mode alone
 GRID = 37  # strengths of the first search, two a decade

@@ -1,4 +1,4 @@
-"""Methods of inpainting: harmonic, Tikhonov and heat equations for the unknown values."""
+"""Methods of inpainting: solve the harmonic, Tikhonov or heat equation for unknown values."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _tikhonov(task: Task, z: Array) -> Array:
 
 def _heat(task: Task, z: Array) -> Array:
     """Diffuse values and mask, and divide (normalised convolution)."""
-    mode = constant_mode(task.affinity)[..., None]
+    mode = task.affinity.constant_mode[..., None]
     xp = namespace(z)
     known = xp.where(task.known, mode, xp.zeros_like(mode))
     known = xp.broadcast_to(known, (*z.shape[:-1], 1))
@@ -94,24 +94,14 @@ def _heat(task: Task, z: Array) -> Array:
     return mode * (spread[..., :-1] / below)
 
 
-def constant_mode(affinity: Affinity) -> Array:
-    """The mode m > 0 with L m = 0: 1, or √d for symmetric; 1 on isolated nodes."""
-    xp = affinity.xp
-    if affinity.row_stochastic:
-        return xp.ones_like(affinity.left)
-    live = affinity.core_scale > 0
-    one = xp.ones_like(affinity.left)
-    return xp.where(live, 1 / xp.where(live, affinity.core_scale, one), one)
-
-
 def _without_offset(task: Task, z: Array) -> tuple[Array, Array]:
-    """Subtract the best multiple of m from the known values; returns the rest and the multiple.
+    """Split z into a multiple of the constant mode m, fitted to the known values, and the rest.
 
-    L m = 0, so the solution changes by the same multiple. The unknowns of the linear system then
-    have the size of the variation, however large the values are.
+    L m = 0, so the solution for z is that for the rest plus the multiple. The linear system is
+    solved for the rest, whose size is that of the variation of z, not of its offset.
     """
     xp = namespace(z)
-    mode = constant_mode(task.affinity)[..., None]
+    mode = task.affinity.constant_mode[..., None]
     scale = float64(mode / task.affinity.change[..., None])
     scale = xp.where(task.known, scale, xp.zeros_like(scale))
     top = xp.sum(scale * float64(z / task.affinity.change[..., None]), axis=-2, keepdims=True)
