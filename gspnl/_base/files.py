@@ -16,7 +16,7 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file atomically: whole, or not at all."""
     fresh = None
     try:
-        target = path.resolve()  # replace what a link points to, not the link
+        target = path.resolve()  # replace the target of a link, not the link
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(TOKEN)}")
         with fresh.open("xb") as file:
             file.write(content)
@@ -34,7 +34,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def make_folder(path: Path, fix: str = "name another") -> Path:
-    """Make a folder that may exist, or raise FileError with the fix."""
+    """Create a folder unless it exists; raise FileError, whose message ends with ``fix``."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,7 +45,7 @@ def make_folder(path: Path, fix: str = "name another") -> Path:
 
 
 def clean(path: Path) -> None:
-    """Remove temporary files that a killed :func:`replace` left beside a file."""
+    """Remove temporary files of :func:`replace` that a killed process left beside a file."""
     target = path.resolve()
     for left in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * (2 * TOKEN)}"):
         left.unlink(missing_ok=True)

@@ -168,9 +168,8 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
         f = f / xp.where(peak > 0, peak, xp.ones_like(peak))
         c = f.shape[-1]
         both = edges.apply(xp.concat([f, f * f], axis=-1))
-        squares = (
-            edges.affinity.core_mass[..., None] * f * f - 2 * f * both[..., :c] + both[..., c:]
-        )
+        mass = edges.affinity.core_mass[..., None]
+        squares = mass * f * f - 2 * f * both[..., :c] + both[..., c:]
         return peak * xp.sqrt(xp.clip(squares, min=0.0))
 
     return on_graph(graph, variation, Z)

@@ -36,7 +36,7 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
 FIRST_RANK = 16  # first rank tried for a tolerance
-GROWTH = 1.4  # from one rank tried to the next
+GROWTH = 1.4  # ratio of one rank tried to the one before
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def approximate(
         raise InputError(
             f"normalization={normalization!r} has no certificate"
             + (" with Φ ≠ Ψ or without self-loops" if normalization in BOUNDS else "")
-            + " to hold tol= against; pass rank=, or use 'random_walk'"
+            + ", which tol= needs; pass rank=, or use 'random_walk'"
         )
     batch = tuple(X.shape[:-2])
     make = partial(METHODS[request.method], kernel, pair, request, normalization, self_loops)
@@ -180,7 +180,7 @@ def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: 
 
 
 def certified(normalization: str, paired: bool, self_loops: bool) -> bool:
-    """Tell whether ‖S − Ŝ‖ has a bound; Sinkhorn's needs W positive semi-definite and ≥ 0."""
+    """Tell whether ‖S − Ŝ‖ has a bound; that of Sinkhorn needs a positive semi-definite W ≥ 0."""
     found = BOUNDS.get(normalization)
     return found is not None and (found[1] or (self_loops and not paired))
 

@@ -88,7 +88,7 @@ def unfit(kernel: Kernel) -> str:
 
 
 def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tuple[Array, Array]]:
-    """Centre Φ and Ψ and scale them to equal size: K between them stays, K within each shrinks.
+    """Centre Φ and Ψ and scale them to equal size, which keeps K_φψ and shrinks K_φφ and K_ψψ.
 
     ⟨a, b⟩ = ⟨a − ā, b − b̄⟩ + ⟨ā, b⟩ + ⟨a, b̄⟩ − ⟨ā, b̄⟩.
     """
@@ -105,7 +105,7 @@ def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tu
 
 
 def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
-    """Raise where entries of K, or sums of them, leave the range of the dtype of ``sample``."""
+    """Raise where entries of K, or their sums, leave the range of the dtype of ``sample``."""
     largest = 0.4 * math.log(float(namespace(sample).finfo(sample.dtype).max))
     for a, h in parts:
         top = float(((constant(a) ** 2).sum(-1) - 2 * constant(h)[..., 0]).max())
