@@ -30,8 +30,9 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     graph : FeatureGraph
         One graph, not a batch.
     of : {"affinity", "laplacian", "core"}
-        A; L = I − A; or :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric
-        (1 on the diagonal at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
+        "affinity": A. "laplacian": L = I − A. "core":
+        :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric (1 on the diagonal
+        at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
 
 
 def _adjoint(affinity: Affinity, Y: Array) -> Array:
-    """Aᵀ Y = r∘(Wᵀ (l∘Y)), and Y itself on isolated nodes."""
+    """Compute Aᵀ Y = r∘(Wᵀ (l∘Y)), plus Y on isolated nodes."""
     scaled = scale_rows(affinity.left, Y)
     weights = affinity.weights
     product = weights.matmul(scaled) if affinity.symmetric_core else rmatmul(weights, scaled)
@@ -92,7 +93,7 @@ def _adjoint(affinity: Affinity, Y: Array) -> Array:
 
 
 def _core(affinity: Affinity, Y: Array) -> Array:
-    """S Y, and Y on isolated nodes."""
+    """Compute S Y, and Y on isolated nodes."""
     out = affinity.apply_core(Y)
     if affinity.isolated is None:
         return out

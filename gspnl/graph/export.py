@@ -14,7 +14,7 @@ from gspnl.graph.graph import FeatureGraph
 
 
 def edge_count(graph: FeatureGraph) -> int:
-    """The number of stored weights of a sparse W, else N²."""
+    """Return the number of stored weights of a sparse W, else N²."""
     weights = graph.weights
     return int(weights.matrix.nnz) if isinstance(weights, Sparse) else graph.n_nodes**2
 

@@ -89,7 +89,7 @@ class FeatureGraph:
 
     @cached_property
     def affinity(self) -> Affinity:
-        """A = diag(l) W diag(r); raises DegreeError where 1/d has no meaning."""
+        """A = diag(l) W diag(r); raises DegreeError where 1/d is undefined."""
         return normalize(self.weights, self.kernel, self.normalization)
 
     @cached_property
@@ -125,7 +125,7 @@ class FeatureGraph:
             return logs
 
     def apply(self, Z: Array) -> Array:
-        r"""A Z.
+        r"""Compute A Z.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class FeatureGraph:
         return self.apply(Z)
 
     def laplacian(self, Z: Array) -> Array:
-        r"""L Z = Z − A Z.
+        r"""Compute L Z = Z − A Z.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class FeatureGraph:
         return self._on_signals(lambda z: z - self.affinity.apply(z), Z)
 
     def norm(self, Z: Array) -> float:
-        r"""‖T⁻¹ Z‖ (Frobenius): the norm in which eigenvectors are orthonormal.
+        r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 
         For random_walk it is D-weighted; for symmetric and bistochastic it is the plain one. The
         certificates of Chebyshev filters are relative to it.
@@ -175,7 +175,7 @@ class FeatureGraph:
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     def dense(self) -> Array:
-        """Return A as an array (..., N, N).
+        """Return A as a dense array (..., N, N).
 
         Raises
         ------
@@ -235,7 +235,7 @@ class FeatureGraph:
         NonsymmetricError
             For normalization="softmax".
         ConvergenceError
-            For k eigenvalues that are not separated from the next.
+            If the k eigenvalues are not separated from the others.
         InputError
             For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
         """

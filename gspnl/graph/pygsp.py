@@ -13,7 +13,7 @@ from gspnl.graph.from_weights import graph_from_weights
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.graph.networkx import by_density
 
-EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and PyGSP's temporaries
+EDGE_BYTES = 80  # for each weight: 12 in W and 12 in L as CSR, and PyGSP's temporaries
 LAPLACIANS = ("normalized", "combinatorial")
 
 
@@ -65,7 +65,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
 
 
 def from_pygsp(G: Any, normalization: str = "random_walk") -> FeatureGraph:
-    r"""Build the graph of a PyGSP graph, from its weights ``G.W``.
+    r"""Convert a PyGSP graph to a graph of gspnl, by its weights ``G.W``.
 
     Parameters
     ----------

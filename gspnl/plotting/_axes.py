@@ -51,7 +51,7 @@ def curve_axes(ax: Axes | None) -> Axes:
 
 
 def columns_for(shape: tuple[int, ...], count: int, across: int) -> int:
-    """Number of pictures in a row, of ``count`` of one shape; ``across`` square ones fill it."""
+    """Return the number of pictures in a row, of ``count``; ``across`` square ones fill a row."""
     return min(count, max(1, round(across * math.pow(shape[0] / shape[1], 0.35))))
 
 
@@ -68,8 +68,8 @@ def tiles(
     """Draw pictures of one shape (H, W) or (H, W, 3) side by side on one axes, with titles.
 
     ``across`` square photos fill a row, or fewer wide ones. A column is at least ``room`` inches
-    wide, for its title; ``extra`` inches are left below for a colour bar. Data units of the axes
-    are inches. Returns the axes and the last image.
+    wide, for its title; ``extra`` inches below the pictures are for a colour bar. Data units of the
+    axes are inches. Returns the axes and the last image.
     """
     whole = WIDTH
     if ax is not None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from gspnl.responses import Response
 
-SHARE = 0.9  # the share of a row's magnitude that the nodes of its reach have
-FAINT = 1e-8  # in mean weights: lower end of the axis
+SHARE = 0.9  # share of Σ|g(L)_ij| within the reach
+FAINT = 1e-8  # lower end of the axis, in multiples of 1/N
 STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # visible where curves coincide
 
 
@@ -123,7 +123,7 @@ def attention_range(
 
 
 def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) -> np.ndarray:
-    """Row ``node`` of g(L)."""
+    """Compute row ``node`` of g(L); ``affinities`` is that of A."""
     delta = np.zeros(len(affinities))
     delta[node] = 1.0
     points = np.linspace(0, 2, 9)
@@ -139,7 +139,7 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
 
 
 def reach_of(row: np.ndarray) -> int:
-    """The least number of nodes that have the share, up to rounding."""
+    """Return the least number of nodes whose magnitudes sum to :data:`SHARE`, up to rounding."""
     sums = np.cumsum(np.sort(np.abs(row))[::-1])
     if not sums[-1]:
         return 0

@@ -19,13 +19,13 @@ from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
 from gspnl.signals.denoising import SMOOTHERS
 
-RANGE = (1e-6, 1e12)  # of strengths: from no effect on λ ≤ 2 to the constant mode alone
-GRID = 37  # strengths of the first search, two a decade
+RANGE = (1e-6, 1e12)  # strengths: the least changes no mode, the largest keeps the constant one
+GRID = 37  # strengths of the first search, two per decade
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Arguments of a rule.
+    """Arguments of a rule that chooses a strength.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _discrepancy(trial: Trial) -> float:
         if high > RANGE[1]:
             raise InputError(
                 f"sigma={trial.sigma:g} is more than all that varies in the signal on this graph, "
-                "so no strength takes off enough; check sigma"
+                "so no strength removes enough; check sigma"
             )
     log = brentq(
         lambda s: math.log(max(size(math.exp(s)), 1e-300) / target),

@@ -60,7 +60,7 @@ def inpaint(
         error of a Chebyshev filter, well below the share of known nodes; default: the exact
         filter, which computes all eigenpairs of a dense W.
     max_steps : int
-        Most steps of conjugate gradients.
+        Largest number of steps of conjugate gradients.
 
     Returns
     -------
@@ -116,5 +116,5 @@ def inpaint(
 
 
 def default_tol(eps: float) -> float:
-    """A residual that rounding allows even where few nodes are known."""
+    """Return a relative residual that rounding allows even where few nodes are known."""
     return 1e-10 if eps < 1e-10 else 1e-5

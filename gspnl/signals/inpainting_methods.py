@@ -25,7 +25,7 @@ class Task:
         The mask; signals are 0 where it is False.
     strength : float
     tol : float or None
-        The argument, before defaults.
+        The caller's argument.
     solve : callable
         Conjugate gradients, ``solve(operator, b, diagonal)``, to the caller's tolerance.
     """
@@ -39,7 +39,7 @@ class Task:
 
 
 Method = Callable[[Task, Array], Array]
-METHODS: Registry[tuple[Method, bool]] = Registry("method")  # (method, does it take a strength?)
+METHODS: Registry[tuple[Method, bool]] = Registry("method")  # (method, takes a strength)
 
 
 def _harmonic(task: Task, z: Array) -> Array:
@@ -77,7 +77,7 @@ def _tikhonov(task: Task, z: Array) -> Array:
 
 
 def _heat(task: Task, z: Array) -> Array:
-    """Diffuse values and mask, and divide (normalised convolution)."""
+    """Diffuse values and mask, and divide the first by the second (normalised convolution)."""
     mode = task.affinity.constant_mode[..., None]
     xp = namespace(z)
     known = xp.where(task.known, mode, xp.zeros_like(mode))

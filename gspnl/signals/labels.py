@@ -1,4 +1,4 @@
-"""Propagate labels from a few nodes to all (semi-supervised learning)."""
+"""Propagate labels from a few nodes to all nodes (semi-supervised learning)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
 
 
 def only_known(graph: FeatureGraph, Z: Any, mask: np.ndarray) -> Array:
-    """Return Z with zeros where it is not known; there it may hold any value, NaN included."""
+    """Return Z with zeros where it is not known, whatever its values there, NaN included."""
     z = as_floats(Z, "Z")
     n = graph.n_nodes
     flat = z.ndim == 1

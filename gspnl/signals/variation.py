@@ -1,4 +1,4 @@
-r"""Compute the total variation of a signal: by cuts at low rank, else by blocks of rows."""
+r"""Compute the total variation of a signal, by sorting at low rank, else by blocks of rows."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
 
 @_variation.register
 def _(weights: NoSelfLoops, scale: Array | None, f: Array) -> Array:
-    return _variation(weights.full, scale, f)  # a self-loop joins a node to itself: no difference
+    return _variation(weights.full, scale, f)  # self-loops have no difference f_i − f_i
 
 
 @_variation.register

@@ -57,7 +57,7 @@ def _starts_as_array(file: Path) -> bool:
 
 
 def _read_array(file: Path) -> np.ndarray:
-    """One array of real numbers, in float64."""
+    """Read an array of real numbers, in float64."""
     name = repr(str(file))
     try:
         if not _starts_as_array(file) and file.is_file():

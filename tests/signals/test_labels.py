@@ -154,8 +154,7 @@ def test_fewer_distinct_nodes_than_clusters_raise():
 
 def test_an_empty_cluster_raises(monkeypatch):
     graph, *_ = build("rbf")
-    same = np.ones((N, 3))
-    monkeypatch.setattr("gspnl.signals.clustering._lowest_modes", lambda graph, k: same)
+    monkeypatch.setattr(gspnl.PartialSpectrum, "modes", lambda spectrum: np.ones((N, 3)))
     with pytest.raises(ConvergenceError, match=r"fewer than k=3 rows of the modes differ"):
         gspnl.spectral_clustering(graph, 3)
 

@@ -13,7 +13,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
 from gspnl.signals.stability.modes import dense, modes, others
 
-MANY = 1024  # nodes beyond which μ₂ comes from a partial spectrum
+MANY = 1024  # nodes above which μ₂ is computed from a partial spectrum
 
 
 def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
@@ -112,7 +112,7 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
 
 
 def _second(graph: FeatureGraph, absolute: bool) -> float:
-    """μ₂ from the ends of the spectrum, without an N × N matrix."""
+    """Compute μ₂ from the ends of the spectrum, without an N × N matrix."""
     low = 1 - float(constant(graph.spectrum(2).eigenvalues)[1])
     if not absolute:
         return low

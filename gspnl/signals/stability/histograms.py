@@ -45,7 +45,7 @@ def strengths(
     r"""Compute histograms of the entries of A, A², A³, A⁴, as in figure 2 of the paper.
 
     Equal histograms do not imply equal matrices: a permutation of order 2 has the histogram of its
-    square, and is far from it. The result therefore holds the distances of the matrices too.
+    square, and is far from it. So the result has the distances of the matrices too.
 
     Parameters
     ----------
