@@ -1,9 +1,11 @@
-"""Atomic replacement of files, and creation of folders."""
+"""Atomic replacement of files, creation of folders, and errors of files that cannot be read."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -42,6 +44,27 @@ def make_folder(path: Path, fix: str = "name another") -> Path:
             f"cannot make the folder {str(path)!r}: {error.strerror or error}; {fix}"
         ) from error
     return path
+
+
+@contextmanager
+def readable(name: str, kind: str) -> Iterator[None]:
+    """Raise FileError, with a fix, for a file that is missing, a folder, or not permitted.
+
+    Parameters
+    ----------
+    name : str
+        The file, as the message quotes it.
+    kind : str
+        What to pass instead of a folder: "a photo".
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileError(f"there is no file {name}; check the path") from None
+    except IsADirectoryError:
+        raise FileError(f"{name} is a folder; pass {kind} in it") from None
+    except PermissionError:
+        raise FileError(f"{name} may not be read; change its permissions") from None
 
 
 def clean(path: Path) -> None:
