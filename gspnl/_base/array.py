@@ -122,6 +122,11 @@ def constant(x: Array) -> np.ndarray:
     return x if type(x) is np.ndarray else to_numpy(detached(x))
 
 
+def constant64(x: Array) -> np.ndarray:
+    """Return the values of ``x`` as a NumPy array of float64, without a copy where possible."""
+    return np.asarray(constant(x), dtype=np.float64)
+
+
 def eps(x: Array) -> float:
     """Return the spacing of 1.0 in the dtype of ``x``."""
     if type(x) is np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, like, to_numpy
+from gspnl._base.array import Array, check_fits, constant, constant64, like, to_numpy
 from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -149,8 +149,8 @@ def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpect
     peak = np.argmax(np.abs(U), axis=0)
     V = V * np.where(U[peak, np.arange(V.shape[1])] < 0, -1.0, 1.0)
     vectors = like(V, sample)
-    image = constant(affinity.apply_core(vectors)).astype(np.float64)
-    rounded = constant(vectors).astype(np.float64)
+    image = constant64(affinity.apply_core(vectors))
+    rounded = constant64(vectors)
     if affinity.isolated is not None:
         alone = constant(affinity.isolated)
         image[alone] = rounded[alone]
@@ -164,7 +164,7 @@ def _by_lanczos(
     """Compute λ, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0."""
     n = affinity.n_nodes
     live = constant(affinity.core_scale) > 0
-    constant_mode = constant(affinity.stationary).astype(np.float64)[:, None]
+    constant_mode = constant64(affinity.stationary)[:, None]
     alone = np.nonzero(~live)[0]
     known = len(alone) + bool(live.any())
     room = n - known  # the known modes have λ = 0, the least

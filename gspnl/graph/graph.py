@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant
+from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
@@ -170,7 +170,7 @@ class FeatureGraph:
         Z : array of shape (N, c), or (N,)
         """
         change = self.affinity.change[..., None]
-        inner = constant(self._on_signals(lambda z: z / change, Z)).astype(np.float64)
+        inner = constant64(self._on_signals(lambda z: z / change, Z))
         peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 

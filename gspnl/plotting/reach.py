@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl._base.array import constant, like
+from gspnl._base.array import constant, constant64, like
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.plotting._axes import COLOURS, curve_axes, tiles
@@ -88,7 +88,7 @@ def attention_range(
         operators = {name.upper(): RESPONSES[name]() for name in ("nl", "ns", "snl")}
     if not operators:
         raise InputError("operators is empty; pass for example {'NL': gspnl.responses.nl()}")
-    affinities = np.asarray(constant(graph.rows(node)), dtype=np.float64)
+    affinities = constant64(graph.rows(node))
     if affinities.ndim != 1:
         raise InputError(f"node={node!r} must be one node number")
     n = graph.n_nodes
@@ -134,7 +134,7 @@ def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) ->
         return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
     column = graph.filter(like(delta[:, None], graph.affinity.left), g)[..., 0]
     # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
-    change = np.asarray(constant(graph.affinity.change), dtype=np.float64)
+    change = constant64(graph.affinity.change)
     return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 

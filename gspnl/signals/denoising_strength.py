@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import Array, as_floats, constant, float64, to_numpy
+from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -144,7 +144,7 @@ def _risk(trial: Trial) -> float:
 
     def risk(log: float) -> float:
         strength = math.exp(log)
-        residual = constant(trial.residual(strength)).astype(np.float64) / trial.sigma
+        residual = constant64(trial.residual(strength)) / trial.sigma
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
         return float((residual**2).sum()) + 2 * trial.columns * trace
 
@@ -159,12 +159,12 @@ def _risk(trial: Trial) -> float:
 @RULES.register("discrepancy")
 def _discrepancy(trial: Trial) -> float:
     """Solve for the strength, by bracketing decades and Brent's method."""
-    weight = 1 / constant(trial.graph.affinity.change).astype(np.float64)
+    weight = 1 / constant64(trial.graph.affinity.change)
     target = trial.sigma * math.sqrt(trial.columns * float(weight @ weight))
 
     def size(strength: float) -> float:
         return float(np.linalg.norm(
-            weight[:, None] * constant(trial.residual(strength)).astype(np.float64)
+            weight[:, None] * constant64(trial.residual(strength))
         ))  # fmt: skip
 
     low, high = RANGE[0], 1.0

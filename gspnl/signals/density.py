@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import check_fits, constant, like
+from gspnl._base.array import check_fits, constant, constant64, like
 from gspnl._base.validate import whole_number
 from gspnl.chebyshev.fits import jackson_damping
 from gspnl.chebyshev.recurrence import scales
@@ -185,7 +185,7 @@ def _moments(
     """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
     affinity, n = graph.affinity, graph.n_nodes
     alpha, beta = scales(interval)
-    mode = constant(affinity.stationary).astype(np.float64)[:, None]
+    mode = constant64(affinity.stationary)[:, None]
     rng = np.random.default_rng(seed)
 
     def off(block: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.array import as_floats, check_finite, constant64
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.build import feature_graph
@@ -72,7 +72,7 @@ class Subject:
                 "and C ≥ 1 columns"
             )
         check_finite(X, name)
-        values = np.asarray(constant(X), dtype=np.float64)
+        values = constant64(X)
         peak = float(np.abs(values).max())
         if peak:  # scaled first, so that squares neither overflow nor underflow
             values = values / peak

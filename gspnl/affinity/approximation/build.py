@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, eps, like, namespace
+from gspnl._base.array import Array, check_fits, constant, constant64, eps, like, namespace
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.affinity import normalize
@@ -129,7 +129,7 @@ def _pivoted(
                 "gradient; detach the features, or take approximation='random_features'"
             )
     pair = None if pair is None else _doubles(pair)
-    parts = roots(kernel, double(X), pair)
+    parts = roots(kernel, constant64(X), pair)
     check_range(parts, X)
     points = points_of(parts, kernel.bounded)
     n = X.shape[-2]
@@ -174,7 +174,7 @@ def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: 
         affinity = normalize(stored, kernel, normalization)
     except DegreeError:
         return math.inf  # building the graph raises it again, with a remedy
-    scale = constant(affinity.core_scale).astype(np.float64)
+    scale = constant64(affinity.core_scale)
     sums = residual.row_sums(np.ones_like(scale) if unit else scale)
     return float(fn(affinity, weights, residual, sums))
 
@@ -245,14 +245,9 @@ def _random(
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 
 
-def double(x: Array) -> np.ndarray:
-    """Return the values of ``x`` in NumPy and float64."""
-    return constant(x).astype(np.float64, copy=False)
-
-
 def _doubles(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-    first = double(pair[0])
-    return first, (first if pair[1] is pair[0] else double(pair[1]))
+    first = constant64(pair[0])
+    return first, (first if pair[1] is pair[0] else constant64(pair[1]))
 
 
 METHODS.register("cholesky")(_pivoted)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, namespace
+from gspnl._base.array import Array, constant, constant64, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.errors import DegreeError, InputError
@@ -119,7 +119,7 @@ def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
 
 def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
     """Stack the points of one graph; where Φ ≠ Ψ, both halves of K get the same trace."""
-    pairs = [tuple(constant(part).astype(np.float64) for part in both) for both in parts]
+    pairs = [tuple(constant64(part) for part in both) for both in parts]
     tops, shifts = [a for a, _ in pairs], [h[..., 0] for _, h in pairs]
     if len(pairs) == 2:
         first, second = (

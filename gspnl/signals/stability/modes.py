@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._base.array import constant
+from gspnl._base.array import constant64
 from gspnl.graph.graph import FeatureGraph, check_graph, single_graph
 
 
@@ -15,7 +15,7 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
         mu = mu[np.argsort(-mu.real)]
         return mu, np.ones(len(mu))
     spectrum = graph.spectrum()
-    mu = 1 - np.asarray(constant(spectrum.eigenvalues), dtype=np.float64)
+    mu = 1 - constant64(spectrum.eigenvalues)
     return mu, np.asarray(spectrum.multiplicities, dtype=np.float64)
 
 
@@ -33,4 +33,4 @@ def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def dense(graph: FeatureGraph) -> np.ndarray:
     """Return A of one graph in NumPy, float64."""
     single = single_graph(graph, "gspnl.stability")
-    return np.asarray(constant(single.dense()), dtype=np.float64)
+    return constant64(single.dense())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.array import as_floats, check_finite, constant64
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
@@ -166,7 +166,7 @@ def square(W: Any, name: str, like: Any = None) -> np.ndarray:
     """Return a finite square matrix in float64, of the shape of ``like`` if that is given."""
     values = as_floats(W, name)
     check_finite(values, name)
-    matrix = np.asarray(constant(values), dtype=np.float64)
+    matrix = constant64(values)
     fits = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.size
     if not fits or (like is not None and matrix.shape != np.shape(like)):
         raise InputError(
