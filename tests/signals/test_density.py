@@ -93,7 +93,7 @@ def test_other_libraries_and_float32(make):
     assert abs(single.count(0, 0.9) - ours.count(0, 0.9)) < 0.1
 
 
-def test_density_of_tiny_graphs():
+def test_densities_of_tiny_graphs_count_every_node():
     found = gspnl.spectral_density(gspnl.feature_graph(features(2), "rbf"))
     assert found.count(-1, 3) == pytest.approx(2)
     same = gspnl.spectral_density(gspnl.feature_graph(np.ones((30, 2)), "rbf"))  # λ = 0, and 1
