@@ -99,7 +99,7 @@ class FeatureGraph:
 
     def check_degrees(self) -> FeatureGraph:
         """Compute the degrees now; returns the graph, or raises DegreeError."""
-        self.__dict__.setdefault("affinity", self.affinity)
+        _ = self.affinity  # cached; its construction checks the degrees
         return self
 
     @cached_property

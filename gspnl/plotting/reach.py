@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl._base.array import constant, constant64, like
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
+from gspnl.graph.nodes import node_numbers
 from gspnl.plotting._axes import COLOURS, curve_axes, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
-from gspnl.responses.evaluate import evaluate
 from gspnl.signals.images import to_photo
+from gspnl.signals.localization import filter_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,12 +88,12 @@ def attention_range(
         operators = {name.upper(): RESPONSES[name]() for name in ("nl", "ns", "snl")}
     if not operators:
         raise InputError("operators is empty; pass for example {'NL': gspnl.responses.nl()}")
-    affinities = constant64(graph.rows(node))
-    if affinities.ndim != 1:
-        raise InputError(f"node={node!r} must be one node number")
     n = graph.n_nodes
-    own = int(node) % n
-    rows = {name: n * _row(graph, g, own, affinities) for name, g in operators.items()}
+    chosen = node_numbers("node", node, n)
+    if chosen.ndim:
+        raise InputError(f"node={node!r} must be one node number")
+    own = int(chosen)
+    rows = {name: n * filter_row(graph, g, own) for name, g in operators.items()}
     if shape is not None:
         return _pictures(rows, own, shape, ax)
     ax = curve_axes(ax)
@@ -120,22 +120,6 @@ def attention_range(
     ax.set_ylabel("magnitude of the weight,\nin multiples of 1/N")
     ax.legend(frameon=False)
     return ax
-
-
-def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) -> np.ndarray:
-    """Compute row ``node`` of g(L); ``affinities`` is that of A."""
-    delta = np.zeros(len(affinities))
-    delta[node] = 1.0
-    points = np.linspace(0, 2, 9)
-    values = evaluate(g, points)
-    line = values[0] + points / 2 * (values[-1] - values[0])
-    if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
-        slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
-        return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
-    column = graph.filter(like(delta[:, None], graph.affinity.left), g)[..., 0]
-    # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
-    change = constant64(graph.affinity.change)
-    return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
 
 
 def reach_of(row: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import nonnegative, on_graph
 from gspnl.signals.inpainting_methods import METHODS, Task
-from gspnl.signals.masks import check_reach, flags, known_nodes, only_known
+from gspnl.signals.masks import check_reach, known_nodes, mask_column, only_known
 
 
 def inpaint(
@@ -104,7 +104,7 @@ def inpaint(
     goal = number("tol", tol, above=0) if tol is not None else default_tol(affinity.eps)
     steps = whole_number("max_steps", max_steps, 1)
     task = Task(
-        graph, affinity, flags(mask, affinity.left), value, tol,
+        graph, affinity, mask_column(mask, affinity.left), value, tol,
         partial(conjugate_gradients, tol=goal, max_steps=steps),
     )  # fmt: skip
 

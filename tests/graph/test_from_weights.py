@@ -83,7 +83,7 @@ def test_a_neighbour_graph_equals_its_dense_formula(normalization, hold, dtype):
     assert table.bounds[-1] < 0.01 * table.bounds[0]
 
 
-def test_signals_with_leading_dimensions_are_filtered_one_by_one():
+def test_signals_with_leading_dimensions_equal_the_dense_product():
     W = neighbours()
     graph = gspnl.graph_from_weights(W)
     Z = np.random.default_rng(1).standard_normal((2, 3, N, 4))

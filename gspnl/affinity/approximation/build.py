@@ -24,7 +24,7 @@ from gspnl.affinity.approximation.points import (
     points_of,
     roots,
     rough_degrees,
-    unfit,
+    unsupported,
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
@@ -79,7 +79,7 @@ def approximate(
 ) -> tuple[Weights, Approximation]:
     """Approximate W of features X (..., N, C) by low rank, graph by graph, with error bounds."""
     if not isinstance(kernel, Exponential):
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     paired = pair is not None and pair[0] is not pair[1]
     if request.tol is not None and not certified(normalization, paired, self_loops):
         raise InputError(

@@ -65,11 +65,11 @@ def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: b
 def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
     """Return (a, h) of the points of one graph: one pair, or those of Φ and of Ψ."""
     if not isinstance(kernel, Exponential):
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     phi, psi = kernel.embed(X, pair)
     first = kernel.root(phi)
     if first is None:
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     if psi is phi:
         return [first]
     second = kernel.root(psi)
@@ -77,7 +77,7 @@ def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tu
     return _centred(first, second)
 
 
-def unfit(kernel: Kernel) -> str:
+def unsupported(kernel: Kernel) -> str:
     """Explain why a kernel cannot be approximated."""
     if kernel.bilinear:
         why = "has low rank by itself: leave rank= and tol= out"

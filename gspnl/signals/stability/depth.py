@@ -11,7 +11,7 @@ from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
-from gspnl.signals.stability.modes import dense, modes, others
+from gspnl.signals.stability.modes import dense, modes, nonconstant
 
 MANY = 1024  # nodes above which μ₂ is computed from a partial spectrum
 
@@ -105,7 +105,7 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
         and graph.storage != "lowrank"
     ):
         return max(0.0, 1 - _second(graph, absolute))
-    mu = others(graph)
+    mu = nonconstant(*modes(graph))  # not empty, since N ≥ 2
     if absolute:
         return float(max(0.0, 1 - np.abs(mu).max()))
     return float(max(0.0, 1 - mu.real.max()))

@@ -19,11 +19,6 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     return mu, np.asarray(spectrum.multiplicities, dtype=np.float64)
 
 
-def others(graph: FeatureGraph) -> np.ndarray:
-    """Return μ of all modes except one with μ = 1: at least one mode, since N ≥ 2."""
-    return nonconstant(*modes(graph))
-
-
 def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Remove the constant mode from eigenvalues μ with multiplicities; returns each μ once."""
     left = counts - (np.arange(len(mu)) == np.argmin(np.abs(mu - 1)))
