@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 from gspnl._base.files import replace
-from gspnl.train.tables.run_id import DEFAULT, run_id
+from gspnl.train.tables.grid import DEFAULT, run_id
 
 
 def rename(path: Path, fields: dict[str, str], values: list[list[str]]) -> Path:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from typing import Any
 
 from gspnl.cli.options import add_output, add_test_images
-from gspnl.cli.status import DONE, log_to_stderr, show
+from gspnl.cli.status import DONE, log_to_stderr, show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         write_audit(seen, options.out)
         log.info(f"wrote audit.txt, audit.png and audit.json to {options.out}")
     if options.json:
-        print(json.dumps(audit_numbers(seen), allow_nan=False), flush=True)
+        show_json(audit_numbers(seen))
     else:
         show(str(seen))
     return DONE

@@ -12,7 +12,7 @@ from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
 from gspnl.cli.scripts import Script, by_name, runnable, scripts
-from gspnl.cli.status import DONE, FAILED, log_to_stderr
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             failed.append(script.name)
             log.warning(f"gspnl bench: {script.name} failed with exit status {status}; see above")
     if options.json:
-        print(json.dumps({"tables": tables, "failed": failed}, allow_nan=False), flush=True)
+        show_json({"tables": tables, "failed": failed})
     return FAILED if failed else DONE
 
 
@@ -95,7 +95,7 @@ def _list(picked: list[Script], as_json: bool) -> int:
             }
             for script in picked
         ]
-        print(json.dumps({"benchmarks": rows}), flush=True)
+        show_json({"benchmarks": rows})
         return DONE
     width = max((len(script.name) for script in picked), default=0)
     for script in picked:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from gspnl.cli.options import add_output, add_test_images
-from gspnl.cli.status import DONE, log_to_stderr
+from gspnl.cli.options import add_out, add_output, add_test_images
+from gspnl.cli.status import DONE, log_to_stderr, show_json
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +38,7 @@ def add(commands: Any) -> None:
     figures.add_argument(
         "--position", metavar="Y,X", help="reference pixel of figure 1 (default: the middle)"
     )
-    figures.add_argument(
-        "--out", metavar="DIR", default="gspnl-figures",
-        help="folder to write (default: %(default)s)",
-    )  # fmt: skip
+    add_out(figures, "gspnl-figures", "folder to write")
     add_output(figures, "figures.json")
     figures.set_defaults(run=run)
 
@@ -67,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     log.info(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
     if options.json:
-        print(json.dumps(numbers, allow_nan=False), flush=True)
+        show_json(numbers)
     return DONE
 
 

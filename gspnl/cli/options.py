@@ -31,6 +31,26 @@ def add_seed(command: Any, text: str) -> None:
     add_number(command, "--seed", "N", 0, text)
 
 
+def add_machine(command: Any) -> None:
+    """Add ``--device``, ``--threads`` and ``--skip-bad`` of training."""
+    command.add_argument(
+        "--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)"
+    )
+    command.add_argument(
+        "--threads", type=int, metavar="N", help="on the CPU, of each process (default: torch's)"
+    )
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
+    )
+
+
+def add_out(command: Any, default: str, what: str) -> None:
+    """Add the folder to write, which has a default."""
+    command.add_argument(
+        "--out", metavar="DIR", default=default, help=f"{what} (default: %(default)s)"
+    )
+
+
 def add_output(command: Any, what: str) -> None:
     """Add ``--json``, which prints ``what``, and ``--quiet``."""
     command.add_argument("--json", action="store_true", help=f"print {what} to stdout")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-from gspnl.cli.options import add_output
-from gspnl.cli.status import DONE, FAILED, log_to_stderr
+from gspnl.cli.options import add_out, add_output
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +63,7 @@ def add(commands: Any) -> None:
     shown.add_argument(
         "--pixel", metavar="X,Y", action="append", help="show its attention; may be repeated"
     )
-    shown.add_argument(
-        "--out", metavar="DIR", default="gspnl-report",
-        help="folder to write, new or an earlier report (default: %(default)s)",
-    )  # fmt: skip
+    add_out(shown, "gspnl-report", "folder to write, new or an earlier report")
     add_output(shown, "report.json")
     report.set_defaults(run=run)
 
@@ -84,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given))
     log.info("wrote %s", Path(options.out) / "report.html")
     if options.json:
-        print(json.dumps(numbers, allow_nan=False), flush=True)
+        show_json(numbers)
     failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]
     for claim in failed:
         print(f"gspnl report: a check failed: {claim}; see report.html", file=sys.stderr)

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
+from typing import Any
 
 DONE, FAILED, BAD_INPUT, LEFT, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-def ignore(line: str) -> None:
-    """Say nothing."""
-
-
-def to_stderr(line: str) -> None:
-    """Say a line where it does not mix with results."""
-    print(line, file=sys.stderr, flush=True)
 
 
 class _Lines(logging.Handler):
@@ -52,3 +45,8 @@ def show(text: str) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without λ gets a ? for it
         sys.stdout.reconfigure(errors="replace")
     print(text, flush=True)
+
+
+def show_json(value: Any) -> None:
+    """Print a result as JSON; NaN and infinity raise ValueError."""
+    print(json.dumps(value, allow_nan=False), flush=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import signal
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gspnl.cli.options import add_number, add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, LEFT, log_to_stderr, show
+from gspnl.cli.options import add_machine, add_number, add_out, add_output, add_seed
+from gspnl.cli.status import DONE, FAILED, LEFT, log_to_stderr, show, show_json
 
 if TYPE_CHECKING:
     from gspnl.train.tables import Plan, Tables
+    from gspnl.train.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +48,13 @@ def add(commands: Any) -> None:
         "--data", metavar="PATH",
         help="mini: the folder or zip; paper: the folder with the data sets as published",
     )  # fmt: skip
-    tables.add_argument(
-        "--out", metavar="DIR", default="gspnl-tables",
-        help="folder of runs, results and tables (default: %(default)s)",
-    )  # fmt: skip
+    add_out(tables, "gspnl-tables", "folder of runs, results and tables")
     add_number(tables, "--seeds", "N", 3, "runs a network")
     add_seed(tables, "the first seed")
     tables.add_argument(
         "--only", metavar="BLOCKS", help="run only these blocks, such as nl,snl, and backbones"
     )
-    tables.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0")
-    tables.add_argument("--threads", type=int, metavar="N", help="on the CPU (default: torch's)")
-    tables.add_argument(
-        "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
-    )
+    add_machine(tables)
     tables.add_argument(
         "--list", action="store_true", help="list finished runs, runs to do, and the time left"
     )
@@ -73,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl.train.interrupts import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
-    from gspnl.train.tables.columns import overview
     from gspnl.train.tables.pages import as_json, markdown
 
     log_to_stderr(quiet=options.quiet)
@@ -103,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         log.warning("gspnl tables: stopped by %s, and saved; the same command goes on", name)
         return 128 + stop.signum
     if options.json:
-        print(json.dumps(as_json(found), allow_nan=False), flush=True)
+        show_json(as_json(found))
     else:
         show("\n".join([markdown(table) for table in found.tables]))
     log.info("gspnl tables: %s", overview(found.tables))
@@ -111,12 +106,31 @@ def run(options: argparse.Namespace) -> int:
     return _end(found)
 
 
+def overview(tables: Sequence[Table]) -> str:
+    """The number of rows by reading, the median of half an interval, and rows above by seed."""
+    lines = {line.row.run_id(0): line for table in tables for line in table.lines}
+    found = [line.difference for line in lines.values() if line.difference is not None]
+    if not found:
+        return "no row has a difference to the backbone yet"
+    readings = Counter(each.reading for each in found)
+    halves = [(d.high - d.low) / 2 for d in found if d.high is not None and d.low is not None]
+    pairs = [pair for line in lines.values() for pair in line.differences.items()]
+    above = Counter([seed for seed, points in pairs if points > 0])
+    parts = [
+        f"{len(found)} rows: {', '.join(f'{n} {reading}' for reading, n in readings.items())}",
+        *([f"half an interval is {median(halves):.2f} points in the median"] if halves else []),
+        "above the backbone "
+        + ", ".join(f"{above[seed]} with seed {seed}" for seed in sorted({s for s, _ in pairs})),
+    ]
+    return "; ".join(parts)
+
+
 def _end(found: Tables) -> int:
     """Log failures and the runs that are left, and return the exit status."""
     from gspnl.train.tables import plan
 
-    why = set(found.left.values())
-    status = FAILED if plan.FAILED in why else LEFT if plan.BUSY in why else DONE
+    reasons = Counter(found.left.values())
+    status = FAILED if plan.FAILED in reasons else LEFT if plan.BUSY in reasons else DONE
     failed: dict[str, list[str]] = {}
     for name, reason in found.failed.items():
         if found.left.get(name) == plan.FAILED:
@@ -126,7 +140,9 @@ def _end(found: Tables) -> int:
         log.warning("gspnl tables: %s%s failed: %s", name, more, reason)
     if found.left:
         level = logging.INFO if status == DONE else logging.WARNING
-        log.log(level, "gspnl tables: %s", plan.why_left(found.left.values()))
+        number = "1 run is" if len(found.left) == 1 else f"{len(found.left)} runs are"
+        why = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+        log.log(level, "gspnl tables: %s left: %s", number, why)
     return status
 
 
@@ -134,7 +150,7 @@ def _list(plan: Plan, as_json: bool) -> int:
     progress = plan.progress()
     if as_json:
         runs = [{"run": name, "state": state} for name, state in progress.states.items()]
-        print(json.dumps({"runs": runs, "seconds_left": progress.seconds_left}), flush=True)
+        show_json({"runs": runs, "seconds_left": progress.seconds_left})
         return DONE
     width = max(map(len, progress.states))
     for name, state in progress.states.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from typing import Any
 
-from gspnl.cli.options import add_output
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show
+from gspnl.cli.options import add_machine, add_output
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,6 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--resume", action="store_true", help="go on with the run in DIR; begin it if there is none"
     )
-    train.add_argument(
-        "--skip-bad", action="store_true", help="leave damaged samples out, and count them"
-    )
     fields = train.add_argument_group("changes to the recipe")
     fields.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
@@ -55,8 +51,7 @@ def add(commands: Any) -> None:
     fields.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation")
     fields.add_argument("--epochs", type=int, metavar="N")
     where = train.add_argument_group("machine")
-    where.add_argument("--device", metavar="D", help="cpu or cuda (default: a GPU if there is one)")
-    where.add_argument("--threads", type=int, metavar="N", help="on the CPU, of each process")
+    add_machine(where)
     where.add_argument(
         "--checkpoint-every", type=int, metavar="STEPS", default=0,
         help="write the state within epochs too (default: after each epoch only)",
@@ -103,5 +98,5 @@ def run(options: argparse.Namespace) -> int:
             log.info(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
         log.info(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
         if options.json:
-            show(json.dumps(done.result, allow_nan=False))
+            show_json(done.result)
     return DONE

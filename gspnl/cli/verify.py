@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show
+from gspnl.cli.status import DONE, FAILED, log_to_stderr, show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     if options.json:
         numbers = {"claims": tables.rows(verdicts), "seconds": seconds, "subject": subject.facts}
-        print(json.dumps(numbers, allow_nan=False), flush=True)
+        show_json(numbers)
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         lines = [

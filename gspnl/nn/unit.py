@@ -60,6 +60,14 @@ def no_norm(channels: int, groups: int | None) -> None:
     """No norm."""
 
 
+def batch_scale(norm: nn.Module | None) -> Tensor | None:
+    """γ / √(var + ε) of a batch norm in evaluation, float64; None where it depends on the input."""
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
+        return None
+    scale = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale if norm.weight is None else scale * norm.weight.detach().double()
+
+
 @fast_path.covered
 class Stage(nn.Module):
     r"""One unit of a block.

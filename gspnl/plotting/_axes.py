@@ -50,6 +50,30 @@ def curve_axes(ax: Axes | None) -> Axes:
     return ax
 
 
+def width_of(ax: Axes | None) -> float:
+    """The inches across that pictures on these axes have."""
+    if ax is None:
+        return WIDTH
+    return float(ax.get_position().width * ax.figure.get_figwidth())  # type: ignore[union-attr]
+
+
+def ring(
+    ax: Axes,
+    image: int,
+    cell: Sequence[int],
+    grid: Sequence[int],
+    size: float = 11.0,
+    edges: Sequence[tuple[str, float]] = (("white", 3.2), ("black", 1.4)),
+) -> None:
+    """Mark the cell (..., y, x) of a grid that ``ax.images[image]`` shows, by a ring."""
+    x0, x1, y1, y0 = ax.images[image].get_extent()
+    x = x0 + (cell[-1] + 0.5) / grid[-1] * (x1 - x0)
+    y = y0 + (cell[-2] + 0.5) / grid[-2] * (y1 - y0)
+    for colour, width in edges:
+        ax.plot(x, y, "o", markersize=size, markerfacecolor="none", markeredgecolor=colour,
+                markeredgewidth=width)  # fmt: skip
+
+
 def columns_for(shape: tuple[int, ...], count: int, across: int) -> int:
     """Return the number of pictures in a row, of ``count``; ``across`` square ones fill a row."""
     return min(count, max(1, round(across * math.pow(shape[0] / shape[1], 0.35))))
@@ -71,9 +95,7 @@ def tiles(
     wide, for its title; ``extra`` inches below the pictures are for a colour bar. Data units of the
     axes are inches. Returns the axes and the last image.
     """
-    whole = WIDTH
-    if ax is not None:
-        whole = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
+    whole = width_of(ax)
     height, width = pictures[0].shape[:2]
     columns = columns_for((height, width), len(pictures), across)
     columns = min(columns, max(1, int(whole / room)))

@@ -73,8 +73,7 @@ def top_eigenvalues(
         ax.plot(places, values, color=colour, linewidth=1.0, marker=marker, markersize=5,
                 label=label)  # fmt: skip
         # The verdict counts zeros of a low-rank product as zeros, despite rounding.
-        count = round(block.negative * len(block.eigenvalues))
-        below = np.isin(values, np.sort(block.eigenvalues)[:count])
+        below = np.isin(values, np.sort(block.eigenvalues)[: block.n_negative])
         ax.plot(places[below], values[below], marker, color=colour, markersize=5,
                 markerfacecolor="white")  # fmt: skip
     ax.set_xlabel(f"number of the eigenvalue, of the {k:,} largest in magnitude")

@@ -10,7 +10,7 @@ import numpy as np
 from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.plotting._axes import new_axes, tiles
+from gspnl.plotting._axes import new_axes, ring, tiles
 from gspnl.signals.images import to_photo
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
         0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1
     )  # dim, so that bright colours stand out
     image = ax.imshow(row, cmap=attention_colours(), vmin=0, vmax=float(row.max()))
-    ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="white",
-            markeredgewidth=3.2)  # fmt: skip
-    ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
-            markeredgewidth=1.4)  # fmt: skip
+    ring(ax, -1, (y, x), (height, width))
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
     ax.set_axis_off()

@@ -10,7 +10,7 @@ import numpy as np
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.graph.nodes import node_numbers
-from gspnl.plotting._axes import COLOURS, curve_axes, tiles
+from gspnl.plotting._axes import COLOURS, curve_axes, ring, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
 from gspnl.signals.images import to_photo
@@ -122,12 +122,12 @@ def attention_range(
     return ax
 
 
-def reach_of(row: np.ndarray) -> int:
-    """Return the least number of nodes whose magnitudes sum to :data:`SHARE`, up to rounding."""
+def reach_of(row: np.ndarray, share: float = SHARE) -> int:
+    """Return the least number of nodes with a share of the magnitude of a row, up to rounding."""
     sums = np.cumsum(np.sort(np.abs(row))[::-1])
     if not sums[-1]:
         return 0
-    return int(np.searchsorted(sums, SHARE * sums[-1] * (1 - 1e-12))) + 1
+    return int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12))) + 1
 
 
 def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Axes | None) -> Axes:
@@ -142,14 +142,8 @@ def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Ax
         pictures, titles, ax, across=3, room=3.0, extra=0.55, cmap=DIVERGING, vmin=-bound,
         vmax=bound,
     )  # fmt: skip
-    down, right = divmod(node, shape[1])
-    for picture in ax.images[-len(pictures) :]:
-        x0, x1, y1, y0 = picture.get_extent()
-        x = x0 + (right + 0.5) / shape[1] * (x1 - x0)
-        y = y0 + (down + 0.5) / shape[0] * (y1 - y0)
-        for colour, edge in (("white", 3.2), ("black", 1.4)):
-            ax.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=colour,
-                    markeredgewidth=edge)  # fmt: skip
+    for i in range(-len(pictures), 0):
+        ring(ax, i, divmod(node, shape[1]), shape)
     bar = ax.figure.colorbar(
         image, ax=ax, location="bottom", shrink=0.4, aspect=35, pad=0.02, extend="both"
     )

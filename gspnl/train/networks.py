@@ -21,22 +21,10 @@ def network(
     *,
     pretrained: str | PathLike[str] | None = None,
 ) -> nn.Module:
-    r"""Make the network of a recipe, on the CPU.
+    """Make the network of a recipe for images of a shape (C, spatial sizes), on the CPU.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    shape : tuple of int
-        Channels and spatial sizes of one image.
-    classes : int
-    pretrained : path, optional
-        File of weights that the backbone starts from; without, all are drawn.
-
-    Returns
-    -------
-    Module
-        From images (b, C, \*spatial) to scores (b, classes). Its weights are drawn from torch's
-        global generator, the backbone's first: they are the same whatever the block.
+    The backbone starts from the file ``pretrained``, if given; else its weights are drawn from
+    torch's global generator before the block's: they are the same whatever the block.
     """
     from gspnl.train import backbones
 
@@ -46,14 +34,8 @@ def network(
     if pretrained is not None:
         backbones.load_pretrained(model, pretrained)
     if recipe.block is not None:
-        backbones.place(
-            model,
-            recipe.block,
-            recipe.place,
-            reduction=recipe.reduction,
-            units=recipe.units,
-            **recipe.block_options,
-        )
+        options = {"units": recipe.units, **recipe.block_options}
+        backbones.place(model, recipe.block, recipe.place, reduction=recipe.reduction, **options)
     if recipe.sync_batch_norm:
         synchronise(model)
     return model
@@ -72,9 +54,8 @@ def optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.SGD:
 
 def layout(recipe: Recipe, dimensions: int) -> torch.memory_format:
     """Choose the memory format of network and images."""
-    last = {2: torch.channels_last, 3: torch.channels_last_3d}
-    plain = torch.contiguous_format
-    return last.get(dimensions, plain) if recipe.channels_last else plain
+    last = {2: torch.channels_last, 3: torch.channels_last_3d} if recipe.channels_last else {}
+    return last.get(dimensions, torch.contiguous_format)
 
 
 def precise(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
@@ -105,6 +86,5 @@ def restore_optimiser(
     parameters = dict(model.named_parameters())
     for full, value in tensors.items():
         name, key = full.rsplit(".", 1)
-        parameter = parameters[name]
-        fresh = torch.empty_like(parameter)  # in the parameter's own layout
-        optimizer.state[parameter][key] = fresh.copy_(value)
+        fresh = torch.empty_like(parameters[name])  # in the parameter's own layout
+        optimizer.state[parameters[name]][key] = fresh.copy_(value)

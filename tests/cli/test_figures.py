@@ -154,7 +154,7 @@ def test_the_error_names_the_run_without_blocks(tmp_path, capsys):
         (["figures", "nl", "--image", "-1"], "image=-1 must be a whole number from 0"),
         (["figures", "nl", "--images", "0"], "images"),
         (["figures", "nl", "--position", "3"], "must be 2 whole numbers"),
-        (["figures", "nl", "--position", "8,0"], "lies outside"),
+        (["figures", "nl", "--position", "8,0"], "inside of images of size 8 × 8"),
         (["figures", "nl", "--position", "a,b"], "--position='a,b' must be Y,X"),
         (["figures", "nl", "elsewhere"], "data 'cifar10' and 'cifar100'"),
         (["figures"], "RUN"),

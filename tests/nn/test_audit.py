@@ -505,3 +505,11 @@ def test_plot_draws_spectra_responses_and_weights():
     ]  # fmt: skip
     assert len(channels.get_legend().get_texts()) == 3
     figure.canvas.draw()
+
+
+def test_plot_of_blocks_without_spectra():
+    pytest.importorskip("matplotlib")
+    figure = gnn.audit(make_block("nl", sub_sample=2), features()).plot()
+    (line,) = figure.axes[0].lines
+    assert line.get_label() == "nl: none"
+    figure.canvas.draw()

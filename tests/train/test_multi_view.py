@@ -17,7 +17,7 @@ from gspnl.train.data import DATASETS, Data
 from gspnl.train.figures.evaluation import evaluation_images
 from gspnl.train.multi_view import scores
 from gspnl.train.recipes import edited
-from gspnl.train.tables.run_id import run_id
+from gspnl.train.tables.grid import run_id
 
 pytestmark = pytest.mark.usefixtures("tiny_registered")
 

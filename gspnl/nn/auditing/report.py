@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gspnl.errors import InputError
 from gspnl.nn.auditing.measures import AffinityAudit
 from gspnl.nn.auditing.units import UnitAudit
 from gspnl.nn.surgery.describe import aligned
+from gspnl.nn.surgery.targets import title
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
 
@@ -58,7 +60,7 @@ class BlockAudit:
     @property
     def title(self) -> str:
         """Module and kind, for a legend."""
-        return f"{self.module} ({self.block})" if self.module else self.block
+        return title(self.module, self.block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,40 @@ class Audit:
         cells = [_cells(b, i) for b in self.blocks for i in range(len(b.units))]
         notes = [f"{b.module or b.block}: {why}" for b in self.blocks for why in b.reasons]
         return "\n".join([aligned([TITLES, *cells]), *notes])
+
+    def numbers(self) -> dict[str, Any]:
+        """Convert to types that JSON has; missing and infinite numbers are None.
+
+        Returns
+        -------
+        dict
+            ``{"blocks": [{"module", "block", "items": [{"nodes", "gap", "defect", "eigenvalues",
+            "reasons"}], "units": [{"gain", "cfl": [{"radius", "limit"}], "channels", "rank",
+            "negative", "top", "reasons"}], "reasons"}]}``. "eigenvalues" are the two ends of the
+            real parts of λ, "gain" is the largest ‖W(λ)‖, "negative" a count, "top" the 32 largest
+            eigenvalues of the channel weights.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from gspnl import nn as gnn
+        >>> audit = gnn.audit(gnn.create("snl", 8), torch.randn(2, 8, 5, 5))
+        >>> block = audit.numbers()["blocks"][0]
+        >>> block["block"], [item["nodes"] for item in block["items"]]
+        ('snl', [25, 25])
+        """
+        return {
+            "blocks": [
+                {
+                    "module": block.module,
+                    "block": block.block,
+                    "items": [_item_numbers(item) for item in block.items],
+                    "units": [_unit_numbers(unit) for unit in block.units],
+                    "reasons": block.reasons,
+                }
+                for block in self.blocks
+            ]
+        }
 
     def plot(self) -> Figure:
         r"""Draw spectra, responses and channel weights of all units.
@@ -117,6 +153,36 @@ class Audit:
         for ax in (spectra, responses, weights):  # below: there may be many
             ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
         return figure
+
+
+def _item_numbers(item: AffinityAudit) -> dict[str, Any]:
+    lam = item.eigenvalues
+    return {
+        "nodes": item.nodes,
+        "gap": _finite(item.gap),
+        "defect": _finite(item.defect),
+        "eigenvalues": None if lam is None else [_finite(lam[k].real) for k in (0, -1)],
+        "reasons": dict(item.reasons),
+    }
+
+
+def _unit_numbers(unit: UnitAudit) -> dict[str, Any]:
+    return {
+        "gain": _finite(unit.norm.max()),
+        "cfl": [
+            None if v is None else {"radius": _finite(v.radius), "limit": _finite(v.limit)}
+            for v in unit.cfl
+        ],
+        "channels": len(unit.damping.eigenvalues),
+        "rank": unit.damping.rank,
+        "negative": unit.damping.n_negative,
+        "top": unit.damping.top(32).tolist(),
+        "reasons": dict(unit.reasons),
+    }
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _cells(block: BlockAudit, index: int) -> tuple[str, ...]:
@@ -161,7 +227,8 @@ def _draw_spectra(blocks: Sequence[BlockAudit], ax: Axes) -> None:
             label = None  # once for all items
         if not spectra:
             ax.plot([], [], color=colour, label=f"{label}: none")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    if any(np.size(line.get_xdata()) for line in ax.lines):  # a logarithmic scale needs values
+        ax.set_xscale("log")
+        ax.set_yscale("log")
     ax.set_xlabel("number of the mode, without those of μ = 0")
     ax.set_ylabel("|μ| = |1 − λ|")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gspnl.errors import InputError
@@ -16,7 +17,7 @@ from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.structured import CrissCross, GatherDistribute, NoEdges
 from gspnl.nn.surgery.targets import check_model
-from gspnl.nn.unit import SpectralStage, Stage, combined
+from gspnl.nn.unit import SpectralStage, Stage, batch_scale, combined
 
 DENSE = 1 << 30  # more multiplications per position and channel than any rank
 
@@ -100,9 +101,9 @@ def _fold(stage: Stage, affinity: nn.Module) -> None:
     dtype = torch.promote_types(stage.outputs[0].weight.dtype, torch.float32)
     for output in stage.outputs:
         output.double()
-    norm = stage.norm
-    if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
-        _merge_norm(stage, norm)
+    scale = batch_scale(stage.norm)
+    if scale is not None:
+        _merge_norm(stage, scale)
     if type(stage) is Stage and stage.outputs[0].groups == 1:
         _merge_terms(stage)
         if merging_pays(stage, affinity):
@@ -113,15 +114,10 @@ def _fold(stage: Stage, affinity: nn.Module) -> None:
         output.to(dtype)
 
 
-def _merge_norm(stage: Stage, norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """Merge γ (F − mean)/√(var + ε) + β into the maps and a bias of the first of them."""
-    mean, var = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert var is not None
-    scale = 1 / torch.sqrt(var.double() + norm.eps)
-    if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -mean.double() * scale
+def _merge_norm(stage: Stage, scale: Tensor) -> None:
+    """Merge s (F − mean) + β into the maps and a bias of the first of them."""
+    norm: Any = stage.norm  # a batch norm
+    shift = -norm.running_mean.double() * scale
     if norm.bias is not None:
         shift = shift + norm.bias.double()
     for output in stage.outputs:

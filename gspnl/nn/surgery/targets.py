@@ -111,6 +111,11 @@ def label(name: str) -> str:
     return name.removesuffix(CHILD).removesuffix(".")
 
 
+def title(module: str, kind: str) -> str:
+    """Return the name of a block in tables and figures."""
+    return f"{module} ({kind})" if module else kind
+
+
 def find(model: nn.Module, name: str) -> Target:
     """Return the module after which a block goes when it is to follow ``name``.
 

@@ -29,6 +29,11 @@ class Damping:
     negative: float
     rank: int
 
+    @property
+    def n_negative(self) -> int:
+        """The number of eigenvalues below 0 (up to rounding)."""
+        return round(self.negative * len(self.eigenvalues))
+
     def top(self, k: int = 32) -> np.ndarray:
         """The k eigenvalues of largest magnitude, descending: the paper's figure 5."""
         chosen = np.argsort(-np.abs(self.eigenvalues), kind="stable")[:k]

@@ -80,7 +80,12 @@ def place(
         )
     where = model.default_place if where is None else where
     names = _modules(model, where)
-    units = _units(where, units)
+    shared = UNITS.get(where, 1)
+    if units is not None and where in UNITS and whole_number("units", units, 1) != shared:
+        raise InputError(
+            f"where={where!r} means {shared} units, and units={units} was given; use "
+            f"where='stage1' with units={units}"
+        )
     whole_number("reduction", reduction, 1)
     matched = block_options.get("match") is not None
     if matched and reduction != 2:
@@ -88,33 +93,20 @@ def place(
             f"match={block_options['match']!r} chooses the inner width against that block at C/2, "
             f"so reduction={reduction} cannot be kept; leave one of them out"
         )
-    inner: dict[str, dict[str, int]] = {name: {} for name in names}
-    if not matched and block_options.get("inner") is None:
-        for name in names:
-            channels = channels_of_layers(name, find(model, name).sources)
-            inner[name] = {"inner": max(1, channels // reduction)}
-    entries = {name: (block, options) for name, options in inner.items()}
-    insert(model, entries, units=units, **block_options)
+    entries: dict[str, tuple[str, dict[str, int]]] = {}
+    for name in names:
+        channels = channels_of_layers(name, find(model, name).sources)
+        chosen = matched or block_options.get("inner") is not None
+        entries[name] = block, {} if chosen else {"inner": max(1, channels // reduction)}
+    insert(model, entries, units=shared if units is None else units, **block_options)
     return model
 
 
 def _modules(model: Backbone, where: str) -> tuple[str, ...]:
     if isinstance(where, str) and where in model.places:
         return model.places[where]
-    near = difflib.get_close_matches(str(where), model.places, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(where), model.places, 1, 0.4)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise InputError(
         f"the backbone has no place {where!r}{hint} Available: {', '.join(model.places)}."
     )
-
-
-def _units(where: str, units: int | None) -> int:
-    implied = UNITS.get(where)
-    if units is None:
-        return implied or 1
-    if implied not in (None, whole_number("units", units, 1)):
-        raise InputError(
-            f"where={where!r} means {implied} units, and units={units} was given; use "
-            f"where='stage1' with units={units}"
-        )
-    return units

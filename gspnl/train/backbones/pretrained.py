@@ -12,14 +12,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from gspnl.errors import FileError, InputError
 from gspnl.nn.checkpoints.peers.state_dict import COUNTER, read_values
 from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.registry import Backbone
 
-ENDS = {"conv1", "fc"}  # another shape for another stem, other images or other classes
+ENDS = {"conv1.", "fc."}  # another shape for another stem, other images or other classes
 SHOWN = 3
 HOLDERS = ("state_dict", "model")  # keys of training codes for it, beside epochs and the like
 WRAPPED = "module."  # before every key of a network that was saved in its DataParallel
@@ -87,8 +86,7 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         path = Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-    own = model.state_dict()
-    file = _read(path)
+    own, file = model.state_dict(), _read(path)
     wanted = {
         name: value for name, value in own.items() if f".{CHILD}." not in name or name in file
     }
@@ -99,30 +97,24 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         text = "; ".join(f"{what} {_first(names)}" for what, names in lists if names)
         raise FileError(f"{str(path)!r} holds another network: {text}")
     file |= {name: torch.zeros(()) for name in wanted if name not in file}  # counters
-    other = [name for name in wanted if _shape(file[name]) != wanted[name].shape]
-    ends = {_end(name) for name in other if _shape(file[name]) is not None} & ENDS
+    shapes = {name: tuple(value.shape) for name, value in file.items() if torch.is_tensor(value)}
+    other = [name for name in wanted if shapes.get(name) != tuple(wanted[name].shape)]
+    ends = {name.partition(".")[0] + "." for name in other if name in shapes}
+    fresh = tuple(ends & ENDS)
     wrong = [
-        f"{name} is {_shape(file[name]) or type(file[name]).__name__} and not "
+        f"{name} is {shapes.get(name) or type(file[name]).__name__} and not "
         f"{tuple(wanted[name].shape)}"
         for name in other
-        if _end(name) not in ends
+        if not name.startswith(fresh)
     ]
     if wrong:
         raise FileError(f"{str(path)!r} holds another network: {_first(wrong)}")
     try:
-        values = read_values({name: file[name] for name in wanted if _end(name) not in ends})
+        values = read_values({name: file[name] for name in wanted if not name.startswith(fresh)})
     except InputError as error:
         raise FileError(f"{str(path)!r} does not hold usable weights: {error}") from error
     model.load_state_dict(values, strict=False)
     return Loaded(tuple(values), tuple(name for name in own if name not in values))
-
-
-def _end(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def _first(names: list[str]) -> str:
@@ -136,16 +128,14 @@ def _read(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(
-            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights that "
-            "exists"
+            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights"
         ) from error
     if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
         try:
             return safetensors.torch.load(content)
         except Exception as error:  # also of dtypes that torch does not know
-            raise FileError(
-                f"{str(path)!r} is damaged or cut off, as a safetensors file ({error})"
-            ) from error
+            problem = f"is damaged or cut off, as a safetensors file ({error})"
+            raise FileError(f"{str(path)!r} {problem}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the age of a format
@@ -163,9 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
             break
         found = inner
     if not isinstance(found, Mapping) or not found or not all(isinstance(k, str) for k in found):
-        raise FileError(
-            f"{str(path)!r} holds {type(found).__name__} and not names of tensors; save "
-            "model.state_dict()"
-        )
+        kind = type(found).__name__
+        raise FileError(f"{str(path)!r} holds {kind}, not names of tensors; save its state_dict()")
     wrapped = all(key.startswith(WRAPPED) for key in found)
     return {key.removeprefix(WRAPPED) if wrapped else key: value for key, value in found.items()}

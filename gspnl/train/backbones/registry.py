@@ -66,29 +66,9 @@ class Backbone(nn.Module):
                 f"{SPATIAL[self.dimensions]}), and is made for other images by channels="
             )
         if not x.is_floating_point():
-            raise InputError(
-                f"the backbone got {x.dtype}; scale the images to floating point, as "
-                "images.float() / 255"
-            )
+            raise InputError(f"the backbone got {x.dtype}; scale images, as images.float() / 255")
         scores: Tensor = self.fc(self.features(x).flatten(2).mean(2))
         return scores
-
-
-def early_places(stages: int) -> dict[str, tuple[str, ...]]:
-    """Places after the second residual block of each stage, which are layer1, layer2 and so on.
-
-    "dp3" is three of them at once; "sp3" and "sp5" are several units at the first.
-    """
-    second = {f"stage{n}": (f"layer{n}.1",) for n in range(1, stages + 1)}
-    spread = second["stage1"] + second["stage2"] + second["stage3"]
-    return {**second, "dp3": spread, "sp3": second["stage1"], "sp5": second["stage1"]}
-
-
-def initialize(network: nn.Module) -> None:
-    """Draw the convolutions by He's rule from their fan-out; norms start as the identity."""
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def create(name: str, *, classes: int, channels: int = 3, **options: Any) -> Backbone:

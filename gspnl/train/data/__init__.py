@@ -5,9 +5,8 @@ from gspnl.train.data import cifar, digits, folders  # noqa: F401
 from gspnl.train.data.augmentations import AUGMENTATIONS, Augmentation, Chain, chain
 from gspnl.train.data.batches import Batches
 from gspnl.train.data.cub import cub200
-from gspnl.train.data.fingerprint import fingerprint
 from gspnl.train.data.images import decode
-from gspnl.train.data.registry import DATASETS, Data, DataError, Drawn, Split, load
+from gspnl.train.data.registry import DATASETS, Data, DataError, Drawn, Split, fingerprint, load
 from gspnl.train.data.splits import MemorySplit
 from gspnl.train.data.transforms import normalise
 from gspnl.train.data.ucf import ucf101

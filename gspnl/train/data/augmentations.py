@@ -35,20 +35,14 @@ class Chain:
         self.draws = sum(part.draws for part in self.parts)
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        check_uniforms(images, u, self.draws)
+        if u.shape != (len(images), self.draws):
+            needed = f"{len(images)} images need ({len(images)}, {self.draws})"
+            raise InputError(f"u has shape {tuple(u.shape)}; {needed}")
         used = 0
         for part in self.parts:
             images = part(images, u[:, used : used + part.draws])
             used += part.draws
         return images
-
-
-def check_uniforms(images: Tensor, u: Tensor, draws: int) -> None:
-    """Raise unless there are ``draws`` uniforms for each image."""
-    if u.shape != (len(images), draws):
-        raise InputError(
-            f"u has shape {tuple(u.shape)}; {len(images)} images need ({len(images)}, {draws})"
-        )
 
 
 def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
@@ -76,16 +70,14 @@ def chain(parts: str | Augmentation | Sequence[str | Augmentation]) -> Chain:
     """
     if isinstance(parts, str) or not isinstance(parts, Sequence):
         parts = [parts]
-    return Chain([_from_text(part) if isinstance(part, str) else _check(part) for part in parts])
-
-
-def _check(part: Augmentation) -> Augmentation:
-    if callable(part) and isinstance(getattr(part, "draws", None), int):
-        return part
-    raise InputError(
-        f"{part!r} is no augmentation: give a text such as 'flip', or a function of images and "
-        "uniforms that has the attribute draws"
-    )
+    for part in parts:
+        own = callable(part) and isinstance(getattr(part, "draws", None), int)
+        if not (own or isinstance(part, str)):
+            raise InputError(
+                f"{part!r} is no augmentation: give a text such as 'flip', or a function of images "
+                "and uniforms that has the attribute draws"
+            )
+    return Chain([_from_text(part) if isinstance(part, str) else part for part in parts])
 
 
 def _from_text(text: str) -> Augmentation:
@@ -94,7 +86,15 @@ def _from_text(text: str) -> Augmentation:
         raise InputError(f"{text!r} is no augmentation; write a name, or as 'pad_crop(4)'")
     name, inside = match.groups()
     make = AUGMENTATIONS[name]
-    values = [_number(piece, text) for piece in (inside or "").split(",") if (inside or "").strip()]
+    values: list[float] = []
+    for piece in inside.split(",") if inside and inside.strip() else ():
+        try:
+            whole = piece.strip().lstrip("+-").isdecimal()
+            values.append(int(piece) if whole else float(piece))
+        except ValueError:
+            raise InputError(
+                f"{piece.strip()!r} in {text!r} is no number; write as 'pad_crop(4)'"
+            ) from None
     signature = inspect.signature(make)
     try:
         signature.bind(*values)
@@ -102,12 +102,3 @@ def _from_text(text: str) -> Augmentation:
         takes = ", ".join(signature.parameters)
         raise InputError(f"{text!r} does not fit {name}({takes}): {error}") from error
     return make(*values)
-
-
-def _number(text: str, call: str) -> int | float:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    raise InputError(f"{text.strip()!r} in {call!r} is no number; write as 'pad_crop(4)'")

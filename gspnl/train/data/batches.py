@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +15,7 @@ from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train.data.augmentations import Augmentation, chain
 from gspnl.train.data.randomness import order, uniforms
-from gspnl.train.data.registry import DataError, Split
+from gspnl.train.data.registry import DataError, Split, attempt
 from gspnl.train.data.transforms import normalise
 
 READERS = 8  # threads at most that read files
@@ -134,7 +134,7 @@ class Batches:
         ):
             try:
                 for number in self.range:
-                    waiting.append(maker.submit(self._batch, self._share(number), readers))
+                    waiting.append(maker.submit(self._batch, number, readers))
                     if len(waiting) > self.ahead + 1:
                         yield self._result(waiting.popleft())
                 while waiting:
@@ -148,14 +148,11 @@ class Batches:
         self.skipped += skipped
         return images, labels
 
-    def _share(self, number: int) -> np.ndarray:
-        """The part of a batch for this process."""
+    def _batch(self, number: int, pool: Executor) -> Batch:
+        """Read, augment and normalise this process's share of a batch."""
         batch = self.order[number * self.batch_size :][: self.batch_size]
         first, last = (len(batch) * part // self.world for part in (self.rank, self.rank + 1))
-        return batch[first:last]
-
-    def _batch(self, indices: np.ndarray, pool: Executor) -> Batch:
-        """Read, augment and normalise samples."""
+        indices = batch[first:last]
         if not len(indices):
             return self._empty([])
         samples = self.split.take(indices)
@@ -170,41 +167,38 @@ class Batches:
         skipped = [str(error) for error in bad]
         if not good:
             return self._empty(skipped)
-        first = next(iter(good.values()))
-        for i, image in good.items():
-            if image.shape != first.shape:
-                raise DataError(
-                    f"samples of a batch have the shapes {tuple(first.shape[1:])} and "
-                    f"{tuple(image.shape[1:])} ({self.split.name(int(indices[i]))!r}); bring them "
-                    "to one size, as by 'random_resized_crop(224)' or 'resize(256)' with "
-                    "'centre_crop(224)'"
-                )
+        shape = next(iter(good.values())).shape
+        other = next((i for i, image in good.items() if image.shape != shape), None)
+        if other is not None:
+            raise DataError(
+                f"samples of a batch have the shapes {tuple(shape[1:])} and "
+                f"{tuple(good[other].shape[1:])} ({self.split.name(int(indices[other]))!r}); bring "
+                "them to one size, as by 'random_resized_crop(224)' or 'resize(256)' with "
+                "'centre_crop(224)'"
+            )
         labels = torch.from_numpy(self.split.labels[indices[list(good)]])
         return torch.cat(list(good.values())), labels, skipped
 
     def _empty(self, skipped: list[str]) -> Batch:
         """A batch without samples, its images of the shape of the first sound sample."""
-        errors: list[DataError] = []
-        while self.shape is None:
-            if len(errors) == len(self.split.labels):
+        count = len(self.split.labels)
+        if self.shape is None:
+            found = (self._read(index) for index in range(count))
+            image = next((each for each in found if isinstance(each, Tensor)), None)
+            if image is None:
                 raise DataError(
-                    f"none of {len(errors):,} samples can be read: {errors[0]} (and "
-                    f"{len(errors) - 1:,} more); put the data set in place again"
+                    f"none of {count:,} samples can be read: {self._read(0)} (and {count - 1:,} "
+                    "more); put the data set in place again"
                 )
-            image = self._read(len(errors))
-            if isinstance(image, Tensor):
-                self.shape = tuple(image.shape[1:])
-            else:
-                errors.append(image)
+            self.shape = tuple(image.shape[1:])
         return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64), skipped
 
     def _read(self, index: int) -> Tensor | DataError:
         """One sample, augmented and normalised, (1, C, *spatial), or the error that it gives."""
-        read: Callable[..., Tensor] = self.split.read
-        try:
-            sample = read(index, self.for_reading[index]) if self.draws else read(index)
-        except DataError as error:
-            return error
+        uniforms_of_split = [self.for_reading[index]] if self.draws else []
+        sample = attempt(self.split.read, index, *uniforms_of_split)
+        if isinstance(sample, DataError):
+            return sample
         return self._augment(sample[None], np.array([index]))
 
     def _augment(self, samples: Tensor, indices: np.ndarray) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gspnl.train.data.archives import Folder
-from gspnl.train.data.listing import check_files, class_names, folder, inside, numbered, whole
+from gspnl.train.data.listing import check_files, class_names, folder, inside, label, numbered
 from gspnl.train.data.registry import DATASETS, Data, DataError
 from gspnl.train.data.splits import FileSplit
 
@@ -46,38 +46,31 @@ def cub200(path: Path | str | None, *, skip_bad: bool = False) -> Data:
     """
     root = folder(path, "cub200", "CUB_200_2011", "images.txt")
     classes = class_names(root / "classes.txt")
-    names = numbered(root / "images.txt")
-    labels, training = (
-        _of_images(root / file, names)
-        for file in ("image_class_labels.txt", "train_test_split.txt")
-    )
+    names, listing = numbered(root / "images.txt"), str(root / "images.txt")
+    labels, training = root / "image_class_labels.txt", root / "train_test_split.txt"
+    label_of, split_of = _of_images(labels, names), _of_images(training, names)
     images = Folder(root / "images")
     owners: dict[str, int] = {}
     splits: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
     absent = []
     for number, name in sorted(names.items()):
-        name = inside(name, f"image {number} in {str(root / 'images.txt')!r}")
+        name = inside(name, f"image {number} in {listing!r}")
         if owners.setdefault(name, number) != number:
+            raise DataError(f"images {owners[name]} and {number} of {listing!r} are both {name!r}")
+        place = f"image {number} in {str(labels)!r}"
+        sample = name, label(label_of[number], place, classes, name.partition("/")[0])
+        if split_of[number] not in splits:
             raise DataError(
-                f"images {owners[name]} and {number} of {str(root / 'images.txt')!r} are both "
-                f"{name!r}"
-            )
-        label = _label(number, labels[number], name, classes, root)
-        if training[number] not in splits:
-            raise DataError(
-                f"image {number} in {str(root / 'train_test_split.txt')!r} has "
-                f"{training[number]!r}, neither 1 (training) nor 0 (test)"
+                f"image {number} in {str(training)!r} has {split_of[number]!r}, neither 1 "
+                "(training) nor 0 (test)"
             )
         if images.has(name):
-            splits[training[number]].append((name, label))
+            splits[split_of[number]].append(sample)
         else:
             absent.append(name)
-    counts = (len(splits["1"]), len(splits["0"]))
+    counts = len(splits["1"]), len(splits["0"])
     skipped = check_files("photo", images.root, absent, *counts, skip_bad)
-    train, test = (
-        FileSplit(images, [name for name, _ in rows], [label for _, label in rows])
-        for rows in splits.values()
-    )
+    train, test = (FileSplit(images, *zip(*rows, strict=True)) for rows in splits.values())
     return Data("cub200", classes, train, test, MEAN, STD, skipped)
 
 
@@ -91,15 +84,3 @@ def _of_images(listing: Path, names: dict[int, str]) -> dict[int, str]:
             f"{str(listing)!r} has no line for image {number}, {names[number]!r} in images.txt"
         )
     return found
-
-
-def _label(number: int, text: str, name: str, classes: tuple[str, ...], root: Path) -> int:
-    """The class of an image, counted from 0: in range, and the one whose folder it lies in."""
-    place = f"image {number} in {str(root / 'image_class_labels.txt')!r}"
-    label = whole(text, place) - 1
-    if label >= len(classes):
-        raise DataError(f"{place} has the class {text}; classes.txt has 1 to {len(classes)}")
-    kind = name.partition("/")[0]
-    if kind in classes and kind != classes[label]:
-        raise DataError(f"{place} has the class {classes[label]!r}, but it lies in {kind!r}")
-    return label

@@ -25,10 +25,7 @@ def digits(path: Path | None = None, *, skip_bad: bool = False) -> Data:
        learning repository, 1998.
     """
     if path is not None:
-        raise InputError(
-            f"'digits' come with scikit-learn and are in no file, but path={str(path)!r} was "
-            "given; leave it out, or name another data set"
-        )
+        raise InputError(f"'digits' are in no file, but path={str(path)!r} was given; leave it out")
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gspnl.train.data.archives import Source, open_source
-from gspnl.train.data.registry import DATASETS, Data, DataError
+from gspnl.train.data.registry import DATASETS, Data, DataError, Split, attempt
 from gspnl.train.data.splits import FileSplit, MemorySplit, moments
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -36,26 +37,23 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     no images, and lists them in ``skipped``; missing splits and classes are always errors.
     """
     source = open_source(path, LAYOUT)
-    folders = set(source.folders)
-    tops = [name for name in folders if "/" not in name]
+    files, every = source.tree()
+    tops = [name for name in every if "/" not in name]
     inner = len(tops) == 1 and tops[0] not in ("train", *TESTS)  # as zips often have
     root = f"{tops[0]}/" if inner else ""
-    test = next((name for name in TESTS if root + name in folders), None)
-    if test is None or f"{root}train" not in folders:
-        there = sorted({name.removeprefix(root).split("/")[0] for name in folders})
+    test = next((name for name in TESTS if root + name in every), None)
+    if test is None or f"{root}train" not in every:
+        there = sorted({name.removeprefix(root).split("/")[0] for name in every})
         missing = ["train"] * ("train" not in there) + ["test"] * (test is None)
         raise DataError(
             f"{source.path!r} has no folder {' and no '.join(map(repr, missing))}: it has "
             f"{', '.join(there[:8]) or 'no folder at all'}; what is read is {LAYOUT}"
         )
     skipped: list[str] = []
-    classes, train = _list_images(source, f"{root}train/", skipped)
-    others, tested = _list_images(source, f"{root}{test}/", skipped)
+    classes, train = _list_images(source, files, every, f"{root}train/", skipped)
+    others, tested = _list_images(source, files, every, f"{root}{test}/", skipped)
     if skipped and not skip_bad:
-        raise DataError(
-            f"{skipped[0]}; move or remove it, or leave such files out: --skip-bad, or "
-            "skip_bad=True"
-        )
+        raise DataError(f"{skipped[0]}; remove it, or leave it out: --skip-bad, or skip_bad=True")
     only = [f"{name!r} is in train only" for name in classes if name not in others]
     only += [f"{name!r} is in {test} only" for name in others if name not in classes]
     if only:
@@ -66,47 +64,49 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     return _load_splits(classes, train, tested, skipped, skip_bad)
 
 
-def _list_images(source: Source, place: str, bad: list[str]) -> tuple[tuple[str, ...], FileSplit]:
+def _list_images(
+    source: Source, files: list[str], folders: list[str], place: str, bad: list[str]
+) -> tuple[tuple[str, ...], FileSplit]:
     """Classes and images of a split; lines on files that are no images go to ``bad``."""
-    inside = [name.removeprefix(place) for name in source.folders if name.startswith(place)]
+    inside = [name.removeprefix(place) for name in folders if name.startswith(place)]
     classes = tuple(name for name in inside if "/" not in name)
     if not classes:
         raise DataError(
             f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
         )
     numbers = {name: number for number, name in enumerate(classes)}
-    names, labels = [], []
-    for name in source.files:
-        kind, _, rest = name.removeprefix(place).partition("/")
+    found: dict[str, int] = {}
+    for name in files:
+        kind, below, _ = name.removeprefix(place).partition("/")
         if not name.startswith(place):
             continue
-        if not rest:
+        if not below:
             bad.append(f"{name!r} of {source.path!r} is in no class folder")
         elif not name.lower().endswith(SUFFIXES):
             bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
         else:
-            names.append(name)
-            labels.append(numbers[kind])
-    empty = sorted({*numbers.values()} - {*labels})
+            found[name] = numbers[kind]
+    empty = sorted({*range(len(classes))} - {*found.values()})
     if empty:
         raise DataError(
             f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
             "some, or remove the folder from every split"
         )
-    return classes, FileSplit(source, names, labels)
+    return classes, FileSplit(source, list(found), list(found.values()))
 
 
 def _load_splits(
     classes: tuple[str, ...], train: FileSplit, test: FileSplit, skipped: list[str], skip_bad: bool
 ) -> Data:
     """Make the data set, its splits in memory where they are of one size and there is room."""
-    room, splits = MEMORY, []
+    room = MEMORY
+    splits: list[Split] = []
     for files in (train, test):
         bad: dict[int, str] = {}
         images: Iterable[Tensor]
-        split: MemorySplit | FileSplit | None = _load(files, room, bad, skip_bad)
-        if isinstance(split, MemorySplit):
-            images = [split.take(np.arange(len(split.labels)))]
+        loaded = _load(files, room, bad, skip_bad)
+        if loaded is not None:
+            images = [loaded.take(np.arange(len(loaded.labels)))]
             room -= images[0].numel()
         else:
             even = np.linspace(0, len(files.files) - 1, min(SAMPLE, len(files.files)))
@@ -114,13 +114,13 @@ def _load_splits(
             images = (image[None] for _, image in _read(files, indices, bad, skip_bad))
         if files is train:
             mean, std = moments(images)
-        split = files.without(bad) if split is None else split
-        absent = sorted({*range(len(classes))} - {*split.labels.tolist()})
+        split = files.without(bad) if loaded is None else loaded
+        absent = set(files.labels.tolist()) - set(split.labels.tolist())
         if absent:
-            first = files.labels.tolist().index(absent[0])
+            first = files.name(files.labels.tolist().index(min(absent)))
             raise DataError(
-                f"no image of the class {classes[absent[0]]!r} can be decoded "
-                f"({files.name(first)!r} and all others); replace them"
+                f"no image of the class {classes[min(absent)]!r} can be decoded ({first!r} and all "
+                "others); replace them"
             )
         skipped += [bad[index] for index in sorted(bad)]
         splits.append(split)
@@ -149,17 +149,11 @@ def _read(
     files: FileSplit, indices: Sequence[int], bad: dict[int, str], skip_bad: bool
 ) -> Iterator[tuple[int, Tensor]]:
     """Decode in order on all cores; put the errors of damaged images into ``bad``, or raise."""
-
-    def attempt(index: int) -> Tensor | DataError:
-        try:
-            return files.read(index)
-        except DataError as error:
-            return error
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(indices), CHUNK):
             part = indices[start : start + CHUNK]
-            for index, image in zip(part, pool.map(attempt, part), strict=True):
+            images = pool.map(partial(attempt, files.read), part)
+            for index, image in zip(part, images, strict=True):
                 if isinstance(image, Tensor):
                     yield index, image
                 elif skip_bad:

@@ -74,7 +74,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
                 image = image.transpose(Image.Transpose[turn])
             if is_deep(image):
                 grey = np.rint(np.asarray(scaled_grey(image)) * 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
+                return np.dstack([grey] * 3)
             return np.array(opaque(image))
     except FileError as error:
         raise DataError(str(error)) from error

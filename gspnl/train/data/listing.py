@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from gspnl.errors import InputError
-from gspnl.train.data.registry import DataError
+from gspnl.train.data.archives import read_file
+from gspnl.train.data.registry import DataError, data_errors
+
+LIMIT = 64 * 2**20  # bytes; the longest list of CUB-200-2011 has 0.9 million
+WHOLE = "unpack the published files whole"
 
 
 def folder(path: Path | str | None, name: str, inner: str, listing: str) -> Path:
@@ -27,19 +31,15 @@ def folder(path: Path | str | None, name: str, inner: str, listing: str) -> Path
 
 def lines(path: Path) -> list[tuple[str, str]]:
     """The lines of a text file that are not blank, each with its place for errors."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{str(path)!r} is missing; unpack the published files whole") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{str(path)!r} cannot be read as text: {error}") from error
+    with data_errors(f"{str(path)!r} cannot be read as text", WHOLE):
+        text = read_file(path, LIMIT).decode("utf-8-sig")
     found = [
         (f"line {number} of {str(path)!r}", line.strip())
         for number, line in enumerate(text.splitlines(), 1)
         if line.strip()
     ]
     if not found:
-        raise DataError(f"{str(path)!r} is empty; unpack the published files whole")
+        raise DataError(f"{str(path)!r} is empty; {WHOLE}")
     return found
 
 
@@ -70,11 +70,23 @@ def class_names(path: Path) -> tuple[str, ...]:
     absent = next((number for number in range(1, max(found)) if number not in found), None)
     if absent is not None:
         raise DataError(f"{str(path)!r} has no class {absent}, but has {max(found)}")
-    names = tuple(name for _, name in sorted(found.items()))
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    names = tuple(found[number] for number in sorted(found))
+    if len({*names}) < len(names):
+        twice = max(names, key=names.count)
         raise DataError(f"{str(path)!r} has the class {twice!r} twice")
     return names
+
+
+def label(number: str, place: str, classes: Sequence[str], kind: str) -> int:
+    """The class of a number, counted from 0: the class ``kind``, where that is one."""
+    stated = whole(number, place)
+    if stated > len(classes):
+        raise DataError(f"{place} has the class {stated}; there are 1 to {len(classes)}")
+    if kind in classes and kind != classes[stated - 1]:
+        raise DataError(
+            f"{place} has the class {stated}, {classes[stated - 1]!r}, but its name is of {kind!r}"
+        )
+    return stated - 1
 
 
 def inside(name: str, place: str) -> str:
@@ -92,8 +104,8 @@ def check_files(
     if absent and not skip_bad:
         raise DataError(
             f"{len(absent)} of {train + test + len(absent)} listed files are missing in "
-            f"{str(where)!r}, the first {absent[0]!r}; unpack the published files whole, or go on "
-            "without: --skip-bad, or skip_bad=True"
+            f"{str(where)!r}, the first {absent[0]!r}; {WHOLE}, or go on without: --skip-bad, or "
+            "skip_bad=True"
         )
     if not (train and test):
         split = "test" if train else "training"

@@ -31,15 +31,6 @@ def unpickle(content: bytes, name: str) -> Any:
     Opcodes are checked before they are run: those that make objects, import by number or load
     from outside the file are refused. NumPy's names for arrays have stand-ins; no other name is
     known. Memory is in proportion to the file. Arrays are read-only, strings of Python 2 bytes.
-
-    Examples
-    --------
-    >>> unpickle(pickle.dumps({"labels": [3, 1]}), "batch")
-    {'labels': [3, 1]}
-    >>> unpickle(b"\x80\x02cos\nsystem\nU\x04true\x85R.", "batch")
-    Traceback (most recent call last):
-    ...
-    gspnl.train.data.registry.DataError: 'batch' names os.system, ...
     """
     try:
         reader = _Reader(io.BytesIO(_check_opcodes(content)), encoding="bytes")

@@ -1,9 +1,15 @@
-"""Data sets by name: their registry, and the protocol of their splits."""
+"""Data sets by name: their registry, splits, errors and fingerprints."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable
+import json
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,9 +21,32 @@ from torch import Tensor
 from gspnl._base.registry import Registry
 from gspnl.errors import FileError, InputError
 
+SAMPLES = 8  # of a split that are hashed, evenly spread
+ARCHIVES = (zipfile.BadZipFile, tarfile.TarError)
+
 
 class DataError(FileError):
     """A sample, or a file of a data set, is missing or damaged."""
+
+
+@contextmanager
+def data_errors(problem: str, fix: str) -> Iterator[None]:
+    """Turn errors of files and archives into a DataError: the problem, its cause and the fix."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, *ARCHIVES) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(f"{problem} ({cause}); {fix}") from error
+
+
+def attempt(read: Callable[..., Tensor], *arguments: Any) -> Tensor | DataError:
+    """Read a sample, or return its error."""
+    try:
+        return read(*arguments)
+    except DataError as error:
+        return error
 
 
 class Split(Protocol):
@@ -122,12 +151,41 @@ def load(
     opener = DATASETS[name]
     # The first parameter is the path, by whatever name.
     known = [each for each in [*inspect.signature(opener).parameters][1:] if each != "skip_bad"]
-    for option in options:
-        if option not in known:
-            raise InputError(
-                f"the data set {name!r} has no option {option!r}; it takes "
-                f"{', '.join(known) or 'none'}"
-            )
+    unknown = next((option for option in options if option not in known), None)
+    if unknown is not None:
+        takes = ", ".join(known) or "none"
+        raise InputError(f"the data set {name!r} has no option {unknown!r}; it takes {takes}")
     if path is not None and not isinstance(path, (str, PathLike)):
         raise InputError(f"path={path!r} is no path; give a text or a pathlib.Path")
     return opener(None if path is None else Path(path), skip_bad=skip_bad, **options)
+
+
+def fingerprint(data: Data) -> str:
+    """Hash classes, labels, means, deviations and a few samples to 16 hexadecimal digits.
+
+    Labels are hashed in their order, with up to eight evenly spread samples of each split. The
+    path has no part in it: data that are moved keep their fingerprint.
+
+    Examples
+    --------
+    >>> from gspnl.train import data
+    >>> digits = data.load("digits")
+    >>> len(fingerprint(digits)), fingerprint(digits) == fingerprint(data.load("digits"))
+    (16, True)
+    """
+    found = hashlib.sha256(json.dumps(data.classes).encode())
+    for value in (*data.mean, *data.std):
+        found.update(f"{value:.6f} ".encode())  # digits that any machine agrees on
+    for split in (data.train, data.test):
+        labels = np.asarray(split.labels)
+        found.update(f"{len(labels)} ".encode())
+        found.update(labels.astype("<i8").tobytes())
+        even = np.linspace(0, len(labels) - 1, SAMPLES if len(labels) else 0)
+        for index in np.unique(even.round().astype(int)).tolist():
+            sample = attempt(split.read, index)
+            if isinstance(sample, DataError):  # an error, or left out, where it is used
+                found.update(b"damaged")
+            else:
+                found.update(f"{tuple(sample.shape)} ".encode())
+                found.update(sample.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

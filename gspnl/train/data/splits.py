@@ -12,7 +12,6 @@ from torch import Tensor
 from gspnl.errors import InputError
 from gspnl.train.data.archives import Source
 from gspnl.train.data.images import decode
-from gspnl.train.data.registry import DataError
 
 LIMIT = 64 * 2**20  # bytes of an image file
 
@@ -37,16 +36,12 @@ class MemorySplit:
 
     def __init__(self, samples: Tensor, labels: np.ndarray, name: Callable[[int], str]) -> None:
         if samples.dtype != torch.uint8 or samples.ndim < 3:
-            raise InputError(
-                f"samples must be uint8 of shape (n, C, *spatial), not {samples.dtype} of shape "
-                f"{tuple(samples.shape)}"
-            )
+            found = f"{samples.dtype} of shape {tuple(samples.shape)}"
+            raise InputError(f"samples must be uint8 of shape (n, C, *spatial), not {found}")
         labels = np.asarray(labels)
         if labels.shape != samples.shape[:1] or labels.dtype.kind not in "iu":
-            raise InputError(
-                f"labels must be {len(samples)} whole numbers, not {labels.dtype} of shape "
-                f"{labels.shape}"
-            )
+            found = f"{labels.dtype} of shape {labels.shape}"
+            raise InputError(f"labels must be {len(samples)} whole numbers, not {found}")
         self._samples, self._name = samples, name
         self.labels = labels.astype(np.int64)
         self.labels.setflags(write=False)
@@ -74,8 +69,6 @@ class FileSplit:
 
     def read(self, index: int) -> Tensor:
         content = self.source.read(self.files[index], LIMIT)
-        if content is None:
-            raise DataError(f"{self.name(index)!r} is gone; it was there when the data were opened")
         return torch.from_numpy(decode(content, self.name(index))).permute(2, 0, 1)
 
     def take(self, indices: np.ndarray) -> None:

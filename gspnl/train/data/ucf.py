@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.train.data.listing import check_files, class_names, folder, inside, lines, whole
-from gspnl.train.data.registry import DATASETS, Data, DataError
+from gspnl.train.data.listing import check_files, class_names, folder, inside, label, lines
+from gspnl.train.data.registry import DATASETS, Data, DataError, data_errors
 from gspnl.train.data.video import Clips
 
 # Of Kinetics-400, which published weights are trained on; torchvision's numbers.
@@ -77,64 +76,56 @@ def ucf101(
     both = sorted(train.keys() & test.keys())
     if both:
         raise DataError(f"{both[0]!r} is in trainlist0{split}.txt and in testlist0{split}.txt")
-    videos, files = _videos(Path(str(path)), lists)
-    found = {name: _find(name, videos, files) for name in [*train, *test]}
-
-    def clips_of(listed: dict[str, int], draws: int, views: int) -> Clips:
-        rows = [(file, label) for name, label in listed.items() if (file := found[name])]
-        labels = np.array([label for _, label in rows], np.int64)
-        return Clips(tuple(file for file, _ in rows), labels, frames, stride, draws, views)
-
-    splits = clips_of(train, 1, 1), clips_of(test, 0, clips)
-    absent = [name for name, file in found.items() if file is None]
+    root = lists.parent if lists.samefile(str(path)) else Path(str(path))
+    videos = root / "UCF-101" if (root / "UCF-101").is_dir() else root
+    found = _files(videos, [*train, *test])
+    splits = []
+    for labels, draws, views in ((train, 1, 1), (test, 0, clips)):
+        present = [name for name in labels if name in found]
+        files = tuple(found[name] for name in present)
+        classes_of = np.array([labels[name] for name in present], np.int64)
+        splits.append(Clips(files, classes_of, frames, stride, draws, views))
+    absent = [name for name in [*train, *test] if name not in found]
     counts = len(splits[0].files), len(splits[1].files)
     skipped = check_files(f"video of split {split}", videos, absent, *counts, skip_bad)
-    return Data("ucf101", classes, *splits, MEAN, STD, skipped)
+    return Data("ucf101", classes, splits[0], splits[1], MEAN, STD, skipped)
 
 
 def _labels_by_video(path: Path, classes: tuple[str, ...]) -> dict[str, int]:
     """Videos and their classes, counted from 0, of a list with or without the classes' numbers."""
     # The published files write HandstandPushups and HandStandPushups of one class.
-    numbers = {name.casefold(): number for number, name in enumerate(classes)}
+    names = {name.casefold(): name for name in classes}
     found: dict[str, int] = {}
     for place, line in lines(path):
         name, _, number = line.partition(" ")
         name = inside(name, place)
         kind = name.rpartition("/")[0] or "_".join(name.split("_")[1:-2])
-        if kind.casefold() not in numbers:
+        if kind.casefold() not in names:
             raise DataError(f"{place} has the class {kind!r}, which classInd.txt has not")
-        label = numbers[kind.casefold()]
-        if number:
-            stated = whole(number.strip(), place)
-            if stated > len(classes):
-                raise DataError(f"{place} has the class {stated}; there are 1 to {len(classes)}")
-            if stated != label + 1:
-                raise DataError(f"{place} has the class {stated}, but {kind!r} is {label + 1}")
         if name in found:
             raise DataError(f"{place} has {name!r} for the second time")
-        found[name] = label
+        kind = names[kind.casefold()]
+        own = classes.index(kind)
+        found[name] = label(number.strip(), place, classes, kind) if number else own
     return found
 
 
-def _videos(path: Path, lists: Path) -> tuple[Path, dict[str, list[Path]]]:
-    """The folder of videos, and the files in it and its folders by lower-case name."""
-    root = path.parent if path.resolve() == lists.resolve() else path
-    videos = root / "UCF-101" if (root / "UCF-101").is_dir() else root
-    found: dict[str, list[Path]] = {}
-    try:
+def _files(videos: Path, listed: list[str]) -> dict[str, Path]:
+    """The files of listed videos that exist: where the list says, or in any one folder."""
+    files: dict[str, list[Path]] = {}
+    with data_errors(f"{str(videos)!r} cannot be listed", "let it be read"):
         for entry in sorted(videos.iterdir()):
             for file in sorted(entry.iterdir()) if entry.is_dir() else (entry,):
-                found.setdefault(file.name.casefold(), []).append(file)
-    except OSError as error:
-        raise DataError(f"{str(error.filename)!r} cannot be listed: {error.strerror}") from error
-    return videos, found
-
-
-def _find(name: str, videos: Path, files: Mapping[str, list[Path]]) -> Path | None:
-    """The file of a listed video: where the list says, or in any one folder."""
-    found = files.get(name.rpartition("/")[2].casefold(), [])
-    if videos / name in found:
-        return videos / name
-    if len(found) > 1:
-        raise DataError(f"{name!r} is not where the list says, but in {len(found)} other folders")
-    return found[0] if found else None
+                files.setdefault(file.name.casefold(), []).append(file)
+    found = {}
+    for name in listed:
+        places = files.get(name.rpartition("/")[2].casefold(), [])
+        if videos / name in places:
+            found[name] = videos / name
+        elif len(places) == 1:
+            found[name] = places[0]
+        elif places:
+            raise DataError(
+                f"{name!r} is not where the list says, but in {len(places)} other folders"
+            )
+    return found

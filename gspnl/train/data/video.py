@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +78,19 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
         raise DataError(f"{name!r} is no AVI, MP4 or Matroska video")
     size = int.from_bytes(content[4:8], "little")
     if kind == "avi" and len(content) < size:
-        raise DataError(
-            f"{name!r} has {len(content)} bytes of {size + 8}; it was cut short: unpack or copy it "
-            "again"
-        )
+        cut = "it was cut short: unpack or copy it again"
+        raise DataError(f"{name!r} has {len(content)} bytes of {size + 8}; {cut}")
+    span = (frames - 1) * stride + 1
     try:
-        promised = total = _promised(av, content, kind, name)
+        with _opened(content, kind, name) as (file, stream):
+            promised = total = _promised(file, stream, name)
         for _ in range(2):  # the second time, of those that decode: few files have placeholders
-            wanted = _indices(total, frames=frames, stride=stride, place=place)
-            total, clip = _decode(av, content, kind, name, wanted)
-            if clip is not None:
-                return clip
+            start = int(place * max(1, total - span + 1))
+            wanted = [(start + stride * t) % total for t in range(frames)]
+            with _opened(content, kind, name) as (file, stream):
+                total, pictures = _decode(file.decode(stream), wanted, name)
+            if len(pictures) == len({*wanted}):
+                return np.stack([pictures[index] for index in wanted])
             if total < promised - max(1, promised // ALLOWANCE):
                 raise DataError(f"{name!r} has {promised} frames, but {total} of them decode")
     except (av.error.FFmpegError, ValueError, ArithmeticError) as error:
@@ -93,70 +98,60 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
     raise DataError(f"{name!r} does not decode the same twice")
 
 
-def _indices(total: int, *, frames: int, stride: int, place: float) -> np.ndarray:
-    """Indices of a clip's frames among ``total``, (frames,)."""
-    span = (frames - 1) * stride + 1
-    start = int(place * max(1, total - span + 1))
-    return (start + stride * np.arange(frames)) % total
+@contextmanager
+def _opened(content: bytes, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
+    """A file and its first stream of pictures, decoded in one thread, so that runs are equal."""
+    import av
 
-
-def _promised(av: Any, content: bytes, kind: str, name: str) -> int:
-    """Count the frames in the file without decoding them."""
     with av.open(io.BytesIO(content), format=kind) as file:
-        stream = _stream(file, name)
-        packets = [packet for packet in file.demux(stream) if packet.size]
-        if not packets:
-            raise DataError(f"{name!r} has no frames")
-        if stream.duration and stream.frames:
-            # Time, not the count: an AVI may leave out frames that repeat the one before.
-            end = max((packet.dts for packet in packets if packet.dts is not None), default=0)
-            absent = (1 - end / stream.duration) * stream.frames
-            if absent > max(REORDERED, stream.frames // ALLOWANCE):
-                raise DataError(
-                    f"{name!r} ends after {end / stream.duration:.0%} of the length in its header; "
-                    "unpack or copy it again"
-                )
-        return len(packets)
+        if not file.streams.video:
+            raise DataError(f"{name!r} has no pictures")
+        stream = file.streams.video[0]
+        stream.codec_context.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield file, stream
 
 
-def _stream(file: Any, name: str) -> Any:
-    """The first stream of pictures, decoded in one thread, so that runs are equal."""
-    if not file.streams.video:
-        raise DataError(f"{name!r} has no pictures")
-    stream = file.streams.video[0]
-    stream.codec_context.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
-    return stream
+def _promised(file: Any, stream: Any, name: str) -> int:
+    """Count the frames in a file without decoding them."""
+    packets = [packet for packet in file.demux(stream) if packet.size]
+    if not packets:
+        raise DataError(f"{name!r} has no frames")
+    if stream.duration and stream.frames:
+        # Time, not the count: an AVI may leave out frames that repeat the one before.
+        end = max((packet.dts for packet in packets if packet.dts is not None), default=0)
+        absent = (1 - end / stream.duration) * stream.frames
+        if absent > max(REORDERED, stream.frames // ALLOWANCE):
+            raise DataError(
+                f"{name!r} ends after {end / stream.duration:.0%} of the length in its header; "
+                "unpack or copy it again"
+            )
+    return len(packets)
 
 
 def _decode(
-    av: Any, content: bytes, kind: str, name: str, wanted: np.ndarray
-) -> tuple[int, np.ndarray | None]:
-    """The number of decoded frames, and the wanted ones, or None if there are not so many."""
-    last = int(wanted.max())
-    needed = set(wanted.tolist())
+    frames: Iterable[Any], wanted: list[int], name: str
+) -> tuple[int, dict[int, np.ndarray]]:
+    """The number of decoded frames, and the wanted ones of them by their indices."""
+    last, needed = max(wanted), {*wanted}
     pictures: dict[int, np.ndarray] = {}
     count = 0
-    with av.open(io.BytesIO(content), format=kind) as file:
-        stream = _stream(file, name)
-        for index, frame in enumerate(file.decode(stream)):
-            count = index + 1
-            if frame.is_corrupt:  # later ones are made from it
-                raise DataError(f"{name!r} is damaged at frame {index}")
-            if index in needed:
-                if 3 * frame.width * frame.height * len(wanted) > LARGEST:
-                    raise DataError(
-                        f"{name!r} has frames of {frame.width} × {frame.height}; a clip of "
-                        f"{len(wanted)} would take more than 1 GiB"
-                    )
-                pictures[index] = frame.to_ndarray(format="rgb24")
-            if index == last:
-                break
+    for index, frame in enumerate(frames):
+        count = index + 1
+        if frame.is_corrupt:  # later ones are made from it
+            raise DataError(f"{name!r} is damaged at frame {index}")
+        if index in needed:
+            if 3 * frame.width * frame.height * len(wanted) > LARGEST:
+                raise DataError(
+                    f"{name!r} has frames of {frame.width} × {frame.height}; a clip of "
+                    f"{len(wanted)} would take more than 1 GiB"
+                )
+            pictures[index] = frame.to_ndarray(format="rgb24")
+        if index == last:
+            break
     if count == 0:
         raise DataError(f"{name!r} has no frame that decodes")
-    if len(pictures) < len(needed):
-        return count, None
-    return count, np.stack([pictures[index] for index in wanted.tolist()])
+    return count, pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,18 +174,14 @@ class Clips:
 
     def read(self, index: int, u: np.ndarray | None = None) -> Tensor:
         """Read one video's clips, uint8 of shape (3, views · T, H, W)."""
-        part = 0.5
-        if u is not None:
-            drawn = np.asarray(u)
-            if drawn.shape != (self.draws,) or not ((drawn >= 0) & (drawn < 1)).all():
-                raise InputError(f"u={u!r} must be {self.draws} number(s) in [0, 1)")
-            part = float(drawn[0]) if self.draws else part
+        drawn = np.full(self.draws, 0.5) if u is None else np.asarray(u)
+        if drawn.shape != (self.draws,) or not ((drawn >= 0) & (drawn < 1)).all():
+            raise InputError(f"u={u!r} must be {self.draws} number(s) in [0, 1)")
+        part = float(drawn[0]) if self.draws else 0.5
         name, content = self.name(index), read_file(self.files[index], LARGEST)
-        if content is None:
-            raise DataError(f"{name!r} is missing; unpack the published files whole")
-        size = {"frames": self.frames, "stride": self.stride}
         places = [(view + part) / self.views for view in range(self.views)]
-        clips = [read_clip(content, name, place=place, **size) for place in places]
+        read = partial(read_clip, content, name, frames=self.frames, stride=self.stride)
+        clips = [read(place=place) for place in places]
         return torch.from_numpy(np.ascontiguousarray(np.concatenate(clips).transpose(3, 0, 1, 2)))
 
     def take(self, indices: np.ndarray) -> None:

@@ -6,12 +6,13 @@ L. Zhu, Q. She, L. Zhang and P. Guo, "A spectral nonlocal block for neural netwo
 arXiv:1911.01059.
 """
 
+from gspnl.nn.auditing.maps import channel_maps
 from gspnl.train.figures.attention_range import (
     AttentionRange,
     attention_ranges,
     draw_attention_ranges,
 )
-from gspnl.train.figures.channel_weights import ChannelWeights, channel_maps, channel_weights
+from gspnl.train.figures.channel_weights import ChannelWeights, channel_weights
 from gspnl.train.figures.feature_maps import FeatureMaps, draw_feature_maps, feature_maps
 from gspnl.train.figures.files import audit_numbers, write_audit, write_figures
 from gspnl.train.figures.power_histograms import PowerHistograms, power_histograms

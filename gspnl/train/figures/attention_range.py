@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from torch import nn
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
+from gspnl.nn.auditing.maps import gradients, norms_of
 from gspnl.nn.structured import Grouped, Unconnected
+from gspnl.plotting._axes import ring
+from gspnl.plotting._overlays import bar, frame, lay, overlay
 from gspnl.plotting.reach import reach_of
-from gspnl.train.figures.features import BlockInput, block_inputs, cell_of, norms_of, row_of
-from gspnl.train.figures.pictures import bar, frame, lay, mark, overlay, photos_of
+from gspnl.train.figures.features import block_inputs, cell_of, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +61,7 @@ class AttentionRange:
     def distance(self) -> float:
         """Mean distance to the other positions by weight, over that by equal weights.
 
-        1 for equal weights, less where near positions weigh more; 0 where no other position has a
-        weight. Distances are Euclidean, in steps of the grid.
+        Less than 1 where near positions weigh more; 0 where no other position has a weight.
         """
         steps = np.indices(self.grid) - np.reshape(self.cell, (-1, *[1] * len(self.grid)))
         far = np.sqrt((steps**2).sum(0))
@@ -71,10 +73,14 @@ class AttentionRange:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture in plain types."""
-        place = {"grid": list(self.grid), "cell": list(self.cell)}
+        about = {"block": self.name, "unit": self.unit, "grid": [*self.grid], "cell": [*self.cell]}
         names = ("reach", "affinity_reach", "itself", "distance")
-        values = {name: getattr(self, name) for name in names}
-        return {"block": self.name, "unit": self.unit, **place, **values}
+        return about | {name: getattr(self, name) for name in names}
+
+    def _multiples(self) -> list[np.ndarray | None]:
+        """Row i of A by magnitude, and the weights, in multiples of their means."""
+        sizes = None if self.affinity is None else np.abs(self.affinity), self.weights
+        return [None if size is None else size / (size.mean() or 1.0) for size in sizes]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the image with the reference, row i of A, and the weights, on the image grid."""
@@ -84,7 +90,7 @@ class AttentionRange:
 def attention_ranges(
     model: nn.Module, images: Any, *, image: int = 0, position: Any = None, pictures: Any = None
 ) -> tuple[AttentionRange, ...]:
-    r"""Compute the weights of each block at a reference position: figure 1 of the paper.
+    r"""Compute the weights of each unit at a reference position: figure 1 of the paper.
 
     With the graph of this image fixed, a unit adds at position i a sum over positions,
 
@@ -110,11 +116,6 @@ def attention_ranges(
     pictures : array of shape (B, C, ``*spatial``), optional
         The images with values in [0, 1], to draw on; default: ``images``, rescaled.
 
-    Returns
-    -------
-    tuple of AttentionRange
-        One for each unit of each block.
-
     Notes
     -----
     A group or layer norm, whose scale depends on its input, an activation and a gate are left out:
@@ -127,10 +128,8 @@ def attention_ranges(
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
-    >>> net = torch.nn.Sequential(
-    ...     torch.nn.Conv2d(3, 8, 3, padding=1), gnn.create("nl", 8, zero_init=False)
-    ... )
-    >>> (found,) = figures.attention_ranges(net, torch.randn(2, 3, 6, 6), position=(1, 4))
+    >>> block = gnn.create("nl", 3, zero_init=False)
+    >>> (found,) = figures.attention_ranges(block, torch.randn(2, 3, 6, 6), position=(1, 4))
     >>> found.cell, found.weights.shape, round(float(found.affinity.sum()), 6)
     ((1, 4), (6, 6), 1.0)
     >>> len(figures.draw_attention_ranges({"NL": [found]}).images)
@@ -139,33 +138,24 @@ def attention_ranges(
     inputs = block_inputs(model, images)
     item = whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
     photo = photos_of(images, pictures)[item]
-    found: list[AttentionRange] = []
+    found = []
     for each in inputs:
-        found += _of_block(each, item, cell_of(position, images.shape[2:], each.grid), photo)
+        operator, grid = each.operator(item), each.grid
+        cell = cell_of(position, images.shape[2:], grid)
+        i = int(np.ravel_multi_index(cell, grid))
+        if isinstance(operator, Pooled):  # the cell that the position is in, or next to
+            sizes = np.broadcast_to(each.block.options["sub_sample"], len(grid)).tolist()
+            grid = tuple(n // s for n, s in zip(grid, sizes, strict=True))
+            cell = tuple(min(p // s, n - 1) for p, s, n in zip(cell, sizes, grid, strict=True))
+            operator = operator.operator
+        row = None
+        if not isinstance(operator, (Grouped, Unconnected)):
+            row = next(gradients(operator.apply, i, math.prod(grid))).numpy().reshape(grid)
+        stages: Any = each.block.stages  # of type Module to torch
+        for unit, stage in enumerate(stages, 1):
+            weights = norms_of(stage, operator, i, math.prod(grid)).reshape(grid)
+            found.append(AttentionRange(each.name, unit, grid, cell, row, weights, photo))
     return tuple(found)
-
-
-def _of_block(
-    each: BlockInput, item: int, cell: tuple[int, ...], photo: np.ndarray
-) -> list[AttentionRange]:
-    inner = each.operator(item)
-    i, grid = int(np.ravel_multi_index(cell, each.grid)), each.grid
-    if isinstance(inner, Pooled):  # the reference is the cell that its position is in or next to
-        size = each.block.options["sub_sample"]
-        sizes = size if isinstance(size, (tuple, list)) else [size] * len(grid)
-        grid = tuple(n // s for n, s in zip(grid, sizes, strict=True))
-        cell = tuple(min(p // s, n - 1) for p, s, n in zip(cell, sizes, grid, strict=True))
-        inner = inner.operator
-    columns = int(np.prod(grid))
-    row = None
-    if not isinstance(inner, (Grouped, Unconnected)):
-        row = row_of(inner, i, columns).reshape(grid)
-    stages: Any = each.block.stages  # of type Module to torch
-    norms = [norms_of(stage, inner, i, columns).reshape(grid) for stage in stages]
-    return [
-        AttentionRange(each.name, unit, grid, cell, row, weights, photo)
-        for unit, weights in enumerate(norms, 1)
-    ]
 
 
 def draw_attention_ranges(
@@ -177,42 +167,34 @@ def draw_attention_ranges(
     Maps are in multiples of their mean, 1 everywhere where all weigh alike, on one scale that ends
     at the largest value off the reference. Images must have 2 or 3 spatial dimensions.
     """
-    lines = [(name, each) for name, parts in found.items() for each in parts]
-    if not lines:
+    ranges = [(run, each) for run, parts in found.items() for each in parts]
+    if not ranges:
         raise InputError("there is nothing to draw; pass what attention_ranges returns")
-    maps = [[_multiples(each.affinity), _multiples(each.weights)] for _, each in lines]
-    top = 0.0
-    for (_, each), pair in zip(lines, maps, strict=True):
-        own = np.ravel_multi_index(each.cell, each.grid)
-        off = [np.delete(values, own).max(initial=0.0) for values in pair if values is not None]
-        top = max(top, *off)
-    top = float(top) or 1.0
-    pictures: list[list[np.ndarray | None]] = []
-    titles, names = [], []
-    for (run, each), pair in zip(lines, maps, strict=True):
-        photo, n = frame(each.photo, each.cell, each.grid), each.weights.size
-        shown = [None if v is None else frame(v, each.cell, each.grid) for v in pair]
-        pictures.append(
-            [overlay(photo), *(v if v is None else overlay(photo, v, top) for v in shown)]
-        )
-        A = each.affinity_reach
+    tops = [
+        np.delete(values, np.ravel_multi_index(each.cell, each.grid)).max(initial=0.0)
+        for _, each in ranges
+        for values in each._multiples()
+        if values is not None
+    ]
+    top = float(max(tops)) or 1.0
+    lines, titles = [], []
+    for run, each in ranges:
+        cell, grid = each.cell, each.grid
+        photo = frame(each.photo, cell, grid)
+        maps = [
+            np.ones((*photo.shape, 3)) if v is None else overlay(photo, frame(v, cell, grid), top)
+            for v in each._multiples()
+        ]
+        several = sum(other.name == each.name for _, other in ranges) > 1
+        unit = f"unit {each.unit}" if several else ""
+        lines.append(("\n".join(filter(None, [run, each.name, unit])), [overlay(photo), *maps]))
+        A, n = each.affinity_reach, each.weights.size
         about_A = "A: not of positions" if A is None else f"A: 90 % in {A:,} of {n:,}"
         about_K = f"K: 90 % in {each.reach:,}, itself {100 * each.itself:.0f} %"
-        titles.append(["image", about_A, about_K])
-        several = sum(other.name == each.name for _, other in lines) > 1
-        unit = f"unit {each.unit}" if several else ""
-        names.append("\n".join(filter(None, [run, each.name, unit])))
-    ax = lay(pictures, titles, names, ax)
-    for place, (_, each) in enumerate(lines):
-        for column in range(3):
-            mark(ax, place * 3 + column, each.cell, each.grid)
+        titles.append(("image", about_A, about_K))
+    ax = lay(lines, ax, titles)
+    for i in range(3 * len(ranges)):
+        each = ranges[i // 3][1]
+        ring(ax, i, each.cell, each.grid, 8, (("black", 2.8), ("white", 1.3)))
     bar(ax, top, "|Aᵢⱼ| and ‖Kᵢⱼ‖ of the ringed i, in multiples of their mean over j", extend="max")
     return ax
-
-
-def _multiples(values: np.ndarray | None) -> np.ndarray | None:
-    """Magnitudes in multiples of their mean."""
-    if values is None:
-        return None
-    size = np.abs(values)
-    return np.asarray(size / (size.mean() or 1.0))

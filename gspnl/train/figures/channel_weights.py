@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import scipy.linalg
 from torch import nn
 
-from gspnl.errors import InputError
-from gspnl.nn.unit import Stage
+from gspnl.nn.auditing.maps import channel_maps
+from gspnl.nn.surgery.targets import label, title
+from gspnl.plotting import top_eigenvalues
 from gspnl.signals.stability import Damping, damping
-from gspnl.train.figures.features import blocks_of, exact, scale_of, title_of
+from gspnl.train.figures.features import blocks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,20 +33,17 @@ class ChannelWeights:
 
     def negative(self) -> dict[str, int]:
         """The number of negative eigenvalues of each map, up to rounding."""
-        return {
-            name: round(each.negative * len(each.eigenvalues)) for name, each in self.maps.items()
-        }
+        return {name: each.n_negative for name, each in self.maps.items()}
 
     def numbers(self) -> list[dict[str, Any]]:
         """The numbers of the picture in plain types."""
-        below = self.negative()
         return [
             {
                 "map": name,
                 "channels": len(each.eigenvalues),
                 "rank": each.rank,
-                "negative": below[name],
-                "negative_of_32": int(sum(each.top(32) < 0)) if below[name] else 0,
+                "negative": each.n_negative,
+                "negative_of_32": int(sum(each.top(32) < 0)) if each.n_negative else 0,
                 "top": each.top(32).tolist(),
             }
             for name, each in self.maps.items()
@@ -55,8 +51,6 @@ class ChannelWeights:
 
     def plot(self, k: int = 32, *, ax: Axes | None = None) -> Axes:
         """Draw the k eigenvalues of largest magnitude, as gspnl.plotting.top_eigenvalues."""
-        from gspnl.plotting import top_eigenvalues
-
         return top_eigenvalues(self.maps, k, ax=ax)
 
 
@@ -80,15 +74,6 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     prefix : str
         Before each name.
 
-    Returns
-    -------
-    ChannelWeights
-
-    References
-    ----------
-    .. [1] Y. Tao, Q. Sun, Q. Du and W. Liu, Nonlocal neural networks, nonlocal diffusion and
-       nonlocal modeling, NeurIPS 2018.
-
     Examples
     --------
     >>> import torch
@@ -102,39 +87,11 @@ def channel_weights(model: nn.Module, *, scaled: bool = True, prefix: str = "") 
     """
     found: dict[str, Damping] = {}
     for name, block in blocks_of(model).items():
-        stages: Any = exact(block).stages  # of type Module to torch
-        for unit, stage in enumerate(stages, 1):
-            title = title_of(name, block) + (f" unit {unit}" if len(block.stages) > 1 else "")
+        stages: Any = block.stages  # of type Module to torch
+        for number, stage in enumerate(stages, 1):
+            unit = f" unit {number}" if len(stages) > 1 else ""
             W_g, maps = channel_maps(stage, scaled=scaled)
             for key, W in maps.items():
-                label = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
-                found[f"{prefix}{title} {label}"] = damping(W_g, W)
+                of = "W" + key.removeprefix("w").removeprefix("_").translate(SUBSCRIPTS)
+                found[f"{prefix}{title(label(name), block.block)}{unit} {of}"] = damping(W_g, W)
     return ChannelWeights(found, scaled)
-
-
-def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """W_g (C, Cs), and the output maps (Cs, C) by name, of a unit ``block.stages[i]``.
-
-    Grouped maps are block diagonal. ``scaled`` multiplies the maps by the scale of a batch norm in
-    evaluation. A folded unit is an InputError.
-
-    Examples
-    --------
-    >>> from gspnl import nn as gnn
-    >>> from gspnl.train import figures
-    >>> block = gnn.create("snl", 8, inner=2)
-    >>> W_g, maps = figures.channel_maps(block.stages[0])
-    >>> W_g.shape, {name: W.shape for name, W in maps.items()}
-    ((8, 2), {'w_1': (2, 8), 'w_2': (2, 8)})
-    """
-    if stage.g is None or not all(name.startswith("w") for name in stage.terms):
-        raise InputError(
-            "the maps of a folded unit are merged with each other and with W_g; take the network "
-            "that was folded"
-        )
-    scale = scale_of(stage).numpy() if scaled else 1.0
-    maps = {}
-    for name, output in zip(stage.terms, stage.outputs, strict=True):
-        parts = np.split(output.weight.detach().double().cpu().numpy(), output.groups)
-        maps[name] = scipy.linalg.block_diag(*parts).T * scale
-    return stage.g.weight.detach().double().cpu().numpy().T, maps

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train import data
-from gspnl.train.data import Split
 from gspnl.train.recipes import Recipe, plain
 from gspnl.train.run import checkpoint_of
 
@@ -26,10 +24,7 @@ IMAGES = ("data", "data_options", "evaluation")
 
 
 def open_run(path: str | PathLike[str], recipe: Recipe | None = None) -> tuple[Recipe, nn.Module]:
-    """Open the recipe and the network of a run folder or checkpoint.
-
-    InputError if they are not of the network and the data of ``recipe``, where one is passed.
-    """
+    """Open the recipe and network of a run; they must agree with ``recipe`` if one is passed."""
     from gspnl.train import load_run
 
     own, model = load_run(path)
@@ -51,32 +46,6 @@ def check_same(recipes: dict[str, Recipe], names: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """Some samples of a split; of several views of a sample, the first."""
-
-    split: Split
-    indices: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray:
-        return np.asarray(self.split.labels[self.indices])
-
-    def name(self, index: int) -> str:
-        return self.split.name(int(self.indices[index]))
-
-    def read(self, index: int) -> Tensor:
-        return self._first(self.split.read(int(self.indices[index])), 1)
-
-    def take(self, indices: np.ndarray) -> Tensor | None:
-        samples = self.split.take(self.indices[indices])
-        return None if samples is None else self._first(samples, 2)
-
-    def _first(self, samples: Tensor, axis: int) -> Tensor:
-        views = getattr(self.split, "views", 1)
-        return samples.narrow(axis, 0, samples.shape[axis] // views)
-
-
 def evaluation_images(
     recipe: Recipe,
     path: str | PathLike[str] | None,
@@ -87,22 +56,9 @@ def evaluation_images(
 ) -> tuple[Tensor, Tensor]:
     """Load test images as a recipe evaluates them, and the same with values in [0, 1].
 
-    Parameters
-    ----------
-    recipe : Recipe
-    path : path, optional
-        Of the data.
-    first, count : int
-        The number of the first image, and of images, fewer at the end of the test set.
-    seed : int
-        Of random choices in the evaluation, such as the place of a crop. A clip is the one in the
-        middle of its part of the video.
-    runs : sequence of path
-        Run folders or checkpoints; a warning is logged for each that was trained on other data.
-
-    Returns
-    -------
-    images, pictures : tensors of shape (b, C, ``*spatial``)
+    Of a sample of several views, the first. ``seed`` is of random choices in the evaluation, such
+    as the place of a crop; a clip is the one in the middle of its part of the video. A warning is
+    logged for each of ``runs`` that was trained on other data.
     """
     whole_number("images", count, 1)
     found = data.load(recipe.data, path, **recipe.data_options)
@@ -113,17 +69,19 @@ def evaluation_images(
                 f"{str(run)!r} was trained on other data (fingerprint {before}, of these {now}): "
                 "the images, and the means they are normalised by, are not its own"
             )
-    total = len(found.test.labels)
-    whole_number("image", first, 0, total - 1, f", the test images of {recipe.data}")
-    subset = Subset(found.test, np.arange(first, min(first + count, total)))
+    test = found.test
+    whole_number("image", first, 0, len(test.labels) - 1, f", the test images of {recipe.data}")
+    part: Any = SimpleNamespace(  # the split of these samples
+        labels=test.labels[first : first + count],
+        name=lambda index: test.name(first + index),
+        read=lambda index: test.read(first + index),
+        take=lambda indices: test.take(first + indices),
+    )
     batches = data.Batches(
-        subset, batch_size=len(subset.indices), augmentation=recipe.evaluation, mean=found.mean,
+        part, batch_size=len(part.labels), augmentation=recipe.evaluation, mean=found.mean,
         std=found.std, seed=seed, epoch=0, shuffle=False, drop_last=False, skip_bad=False,
     )  # fmt: skip
-    images, _ = next(iter(batches))
-    shape = (1, -1, *[1] * (images.ndim - 2))
-    mean, std = (
-        torch.tensor(values, dtype=images.dtype).reshape(shape)
-        for values in (found.mean, found.std)
-    )
+    images = next(iter(batches))[0].chunk(getattr(test, "views", 1), 2)[0]
+    shape = (-1, *[1] * (images.ndim - 2))
+    mean, std = (images.new_tensor(values).reshape(shape) for values in (found.mean, found.std))
     return images, (images * std + mean).clamp(0, 1)

@@ -12,8 +12,9 @@ from torch import nn
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError
-from gspnl.train.figures.features import block_inputs
-from gspnl.train.figures.pictures import bar, frame, lay, overlay, photos_of
+from gspnl.plotting._overlays import bar, frame, lay, overlay
+from gspnl.plotting.reach import reach_of
+from gspnl.train.figures.features import block_inputs, photos_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,10 @@ MAPS = {  # signed or not, and the label of the colours
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """Input and output of a block for each image of a batch, all its units together."""
+    """Input and output of a block for each image of a batch, all its units together.
+
+    The maps ``norm``, ``size`` and ``mean`` are of shape (B, ``*grid``).
+    """
 
     name: str  #: of the block
     before: np.ndarray  #: x of shape (B, C, *grid), in the features' own units
@@ -36,32 +40,27 @@ class FeatureMaps:
 
     @property
     def norm(self) -> np.ndarray:
-        r"""Added norm :math:`\|y_i - x_i\|_2` over the channels, (B, ``*grid``).
-
-        In multiples of the mean of :math:`\|x_j\|_2` over the positions of the image: 0.1 is a
-        tenth of the norm at an average position.
-        """
+        """Added norm ‖y_i − x_i‖ over the channels, in multiples of the image's mean ‖x_j‖."""
         return self._relative(self.after - self.before)
 
     @property
     def size(self) -> np.ndarray:
-        r"""Norm of the output, :math:`\|y_i\|_2` in the same multiples, (B, ``*grid``)."""
+        """Norm of the output, ‖y_i‖, in the same multiples."""
         return self._relative(self.after)
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean of y_i − x_i over the channels, (B, ``*grid``); signed, in the features' units.
-
-        Channels of opposite sign cancel in it.
-        """
+        """Signed mean of y_i − x_i over the channels, where channels of opposite sign cancel."""
         return np.asarray((self.after - self.before).mean(1))
 
     @property
     def added(self) -> np.ndarray:
         """‖y − x‖ / ‖x‖ of each image, (B,); 0 where x = 0."""
-        x, step = (_flat(part) for part in (self.before, self.after - self.before))
-        size = np.linalg.norm(x, axis=1)
-        return np.asarray(np.linalg.norm(step, axis=1) / np.where(size > 0, size, 1.0))
+        step, size = (
+            np.linalg.norm(part.reshape(len(part), -1), axis=1)
+            for part in (self.after - self.before, self.before)
+        )
+        return np.asarray(step / np.where(size > 0, size, 1.0))
 
     @property
     def likeness(self) -> float:
@@ -80,10 +79,7 @@ class FeatureMaps:
 
         ½ where all positions gain alike, less where few gain most; 0 where nothing is added.
         """
-        gains = np.sort(_flat(self.norm), axis=1)[:, ::-1]
-        sums = np.cumsum(gains, axis=1)
-        short = (sums < sums[:, -1:] / 2 * (1 - 1e-12)).sum(1)
-        return np.asarray(np.where(sums[:, -1] > 0, (short + 1) / gains.shape[1], 0.0))
+        return np.array([reach_of(added.reshape(-1), 0.5) / added.size for added in self.norm])
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the pictures in plain types."""
@@ -106,10 +102,6 @@ class FeatureMaps:
         return np.asarray(np.linalg.norm(features, axis=1) / np.where(scale > 0, scale, 1.0))
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
-
-
 def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tuple[FeatureMaps, ...]:
     r"""Compute what each block of a network adds at each position: figure 4 of the paper.
 
@@ -120,11 +112,6 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     ----------
     model, images, pictures
         As in :func:`attention_ranges`.
-
-    Returns
-    -------
-    tuple of FeatureMaps
-        One for each block.
 
     Examples
     --------
@@ -142,8 +129,7 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     found = []
     for each in inputs:
         x = each.features.mT.reshape(len(images), -1, *each.grid)
-        with torch.no_grad():
-            y = torch.cat([each.block(part) for part in torch.split(x, 1)])
+        y = torch.cat([each.block(part) for part in torch.split(x, 1)])
         found.append(FeatureMaps(each.name, x.numpy(), y.numpy(), photos))
     return tuple(found)
 
@@ -163,17 +149,18 @@ def draw_feature_maps(
         raise InputError("there is nothing to draw, or not on one batch; pass FeatureMaps of one")
     maps = [getattr(each, of) for _, each in parts]
     top = max(float(np.abs(values).max()) for values in maps) or 1.0
-    lines: list[list[np.ndarray]] = []
-    for (_, each), values in zip(parts, maps, strict=True):
+    lines: list[tuple[str, list[np.ndarray]]] = []
+    for (name, each), values in zip(parts, maps, strict=True):
         grid = each.before.shape[2:]
         middle = [n // 2 for n in grid]  # of a video, the time that is drawn
-        photos = [frame(photo, middle, grid) for photo in each.photos]
-        shown = [frame(one, middle, grid) for one in values]
-        pairs = zip(photos, shown, strict=True)
+        pairs = [
+            (frame(photo, middle, grid), frame(one, middle, grid))
+            for photo, one in zip(each.photos, values, strict=True)
+        ]
         if not lines:
-            lines.append([overlay(photo, smooth=True) for photo in photos])
-        lines.append([overlay(p, one, top, signed=signed, smooth=True) for p, one in pairs])
-    names = ["image", *(f"{name}\n{each.name}".strip() for name, each in parts)]
-    ax = lay(lines, [[""] * len(lines[0])] * len(lines), names, ax)
+            lines.append(("image", [overlay(photo, smooth=True) for photo, _ in pairs]))
+        shown = [overlay(*pair, top, signed=signed, smooth=True) for pair in pairs]
+        lines.append((f"{name}\n{each.name}".strip(), shown))
+    ax = lay(lines, ax)
     bar(ax, top, label, signed=signed)
     return ax

@@ -1,4 +1,4 @@
-"""Read the features that reach the blocks of a network, and rows of their operators, in float64."""
+"""Read the blocks of a network with the features that reach them, and the images to draw on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from gspnl._base.array import check_finite
 from gspnl.errors import InputError
 from gspnl.nn.auditing.capture import capture
 from gspnl.nn.block import Block
 from gspnl.nn.operators import Operator
-from gspnl.nn.surgery.targets import label, named_blocks
-from gspnl.nn.unit import Stage
+from gspnl.nn.surgery.targets import label, named_blocks, title
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +29,7 @@ class BlockInput:
 
     def operator(self, item: int) -> Operator:
         """A of one image."""
-        with torch.no_grad():
-            A: Operator = self.block.affinity(self.features[item : item + 1], self.grid)
+        A: Operator = self.block.affinity(self.features[item : item + 1], self.grid)
         return A
 
 
@@ -49,104 +47,53 @@ def blocks_of(model: nn.Module, network: str = "") -> dict[str, Block]:
     return found
 
 
-def title_of(name: str, block: Block) -> str:
-    """The name of a block in figures."""
-    shown = label(name)
-    return f"{shown} ({block.block})" if shown else block.block
-
-
-def exact(block: Block) -> Block:
-    """A copy in float64 on the CPU, in evaluation mode and without gradients."""
-    return copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
-
-
 def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
-    """The blocks that a batch reaches, in the order of the network."""
+    """The blocks that a batch of images reaches, in the order of the network."""
     blocks = blocks_of(model)
-    check_images(images)
+    tensor = isinstance(images, Tensor)
+    if not (tensor and images.is_floating_point() and 3 <= images.ndim <= 5 and images.numel()):
+        kind = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
+        raise InputError(
+            "images must be a torch tensor of floating-point images (B, C, *spatial) as the "
+            f"network takes them, none empty, not {kind}"
+        )
+    check_finite(images, "images")
     weight = next(model.parameters())
     features = capture(model, blocks, images.to(weight.device, weight.dtype))
-    return [
-        BlockInput(title_of(name, block), exact(block), X.cpu().double(), grid)
-        for name, block in blocks.items()
-        if name in features
-        for X, grid in [features[name]]
-    ]
+    found = []
+    for name, block in blocks.items():
+        if name in features:
+            X, grid = features[name]
+            exact = copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
+            found.append(BlockInput(title(label(name), block.block), exact, X.cpu().double(), grid))
+    return found
 
 
-def row_of(operator: Operator, i: int, columns: int) -> np.ndarray:
-    """Row i of A, the gradient of (A z)_i: no matrix of N² entries is formed."""
-    z = torch.zeros(1, columns, 1, dtype=torch.float64, requires_grad=True)
-    with torch.enable_grad():
-        (row,) = torch.autograd.grad(operator.apply(z)[0, i, 0], z)
-    return row[0, :, 0].numpy()
-
-
-def norms_of(stage: Stage, operator: Operator, i: int, columns: int) -> np.ndarray:
-    """‖K_ij‖_F of all j: C rows of the linear map Z → F_i, each by a backward pass."""
-    width = stage.outputs[0].weight.shape[1] * stage.outputs[0].groups
-    mix = torch.eye(width, dtype=torch.float64)
-    if stage.g is not None:
-        mix = stage.g.weight @ stage.g.weight.T
-    scale = scale_of(stage)
-    Z = torch.zeros(1, columns, width, dtype=torch.float64, requires_grad=True)
-    squares = torch.zeros(columns, dtype=torch.float64)
-    with torch.enable_grad():
-        F = stage.filtered(Z, operator)[0, i]
-        for c in range(len(F)):
-            (rows,) = torch.autograd.grad(F[c], Z, retain_graph=True)
-            K = rows[0]
-            if stage.whole:  # a folded unit, whose maps include the input
-                own = torch.zeros_like(K)
-                own[i, c] = 1
-                K = K - own
-            squares += scale[c] ** 2 * ((K @ mix) * K).sum(-1)
-    return torch.sqrt(squares.clamp_min(0)).numpy()
-
-
-def scale_of(stage: Stage) -> Tensor:
-    """The scale s (C,) of a batch norm in evaluation; ones for norms that depend on their input."""
-    norm = stage.norm
-    channels = stage.outputs[0].weight.shape[0]
-    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
-        return torch.ones(channels, dtype=torch.float64)
-    scale = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale if norm.weight is None else scale * norm.weight.detach().double()
-
-
-def check_images(images: Any) -> None:
-    """Raise unless ``images`` is a batch of finite images."""
-    if not isinstance(images, Tensor):
+def photos_of(images: Tensor, pictures: Any = None) -> np.ndarray:
+    """Grey pictures in [0, 1], (B, *spatial), to draw on; by default the rescaled images."""
+    if pictures is None:
+        flat = images.detach().cpu().double().mean(1)
+        axes = tuple(range(1, flat.ndim))
+        low, high = flat.amin(axes, keepdim=True), flat.amax(axes, keepdim=True)
+        return np.asarray((flat - low) / (high - low).clamp_min(1e-12))
+    values = np.asarray(pictures, dtype=np.float64)
+    if values.shape[0] != len(images) or values.shape[2:] != tuple(images.shape[2:]):
         raise InputError(
-            f"images must be a torch tensor (B, C, *spatial), not {type(images).__name__}"
+            f"pictures have shape {values.shape} beside images {tuple(images.shape)}; pass one for "
+            "each image, (B, C, *spatial) with values in [0, 1]"
         )
-    shape = tuple(images.shape)
-    if not 3 <= images.ndim <= 5 or 0 in shape or not images.is_floating_point():
-        raise InputError(
-            f"images are {images.dtype} of shape {shape}; pass floating-point images "
-            "(B, C, *spatial) as the network takes them, none empty"
-        )
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images hold NaN or infinite values; pass finite ones")
+    return np.asarray(np.clip(values.mean(1), 0, 1))
 
 
 def cell_of(position: Any, size: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """The position of a feature map that contains a pixel of the image; None is the middle."""
     if position is None:
         return tuple(n // 2 for n in grid)
-    about = " × ".join(map(str, size))
-    try:
-        pixel = tuple(int(p) for p in position)
-        whole = all(p == q for p, q in zip(pixel, position, strict=True))
-    except (TypeError, ValueError):
-        pixel, whole = (), False
+    pixel = tuple(position) if np.iterable(position) else ()
+    whole = all(p in range(n) for p, n in zip(pixel, size, strict=False))
     if len(pixel) != len(size) or not whole:
         raise InputError(
-            f"position={position!r} must be {len(size)} whole numbers, a pixel of images of size "
-            f"{about}, as (y, x)"
+            f"position={position!r} must be {len(size)} whole numbers, a pixel (y, x) inside of "
+            f"images of size {' × '.join(map(str, size))}, counted from 0"
         )
-    if any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
-        raise InputError(
-            f"position={pixel} lies outside of images of size {about}; pass pixels from 0 on"
-        )
-    return tuple(p * n // m for p, n, m in zip(pixel, grid, size, strict=True))
+    return tuple(int(p) * n // m for p, n, m in zip(pixel, grid, size, strict=True))

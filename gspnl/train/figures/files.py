@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from gspnl._base.files import make_folder, replace
-from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn import Audit
 from gspnl.plotting import top_eigenvalues
@@ -23,16 +21,16 @@ from gspnl.train.figures.attention_range import attention_ranges, draw_attention
 from gspnl.train.figures.channel_weights import ChannelWeights, channel_weights
 from gspnl.train.figures.evaluation import open_run
 from gspnl.train.figures.feature_maps import draw_feature_maps, feature_maps
-from gspnl.train.figures.features import blocks_of, check_images
+from gspnl.train.figures.features import blocks_of
 from gspnl.train.figures.power_histograms import PowerHistograms, power_histograms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
 DPI = 150
+audit_numbers = Audit.numbers
 Network = nn.Module | str | PathLike[str]
 
 
@@ -80,16 +78,13 @@ def write_figures(
     named = networks if isinstance(networks, Mapping) else {"": networks}
     if not named:
         raise InputError("there are no networks; pass one, or a mapping from names to networks")
-    check_images(images)
-    whole_number("image", image, 0, len(images) - 1, ", an image of the batch")
     models = {
         name: each if isinstance(each, nn.Module) else open_run(each)[1]
         for name, each in named.items()
     }
     for name, model in models.items():
-        blocks_of(model, name)  # raises before a folder is made
-    folder = make_folder(Path(out))
-    ranges, powers, maps, weights = {}, {}, {}, {}
+        blocks_of(model, name)  # raises before the first is read
+    ranges, powers, maps, weights, by_network = {}, {}, {}, {}, {}
     for name, model in models.items():
         log.info(f"reading the blocks{' of ' if name else ''}{name}")
         ranges[name] = attention_ranges(
@@ -98,6 +93,14 @@ def write_figures(
         powers[name] = power_histograms(model, images, image=image, nodes=nodes, seed=seed)
         maps[name] = feature_maps(model, images, pictures=pictures)
         weights[name] = channel_weights(model, prefix=f"{name}: " if name else "")
+        by_network[name] = {
+            "range": [each.numbers() for each in ranges[name]],
+            "powers": [each.numbers() for each in powers[name]],
+            "maps": [each.numbers() for each in maps[name]],
+            "weights": weights[name].numbers(),
+        }
+    folder = make_folder(Path(out))
+    log.info("drawing")
     draws: dict[str, Callable[[], Axes]] = {
         "figure1.png": lambda: draw_attention_ranges(ranges),
         "figure2.png": lambda: _histograms(powers),
@@ -105,85 +108,11 @@ def write_figures(
         "figure4_mean.png": lambda: draw_feature_maps(maps, "mean"),
         "figure5.png": lambda: _eigenvalues(weights),
     }
-    log.info("drawing")
     for file, draw in draws.items():
-        write_picture(folder / file, cast("Figure", draw().figure))
-    kinds: dict[str, Mapping[str, Any]] = {"range": ranges, "powers": powers, "maps": maps}
-    by_network = {
-        name: {
-            **{kind: [each.numbers() for each in found[name]] for kind, found in kinds.items()},
-            "weights": weights[name].numbers(),
-        }
-        for name in models
-    }
+        _write_picture(folder / file, draw().figure)
     numbers = {"files": list(draws), "image": image, "networks": by_network}
-    write_numbers(folder / "figures.json", numbers)
+    _write_numbers(folder / "figures.json", numbers)
     return numbers
-
-
-def audit_numbers(audit: Audit) -> dict[str, Any]:
-    """Convert an audit to types that JSON has; missing and infinite numbers are None.
-
-    Parameters
-    ----------
-    audit : Audit
-        As :func:`gspnl.nn.audit` returns it.
-
-    Returns
-    -------
-    dict
-        ``{"blocks": [{"module", "block", "items": [{"nodes", "gap", "defect", "eigenvalues",
-        "reasons"}], "units": [{"gain", "cfl": [{"radius", "limit"}], "channels", "rank",
-        "negative", "top", "reasons"}], "reasons"}]}``. "eigenvalues" are the two ends of the real
-        parts of λ, "gain" is the largest ‖W(λ)‖, "negative" a count, "top" the 32 largest
-        eigenvalues of the channel weights.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from gspnl import nn as gnn
-    >>> from gspnl.train import figures
-    >>> audit = gnn.audit(gnn.create("snl", 8), torch.randn(2, 8, 5, 5))
-    >>> block = figures.audit_numbers(audit)["blocks"][0]
-    >>> block["block"], [item["nodes"] for item in block["items"]]
-    ('snl', [25, 25])
-    """
-    blocks: list[dict[str, Any]] = []
-    for block in audit:
-        items = [
-            {
-                "nodes": item.nodes,
-                "gap": _finite(item.gap),
-                "defect": _finite(item.defect),
-                "eigenvalues": None
-                if item.eigenvalues is None
-                else [_finite(item.eigenvalues[k].real) for k in (0, -1)],
-                "reasons": dict(item.reasons),
-            }
-            for item in block.items
-        ]
-        units = [
-            {
-                "gain": _finite(unit.norm.max()),
-                "cfl": [
-                    None if v is None else {"radius": _finite(v.radius), "limit": _finite(v.limit)}
-                    for v in unit.cfl
-                ],
-                "channels": len(unit.damping.eigenvalues),
-                "rank": unit.damping.rank,
-                "negative": round(unit.damping.negative * len(unit.damping.eigenvalues)),
-                "top": unit.damping.top(32).tolist(),
-                "reasons": dict(unit.reasons),
-            }
-            for unit in block.units
-        ]
-        about = {"module": block.module, "block": block.block}
-        blocks.append({**about, "items": items, "units": units, "reasons": block.reasons})
-    return {"blocks": blocks}
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
@@ -191,21 +120,21 @@ def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
 
     Files of an earlier call are replaced. Returns the numbers, as :func:`audit_numbers`.
     """
-    folder, numbers = make_folder(Path(out)), audit_numbers(audit)
-    write_picture(folder / "audit.png", audit.plot())
+    folder, numbers = make_folder(Path(out)), audit.numbers()
+    _write_picture(folder / "audit.png", audit.plot())
     replace(folder / "audit.txt", f"{audit}\n".encode())
-    write_numbers(folder / "audit.json", numbers)
+    _write_numbers(folder / "audit.json", numbers)
     return numbers
 
 
-def write_picture(path: Path, figure: Figure) -> None:
+def _write_picture(path: Path, figure: Any) -> None:
     """Write a figure as a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     replace(path, buffer.getvalue())
 
 
-def write_numbers(path: Path, numbers: dict[str, Any]) -> None:
+def _write_numbers(path: Path, numbers: dict[str, Any]) -> None:
     """Write numbers as a JSON file; NaN and infinite ones are a ValueError."""
     text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
     replace(path, text.encode() + b"\n")
@@ -218,33 +147,33 @@ def _histograms(powers: Mapping[str, tuple[PowerHistograms, ...]]) -> Axes:
     if not some:
         ax = new_axes(7.0, 1.0 + 0.3 * len(lines))
         ax.set_axis_off()
-        reasons = [f"{name} {each.name}: {each.reason}".strip() for name, each in lines]
-        ax.text(0.0, 0.5, "no histograms\n" + "\n".join(reasons), va="center")
+        reasons = (f"{name} {each.name}: {each.reason}".strip() for name, each in lines)
+        ax.text(0.0, 0.5, "\n".join(["no histograms", *reasons]), va="center")
         return ax
-    places = _places(len(some), 6.5, 4.4)
-    for place, (name, each) in zip(places, some, strict=True):
-        ax = each.plot(ax=place)
+    places = _places(len(some), 4.4)
+    for ax, (name, each) in zip(places, some, strict=True):
+        each.plot(ax=ax)
         ax.set_title(f"{name} {ax.get_title()}".strip(), fontsize=9)
     return places[0]
 
 
 def _eigenvalues(weights: Mapping[str, ChannelWeights]) -> Axes:
     """All maps on one axes while there are colours for them, else one axes for each network."""
-    maps = {key: value for each in weights.values() for key, value in each.maps.items()}
-    groups = [maps] if len(maps) <= len(COLOURS) else [dict(w.maps) for w in weights.values()]
-    places = _places(len(groups), 6.5, 4.2 + 0.2 * max(map(len, groups)))
-    for place, group in zip(places, groups, strict=True):
-        ax = top_eigenvalues(group, ax=place)
+    groups = [each.maps for each in weights.values()]
+    if sum(map(len, groups)) <= len(COLOURS):
+        groups = [{name: each for maps in groups for name, each in maps.items()}]
+    places = _places(len(groups), 4.2 + 0.2 * max(map(len, groups)))
+    for ax, maps in zip(places, groups, strict=True):
+        top_eigenvalues(maps, ax=ax)
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
     return places[0]
 
 
-def _places(count: int, width: float, height: float) -> list[Axes]:
-    """Axes in two columns on one figure, sizes in inches; those that are left over are hidden."""
-    columns = min(2, count)
-    rows = -(-count // columns)
-    figure = new_figure(width * columns, height * rows)
+def _places(count: int, height: float) -> list[Axes]:
+    """Axes of this height in two columns on one figure; those that are left over are hidden."""
+    columns, rows = min(2, count), -(-count // 2)
+    figure = new_figure(6.5 * columns, height * rows)
     places = list(figure.subplots(rows, columns, squeeze=False).reshape(-1))
-    for place in places[count:]:
-        place.set_axis_off()
+    for ax in places[count:]:
+        ax.set_axis_off()
     return places[:count]

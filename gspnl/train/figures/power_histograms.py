@@ -14,6 +14,7 @@ from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
 from gspnl.nn.auditing.measures import JOINED, size_limit
 from gspnl.nn.structured import Grouped, Unconnected
+from gspnl.plotting import strengths
 from gspnl.signals import stability
 from gspnl.signals.stability import Strengths
 from gspnl.train.figures.features import BlockInput, block_inputs
@@ -26,7 +27,7 @@ POWERS = (1, 2, 3, 4)
 
 @dataclass(frozen=True, eq=False)
 class PowerHistograms:
-    r"""Powers of the affinity of one block, on every image of a batch.
+    r"""Powers of the affinity A of one block, which its units share, on every image of a batch.
 
     ``defects`` are :math:`\|A^k - A\|_F / \|A\|_F`, 0 where the claim A^k = A holds. ``shuffled``
     is the same distance from A to A with the entries of each row in random order: the defect of a
@@ -43,23 +44,20 @@ class PowerHistograms:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the picture over all images, in plain types."""
-        count, powers = len(self.shuffled), list(self.powers)
-        about = {"block": self.name, "reason": self.reason, "images": count, "powers": powers}
-        if not count:
-            empty = ("distances", "defects", "least_defects", "shuffled")
-            return {**about, **dict.fromkeys(empty)}
+        some = self.strengths is not None
         return {
-            **about,
-            "distances": self.distances.mean(0).tolist(),
-            "defects": self.defects.mean(0).tolist(),
-            "least_defects": self.defects.min(0).tolist(),
-            "shuffled": float(self.shuffled.mean()),
+            "block": self.name,
+            "reason": self.reason,
+            "images": len(self.shuffled),
+            "powers": list(self.powers),
+            "distances": self.distances.mean(0).tolist() if some else None,
+            "defects": self.defects.mean(0).tolist() if some else None,
+            "least_defects": self.defects.min(0).tolist() if some else None,
+            "shuffled": float(self.shuffled.mean()) if some else None,
         }
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the histograms on the chosen image, as :func:`gspnl.plotting.strengths`."""
-        from gspnl.plotting import strengths
-
         if self.strengths is None:
             raise InputError(f"{self.name} has no histograms: {self.reason}")
         ax = strengths(self.strengths, ax=ax)
@@ -91,19 +89,13 @@ def power_histograms(
     seed : int
         Of the random order.
 
-    Returns
-    -------
-    tuple of PowerHistograms
-        One for each block; its units share A.
-
     Examples
     --------
     >>> import torch
     >>> from gspnl import nn as gnn
     >>> from gspnl.train import figures
     >>> _ = torch.manual_seed(0)
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), gnn.create("snl", 8))
-    >>> (found,) = figures.power_histograms(net, torch.randn(2, 3, 8, 8))
+    >>> (found,) = figures.power_histograms(gnn.create("snl", 8), torch.randn(2, 8, 6, 6))
     >>> found.defects.shape, bool((found.defects[:, 1:] > 0.1).all())
     ((2, 4), True)
     """
@@ -115,33 +107,31 @@ def power_histograms(
 
 
 def _of_block(each: BlockInput, item: int, nodes: int, seed: int) -> PowerHistograms:
-    reason, n = _no_powers(each, nodes), int(np.prod(each.grid))
+    reason = _no_powers(each, nodes)
     if reason is not None:
         none = np.zeros((0, len(POWERS)))
         return PowerHistograms(each.name, None, POWERS, none, none, np.zeros(0), reason)
-    rng, eye = np.random.default_rng(seed), torch.eye(n, dtype=torch.float64)[None]
+    rng = np.random.default_rng(seed)
+    eye = torch.eye(each.features.shape[1], dtype=torch.float64)[None]
     found, shuffled = [], []
     for place in range(len(each.features)):
-        with torch.no_grad():
-            A = each.operator(place).apply(eye)[0].numpy()
+        A = each.operator(place).apply(eye)[0].numpy()
         found.append(stability.strengths(A, POWERS))
         shuffled.append(np.linalg.norm(rng.permuted(A, axis=1) - A) / np.linalg.norm(A))
-    distances, defects = (
-        np.array([getattr(one, name) for one in found]) for name in ("distances", "defects")
-    )
+    distances = np.array([one.distances for one in found])
+    defects = np.array([one.defects for one in found])
     return PowerHistograms(each.name, found[item], POWERS, distances, defects, np.array(shuffled))
 
 
 def _no_powers(each: BlockInput, nodes: int) -> str | None:
     """The reason why a block has no N × N matrix of positions."""
-    n = int(np.prod(each.grid))
+    n = each.features.shape[1]
     if n > nodes:
         return size_limit(n, nodes)
     operator = each.operator(0)
-    if isinstance(operator, Unconnected):
-        return "there are no edges, so A = I"
-    if isinstance(operator, Grouped):
-        return JOINED
-    if isinstance(operator, Pooled):
-        return "keys are max-pooled: A is not square, and has no powers"
-    return None
+    reasons = {
+        Unconnected: "there are no edges, so A = I",
+        Grouped: JOINED,
+        Pooled: "keys are max-pooled: A is not square, and has no powers",
+    }
+    return next((why for kind, why in reasons.items() if isinstance(operator, kind)), None)

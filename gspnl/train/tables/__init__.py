@@ -2,8 +2,8 @@
 
 from gspnl.train.tables import grids as grids
 from gspnl.train.tables.grid import GRIDS, Grid, Row, Statement
+from gspnl.train.tables.grids import PROTOCOLS, Protocol
 from gspnl.train.tables.plan import Plan, plan_tables
-from gspnl.train.tables.protocols import PROTOCOLS, Protocol
 from gspnl.train.tables.runner import run_tables, tables_so_far
 from gspnl.train.tables.table import Tables
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from gspnl.errors import FileError, GspnlError, InputError
 from gspnl.train.recipes import Recipe
-from gspnl.train.tables.existing import Folder
-from gspnl.train.tables.run_id import plain
+from gspnl.train.tables.existing import Folder, read
+from gspnl.train.tables.grid import plain
 
+#: Folders and archives of the data sets under their published names.
 PUBLISHED: dict[str, tuple[str, ...]] = {
     "cifar10": (
         "cifar-10-batches-bin", "cifar-10-batches-py",
@@ -25,8 +26,6 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
     "cub200": ("CUB_200_2011",),
     "ucf101": ("UCF-101", "ucfTrainTestlist"),
 }  # fmt: skip
-"""Folders and archives of the data sets under their published names."""
-
 BESIDE = {"ucf101"}  # videos and lists are two folders; the data set opens the one they lie in
 OTHER = "and runs on different data are not compared;"
 
@@ -52,10 +51,8 @@ def data_path(recipe: Recipe, data: Path) -> Path:
 
 def weights_path(recipe: Recipe, data: Path) -> Path | None:
     """The file of a recipe's pretrained weights, None if it starts from none."""
-    if recipe.pretrained is None:
-        return None
-    path = data / recipe.pretrained
-    if not path.is_file():
+    path = None if recipe.pretrained is None else data / recipe.pretrained
+    if path is not None and not path.is_file():
         raise FileError(
             f"{str(path)!r} is missing: {recipe.backbone} starts from pretrained weights; put "
             "their state dict there"
@@ -63,36 +60,30 @@ def weights_path(recipe: Recipe, data: Path) -> Path | None:
     return path
 
 
-def check_path(data: str | PathLike[str] | None, recipes: Iterable[Recipe]) -> Path:
+def check_path(data: str | PathLike[str] | None, recipes: Sequence[Recipe]) -> Path:
     """``--data`` as a path; an error that names the data sets of the recipes if it is not there."""
-    if data is None:
-        raise InputError(f"no data given; pass --data, {_needed(recipes)}")
-    path = Path(data)
-    if not path.exists():
-        raise FileError(f"--data {str(data)!r} does not exist; name {_needed(recipes)}")
-    return path
-
-
-def _needed(recipes: Iterable[Recipe]) -> str:
+    if data is not None and Path(data).exists():
+        return Path(data)
     wanted: dict[str, None] = {}
     for recipe in recipes:
-        names = PUBLISHED.get(recipe.data)
-        if names is None:
-            return "a folder or zip with train/CLASS/ and test/CLASS/ of images"
-        both = " and ".join(names) if recipe.data in BESIDE else names[0]
+        names = PUBLISHED.get(recipe.data, ())
+        both = " and ".join(names if recipe.data in BESIDE else names[:1])
         wanted[f"{both} ({recipe.data})"] = None
         if recipe.pretrained is not None:
             wanted[f"{recipe.pretrained} (weights for {recipe.backbone})"] = None
-    return f"a folder that holds {', '.join(wanted)}"
+    needed = f"a folder that holds {', '.join(wanted)}"
+    if any(recipe.data not in PUBLISHED for recipe in recipes):
+        needed = "a folder or zip with train/CLASS/ and test/CLASS/ of images"
+    if data is None:
+        raise InputError(f"no data given; pass --data, {needed}")
+    raise FileError(f"--data {str(data)!r} does not exist; name {needed}")
 
 
 def fingerprints(folder: Folder) -> dict[str, tuple[Path, str]]:
-    """For each data set of finished runs, one file of results and the fingerprint in it.
-
-    FileError if two runs on one data set have different fingerprints.
-    """
+    """One result and fingerprint of each data set of finished runs; FileError for two of them."""
     found: dict[str, tuple[Path, str]] = {}
-    for path, result in folder.results():
+    for path in sorted(folder.path.glob("results/*.json")):
+        result = read(path)
         now = result.get("data")
         if not isinstance(now, str):
             continue
@@ -110,8 +101,7 @@ def check_same_data(
 ) -> None:
     """Raise if runs still to be done would use other data than finished runs.
 
-    Missing or damaged data raise only if no other data can be opened: otherwise the runs that need
-    them fail, and the others continue.
+    Missing or damaged data raise only if no data set can be opened; else their runs fail.
     """
     from gspnl.train.data import fingerprint
     from gspnl.train.session import open_data

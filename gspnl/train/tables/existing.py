@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gspnl._base import files
+from gspnl._base.validate import number
 from gspnl.errors import FileError, InputError
 from gspnl.train.recipes import Recipe
-from gspnl.train.tables.grid import GRIDS, Grid
-from gspnl.train.tables.protocols import PROTOCOLS
-from gspnl.train.tables.run_id import digest, plain
+from gspnl.train.tables.grid import GRIDS, Grid, digest, plain
 
-NUMBERS = ("test_accuracy", "epochs", "parameters", "flops", "images_per_second", "peak_bytes",
-           "seconds")  # fmt: skip
+NUMBERS = ("epochs", "parameters", "flops", "images_per_second", "peak_bytes", "seconds")
 SEED = re.compile(r"-s(\d+)-[0-9a-f]{8}$")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of an output folder."""
+    files.make_folder(path.parent, "name another --out")
+    files.replace(path, text.encode())
 
 
 @dataclass(frozen=True)
 class Folder:
     """An output folder: ``runs/NAME`` with weights, ``results/NAME.json`` with numbers only.
 
-    Names of runs come from :func:`gspnl.train.tables.run_id.run_id`. A file is parsed again only if
-    it has changed.
+    Names of runs come from :func:`gspnl.train.tables.grid.run_id`.
     """
 
     path: Path
-    _parsed: dict[Path, tuple[Any, dict[str, Any]]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def make(self, path: Path) -> None:
-        """Make a folder in it."""
-        files.make_folder(path, "name another --out")
 
     def run(self, name: str) -> Path:
         """The folder of a run."""
@@ -47,47 +44,30 @@ class Folder:
         """The file of a finished run."""
         return self.path / "results" / f"{name}.json"
 
-    def page(self, protocol: str, name: str) -> Path:
-        """The files of a table, without their suffix."""
-        return self.path / "tables" / f"{protocol}-{name}"
-
     def result(self, name: str) -> dict[str, Any] | None:
         """The numbers of a run, None if it has not finished; FileError for a damaged file."""
-        return self._checked(
-            self.kept(name),
-            name,
-            "holds the numbers of another recipe; move it away to run this one",
-        )
-
-    def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The file and the content of every finished run."""
-        for path in sorted(self.path.glob("results/*.json")):
-            yield path, self._read(path)
+        fault = "holds the numbers of another recipe; move it away to run this one"
+        return _checked(self.kept(name), name, fault)
 
     def keep(self, name: str, recipe: Recipe) -> dict[str, Any] | None:
         """Copy the numbers of a run that has finished to its small file, and return them."""
-        found = self._checked(
-            self.run(name) / "result.json", name, "is of another recipe; move that folder away"
-        )
+        path = self.run(name) / "result.json"
+        found = _checked(path, name, "is of another recipe; move that folder away")
         if found is None:
             return None
         small = {**found, "recipe": plain(recipe), "metrics": self.metrics(name)}
         if isinstance(found.get("skipped"), list):
             small["skipped"] = len(found["skipped"])  # their names are this machine's
-        target = self.kept(name)
-        self.make(target.parent)
-        files.replace(target, (json.dumps(small, indent=1, allow_nan=False) + "\n").encode())
+        write(self.kept(name), json.dumps(small, indent=1, allow_nan=False) + "\n")
         self._failure(name).unlink(missing_ok=True)
         return small
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``, an epoch each; a last line cut short is left out."""
         rows: list[dict[str, Any]] = []
-        try:
+        with suppress(OSError, ValueError):  # no file, no UTF-8, no JSON
             for line in (self.run(name) / "metrics.jsonl").read_text().splitlines():
                 rows.append(json.loads(line, parse_constant=lambda text: None))
-        except (OSError, ValueError):  # no file, no UTF-8, no JSON
-            pass
         return rows
 
     def epochs(self, name: str) -> int:
@@ -97,83 +77,65 @@ class Folder:
 
     def fail(self, name: str, reason: str) -> None:
         """Record the reason why a run failed."""
-        path = self._failure(name)
-        self.make(path.parent)
-        files.replace(path, (reason + "\n").encode())
+        write(self._failure(name), reason + "\n")
 
     def failure(self, name: str) -> str | None:
         """The reason why the last attempt failed, None if it did not."""
-        try:
+        with suppress(OSError, UnicodeDecodeError):
             return self._failure(name).read_text().strip() or None
-        except (OSError, UnicodeDecodeError):
-            return None
+        return None
 
     def tables(self, protocol: str) -> tuple[str, ...]:
         """The tables of a protocol that have been written before."""
         found = {path.name for path in self.path.glob("tables/*.md")}
         return tuple([name for name in GRIDS if f"{protocol}-{name}.md" in found])
 
-    def seeds(self, grids: Iterable[Grid]) -> list[tuple[int, ...]]:
+    def seeds(self, grids: Iterable[Grid]) -> list[set[int]]:
         """For each table, the seeds with a result of some row."""
         names = {path.stem for path in self.path.glob("results/*.json")}
-        seeds = sorted({int(found[1]) for name in names if (found := SEED.search(name))})
+        seeds = {int(found[1]) for name in names if (found := SEED.search(name))}
         return [
-            tuple(seed for seed in seeds if any(row.run_id(seed) in names for row in grid.rows))
+            {seed for seed in seeds if any(row.run_id(seed) in names for row in grid.rows)}
             for grid in grids
         ]
-
-    def check_protocol(self, protocol: str) -> None:
-        """Raise InputError if the folder has tables of another protocol."""
-        for other in PROTOCOLS:
-            if other != protocol and (names := self.tables(other)):
-                raise InputError(
-                    f"{str(self.path)!r} holds tables of the protocol {other!r} "
-                    f"({', '.join(names)}), and {protocol!r} is asked for; name another --out for "
-                    "it"
-                )
 
     def _failure(self, name: str) -> Path:
         return self.path / "failed" / f"{name}.txt"
 
-    def _checked(self, path: Path, name: str, other: str) -> dict[str, Any] | None:
-        """Read a result, and check the numbers that tables show and the recipe."""
-        if not path.is_file():
-            return None
-        found = self._read(path)
-        for key in NUMBERS:
-            value: Any = found.get(key)
-            if value is None and key != "test_accuracy":
-                continue
-            if type(value) not in (int, float) or not 0 <= value < inf:  # a bool is no number
-                raise FileError(
-                    f"{str(path)!r}: {key!r} is {value!r}, not a number ≥ 0; move the file to run "
-                    "this again"
-                )
-        if found["test_accuracy"] > 1:
-            raise FileError(
-                f"{str(path)!r}: 'test_accuracy' is {found['test_accuracy']}, not a share in "
-                "[0, 1]; move the file to run this again"
-            )
-        if digest(found["recipe"]) != name.rpartition("-")[2]:
-            raise FileError(f"{str(path)!r} {other}")
-        return found
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            state = path.stat()
-            stamp = state.st_mtime_ns, state.st_size, state.st_ino
-            if path in self._parsed and self._parsed[path][0] == stamp:
-                return self._parsed[path][1]
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(
-                f"cannot read {str(path)!r}: {error.strerror or error}; mend or move it"
-            ) from error
-        except ValueError as error:
-            raise FileError(
-                f"{str(path)!r} is no JSON: {error}; move it to run this again"
-            ) from error
-        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
-            raise FileError(f"{str(path)!r} is no result of a run; move it to run this again")
-        self._parsed[path] = stamp, found
-        return found
+def _checked(path: Path, name: str, fault: str) -> dict[str, Any] | None:
+    """Read a result, and check the numbers that tables show and the recipe."""
+    if not path.is_file():
+        return None
+    found = read(path)
+    try:
+        number("test_accuracy", found.get("test_accuracy"), least=0, most=1)
+        for key in NUMBERS:
+            if found.get(key) is not None:
+                number(key, found[key], least=0)
+    except InputError as error:
+        raise FileError(f"{str(path)!r}: {error}; move the file to run this again") from None
+    if digest(found["recipe"]) != name.rpartition("-")[2]:
+        raise FileError(f"{str(path)!r} {fault}")
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a file of results, if it is one."""
+    try:
+        state = path.stat()
+        found = parsed(path, state.st_mtime_ns, state.st_size, state.st_ino)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FileError(f"cannot read {str(path)!r}: {reason}; mend or move it") from error
+    except ValueError as error:
+        raise FileError(f"{str(path)!r} is no JSON: {error}; move it to run this again") from error
+    if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+        raise FileError(f"{str(path)!r} is no result of a run; move it to run this again")
+    return found
+
+
+@cache
+def parsed(path: Path, *stamp: int) -> Any:
+    """Parse a file; again only if it has changed."""
+    return json.loads(path.read_text(encoding="utf-8"))

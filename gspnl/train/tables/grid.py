@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from gspnl._base.registry import Registry
-from gspnl.train.recipes import Recipe
-from gspnl.train.tables.run_id import DEFAULT, plain, run_id
+from gspnl.train.recipes import Recipe, files
+from gspnl.train.recipes.definition import OF_A_BLOCK
 
 BACKBONE = "backbone"
 LABELS = {
     BACKBONE: "backbone", "linear": "Z W₁ only", "nl": "NL", "ns": "NS", "cgnl": "CGNL", "a2": "A2",
     "snl": "SNL", "gsnl": "gSNL",
 }  # fmt: skip
-NO_BLOCK = {
-    name: DEFAULT[name] for name in ("block", "place", "reduction", "units", "block_options")
-}
+
+
+def run_id(recipe: Recipe | Mapping[str, Any]) -> str:
+    """Name a run so that people can read it and equal recipes share it.
+
+    The name is data, backbone, block, place and seed in words, then a digest of every field that
+    differs from its default: a field added later, at its default, leaves old names as they are.
+    ``recipe`` may be the mapping that :func:`plain` returns.
+    """
+    of = plain(recipe) if isinstance(recipe, Recipe) else recipe
+    options = of["block_options"]
+    words = [of["data"], of["backbone"], of["block"] or "alone"]
+    words += [of["place"]] if of["place"] is not None else []
+    words += [f"{of['units']}units"] if of["units"] is not None else []
+    words += [f"sub{of['reduction']}"] if of["reduction"] != DEFAULT["reduction"] else []
+    words += [f"order{options['order']}"] if "order" in options else []
+    words += [f"as-{options['match']}"] if "match" in options else []
+    return "-".join([*words, f"s{of['seed']}", digest(of)])
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe as JSON gives them back."""
+    return {field.name: files.plain(getattr(recipe, field.name)) for field in fields(Recipe)}
+
+
+def digest(recipe: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of the fields that differ from their defaults."""
+    own = {name: value for name, value in recipe.items() if value != DEFAULT.get(name, value)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+
+
+DEFAULT = plain(Recipe())  # the fields of a recipe with every default
+NO_BLOCK = {name: DEFAULT[name] for name in ("block", *OF_A_BLOCK)}
 
 
 @dataclass(frozen=True)
@@ -76,19 +108,6 @@ class Grid:
     setting: str  #: data, backbone and place, in words
     rows: tuple[Row, ...]  #: the backbone first in its group
     reported: tuple[Statement, ...] = ()  #: what the paper reports
-
-
-def unique_runs(grids: Sequence[Grid], seeds: Sequence[int]) -> dict[str, Recipe]:
-    """All runs of some tables by name, each once: seed by seed, backbones first."""
-    runs: dict[str, Recipe] = {}
-    for seed in seeds:
-        for grid in grids:
-            for row in grid.rows:
-                if row.recipe.block and (name := row.baseline_id(seed)) not in runs:
-                    runs[name] = without_block(row.run(seed))
-                if (name := row.run_id(seed)) not in runs:
-                    runs[name] = row.run(seed)
-    return runs
 
 
 GRIDS: Registry[Callable[[str], Grid]] = Registry("table")

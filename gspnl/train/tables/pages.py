@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from gspnl._base import files
 from gspnl.errors import MissingExtraError
-from gspnl.train.tables.columns import NUMBERS, REPORTED, cells, reported, so_far
-from gspnl.train.tables.existing import Folder
+from gspnl.train.tables.columns import REPORTED, TEXTS, cells, reported, so_far
+from gspnl.train.tables.existing import write
 from gspnl.train.tables.grid import BACKBONE
-from gspnl.train.tables.paper_claims import Answer, answers
-from gspnl.train.tables.protocols import PROTOCOLS
+from gspnl.train.tables.grids import PROTOCOLS
 from gspnl.train.tables.statistics import Difference
-from gspnl.train.tables.table import Line, Table, Tables
+from gspnl.train.tables.table import POOLS, Line, Table, Tables, answers
 
 NOTE = (
     "Accuracy is the test accuracy after the last epoch, mean ± standard deviation over seeds. "
@@ -36,9 +36,8 @@ LATEX = str.maketrans({
 })  # fmt: skip
 
 
-def write_tables(found: Tables, folder: Folder) -> None:
+def write_tables(found: Tables, folder: Path) -> None:
     """Write ``README.md`` with all tables, ``tables.json``, and ``tables/NAME.md`` and ``.tex``."""
-    folder.make(folder.path / "tables")
     origin = " and ".join([f"`{command}`" for command in found.commands])
     parts = [
         "# Results",
@@ -47,39 +46,36 @@ def write_tables(found: Tables, folder: Folder) -> None:
         NOTE,
     ]
     for table in found.tables:
-        path, text = folder.page(found.protocol, table.grid.name), markdown(table)
-        files.replace(path.with_suffix(".md"), f"{text[1:]}\n{NOTE}\n".encode())
-        files.replace(path.with_suffix(".tex"), latex(table).encode())
+        path, text = folder / "tables" / f"{found.protocol}-{table.grid.name}", markdown(table)
+        write(path.with_suffix(".md"), f"{text[1:]}\n{NOTE}\n")
+        write(path.with_suffix(".tex"), latex(table))
         parts.append(text)
-    files.replace(folder.path / "README.md", "\n\n".join(parts).encode())
-    content = json.dumps(as_json(found), indent=1, allow_nan=False) + "\n"
-    files.replace(folder.path / "tables.json", content.encode())
+    write(folder / "README.md", "\n\n".join(parts))
+    write(folder / "tables.json", json.dumps(as_json(found), indent=1, allow_nan=False) + "\n")
 
 
 def markdown(table: Table) -> str:
     """A table in Markdown, with the paper's statements beside ours, and the runs that failed."""
-    headings, rows = cells(table)
     parts = [
         f"## {table.grid.title}",
         f"{table.grid.setting.translate(MARKDOWN)}. {so_far(table)}",
-        grid(headings, rows, MARKDOWN, "pipe"),
-        grid(REPORTED, reported(table), MARKDOWN, "pipe"),
+        grid(*cells(table), MARKDOWN, "pipe"),
+        grid(REPORTED, reported(table), MARKDOWN, "pipe") + "\n",
     ]
     failures = [
         f"- {line.row.label}, seed {seed} failed: {reason.translate(MARKDOWN)}\n"
         for line in table.lines
         for seed, reason in line.failures.items()
     ]
-    return "\n\n".join(parts) + "\n" + ("\n" + "".join(failures) if failures else "")
+    return "\n\n".join(parts) + "".join(["\n", *failures] if failures else [])
 
 
 def latex(table: Table) -> str:
     r"""A table as two LaTeX ``tabular`` that need no package, to be read by ``\input``."""
-    headings, rows = cells(table)
     about = f"{table.grid.title}. {table.grid.setting}. {so_far(table)}".replace("\n", " ")
     parts = [
         f"% {about.encode('ascii', 'replace').decode()}",
-        grid(headings, rows, LATEX, "latex_raw"),
+        grid(*cells(table), LATEX, "latex_raw"),
         "\\par\\bigskip",
         grid(REPORTED, reported(table), LATEX, "latex_raw"),
     ]
@@ -96,7 +92,7 @@ def grid(
         raise MissingExtraError(
             "tables need tabulate, which is not installed: pip install 'gspnl[train]'"
         ) from error
-    sides = ["right" if heading in NUMBERS else "left" for heading in headings]
+    sides = ["left" if heading in TEXTS else "right" for heading in headings]
     lines = [[text.translate(escapes) for text in line] for line in (headings, *rows)]
     if form == "latex_raw":  # {} before a bracket: after \\ LaTeX takes [ for a length
         lines = [["{}" + first, *others] for first, *others in lines]
@@ -115,7 +111,17 @@ def as_json(found: Tables) -> dict[str, Any]:
                 "done": table.done,
                 "runs": table.runs,
                 "rows": [_line(line) for line in table.lines],
-                "paper": [_answer(answer) for answer in answers(table)],
+                "paper": [
+                    {
+                        "text": answer.statement.text,
+                        "value": answer.statement.value,
+                        "here": answer.label,
+                        "difference": _difference(answer.difference),
+                        "seeds": list(answer.seeds),
+                        "without": list(answer.without),
+                    }
+                    for answer in answers(table)
+                ],
             }
             for table in found.tables
         ],
@@ -136,12 +142,8 @@ def _line(line: Line) -> dict[str, Any]:
         "sd": sd,
         "difference": _difference(line.difference),
         "paired_seeds": sorted(line.differences),
-        "parameters": line.parameters,
-        "flops": line.flops,
-        "images_per_second": line.images_per_second,
-        "peak_bytes": line.peak_bytes,
         "failures": {str(seed): reason for seed, reason in line.failures.items()},
-        "skipped": line.skipped,
+        **{name: getattr(line, name) for name in POOLS},
     }
 
 
@@ -151,25 +153,12 @@ def _difference(found: Difference | None) -> dict[str, Any] | None:
     return {**asdict(found), "pairs": list(found.pairs), "reading": found.reading}
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    return {
-        "text": answer.statement.text,
-        "value": answer.statement.value,
-        "here": answer.label,
-        "difference": _difference(answer.difference),
-        "seeds": list(answer.seeds),
-        "without": list(answer.without),
-    }
-
-
 def commands(
     protocol: str, tables: Sequence[Table], asked: Sequence[str] = (), only: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The commands that reproduce some tables, one for each range of seeds without gaps.
+    """The commands that reproduce some tables, or more if a block has results in some rows only.
 
-    ``only`` are the blocks that were run last in the tables named by ``asked``; blocks with results
-    of an earlier call are added. The commands run more than the tables show if a block has results
-    in some rows only.
+    ``only`` are the blocks that were run last in the tables named by ``asked``.
     """
     groups: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Table]] = {}
     for table in tables:
@@ -177,13 +166,16 @@ def commands(
         groups.setdefault((table.lines[0].seeds, blocks), []).append(table)
     found = []
     for (seeds, blocks), group in groups.items():
-        for first, count in ranges(seeds):
-            words = ["gspnl tables", *(table.grid.name for table in group)]
-            words += ["--protocol", protocol, "--seeds", str(count)]
+        # Seeds less their positions are equal within a range without gaps.
+        for _, pairs in groupby(enumerate(seeds), key=lambda pair: pair[1] - pair[0]):
+            (_, first), *others = pairs
+            words = ["gspnl tables", *[table.grid.name for table in group]]
+            words += ["--protocol", protocol, "--seeds", str(1 + len(others))]
             words += ["--seed", str(first)] if first else []
             words += ["--only", ",".join(blocks)] if blocks else []
             skipped = any(line.skipped for table in group for line in table.lines)
-            found.append(" ".join([*words, *["--skip-bad"] * skipped, "--data DATA"]))
+            words += ["--skip-bad"] if skipped else []
+            found.append(" ".join([*words, "--data DATA"]))
     return tuple(found)
 
 
@@ -193,18 +185,3 @@ def _blocks(table: Table, only: Sequence[str]) -> tuple[str, ...]:
     done = {line.row.block for line in table.lines if line.accuracies}
     shown = tuple(block for block in blocks if block in only or block in done)
     return () if len(shown) == len(blocks) else shown or (BACKBONE,)
-
-
-def ranges(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The first seed and the length of each range without gaps.
-
-    Examples
-    --------
-    >>> list(ranges([0, 1, 2, 7]))
-    [(0, 3), (7, 1)]
-    """
-    left = sorted(set(seeds))
-    while left:
-        count = next((n for n, seed in enumerate(left) if seed != left[0] + n), len(left))
-        yield left[0], count
-        left = left[count:]

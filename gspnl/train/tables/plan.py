@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import isnan, nan
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train.recipes import Recipe
 from gspnl.train.tables.data_check import fingerprints
 from gspnl.train.tables.existing import Folder
-from gspnl.train.tables.grid import BACKBONE, GRIDS, Grid, unique_runs
+from gspnl.train.tables.grid import BACKBONE, GRIDS, Grid, without_block
+from gspnl.train.tables.grids import PROTOCOLS
 from gspnl.train.tables.pages import commands
-from gspnl.train.tables.protocols import PROTOCOLS
 from gspnl.train.tables.table import Tables, table_so_far
 
 FAILED, BUSY = "failed", "being done by another process"
@@ -39,10 +40,9 @@ class Progress:
         done = f"{count} of {len(self.states)} runs done"
         if count == len(self.states):
             return done
-        time = "time left unknown yet"
-        if self.seconds_left is not None:
-            time = f"about {duration(self.seconds_left)} left"
-        return f"{done}, {time}"
+        if self.seconds_left is None:
+            return f"{done}, time left unknown yet"
+        return f"{done}, about {duration(self.seconds_left)} left"
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,15 @@ class Plan:
 
     @cached_property
     def runs(self) -> dict[str, Recipe]:
-        """Every run of the tables once, in the order they are done."""
-        return unique_runs(self.grids, self.seeds)
+        """Every run of the tables by name, once: seed by seed, backbones first."""
+        runs: dict[str, Recipe] = {}
+        for seed, grid in product(self.seeds, self.grids):
+            for row in grid.rows:
+                if row.recipe.block and (name := row.baseline_id(seed)) not in runs:
+                    runs[name] = without_block(row.run(seed))
+                if (name := row.run_id(seed)) not in runs:
+                    runs[name] = row.run(seed)
+        return runs
 
     @cached_property
     def asked(self) -> dict[str, Recipe]:
@@ -77,16 +84,16 @@ class Plan:
             if name not in grids:
                 grids[name] = GRIDS[name](self.protocol)
         shown = []
-        for grid, seeds in zip(grids.values(), self.folder.seeds(grids.values()), strict=True):
-            asked = self.seeds if grid in self.grids or not seeds else ()
-            shown.append((grid, tuple(sorted({*asked, *seeds}))))
+        for grid, found in zip(grids.values(), self.folder.seeds(grids.values()), strict=True):
+            asked = self.seeds if grid in self.grids or not found else ()
+            shown.append((grid, tuple(sorted({*asked, *found}))))
         return self._tables(shown, busy)
 
     def progress(self) -> Progress:
         """States of the runs that are to be done, and an estimate of the time left."""
         states: dict[str, str] = {}
         epochs: dict[str, int] = {}  # left
-        paces: dict[tuple[str, ...], list[float]] = {}  # seconds an epoch
+        paces: dict[tuple[object, ...], list[float]] = {}  # seconds an epoch
         for name, run in self.asked.items():
             if (result := self.folder.result(name)) is not None:
                 states[name] = "done"
@@ -104,25 +111,23 @@ class Plan:
         return Progress(states, None if isnan(seconds) else seconds)
 
     def _tables(self, shown: Sequence[tuple[Grid, tuple[int, ...]]], busy: Iterable[str]) -> Tables:
-        names: dict[str, None] = {}
+        results: dict[str, dict[str, Any] | None] = {}
         for grid, seeds in shown:
-            for seed in seeds:
-                for row in grid.rows:
-                    names |= {row.baseline_id(seed): None, row.run_id(seed): None}
-        results = {name: self.folder.result(name) for name in names}
-        notes = {name: self.folder.failure(name) for name in names if results[name] is None}
-        tables = [table_so_far(grid, seeds, results, notes.get) for grid, seeds in shown]
+            for seed, row in product(seeds, grid.rows):
+                for name in (row.baseline_id(seed), row.run_id(seed)):
+                    results[name] = self.folder.result(name)
+        left, failed = {}, {}
+        for name in [name for name, result in results.items() if result is None]:
+            left[name] = NOT_RUN
+            if (reason := self.folder.failure(name)) is not None:
+                left[name], failed[name] = FAILED, reason
+            if name in self.runs and name not in self.asked:
+                left[name] = NOT_ASKED
+        left |= {name: BUSY for name in busy if name in left}
         fingerprints(self.folder)  # raises for runs on different data
-        why = {name: NOT_RUN if note is None else FAILED for name, note in notes.items()}
-        why |= {name: NOT_ASKED for name in self.runs if name in why and name not in self.asked}
-        why |= {name: BUSY for name in busy if name in why}
-        return Tables(
-            self.protocol,
-            tuple(tables),
-            {name: note for name, note in notes.items() if note is not None},
-            why,
-            commands(self.protocol, tables, [grid.name for grid in self.grids], self.only),
-        )
+        tables = tuple([table_so_far(grid, seeds, results, failed) for grid, seeds in shown])
+        origin = commands(self.protocol, tables, [grid.name for grid in self.grids], self.only)
+        return Tables(self.protocol, tables, failed, left, origin)
 
 
 def plan_tables(
@@ -149,10 +154,6 @@ def plan_tables(
     only : sequence of str
         Run only these blocks, and backbones.
 
-    Returns
-    -------
-    Plan
-
     Raises
     ------
     InputError
@@ -168,9 +169,8 @@ def plan_tables(
     """
     chosen = PROTOCOLS[protocol]
     seeds, seed = whole_number("seeds", seeds, 1), whole_number("seed", seed)
-    if isinstance(tables, (str, int)):
-        tables = (tables,)
-    names = tuple(dict.fromkeys(str(name) for name in tables)) or chosen.tables
+    asked = (tables,) if isinstance(tables, (str, int)) else tables
+    names = dict.fromkeys(str(name) for name in asked) or chosen.tables
     grids = tuple(GRIDS[name](protocol) for name in names)
     blocks = {row.block for grid in grids for row in grid.rows}
     for name in only:
@@ -180,38 +180,23 @@ def plan_tables(
                 f"{', '.join(sorted(blocks - {BACKBONE}))}"
             )
     folder = Folder(Path(out))
-    folder.check_protocol(protocol)
+    for other in PROTOCOLS:
+        if other != protocol and (others := folder.tables(other)):
+            raise InputError(
+                f"{str(folder.path)!r} holds tables of the protocol {other!r} ({', '.join(others)})"
+                f", and {protocol!r} is asked for; name another --out for it"
+            )
     return Plan(protocol, grids, tuple(range(seed, seed + seeds)), folder, tuple(only))
 
 
-def _kinds(run: Recipe) -> tuple[tuple[str, ...], ...]:
+def _kinds(run: Recipe) -> tuple[tuple[object, ...], ...]:
     """The kinds of run that the pace of a run is estimated from, the most alike first."""
-    size = (run.data, run.backbone)
-    block = (*size, str(run.block))
-    return (*block, str(run.place), str(run.units)), block, size
-
-
-def why_left(left: Iterable[str]) -> str:
-    """The number of runs that are left, by reason.
-
-    Examples
-    --------
-    >>> why_left(["failed", "not run yet", "failed"])
-    '3 runs are left: 2 failed, 1 not run yet'
-    """
-    reasons = Counter(left)
-    number = "1 run is" if reasons.total() == 1 else f"{reasons.total()} runs are"
-    return f"{number} left: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}"
+    kind = (run.data, run.backbone, run.block, run.place, run.units)
+    return kind, kind[:3], kind[:2]
 
 
 def duration(seconds: float) -> str:
-    """A time that people can read.
-
-    Examples
-    --------
-    >>> duration(40), duration(300), duration(9000), duration(400_000)
-    ('40 s', '5 min', '2 h 30 min', '4 d 15 h')
-    """
+    """A time that people can read, in its two largest units."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return f"{round(seconds)} s"

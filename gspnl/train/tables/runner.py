@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from gspnl._base import files
 from gspnl._base.validate import whole_number
 from gspnl.errors import BusyError, FileError
 from gspnl.train.interrupts import Stopped, record_signals
@@ -54,18 +55,15 @@ def run_tables(
         under their published names.
     skip_bad : bool
         Leave damaged samples out, counted.
-    device : str, optional
-        Where to train, as :func:`gspnl.train.train` takes it.
-    threads : int, optional
-        On the CPU; default: torch's.
+    device, threads : optional
+        As in :func:`gspnl.train.train`.
     train : callable, optional
         Used for each run in place of :func:`gspnl.train.train`.
 
     Returns
     -------
     Tables
-        The tables that were asked for; ``left`` has the runs that are not done, with reasons. The
-        files show everything in the folder.
+        The tables that were asked for; the files show everything in the folder.
 
     Raises
     ------
@@ -79,7 +77,7 @@ def run_tables(
     """
     plan = plan_tables(tables, protocol, out=out, seeds=seeds, seed=seed, only=only)
     runs = plan.asked
-    path = check_path(data, runs.values())
+    path = check_path(data, list(runs.values()))
     plan.page()  # damaged results, and results of other data, raise before anything runs
     if train is None:
         from gspnl.train.distributed import join
@@ -90,7 +88,7 @@ def run_tables(
             pass
         check_same_data(runs, plan.folder, path, skip_bad=skip_bad)
         train = default_train()
-    plan.folder.make(plan.folder.path)
+    files.make_folder(plan.folder.path, "name another --out")
     options = {"skip_bad": skip_bad, "device": device, "threads": threads}
     busy: list[str] = []
     with record_signals() as wish:
@@ -113,20 +111,19 @@ def run_tables(
                     plan.folder.fail(name, reason)
                     log.info("%s failed: %s", name, reason)
                 else:
-                    write_tables(plan.page(busy), plan.folder)
+                    write_tables(plan.page(busy), plan.folder.path)
         finally:
-            write_tables(plan.page(busy), plan.folder)
+            write_tables(plan.page(busy), plan.folder.path)
     return plan.tables(busy)
 
 
 def tables_so_far(plan: Plan) -> Tables:
     """Keep the results of finished runs, write the tables, and return them; nothing is run."""
     with record_signals():  # a signal waits until all pages are written
-        plan.folder.make(plan.folder.path)
         for name, run in plan.runs.items():
             if plan.folder.result(name) is None:
                 plan.folder.keep(name, run)
-        write_tables(plan.page(), plan.folder)
+        write_tables(plan.page(), plan.folder.path)
     return plan.tables()
 
 
@@ -139,10 +136,10 @@ def default_train() -> Train:
 
 def _run(name: str, run: Recipe, data: Path, folder: Folder, train: Train, **options: Any) -> None:
     """Run or resume one network, and keep its numbers."""
+    options |= {"data": data_path(run, data), "pretrained": weights_path(run, data)}
     out = folder.run(name)
-    source, weights = data_path(run, data), weights_path(run, data)
     try:
-        train(run, data=source, out=out, pretrained=weights, resume=True, **options)
+        train(run, out=out, resume=True, **options)
     except Stopped as stop:
         if stop.finished:
             folder.keep(name, run)

@@ -10,7 +10,6 @@ import numpy as np
 from gspnl._base.validate import number
 from gspnl.errors import InputError
 
-LEVEL = 0.95
 SAME = 1e-9  # of the largest: differences of equal counts of images agree but for rounding
 
 
@@ -44,7 +43,7 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), sd
 
 
-def difference(pairs: Sequence[float], level: float = LEVEL) -> Difference:
+def difference(pairs: Sequence[float], level: float = 0.95) -> Difference:
     r"""Mean of paired differences, with the confidence interval of Student's t-test.
 
     .. math:: \bar d \pm t_{(1 + \mathrm{level})/2,\, n - 1} \; s_d / \sqrt n

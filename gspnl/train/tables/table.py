@@ -1,4 +1,4 @@
-"""Fill tables with the results so far."""
+"""Fill tables with the results so far, and answer the paper's statements on them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from gspnl.train.tables.grid import Grid, Row
+from gspnl.train.tables.grid import Grid, Row, Statement
 from gspnl.train.tables.statistics import Difference, difference, paired, spread
 
-PERCENT = 100.0
 Results = Mapping[str, Mapping[str, Any] | None]
 
 
@@ -23,11 +22,11 @@ class Line:
     seeds: tuple[int, ...]  #: the seeds asked for
     accuracies: Mapping[int, float]  #: by seed: test accuracy of the last epoch, in percent
     differences: Mapping[int, float]  #: by seed: to the backbone, in points; none for itself
+    failures: Mapping[int, str] = field(default_factory=dict)  #: by seed: the reason
     parameters: int | None = None
     flops: int | None = None  #: of one image, forward
     images_per_second: float | None = None  #: in training, the mean of the runs
     peak_bytes: int | None = None  #: memory that training took in addition, the largest
-    failures: Mapping[int, str] = field(default_factory=dict)  #: by seed: the reason
     skipped: int = 0  #: damaged samples left out on request, the largest of the runs
 
     @cached_property
@@ -39,6 +38,12 @@ class Line:
     def difference(self) -> Difference | None:
         """Over the backbone, in points, paired by seed; None for the backbone itself."""
         return difference(list(self.differences.values())) if self.differences else None
+
+
+#: How the numbers of several runs become one of their line.
+POOLS: dict[str, Callable[[list[Any]], Any]] = {
+    "parameters": max, "flops": max, "images_per_second": fmean, "peak_bytes": max, "skipped": max,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,38 +80,76 @@ class Tables:
 
 
 def table_so_far(
-    grid: Grid, seeds: Sequence[int], results: Results, failure: Callable[[str], str | None]
+    grid: Grid, seeds: tuple[int, ...], results: Results, failures: Mapping[str, str]
 ) -> Table:
-    """Fill a table with the results of runs by name; ``failure`` is the reason why one failed."""
-    return Table(grid, tuple([_line(row, tuple(seeds), results, failure) for row in grid.rows]))
-
-
-def _line(
-    row: Row, seeds: tuple[int, ...], results: Results, failure: Callable[[str], str | None]
-) -> Line:
-    names = {seed: row.run_id(seed) for seed in seeds}
-    runs = {seed: found for seed, name in names.items() if (found := results[name]) is not None}
-    bases = {seed: results[row.baseline_id(seed)] for seed in seeds if row.recipe.block}
-    ours, base = _accuracies(runs), _accuracies(bases)
-    reasons = {seed: failure(name) for seed, name in names.items() if seed not in runs}
-    speeds = _values(runs, "images_per_second")
-    return Line(
-        row,
-        seeds,
-        ours,
-        paired(ours, base),
-        max(_values(runs, "parameters"), default=None),
-        max(_values(runs, "flops"), default=None),
-        fmean(speeds) if speeds else None,
-        max(_values(runs, "peak_bytes"), default=None),
-        {seed: reason for seed, reason in reasons.items() if reason is not None},
-        max(_values(runs, "skipped"), default=0),
-    )
+    """Fill a table with the results of runs by name, and the reasons why runs failed."""
+    lines = []
+    for row in grid.rows:
+        names = {seed: row.run_id(seed) for seed in seeds}
+        runs = {seed: found for seed, name in names.items() if (found := results[name])}
+        bases = {seed: results[row.baseline_id(seed)] for seed in seeds if row.recipe.block}
+        ours = _accuracies(runs)
+        differences = paired(ours, _accuracies(bases))
+        failed = {seed: failures[name] for seed, name in names.items() if name in failures}
+        numbers = {}
+        for name, pool in POOLS.items():
+            if values := [run[name] for run in runs.values() if run.get(name) is not None]:
+                numbers[name] = pool(values)
+        lines.append(Line(row, seeds, ours, differences, failed, **numbers))
+    return Table(grid, tuple(lines))
 
 
 def _accuracies(runs: Mapping[int, Mapping[str, Any] | None]) -> dict[int, float]:
-    return {seed: PERCENT * run["test_accuracy"] for seed, run in runs.items() if run is not None}
+    return {seed: 100.0 * run["test_accuracy"] for seed, run in runs.items() if run}
 
 
-def _values(runs: Mapping[int, Mapping[str, Any]], name: str) -> list[Any]:
-    return [run[name] for run in runs.values() if run.get(name) is not None]
+@dataclass(frozen=True)
+class Answer:
+    """Our measurement of the quantity in a statement of the paper."""
+
+    statement: Statement
+    candidates: tuple[str, ...] = ()  #: rows, or blocks over conditions, that could answer it
+    without: tuple[str, ...] = ()  #: candidates that have no seed yet, and are left out
+    label: str | None = None  #: the candidate that answers it, if any
+    difference: Difference | None = None  #: of that candidate to the backbone, over the seeds
+    seeds: tuple[int, ...] = ()  #: the seeds that all candidates with numbers have
+
+
+def answers(table: Table) -> list[Answer]:
+    """One answer to each statement of the paper on a table."""
+    return [answer(statement, table.lines) for statement in table.grid.reported]
+
+
+def answer(statement: Statement, lines: Sequence[Line]) -> Answer:
+    """Measure the quantity of a statement, over the seeds that all candidates share.
+
+    The candidate with the largest mean is taken, as in the paper; that is biased upwards, which its
+    interval does not account for.
+    """
+    found = _candidates(statement, lines)
+    done = {label: pairs for label, pairs in found.items() if pairs}
+    without = tuple(label for label in found if label not in done)
+    seeds = tuple(sorted(set.intersection(*map(set, done.values())))) if done else ()
+    if not seeds:
+        return Answer(statement, tuple(found), without)
+    measured = {label: difference([pairs[s] for s in seeds]) for label, pairs in done.items()}
+    best = max(measured, key=lambda label: measured[label].mean)
+    return Answer(statement, tuple(found), without, best, measured[best], seeds)
+
+
+def _candidates(statement: Statement, lines: Sequence[Line]) -> dict[str, Mapping[int, float]]:
+    """Differences by seed of each row or, averaged over the conditions, of each block."""
+    groups = statement.groups or {line.row.group for line in lines}
+    found: dict[str, Mapping[int, float]] = {}
+    for block in statement.blocks:
+        own = [line for line in lines if line.row.block == block and line.row.group in groups]
+        if statement.pool == "best":
+            for line in own:
+                label = f"{line.row.label}, {line.row.group}".removesuffix(", ")
+                found[label] = line.differences
+        elif own:
+            common = set.intersection(*[set(line.differences) for line in own])
+            found[own[0].row.label] = {
+                seed: fmean([line.differences[seed] for line in own]) for seed in sorted(common)
+            }
+    return found

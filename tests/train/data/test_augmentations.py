@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gspnl.errors import InputError
 from gspnl.train.data import AUGMENTATIONS, chain, normalise
-from gspnl.train.data.transforms import RandomResizedCrop
+from gspnl.train.data.transforms import random_boxes
 
 SHAPES = [(5, 3, 8, 8), (4, 1, 7, 10), (3, 2, 4, 6, 9)]  # square, oblong, video
 NONE = torch.empty
@@ -119,7 +119,7 @@ def one_box(height, width, u, smallest=0.08):
 @pytest.mark.parametrize("smallest", [0.08, 1.0])
 def test_boxes_agree_with_trying_one_at_a_time(size, smallest):
     u = uniforms(200, 22).double()
-    found = RandomResizedCrop(8, smallest).boxes(*size, u)
+    found = random_boxes(*size, smallest, u)
     truth = [one_box(*size, row, smallest) for row in u.tolist()]
     assert found.tolist() == [list(box) for box in truth]
     top, left, tall, wide = found.unbind(1)

@@ -130,7 +130,7 @@ def test_a_missing_file_is_named(root):
     for name in names:
         content = (root / name).read_bytes()
         (root / name).unlink()
-        with pytest.raises(DataError, match=rf"lacks '{name}'"):
+        with pytest.raises(DataError, match=rf"{name}' is missing"):
             open_cifar(TINY, root, skip_bad=True)
         (root / name).write_bytes(content)
     open_cifar(TINY, root)

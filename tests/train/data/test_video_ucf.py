@@ -294,7 +294,7 @@ FAULTS = [
         "trainlist01.txt",
         "avi 1",
         "avi 2",
-        "line 1 of .* has the class 2, but 'ApplyEyeMakeup' is 1",
+        "line 1 of .* has the class 2, 'Archery', but its name is of 'ApplyEyeMakeup'",
     ),
     ("trainlist01.txt", "avi 1", "avi 4", "line 1 of .* has the class 4; there are 1 to 3"),
     ("trainlist01.txt", "avi 1", "avi x", "line 1 of .* has 'x' where a number ≥ 1 belongs"),

@@ -18,16 +18,16 @@ from support import tables_runs  # noqa: E402
 from support.tables_runs import Trainer, accuracy  # noqa: E402
 
 from gspnl import cli  # noqa: E402
+from gspnl.cli.tables import overview  # noqa: E402
 from gspnl.errors import FileError, InputError  # noqa: E402
 from gspnl.train.recipes import Recipe  # noqa: E402
 from gspnl.train.tables import plan_tables, run_tables, tables_so_far  # noqa: E402
-from gspnl.train.tables.columns import overview, reported  # noqa: E402
+from gspnl.train.tables.columns import reported, scaled, signed  # noqa: E402
 from gspnl.train.tables.grid import LABELS, Grid, Row, Statement  # noqa: E402
 from gspnl.train.tables.pages import LATEX, as_json, latex, markdown  # noqa: E402
-from gspnl.train.tables.paper_claims import answer, answers  # noqa: E402
 from gspnl.train.tables.plan import duration  # noqa: E402
 from gspnl.train.tables.statistics import difference, paired, spread  # noqa: E402
-from gspnl.train.tables.table import Line, Table  # noqa: E402
+from gspnl.train.tables.table import Line, Table, answer, answers  # noqa: E402
 
 
 @pytest.fixture
@@ -356,6 +356,11 @@ def test_durations_are_readable():
     assert [duration(t) for t in (0, 59, 61, 3600, 200_000)] == [
         "0 s", "59 s", "1 min", "1 h 0 min", "2 d 7 h",
     ]  # fmt: skip
+
+
+def test_numbers_have_two_digits_and_a_sign_or_three_digits_and_a_unit():
+    assert [signed(x) for x in (0.314, -0.314, -0.001)] == ["+0.31", "−0.31", "0.00"]
+    assert [scaled(x) for x in (81_234_567, 8.1e9, 12, None)] == ["81.2 M", "8.1 G", "12", "–"]
 
 
 # --- the command ---------------------------------------------------------------------------------
