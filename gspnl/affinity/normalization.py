@@ -55,13 +55,6 @@ def inverse(d: Array) -> Array:
         far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
         if np.abs(np.log(constant(safe))).max() > far:
             return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
-    return reciprocal(d)
-
-
-def reciprocal(d: Array) -> Array:
-    """Compute 1/d, and 0 where d = 0."""
-    xp = namespace(d)
-    safe = xp.where(d > 0, d, xp.ones_like(d))
     return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
 
 
