@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from gspnl.signals import images, stability
     from gspnl.signals.clustering import spectral_clustering
     from gspnl.signals.denoising import denoise
+    from gspnl.signals.denoising_strength import choose_strength
     from gspnl.signals.density import SpectralDensity, spectral_density
     from gspnl.signals.energy import dirichlet_energy, local_variation, smoothness
     from gspnl.signals.inpainting import inpaint
     from gspnl.signals.labels import PropagatedLabels, propagate_labels
     from gspnl.signals.localization import localize
-    from gspnl.signals.strength import choose_strength
     from gspnl.signals.transforms import analyze, plan_bank, synthesize
     from gspnl.signals.variation import total_variation
 
@@ -69,7 +69,7 @@ _HOME = {
     "RESPONSES": "responses",
     "PropagatedLabels": "signals.labels",
     "propagate_labels": "signals.labels",
-    "choose_strength": "signals.strength",
+    "choose_strength": "signals.denoising_strength",
     "denoise": "signals.denoising",
     "dirichlet_energy": "signals.energy",
     "local_variation": "signals.energy",

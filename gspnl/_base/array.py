@@ -1,4 +1,4 @@
-"""Array API helpers: namespaces, dtypes, finiteness, memory."""
+"""Helpers for arrays of any library: namespace, dtype, finiteness, memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NUMPY = (np.ndarray, float, int)
 
 def namespace(*arrays: Array) -> Any:
     """Return the array API namespace that the arrays share."""
-    # NumPy is the common case, checked at a tenth of the price; plain numbers go with it.
+    # NumPy arrays and plain numbers are the common case: this check takes a tenth of the time.
     for a in arrays:
         if type(a) not in NUMPY:
             break
     else:
         return compat_numpy
-    # torch.compile can trace this branch; the shim's own look-up goes through caches it warns of.
+    # torch.compile can trace this branch; it warns of the caches in array_api_compat's look-up.
     if all(type(a).__module__.partition(".")[0] == "torch" for a in arrays):
         return _torch()
     return compat.array_namespace(*arrays)
@@ -122,6 +122,11 @@ def constant(x: Array) -> np.ndarray:
     return x if type(x) is np.ndarray else to_numpy(detached(x))
 
 
+def constant64(x: Array) -> np.ndarray:
+    """Return the values of ``x`` as a NumPy array of float64, without a copy where possible."""
+    return np.asarray(constant(x), dtype=np.float64)
+
+
 def eps(x: Array) -> float:
     """Return the spacing of 1.0 in the dtype of ``x``."""
     if type(x) is np.ndarray:
@@ -130,8 +135,8 @@ def eps(x: Array) -> float:
 
 
 def check_finite(x: Array, name: str) -> None:
-    """Raise, naming the first place, if ``x`` holds a NaN or an infinity."""
-    # A sum of squares takes half the time of isfinite; only its failure needs more.
+    """Raise if ``x`` has a NaN or an infinity, with the index of the first."""
+    # A finite sum of squares proves it in half the time of isfinite.
     if isinstance(x, np.ndarray) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
         return
     xp = namespace(x)

@@ -1,9 +1,11 @@
-"""Atomic replacement of files, and creation of folders."""
+"""Atomic replacement of files, creation of folders, and errors of files that cannot be read."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -16,7 +18,7 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file atomically: whole, or not at all."""
     fresh = None
     try:
-        target = path.resolve()  # replace what a link points to, not the link
+        target = path.resolve()  # replace the target of a link, not the link
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(TOKEN)}")
         with fresh.open("xb") as file:
             file.write(content)
@@ -34,7 +36,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def make_folder(path: Path, fix: str = "name another") -> Path:
-    """Make a folder that may exist, or raise FileError with the fix."""
+    """Create a folder unless it exists; raise FileError, whose message ends with ``fix``."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,8 +46,29 @@ def make_folder(path: Path, fix: str = "name another") -> Path:
     return path
 
 
+@contextmanager
+def readable(name: str, kind: str) -> Iterator[None]:
+    """Raise FileError, with a fix, for a file that is missing, a folder, or not permitted.
+
+    Parameters
+    ----------
+    name : str
+        The file, as the message quotes it.
+    kind : str
+        What to pass instead of a folder: "a photo".
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileError(f"there is no file {name}; check the path") from None
+    except IsADirectoryError:
+        raise FileError(f"{name} is a folder; pass {kind} in it") from None
+    except PermissionError:
+        raise FileError(f"{name} may not be read; change its permissions") from None
+
+
 def clean(path: Path) -> None:
-    """Remove temporary files that a killed :func:`replace` left beside a file."""
+    """Remove temporary files of :func:`replace` that a killed process left beside a file."""
     target = path.resolve()
     for left in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * (2 * TOKEN)}"):
         left.unlink(missing_ok=True)

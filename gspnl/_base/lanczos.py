@@ -14,9 +14,9 @@ import numpy as np
 
 from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, namespace
 
-BLOCK = 16
-WIDEST = 1024  # columns of a basis: fewer cost more products, more of them more memory
-BYTES = 1 << 30  # memory of a basis and its images, unless count needs more
+BLOCK = 16  # columns of a block
+WIDEST = 1024  # largest number of columns of a basis, unless ``count`` needs more
+BYTES = 1 << 30  # largest memory of a basis and its images, unless ``count`` needs more
 RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
 
 
@@ -39,7 +39,7 @@ class Krylov:
         self.values: Callable[[Array], np.ndarray] = np.asarray if is_numpy(known) else constant
         self.fixed: int = known.shape[1]
         self.size = 0  # columns of B
-        self.tail = known[:, :0]  # what the newest images have outside the span of B
+        self.tail = known[:, :0]  # components of the newest images outside the span of B
         self.newest = slice(0, 0)
         self._columns, self._images, self._small = known, self.tail, np.zeros((0, 0))
         self._reserve(capacity)
@@ -72,9 +72,10 @@ class Krylov:
         self.tail, self.newest, self.size = image - known_and_basis @ heads, new, new.stop
 
     def ritz(self, count: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ritz values, ascending, their vectors' coefficients in B, and residual norms.
+        """Return Ritz values, ascending, coefficients of their vectors in B, and residual norms.
 
-        Residuals, from the newest images alone, of the ``count`` largest values; 0: of all.
+        The residuals of the ``count`` largest values are computed, or of all for 0, from the newest
+        images alone.
         """
         small = self._small[: self.size, : self.size]
         values, turn = np.linalg.eigh((small + small.T) / 2)
@@ -82,14 +83,15 @@ class Krylov:
         return values, turn, np.linalg.norm(tail @ turn[self.newest, -count:], axis=0)
 
     def off(self, block: Array, negligible: float) -> Array:
-        """Orthonormal basis of what a block has outside B, less what is negligible of it.
+        """Return an orthonormal basis of the components of a block outside the span of B.
 
-        Through Gram matrices, a tenth of the price of an SVD; singular values that one does not
-        resolve are left to the next.
+        Directions with singular values of at most ``negligible`` are dropped. Gram matrices take a
+        tenth of the time of an SVD; directions that one Gram matrix does not resolve go into the
+        next one.
         """
         xp, dtype, place = self.xp, block.dtype, block.device
         known_and_basis = self._columns[:, : self.fixed + self.size]
-        # Columns have unit length in the second pass; one that shrinks in it is rounding error.
+        # In the second pass columns have length 1; one that becomes shorter than ½ is rounding.
         for least in (negligible, 0.5):
             rest = block - known_and_basis @ (known_and_basis.mT @ block)
             rest = xp.astype(rest, xp.float64, copy=False)
@@ -108,7 +110,7 @@ class Krylov:
         return block
 
     def filled(self, block: Array, width: int, random: Callable[[int], Array]) -> Array:
-        """Fill a block up to ``width`` orthonormal columns by random ones."""
+        """Return a block of ``width`` orthonormal columns, completed by random ones."""
         if block.shape[1] >= width:
             return block[:, :width]
         block = self.xp.concat([block, random(width - block.shape[1])], axis=-1)
@@ -137,7 +139,7 @@ class Krylov:
 class Ritz:
     """Ritz values of one run, ascending, with residual norms, and the vector of the largest.
 
-    The weights are those of the Gauss quadrature of the spectral density, seen from the start.
+    ``weights`` are Gauss quadrature weights of the spectral density, averaged over the starts.
     """
 
     values: np.ndarray
@@ -164,7 +166,7 @@ def lanczos(
 
     A block misses an extreme eigenvector only if all its random columns do; a single column may
     converge to the second one. ``start`` (n, b) holds random columns; ``apply`` and
-    ``known`` are those of :class:`Krylov`; ``steps`` is the most applications.
+    ``known`` are those of :class:`Krylov`; ``steps`` is the largest number of applications.
     """
     start = detached(start)
     space = Krylov(apply, detached(known), 8 * start.shape[1])
@@ -192,7 +194,7 @@ def lanczos(
 class Pairs:
     """Eigenvalues, descending, with orthonormal vectors and residuals ‖S v − μ v‖.
 
-    ``products`` is the number of blocks that the operator was applied to.
+    ``products`` is the number of blocks to which the operator was applied.
     """
 
     values: np.ndarray
@@ -218,13 +220,13 @@ def largest(
     apply, known
         Those of :class:`Krylov`, in NumPy and float64.
     random : callable
-        Random columns (n, b), in the space in which eigenvectors are sought.
+        ``random(b)`` returns random columns (n, b) of the space in which eigenvectors are sought.
     room : int
         Dimension of that space less the known directions; 1 ≤ count ≤ room.
     tolerance : float
-        Of each residual.
+        Largest norm of each residual.
     steps : int
-        The most blocks to apply the operator to.
+        Largest number of blocks to which the operator is applied.
 
     References
     ----------
@@ -274,7 +276,7 @@ def largest(
 
 
 def _repeated(values: np.ndarray, near: float) -> bool:
-    """Tell whether at least BLOCK copies of one eigenvalue come before a lower one."""
+    """Tell whether BLOCK or more values are equal up to ``near``, and another one is lower."""
     if len(values) <= BLOCK:
         return False
     return bool((values[:-BLOCK] - values[BLOCK - 1 : -1] <= near).any()) and bool(

@@ -10,11 +10,11 @@ from gspnl._base.rows import map_rows, sum_rows
 
 @dataclass(frozen=True, eq=False)
 class Reflection:
-    r"""The orthogonal H = I − K (I + Π)⁻¹ Kᵀ that takes V (n × m) to its first m axes.
+    r"""Orthogonal H = I − K (I + Π)⁻¹ Kᵀ that maps the columns of V (n × m) to the first m axes.
 
-    With the polar decomposition :math:`V_{1:m} = -P Π` and K = V − E P, H V = E P: H takes the last
-    n − m axes to an orthonormal basis of the complement of V, which is never stored. A complete V
-    (n = m) needs no reflection: H = I and P = V.
+    With E the first m axes, :math:`V_{1:m} = -P Π` a polar decomposition and K = V − E P,
+    H V = E P. H maps the last n − m axes to an orthonormal basis of the complement of V, which is
+    never stored. A complete V (n = m) needs no reflection: H = I and P = V.
     """
 
     wide: Array | None

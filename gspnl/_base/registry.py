@@ -45,7 +45,7 @@ class Registry(Generic[T]):
         return file
 
     def unregister(self, name: str) -> None:
-        """Remove ``name``, for tests and notebooks to clean up."""
+        """Remove ``name``, as tests and notebooks do to clean up."""
         del self._items[name]
 
     def __getitem__(self, name: str) -> T:

@@ -1,9 +1,9 @@
 """Apply functions to blocks of rows that fit the cache, on all cores.
 
 Only NumPy arrays are cut into blocks, since a new temporary of N rows costs more than the
-arithmetic on it. Another library gets the whole array in one call, so that its autograd and
-scheduling see the plain formula. Blocks are distributed over threads with one BLAS thread each, so
-that elementwise work and page faults use every core, as products do.
+arithmetic on it. For other libraries the function gets the whole array in one call, so that their
+autograd and scheduling see the plain formula. Blocks are distributed over threads with one BLAS
+thread each, so that elementwise work and page faults use every core, as products do.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _blocks(columns: int, *arrays: Array) -> list[slice]:
 
 
 def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
-    """Yield ``fn`` of the blocks, in their order."""
+    """Yield the results of ``fn`` for the blocks, in their order."""
     workers = _cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
         yield from map(fn, blocks)
@@ -105,7 +105,7 @@ def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
 
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
-    """Call ``fn(worker, workers)`` once a core, with one BLAS thread each."""
+    """Call ``fn(worker, workers)`` once per core, in threads with one BLAS thread each."""
     workers = _cores()
     context = copy_context()
     with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""Check arguments: whole numbers, numbers, names, and signals on a graph."""
+"""Check arguments: whole numbers, finite numbers, names, and signals on a graph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def whole_number(
     value : int, numpy.integer
         Booleans and floats are refused, whole ones too.
     least, most : int
-        The range; ``most=None`` leaves it open.
+        The range; None for no upper end.
     about_most : str
         Description of ``most`` for the error: ", the nodes that have edges".
 
@@ -112,7 +112,7 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> str:
 def on_signals(
     fn: Callable[[Array], Array], Z: Any, shape: tuple[int, ...], sample: Array
 ) -> Array:
-    """Check signals against a graph and apply ``fn``; (N,) stays (N,).
+    """Check signals against a graph and apply ``fn``; a signal (N,) gives (N,).
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def on_signals(
     shape : tuple
         (..., N, N), of the graph.
     sample : array
-        Of the library and dtype that the graph holds.
+        Array of the graph's library and dtype.
     """
     z = as_floats(Z, "Z")
     n, batch = shape[-1], shape[:-2]

@@ -35,7 +35,8 @@ class Affinity:
         W 1.
     left, right : arrays of shape (..., N)
         l and r; None stands for ones.
-    isolated : array of bool of shape (..., N), or None where no node is
+    isolated : array of bool of shape (..., N), or None
+        True at isolated nodes; None where there are none.
     symmetric_core : bool
         Whether W is symmetric, so that S exists.
     nonnegative : bool
@@ -83,13 +84,10 @@ class Affinity:
 
     def apply(self, Z: Array) -> Array:
         """Compute A Z."""
-        wide = Z if self.right is None else self.right[..., None] * Z
-        out = self.weights.matmul(wide)
-        if self.left is not None:
-            out = self.left[..., None] * out
-        return (
-            out if self.isolated is None else namespace(Z).where(self.isolated[..., None], Z, out)
-        )
+        out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
+        if self.isolated is None:
+            return out
+        return namespace(Z).where(self.isolated[..., None], Z, out)
 
     def apply_core(self, Y: Array) -> Array:
         """Compute S Y; rows of isolated nodes become 0."""
@@ -126,14 +124,37 @@ class Affinity:
 
     @cached_property
     def stationary(self) -> Array:
-        """The unit eigenvector of S with μ = 1 that is the constant mode of A, (..., N)."""
-        xp = self.xp
+        """The unit vector along :attr:`core_mode`, (..., N)."""
+        xp, mode = self.xp, self.core_mode
+        norm = xp.sqrt(xp.sum(mode * mode, axis=-1, keepdims=True))
+        return mode / xp.where(norm > 0, norm, xp.ones_like(norm))
+
+    @property
+    def core_mode(self) -> Array:
+        """Mode v > 0 of S, S v = v, (..., N): T⁻¹ m of :attr:`constant_mode`; 0 where isolated."""
+        inverse, live = self._inverse_core_mode
+        return self.xp.where(live, 1 / inverse, self.xp.zeros_like(inverse))
+
+    @property
+    def core_mass(self) -> Array:
+        """Squares v² of :attr:`core_mode`, (..., N): d, or 1 for bistochastic; 0 where isolated."""
+        inverse, live = self._inverse_core_mode
+        return self.xp.where(live, 1 / (inverse * inverse), self.xp.zeros_like(inverse))
+
+    @property
+    def _inverse_core_mode(self) -> tuple[Array, Array]:
+        """1/v, with 1 at isolated nodes, and the mask of the nodes that are not isolated."""
         live = self.core_scale > 0
         source = self.change if self.row_stochastic else self.core_scale
-        safe = xp.where(live, source, xp.ones_like(source))
-        vector = xp.where(live, 1 / safe, xp.zeros_like(safe))
-        norm = xp.sqrt(xp.sum(vector * vector, axis=-1, keepdims=True))
-        return vector / xp.where(norm > 0, norm, xp.ones_like(norm))
+        return self.xp.where(live, source, self.xp.ones_like(source)), live
+
+    @property
+    def constant_mode(self) -> Array:
+        """Mode m > 0 of L, L m = 0, (..., N): 1, or √d for symmetric; 1 where isolated."""
+        one = self.xp.ones_like(self.left)
+        if self.row_stochastic:
+            return one
+        return self.xp.where(self.core_scale > 0, self.core_mode, one)
 
     def item(self, index: tuple[int, ...]) -> Affinity:
         """Return one graph of a batch."""

@@ -1,4 +1,4 @@
-"""Normalisations of W, all of the one form A = diag(l) W diag(r)."""
+"""Normalisations of W, all of the form A = diag(l) W diag(r)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SINKHORN_STEPS = 2000
 
 @dataclass(frozen=True)
 class Normalization:
-    """Scales l and r that make A of W.
+    """Scales l and r of A = diag(l) W diag(r).
 
     Parameters
     ----------
@@ -55,17 +55,10 @@ def inverse(d: Array) -> Array:
         far = 0.3 * math.log(float(xp.finfo(d.dtype).max))
         if np.abs(np.log(constant(safe))).max() > far:
             return xp.where(d > 0, xp.exp(-xp.log(safe)), xp.zeros_like(d))
-    return reciprocal(d)
-
-
-def reciprocal(d: Array) -> Array:
-    """Compute 1/d, and 0 where d = 0."""
-    xp = namespace(d)
-    safe = xp.where(d > 0, d, xp.ones_like(d))
     return xp.where(d > 0, 1 / safe, xp.zeros_like(d))
 
 
-def _row_sums(inverses: Array) -> tuple[Array, None]:
+def _left_only(inverses: Array) -> tuple[Array, None]:
     return inverses, None
 
 
@@ -98,7 +91,7 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
     degrees : array of shape (..., N)
         W 1. Nodes of degree 0 get s = 0.
     check_every : int
-        Steps from one look at the row sums to the next.
+        Steps between two checks of the row sums.
 
     Raises
     ------
@@ -110,13 +103,13 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
     s = xp.sqrt(inverse(degrees))
     tolerance = 64 * eps(degrees)
     defect = float("inf")
-    with np.errstate(over="ignore", invalid="ignore"):  # the row sums show it
+    with np.errstate(over="ignore", invalid="ignore"):  # checked on the row sums
         for step in range(SINKHORN_STEPS):
             ws = product(s)
             if step % check_every == 0:
                 gap = xp.where(live, s * ws - 1, xp.zeros_like(s))
                 previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
-                # Stop at the tolerance, or where rounding lets it go no lower.
+                # Stop at the tolerance, or near it once rounding stops the descent.
                 if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
                     return s
                 if not math.isfinite(defect):
@@ -131,12 +124,12 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
 
 
 def sinkhorn_step(s: Array, ws: Array, live: Array) -> Array:
-    """√(s / (W s)) where ``live``, else s; ``ws`` is W s."""
+    """Compute √(s / (W s)) where ``live``, else s; ``ws`` is W s."""
     xp = namespace(s)
     return xp.where(live, xp.sqrt(s * inverse(ws)), s)
 
 
-NORMALIZATIONS.register("random_walk")(_of_degrees(_row_sums, averages=True))
+NORMALIZATIONS.register("random_walk")(_of_degrees(_left_only, averages=True))
 NORMALIZATIONS.register("symmetric")(_of_degrees(_both_sides, row_stochastic=False))
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
-NORMALIZATIONS.register("softmax")(_of_degrees(_row_sums, symmetric_core=False, averages=True))
+NORMALIZATIONS.register("softmax")(_of_degrees(_left_only, symmetric_core=False, averages=True))

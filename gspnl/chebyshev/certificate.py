@@ -12,22 +12,22 @@ from scipy import fft
 from gspnl.chebyshev.series import EPS, Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target
 
-MAX_DEGREE = 1 << 14  # of a resolved expansion; poles as near as 2e-3 to [0, 2] are resolved
+MAX_DEGREE = 1 << 14  # of an expansion; it resolves a g with poles 2e-3 away from [0, 2]
 
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """An expansion of g to rounding: its coefficients, and a bound of its error."""
+    """A Chebyshev expansion that equals g to rounding, with a bound of its error."""
 
     coefficients: np.ndarray
     floor: float
 
 
 def resolve(target: Target) -> Resolved | None:
-    """Expand g to rounding by doubling the degree; None where it does not converge.
+    """Expand g to rounding, doubling the degree; return None where that does not converge.
 
-    The expansion is checked between its nodes, at the ends and at the target's probes, so that a
-    feature between nodes is not missed.
+    The expansion is also compared with g between its nodes, at the ends and at the target's probes,
+    to detect a feature that lies between nodes.
     """
     if target.jumps:
         return None

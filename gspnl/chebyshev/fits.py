@@ -105,10 +105,14 @@ def _least_squares(target: Target, order: int) -> np.ndarray:
 @FITS.register("jackson")
 def _jackson(target: Target, order: int) -> np.ndarray:
     c = interpolation_coefficients(target.on(nodes(max(4096, 8 * (order + 1)))))[: order + 1]
-    k, n = np.arange(order + 1), order + 2
+    return np.asarray(c * jackson_damping(order + 1))
+
+
+def jackson_damping(count: int) -> np.ndarray:
+    """Compute Jackson's factors for ``count`` coefficients; they keep a damped density ≥ 0."""
+    k, n = np.arange(count), count + 1
     angle = np.pi / n
-    damping = ((n - k) * np.cos(angle * k) + np.sin(angle * k) / np.tan(angle)) / n
-    return np.asarray(c * damping)
+    return np.asarray(((n - k) * np.cos(angle * k) + np.sin(angle * k) / np.tan(angle)) / n)
 
 
 @FITS.register("minimax")

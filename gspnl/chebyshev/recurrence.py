@@ -13,7 +13,7 @@ from gspnl._base.array import Array
 def scaled(
     interval: tuple[float, float], apply: Callable[[Array], Array]
 ) -> Callable[[Array], Array]:
-    """Return αI − βA, with the interval of λ mapped to [−1, 1]; ``apply`` is A."""
+    """Return αI − βA, which maps the interval of λ to [−1, 1]; ``apply`` computes A Z."""
     alpha, beta = scales(interval)
     return lambda v: alpha * v - beta * apply(v)
 

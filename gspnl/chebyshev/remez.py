@@ -36,7 +36,7 @@ def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) 
     points = np.cos(np.linspace(np.pi, 0, order + 2))
     for _ in range(ROUNDS):
         if best_error <= 64 * EPS * scale * (order + 1):
-            return best  # an error of rounding cannot be levelled
+            return best  # an error of the size of rounding cannot equioscillate
         basis = npcheb.chebvander(points, order)
         signs = (-1.0) ** np.arange(order + 2)
         solution = np.linalg.solve(np.column_stack([basis, signs]), g(points))

@@ -12,7 +12,7 @@ from gspnl.errors import InputError
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval, numbers
 
-MAX_ORDER = 100_000  # beyond any resolved response, and already minutes of work
+MAX_ORDER = 100_000  # more than any resolved response needs, and minutes of work
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Target:
     spectrum: np.ndarray | None = None
     values: np.ndarray | None = None
     multiplicities: np.ndarray | None = None
-    probes: np.ndarray | None = None  # λ at which an expansion must also be right
+    probes: np.ndarray | None = None  # further λ at which an expansion is compared with g
 
     def on(self, x: np.ndarray) -> np.ndarray:
         """Evaluate g at points x of [−1, 1], mapped to the interval."""

@@ -1,4 +1,4 @@
-"""Filters of one graph: exact, or by a Chebyshev series with a certificate; spectra and banks."""
+"""Filters, filter banks and spectra of one graph, exact or by certified Chebyshev series."""
 
 from gspnl.filters.bank import BankOnGraph, ChebyshevBank, bank_on_graph, chebyshev_bank
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter

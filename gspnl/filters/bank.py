@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from gspnl._base.array import Array, constant, float64, like
+from gspnl.chebyshev.families import clenshaw, combine
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
-from gspnl.filters.families import clenshaw, combine
 from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.responses.banks import FilterBank
 from gspnl.responses.evaluate import evaluate, numbers
@@ -23,10 +23,10 @@ class BankOnGraph(Protocol):
     """Analysis (..., N, c) → (..., F, N, c), and its adjoint, on one graph."""
 
     def analysis(self, Z: Array) -> Array:
-        """Every g_f(L) Z."""
+        """Compute g_f(L) Z for every f."""
 
     def synthesis(self, C: Array) -> Array:
-        """The sum of g_f(L) C_f."""
+        """Compute the sum of g_f(L) C_f."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +61,14 @@ class ChebyshevBank:
         return float(np.linalg.norm(self.error_bounds))
 
     def analysis(self, Z: Array) -> Array:
-        """Every p_f(L) Z, (..., N, c) to (..., F, N, c), by one recurrence."""
+        """Compute p_f(L) Z for every f, (..., N, c) to (..., F, N, c), by one recurrence."""
         deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
         if deflation is None:
             return combine(scaled(self._family.interval, affinity.apply), self._family, Z)
         return deflation.analysis(self._family, self._gains, self._isolated_gains, Z)
 
     def synthesis(self, C: Array) -> Array:
-        """The sum of p_f(L) C_f, (..., F, N, c) to (..., N, c), by one recurrence."""
+        """Compute the sum of p_f(L) C_f, (..., F, N, c) to (..., N, c), by one recurrence."""
         deflation, affinity = self.plans[0].deflation, self.plans[0].affinity
         if deflation is None:
             return clenshaw(scaled(self._family.interval, affinity.apply), self._family, C)
@@ -96,19 +96,19 @@ class ChebyshevBank:
 def chebyshev_bank(
     cache: SpectralCache, bank: FilterBank, order: int | None = None, tol: float | None = None
 ) -> ChebyshevBank:
-    """Plan every filter of a bank, all at one order, or each at the least that meets ``tol``."""
+    """Plan every filter of a bank: all of one order, or each of the least that meets ``tol``."""
     return ChebyshevBank(tuple(chebyshev_filter(cache, g, order=order, tol=tol) for g in bank))
 
 
 @dataclass(frozen=True, eq=False)
 class ExactBank:
-    """An exact filter bank of one graph: one Gram matrix, or one Fourier transform, for all."""
+    """An exact filter bank of one graph: one Gram matrix or Fourier transform for all filters."""
 
     cache: SpectralCache
     bank: FilterBank
 
     def analysis(self, Z: Array) -> Array:
-        """Every g_f(L) Z."""
+        """Compute g_f(L) Z for every f."""
         lowrank = self._lowrank(Z)
         if lowrank is not None:
             engine, heads, core = lowrank
@@ -120,7 +120,7 @@ class ExactBank:
         return spectrum.inverse(gains * spectrum.transform(Z)[..., None, :, :])
 
     def synthesis(self, C: Array) -> Array:
-        """The sum of g_f(L) C_f."""
+        """Compute the sum of g_f(L) C_f."""
         lowrank = self._lowrank(C)
         if lowrank is not None:
             engine, heads, core = lowrank
@@ -131,9 +131,9 @@ class ExactBank:
         return spectrum.inverse(self.cache.affinity.xp.sum(gains * spectrum.transform(C), axis=-3))
 
     def _lowrank(self, Z: Array) -> tuple[LowRankEngine, Array, Array] | None:
-        """The engine, Bᵀ diag(r) Z and C of every filter, (F, m, m).
+        """Return the engine, Bᵀ diag(r) Z and C of every filter, (F, m, m).
 
-        None for other storages, and where a response is not smooth at λ = 1.
+        None for weights that are not of low rank, or a response that is not smooth at λ = 1.
         """
         found = self.cache.lowrank_engine(Z)
         if found is None:
@@ -171,7 +171,7 @@ def _values(bank: FilterBank, lam: np.ndarray) -> np.ndarray:
 def bank_on_graph(
     cache: SpectralCache, bank: FilterBank, order: int | None, tol: float | None
 ) -> BankOnGraph:
-    """Put a bank on one graph: exact, unless an order or a tolerance is given."""
+    """Return a bank on one graph, exact unless an order or a tolerance is given."""
     if order is None and tol is None:
         return ExactBank(cache, bank)
     return chebyshev_bank(cache, bank, order, tol)

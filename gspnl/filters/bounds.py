@@ -1,4 +1,4 @@
-"""Error bounds of Chebyshev filters: on the interval, on the spectrum, and by rounding."""
+"""Error bounds of Chebyshev filters, and the interpolant of least error on a graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Distribution:
 def band_eigenvalues(
     cache: SpectralCache, count: int, interval: tuple[float, float]
 ) -> Distribution:
-    """Eigenvalues and multiplicities without isolated nodes and the ``count`` lowest modes."""
+    """Return λ and multiplicities without isolated nodes and the ``count`` modes of least λ."""
     spectrum = cache.spectrum
     isolated = cache.affinity.isolated
     drop = count + (int(constant(isolated).sum()) if count and isolated is not None else 0)
@@ -46,11 +46,11 @@ def balanced(
 ) -> np.ndarray:
     """Choose among three interpolants the one of least error on the whole graph.
 
-    ``theta`` interpolates on the band; it ignores that most modes of a graph share one λ, mostly 1.
-    The second one equals the response at that λ; the third one interpolates on [0, 2]. The score is
-    the root mean square error over the graph's density plus a tenth of the largest error on the
-    band: the first term makes deflation no worse than the plain interval on a random signal, the
-    second one accounts for the modes outside the bulk, where real signals have their energy.
+    ``theta`` interpolates on the band. The second interpolant also equals the response at the λ
+    that most modes share, often 1; the third one interpolates on [0, 2]. The score is the root
+    mean square error over the graph's spectral density plus a tenth of the largest error on the
+    band. The first term makes deflation no worse than the interval [0, 2] on a random signal; the
+    second one accounts for the other modes, in which real signals have their energy.
     """
     lo, hi = target.interval
     middle, half = (lo + hi) / 2, (hi - lo) / 2
@@ -63,7 +63,7 @@ def balanced(
     on_full = npcheb.chebval(middle + half * zeros - 1, interpolation_coefficients(plain))
     candidates = np.stack([
         theta,
-        _meeting(band, float(x[bulk]), float(truth[bulk])),
+        _through(band, float(x[bulk]), float(truth[bulk])),
         interpolation_coefficients(on_full),
     ])  # fmt: skip
     errors = np.abs(npcheb.chebval(x, candidates.T) - truth)
@@ -72,8 +72,8 @@ def balanced(
     return np.asarray(candidates[best])
 
 
-def _meeting(values: np.ndarray, x: float, value: float) -> np.ndarray:
-    """The interpolant of values at the zeros of T_K, plus the multiple of T_K with p(x) = value."""
+def _through(values: np.ndarray, x: float, value: float) -> np.ndarray:
+    """Interpolate values at the zeros of T_K, and add the multiple of T_K with p(x) = value."""
     k = len(values)
     base = np.append(interpolation_coefficients(values) if k else np.zeros(0), 0.0)
     top = np.zeros(k + 1)
@@ -85,7 +85,7 @@ def _meeting(values: np.ndarray, x: float, value: float) -> np.ndarray:
 
 
 def spectrum_error(cache: SpectralCache, target: Target, theta: np.ndarray, count: int) -> float:
-    """Certificate on the spectrum itself where that is cheap to compute, else inf."""
+    """Return the certificate on the spectrum itself where that is cheap to compute, else inf."""
     if target.spectrum is None:
         if cache.cheap_spectrum is None:
             return math.inf
@@ -97,7 +97,7 @@ def spectrum_error(cache: SpectralCache, target: Target, theta: np.ndarray, coun
 
 
 def rounding(deflation: Deflation, target: Target, series: Series) -> float:
-    """Bound what rounding adds to the error: in every term, and through λ in g and p."""
+    """Bound the rounding error: of the terms of p, and of g and p at λ known to rounding only."""
     affinity = deflation.affinity
     theta = series.coefficients
     lo, hi = series.interval
@@ -107,7 +107,7 @@ def rounding(deflation: Deflation, target: Target, series: Series) -> float:
     shift = affinity.eps * growth
     moved = 0.0
     if target.response is not None:
-        # g is evaluated at single eigenvalues, which are known up to the shift only.
+        # g is evaluated at eigenvalues whose rounding error is up to ``shift``.
         lam = deflation.eigenvalues
         if target.spectrum is not None:
             lam = np.append(lam, target.spectrum)

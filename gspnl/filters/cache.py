@@ -1,4 +1,4 @@
-"""Cache of the spectral results of one graph: eigenpairs, Gram matrix, deflated modes."""
+"""Cache of spectral results of one graph: eigenpairs, Gram matrix, deflated modes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class SpectralCache:
 
     @property
     def cheap_spectrum(self) -> Spectrum | None:
-        """The spectrum where it costs little, else None, even if it has been computed.
+        """The spectrum where it costs little; else None, even if it has been computed already.
 
-        The certificate of a filter must not depend on earlier calls.
+        So the certificate of a filter does not depend on earlier calls.
         """
         cheap = self.affinity.low_rank is not None or self.affinity.n_nodes <= SMALL
         return self.spectrum if cheap else None
@@ -62,7 +62,7 @@ class SpectralCache:
         return self.deflation(1).interval
 
     def deflation(self, count: int) -> Deflation:
-        """Return the graph with its ``count`` modes of least λ deflated."""
+        """Return the deflation of the ``count`` modes of least λ."""
         if count not in self._deflations:
             self._deflations[count] = deflate(self.affinity, count)
         return self._deflations[count]

@@ -13,13 +13,13 @@ from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
+from gspnl.chebyshev.families import apply_series
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.target import check_order, make_target
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import FULL, balanced, band_eigenvalues, rounding, spectrum_error
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
-from gspnl.filters.families import apply_series
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 
@@ -131,7 +131,7 @@ def chebyshev_filter(
         if method == "least_squares" or not math.isfinite(bound):
             bound = spectrum_error(cache, target, theta, count)
         if not covered:
-            bound = math.inf  # λ may lie outside, by less than Lanczos resolves
+            bound = math.inf  # some λ may lie outside, by less than Lanczos resolves
         series = Series(theta, span, bound)
         # Isolated nodes have λ = 0: filtered exactly where modes are deflated.
         isolated_gain = float(series(0.0)) if at_zero is None else at_zero
@@ -146,7 +146,7 @@ def chebyshev_filter(
 
 
 def _count(deflate: int | bool | None, *, free: bool) -> int:
-    """The number of modes to deflate; a free Ω is fitted on the whole spectrum."""
+    """Return the number of modes to deflate: none for a free Ω, fitted on the whole spectrum."""
     if deflate is None:
         return 0 if free else 1
     if not isinstance(deflate, (int, np.integer)) or deflate < 0:
@@ -161,7 +161,7 @@ def _count(deflate: int | bool | None, *, free: bool) -> int:
 def _interval(
     cache: SpectralCache, deflation: Deflation, interval: tuple[float, float] | None, count: int
 ) -> tuple[tuple[float, float], bool]:
-    """The interval of the series, and whether it certainly covers every λ that is not deflated."""
+    """Return the interval of the series, and whether it is known to cover the other λ."""
     nonnegative = deflation.affinity.nonnegative
     if interval is None:
         return (deflation.interval if count or not nonnegative else FULL), True
@@ -183,7 +183,7 @@ def _interval(
 
 
 def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevFilter:
-    """The least order whose certificate is below ``tol``."""
+    """Plan with the least order whose certificate is at most ``tol``."""
     if resolved is None:
         raise InputError(
             "the response does not resolve into a Chebyshev series (it jumps, or has a feature too "

@@ -1,4 +1,4 @@
-"""Exact filters: by the Gram matrix, by a series that is g to rounding, or by all eigenpairs."""
+"""Exact filters: by the Gram matrix, a series that equals g to rounding, or all eigenpairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
 
 
 def _differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:
-    r"""Compute g(L) Z by a series, which is right in value and in gradient.
+    r"""Compute g(L) Z by a series, whose value and gradient are both accurate.
 
     The gradient of an eigendecomposition has poles :math:`1/(μ_i - μ_j)`, so it is wrong or NaN
     where eigenvalues meet, as they do on every low-rank graph; a polynomial has none.
@@ -63,7 +63,7 @@ def _differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array
 
 
 def _resolved(response: Response, interval: tuple[float, float]) -> Series | None:
-    """The series that is g to rounding, or None where there is none."""
+    """Return the series that equals g to rounding, or None where there is none."""
     found = resolve(make_target(response, interval, None))
     return None if found is None else Series(found.coefficients, interval)
 

@@ -7,7 +7,8 @@ With :math:`W = B J B^T`, :math:`G = B^T diag(lr) B` (m × m) and f(μ) = g(1 �
     f(A) = f(0) I + diag(l)\, B\, C\, B^T diag(r), \quad C = J\,p(GJ), \quad
     p(x) = (f(x) - f(0))/x,
 
-because :math:`S^k = B J (GJ)^{k-1} B^T`. Any f takes two passes over B, of any rank.
+because :math:`A^k = diag(l)\, B J (GJ)^{k-1} B^T diag(r)`. Any f takes two passes over B, whose
+columns may be linearly dependent.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class LowRankEngine:
         return SmallEigen.of(self.gram, self.core)
 
     def project(self, Z: Array) -> Array:
-        """Bᵀ diag(r) Z, (..., m, c)."""
+        """Compute Bᵀ diag(r) Z, (..., m, c)."""
         return self.weights.heads(scale_rows(self.affinity.right, Z))
 
     def expand(
@@ -83,7 +84,7 @@ class LowRankEngine:
         Z: Array,
         heads: Array | None = None,
     ) -> Array:
-        """f(0) Z + diag(l) B C Bᵀ diag(r) Z, with ``isolated_gain`` · Z on isolated nodes.
+        """Compute f(0) Z + diag(l) B C Bᵀ diag(r) Z, and ``isolated_gain`` · Z on isolated nodes.
 
         Parameters
         ----------
@@ -93,7 +94,7 @@ class LowRankEngine:
             C.
         Z : array of shape (..., N, c), or (..., 1, N, c) for F filters
         heads : array, optional
-            Bᵀ diag(r) Z, if it is known.
+            Bᵀ diag(r) Z, computed if it is not given.
         """
         affinity = self.affinity
         heads = self.project(Z) if heads is None else heads
@@ -134,12 +135,11 @@ class LowRankEngine:
     def exact_core(self, response: Response) -> Array | None:
         r"""C of an exact filter, or None where the response is not smooth at λ = 1.
 
-        :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x, near x = 0 by
-        series: the multiple of the identity in p is carried by J, so nothing is divided by a
-        small μ.
+        :math:`C = p(0) J + J F p_1(F^T J F) F^T J` with p₁(x) = (p(x) − p(0))/x. Near x = 0, p₁ is
+        evaluated by a series, so that nothing is divided by a small μ.
         """
         if getattr(response, "points", None) is not None:
-            return None  # known at points only
+            return None  # a tabulated response, known at eigenvalues only
         small = self.eigen
         mu = to_numpy(small.values)
         values_at = evaluate(response, np.append(np.clip(1 - mu, *self.affinity.limits), 1.0))
@@ -161,7 +161,7 @@ class LowRankEngine:
 class SmallEigen:
     """Eigenpairs of S in m × m matrices: G = F Fᵀ and the eigenpairs (μ, w) of Fᵀ J F.
 
-    Eigenvectors of S are B J F w / μ; none is formed.
+    Eigenvectors of S are B J F w / μ; they are not computed.
     """
 
     core: Array
@@ -178,14 +178,14 @@ class SmallEigen:
         return cls(J, root, values, vectors)
 
     def heads(self, columns: slice) -> Array:
-        """H with S-eigenvectors B H: J F w / μ."""
+        """Return H = J F w / μ, with which B H are eigenvectors of S."""
         return (
             self.core @ self.root @ self.vectors[..., :, columns] / self.values[..., None, columns]
         )
 
 
 def _root(G: Array) -> Array:
-    """F with F Fᵀ = G to rounding: by Cholesky, or by eigenvectors if G is rank-deficient."""
+    """Factor G = F Fᵀ to rounding by Cholesky, or by eigenvectors if G is rank-deficient."""
     if is_numpy(G) and G.ndim == 2:
         factor, failed = dpotrf(G, lower=True, clean=True)
         if not failed:
@@ -204,21 +204,21 @@ class Expansion:
     series: np.ndarray
 
 
-SAMPLES = 32
+SAMPLES = 32  # coefficients of the series of an expansion
 
 
 @cache
 def _divided() -> np.ndarray:
-    """The matrix that takes Chebyshev coefficients of q to those of (q − q(0))/x."""
+    """Return the matrix that maps Chebyshev coefficients of q to those of (q − q(0))/x."""
     rows = [npcheb.chebdiv(unit, [0, 1])[0] for unit in np.eye(SAMPLES)]
     return np.stack([np.pad(row, (0, SAMPLES - len(row))) for row in rows], axis=1)
 
 
 def _expand_at_zero(response: Response, mu: np.ndarray, values: np.ndarray) -> Expansion | None:
-    """Expand f over the widest radius that resolves it; None where f is not smooth.
+    """Expand f over the widest radius that resolves it; return None where f is not smooth.
 
-    The expansion must also agree with f at the eigenvalues and at 0, which detects a feature
-    narrower than the samples.
+    The expansion is also compared with f at the eigenvalues and at 0, to detect a feature that is
+    narrower than the distance of the samples.
     """
     jumps = getattr(response, "jumps", ())
     scale = float(np.abs(values).max())
@@ -236,7 +236,7 @@ def _expand_at_zero(response: Response, mu: np.ndarray, values: np.ndarray) -> E
 
 
 def polynomial_core(G: Array, J: Array, family: Family) -> tuple[Array, np.ndarray]:
-    r"""C of Chebyshev series on the operator B J Bᵀ, (F, m, m), and their values at μ = 0, (F,).
+    r"""Return C of Chebyshev series of B J Bᵀ, (F, m, m), and their values at μ = 0, (F,).
 
     By :func:`~gspnl.chebyshev.recurrence.small_terms` with P = B J and Q = B.
     """

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, like, to_numpy
+from gspnl._base.array import Array, check_fits, constant, constant64, like, to_numpy
 from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import ConvergenceError, NonsymmetricError
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
-STEPS = 600  # products with a block
-TOLERANCE = 1e-10  # of residuals, where the dtype allows it
+STEPS = 600  # largest number of products with a block
+TOLERANCE = 1e-10  # of residuals in float64
 ENDS = ("low", "high", "both")
 
 
@@ -54,17 +54,17 @@ class PartialSpectrum:
         return int(self._change.shape[0])
 
     def modes(self, k: int | None = None) -> Array:
-        """The first k of the right eigenvectors, columns of U = T V, (N, k); default: all.
+        """Return the first k right eigenvectors, columns of U = T V, (N, k); default: all.
 
         Normalised to ‖T⁻¹ u‖ = 1, the entry of largest magnitude positive.
         """
-        held = self._vectors.shape[1]
-        k = held if k is None else k
+        count = self._vectors.shape[1]
+        k = count if k is None else k
         more = ", the pairs of this spectrum; ask graph.spectrum(k=) for more"
-        return self._change[:, None] * self._vectors[:, : whole_number("k", k, 1, held, more)]
+        return self._change[:, None] * self._vectors[:, : whole_number("k", k, 1, count, more)]
 
     def gft(self, Z: Array) -> Array:
-        r"""Coefficients of Z on the k modes, :math:`\hat Z = V^T T^{-1} Z`.
+        r"""Compute the coefficients of Z on the k modes, :math:`\hat Z = V^T T^{-1} Z`.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class PartialSpectrum:
         return on_signals(lambda z: V.mT @ (z / change[:, None]), Z, (self.n_nodes,) * 2, change)
 
     def igft(self, Zhat: Array) -> Array:
-        r"""Signal with the coefficients Ẑ on the k modes, :math:`Z = T V \hat Z`.
+        r"""Compute the signal with coefficients Ẑ on the k modes, :math:`Z = T V \hat Z`.
 
         ``igft(gft(Z))`` is the projection of Z on the span of the k modes, orthogonal in the norm
         ‖T⁻¹ · ‖.
@@ -149,8 +149,8 @@ def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpect
     peak = np.argmax(np.abs(U), axis=0)
     V = V * np.where(U[peak, np.arange(V.shape[1])] < 0, -1.0, 1.0)
     vectors = like(V, sample)
-    image = constant(affinity.apply_core(vectors)).astype(np.float64)
-    rounded = constant(vectors).astype(np.float64)
+    image = constant64(affinity.apply_core(vectors))
+    rounded = constant64(vectors)
     if affinity.isolated is not None:
         alone = constant(affinity.isolated)
         image[alone] = rounded[alone]
@@ -161,13 +161,13 @@ def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpect
 def _by_lanczos(
     affinity: Affinity, below: int, above: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """λ ascending, and V, by block Lanczos orthogonal to the known modes of λ = 0."""
+    """Compute λ, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0."""
     n = affinity.n_nodes
     live = constant(affinity.core_scale) > 0
-    constant_mode = constant(affinity.stationary).astype(np.float64)[:, None]
+    constant_mode = constant64(affinity.stationary)[:, None]
     alone = np.nonzero(~live)[0]
     known = len(alone) + bool(live.any())
-    room = n - known  # the known modes have λ = 0: never among the highest
+    room = n - known  # the known modes have λ = 0, the least
     rng = np.random.default_rng(seed)
     count = max(below, above, 1)
     check_fits(
@@ -207,7 +207,7 @@ def _by_lanczos(
         lam.append(values[order])
         vectors.append(every[:, order])
     if above:
-        # Orthogonal to the lowest: both ends may be one repeated eigenvalue, λ = 1 at low rank.
+        # Orthogonal to the modes of least λ: both ends may have the same repeated eigenvalue.
         if below:
             known_modes = np.concatenate([constant_mode, found.vectors], axis=1)
             room -= found.vectors.shape[1]

@@ -29,7 +29,7 @@ from gspnl.affinity.weights import LowRank
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.responses.evaluate import numbers
 
-SMALL = 1024  # nodes of a dense graph whose eigenpairs take a fraction of a second
+SMALL = 1024  # nodes up to which all eigenpairs take a fraction of a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Spectrum:
         return int(self._change.shape[0])
 
     def gft(self, Z: Array) -> Array:
-        r"""Graph Fourier transform :math:`\hat Z = U^{-1} Z`.
+        r"""Compute the graph Fourier transform :math:`\hat Z = U^{-1} Z`.
 
         Row i belongs to ``np.repeat(eigenvalues, multiplicities)[i]``.
 
@@ -98,7 +98,7 @@ class Spectrum:
         return xp.concat(parts if isolated is None else [isolated, *parts], axis=-2)
 
     def igft(self, Zhat: Array) -> Array:
-        r"""Inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
+        r"""Compute the inverse transform, :math:`Z = U \hat Z`; undoes :meth:`gft`.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Spectrum:
         return self._change[:, None] * y
 
     def modes(self, k: int | None = None) -> Array:
-        r"""The k right eigenvectors of least λ: columns of U, (N, k), with L u = λ u.
+        r"""Return the k right eigenvectors of least λ: columns of U, (N, k), with L u = λ u.
 
         Normalised to ‖T⁻¹ u‖ = 1, the entry of largest magnitude positive. Vectors of a repeated λ
         are one orthonormal basis among many.
@@ -148,7 +148,7 @@ class Spectrum:
         return u * like(np.where(signs == 0, 1.0, signs), u)
 
     def filter(self, Z: Array, omega: Any) -> Array:
-        """U diag(ω) U⁻¹ Z, with one ω per entry of :attr:`eigenvalues`.
+        """Compute U diag(ω) U⁻¹ Z, with one ω per entry of :attr:`eigenvalues`.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ def _dense(affinity: Affinity) -> Spectrum:
 
 
 def _live_nodes(affinity: Affinity) -> tuple[np.ndarray | None, int]:
-    """Indices of the nodes that are not isolated (None: all), and the number of isolated ones."""
+    """Return the nodes that are not isolated (None: all), and the number of isolated ones."""
     if affinity.isolated is None:
         return None, 0
     isolated = constant(affinity.isolated)
@@ -273,13 +273,13 @@ def _low_rank(affinity: Affinity, weights: LowRank) -> Spectrum:
 
 
 def _explicit_modes(tall: TallQR, turned: Array, live: np.ndarray | None) -> Array:
-    """V on the nodes that are not isolated; it is 0 on the others."""
+    """Compute V on the nodes that are not isolated; on the others it is 0."""
     V = tall.times(turned)
     xp = namespace(V)
     return V if live is None else xp.take(V, xp.asarray(live), axis=0)
 
 
 def _clip(lam: Array, affinity: Affinity) -> Array:
-    """Clip λ to [0, 2] for non-negative weights: only rounding takes it outside."""
+    """Clip λ to [0, 2] for non-negative weights, beyond which only rounding can move it."""
     least, most = affinity.limits
     return namespace(lam).clip(lam, min=least, max=most)

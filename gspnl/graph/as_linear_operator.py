@@ -14,8 +14,7 @@ from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights.adjoint import rmatmul
 from gspnl.errors import NonsymmetricError
-from gspnl.graph.export import single
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 
 Map = Callable[[Affinity, Array], Array]
 OPERATORS: Registry[tuple[Map, Map]] = Registry("operator")  # (forward, adjoint)
@@ -31,8 +30,9 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     graph : FeatureGraph
         One graph, not a batch.
     of : {"affinity", "laplacian", "core"}
-        A; L = I − A; or :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric
-        (1 on the diagonal at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
+        "affinity": A. "laplacian": L = I − A. "core":
+        :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric (1 on the diagonal
+        at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     >>> bool(np.allclose(1 - mu[::-1], graph.spectrum().eigenvalues[:3]))
     True
     """
-    graph = single(graph, "as_linear_operator")
+    graph = single_graph(graph, "as_linear_operator")
     forward, adjoint = OPERATORS[of]
     affinity = graph.affinity
     if of == "core" and not affinity.symmetric_core:
@@ -81,7 +81,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
 
 
 def _adjoint(affinity: Affinity, Y: Array) -> Array:
-    """Aᵀ Y = r∘(Wᵀ (l∘Y)), and Y itself on isolated nodes."""
+    """Compute Aᵀ Y = r∘(Wᵀ (l∘Y)), plus Y on isolated nodes."""
     scaled = scale_rows(affinity.left, Y)
     weights = affinity.weights
     product = weights.matmul(scaled) if affinity.symmetric_core else rmatmul(weights, scaled)
@@ -93,7 +93,7 @@ def _adjoint(affinity: Affinity, Y: Array) -> Array:
 
 
 def _core(affinity: Affinity, Y: Array) -> Array:
-    """S Y, and Y on isolated nodes."""
+    """Compute S Y, and Y on isolated nodes."""
     out = affinity.apply_core(Y)
     if affinity.isolated is None:
         return out

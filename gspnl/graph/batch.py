@@ -1,4 +1,4 @@
-"""Spectral caches of a batch of graphs, and the loop over its graphs."""
+"""Spectral caches of a batch of graphs, and functions applied graph by graph."""
 
 from __future__ import annotations
 
@@ -73,5 +73,5 @@ class BatchCache:
         return xp.reshape(xp.stack(parts), (*self.batch, *parts[0].shape))
 
     def clear(self) -> None:
-        """Forget all spectral results, as for benchmarks of a new graph."""
+        """Drop all spectral results, so that a benchmark measures a new graph."""
         self._caches.clear()

@@ -56,7 +56,7 @@ def feature_graph(
         ===============  =======  =======  ==========================================
     storage : {"auto", "dense", "lowrank", "tiled", "sorted"}
         Storage of W. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
-        products; "sorted": sorted features, for the concatenation kernel; "tiled": nothing, each
+        products; "sorted": sorted features, for the concatenation kernel; "tiled": no entries, each
         product computes W again, tile by tile. All are exact. "auto" takes the cheapest by the cost
         model of :mod:`gspnl.affinity.weights.choice`, and never a dense W above 256 MiB;
         ``graph.storage_reason`` quotes the costs.
@@ -153,6 +153,6 @@ def graph_of(
     reason: str = "asked for",
     approximation: Approximation | None = None,
 ) -> FeatureGraph:
-    """Build the graph of weights; raises DegreeError where 1/d has no meaning."""
+    """Build the graph of weights; raises DegreeError where 1/d is undefined."""
     graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation)
     return graph if weights.lazy else graph.check_degrees()

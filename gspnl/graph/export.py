@@ -9,23 +9,12 @@ import numpy as np
 from gspnl._base.array import available_memory, check_fits, namespace, to_numpy
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights.sparse import Sparse
-from gspnl.errors import DegreeError, InputError, SizeError
+from gspnl.errors import DegreeError, SizeError
 from gspnl.graph.graph import FeatureGraph
 
 
-def single(graph: Any, verb: str) -> FeatureGraph:
-    """Return the graph; raises for a batch, or an object that is not a graph."""
-    if not isinstance(graph, FeatureGraph):
-        raise InputError(f"{verb} takes a gspnl.FeatureGraph, not a {type(graph).__name__}")
-    if graph.shape[:-2]:
-        raise InputError(
-            f"{verb} takes one graph, and this holds {graph.shape[:-2]} of them; pass graph[i]"
-        )
-    return graph
-
-
 def edge_count(graph: FeatureGraph) -> int:
-    """The number of stored weights of a sparse W, else N²."""
+    """Return the number of stored weights of a sparse W, else N²."""
     weights = graph.weights
     return int(weights.matrix.nnz) if isinstance(weights, Sparse) else graph.n_nodes**2
 

@@ -21,7 +21,7 @@ from gspnl.graph.symmetry import symmetrized
 
 @dataclass(frozen=True)
 class Precomputed(Kernel):
-    """Kernel of a graph that is built from weights, without features or a function f(x_i, x_j).
+    """Kernel of a graph built from weights: it has no features and no function f(x_i, x_j).
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
 
 
 def check_degrees(weights: Weights, kernel: Precomputed, sizes: Any = None) -> None:
-    """Raise where 1/d has no meaning, with a remedy for weights rather than features.
+    """Raise where 1/d is undefined, with a remedy for weights rather than features.
 
-    ``sizes`` are Σ_j |w_ij|: a degree of signed weights within their rounding counts as 0.
+    ``sizes`` are Σ_j |w_ij|; a degree of signed weights that is within their rounding counts as 0.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         d = constant(weights.degrees())

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant
+from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
@@ -89,7 +89,7 @@ class FeatureGraph:
 
     @cached_property
     def affinity(self) -> Affinity:
-        """A = diag(l) W diag(r); raises DegreeError where 1/d has no meaning."""
+        """A = diag(l) W diag(r); raises DegreeError where 1/d is undefined."""
         return normalize(self.weights, self.kernel, self.normalization)
 
     @cached_property
@@ -99,7 +99,7 @@ class FeatureGraph:
 
     def check_degrees(self) -> FeatureGraph:
         """Compute the degrees now; returns the graph, or raises DegreeError."""
-        self.__dict__.setdefault("affinity", self.affinity)
+        _ = self.affinity  # cached; its construction checks the degrees
         return self
 
     @cached_property
@@ -125,7 +125,7 @@ class FeatureGraph:
             return logs
 
     def apply(self, Z: Array) -> Array:
-        r"""A Z.
+        r"""Compute A Z.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class FeatureGraph:
         return self.apply(Z)
 
     def laplacian(self, Z: Array) -> Array:
-        r"""L Z = Z − A Z.
+        r"""Compute L Z = Z − A Z.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class FeatureGraph:
         return self._on_signals(lambda z: z - self.affinity.apply(z), Z)
 
     def norm(self, Z: Array) -> float:
-        r"""‖T⁻¹ Z‖ (Frobenius): the norm in which eigenvectors are orthonormal.
+        r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 
         For random_walk it is D-weighted; for symmetric and bistochastic it is the plain one. The
         certificates of Chebyshev filters are relative to it.
@@ -170,12 +170,12 @@ class FeatureGraph:
         Z : array of shape (N, c), or (N,)
         """
         change = self.affinity.change[..., None]
-        inner = constant(self._on_signals(lambda z: z / change, Z)).astype(np.float64)
+        inner = constant64(self._on_signals(lambda z: z / change, Z))
         peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     def dense(self) -> Array:
-        """Return A as an array (..., N, N).
+        """Return A as a dense array (..., N, N).
 
         Raises
         ------
@@ -235,7 +235,7 @@ class FeatureGraph:
         NonsymmetricError
             For normalization="softmax".
         ConvergenceError
-            For k eigenvalues that are not separated from the next.
+            If the k eigenvalues are not separated from the others.
         InputError
             For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
         """
@@ -378,9 +378,20 @@ class FeatureGraph:
 
 
 def check_graph(graph: Any) -> FeatureGraph:
-    """Return the graph, or raise where it is none."""
+    """Return the graph, or raise for an object that is not a graph."""
     if not isinstance(graph, FeatureGraph):
         raise InputError(
             f"graph is a {type(graph).__name__}; make one with gspnl.feature_graph(features)"
+        )
+    return graph
+
+
+def single_graph(graph: Any, what: str) -> FeatureGraph:
+    """Return the graph, or raise an error that names ``what`` for a batch or another object."""
+    if not isinstance(graph, FeatureGraph):
+        raise InputError(f"{what} takes a gspnl.FeatureGraph, not a {type(graph).__name__}")
+    if graph.shape[:-2]:
+        raise InputError(
+            f"{what} takes one graph, and this holds {graph.shape[:-2]} graphs; take one, graph[i]"
         )
     return graph

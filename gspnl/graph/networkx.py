@@ -9,11 +9,11 @@ import scipy.sparse
 
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError, MissingExtraError
-from gspnl.graph.export import check_edges, single, stored_weights
+from gspnl.graph.export import check_edges, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 
-EDGE_BYTES = 200  # bytes of one w_ij, half an edge; measured. Twice that if directed
+EDGE_BYTES = 200  # measured, for each w_ij of an undirected graph; twice as many if directed
 
 
 def to_networkx(graph: FeatureGraph) -> Any:
@@ -48,7 +48,7 @@ def to_networkx(graph: FeatureGraph) -> Any:
     >>> G.number_of_edges(), round(G[0][1]["weight"], 4)  # exp(−½)
     (3, 0.6065)
     """
-    graph = single(graph, "to_networkx")
+    graph = single_graph(graph, "to_networkx")
     nx = _networkx()
     directed = not NORMALIZATIONS[graph.normalization].symmetric_core
     check_edges(graph, EDGE_BYTES * (1 + directed), "networkx")
@@ -66,7 +66,7 @@ def to_networkx(graph: FeatureGraph) -> Any:
 def from_networkx(
     G: Any, weight: str | None = "weight", normalization: str = "random_walk"
 ) -> FeatureGraph:
-    r"""Build the graph of a NetworkX graph.
+    r"""Convert a NetworkX graph to a graph of gspnl.
 
     Node i of the result is ``list(G)[i]``, in the order in which nodes were added to G. Parallel
     edges of a multigraph add up; a node without edges is kept, with λ = 0.

@@ -8,12 +8,12 @@ import scipy.sparse
 
 from gspnl._base.validate import one_of
 from gspnl.errors import InputError, MissingExtraError
-from gspnl.graph.export import check_edges, single, stored_weights
+from gspnl.graph.export import check_edges, stored_weights
 from gspnl.graph.from_weights import graph_from_weights
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.graph.networkx import by_density
 
-EDGE_BYTES = 80  # W and L by rows, 12 bytes a weight each, and PyGSP's temporaries
+EDGE_BYTES = 80  # for each weight: 12 in W and 12 in L as CSR, and PyGSP's temporaries
 LAPLACIANS = ("normalized", "combinatorial")
 
 
@@ -57,7 +57,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
     >>> bool(np.allclose(G.L.toarray(), np.eye(20) - graph.dense()))
     True
     """
-    graph = single(graph, "to_pygsp")
+    graph = single_graph(graph, "to_pygsp")
     graphs = _pygsp()
     one_of("lap_type", lap_type, LAPLACIANS)
     check_edges(graph, EDGE_BYTES, "pygsp")
@@ -65,7 +65,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str = "normalized") -> Any:
 
 
 def from_pygsp(G: Any, normalization: str = "random_walk") -> FeatureGraph:
-    r"""Build the graph of a PyGSP graph, from its weights ``G.W``.
+    r"""Convert a PyGSP graph to a graph of gspnl, by its weights ``G.W``.
 
     Parameters
     ----------

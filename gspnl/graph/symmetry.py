@@ -11,12 +11,12 @@ import scipy.sparse
 from gspnl._base.array import constant
 from gspnl.errors import InputError
 
-ROUNDING = 64  # units of rounding that W and Wᵀ may differ by
-PROBES = 3
+ROUNDING = 64  # units of rounding by which W and Wᵀ may differ
+PROBES = 3  # pairs of random vectors
 
 
 def symmetrized(W: Any, normalization: str) -> Any:
-    """Return W, or ½(W + Wᵀ) where W and Wᵀ differ by rounding; raises where they differ by more.
+    """Return W, or ½(W + Wᵀ) if W and Wᵀ differ by rounding; raise if they differ by more.
 
     The difference of w_ij and w_ji is compared with √(m_i m_j), m_i the largest weight of node i.
     That is the scale of the normalised matrix, whatever the size of the weights.
@@ -48,7 +48,7 @@ def symmetrized(W: Any, normalization: str) -> Any:
 
 
 def _peaks(values: Any) -> np.ndarray:
-    """The largest magnitude in the row and the column of each node, (..., N)."""
+    """Return the largest magnitude in the row and the column of each node, (..., N)."""
     sizes: Any = abs(values)
     if scipy.sparse.issparse(values):
         parts = [sizes.max(axis=axis).toarray().ravel() for axis in (1, 0)]

@@ -75,7 +75,7 @@ def ring(
 
 
 def columns_for(shape: tuple[int, ...], count: int, across: int) -> int:
-    """Number of pictures in a row, of ``count`` of one shape; ``across`` square ones fill it."""
+    """Return the number of pictures in a row, of ``count``; ``across`` square ones fill a row."""
     return min(count, max(1, round(across * math.pow(shape[0] / shape[1], 0.35))))
 
 
@@ -92,8 +92,8 @@ def tiles(
     """Draw pictures of one shape (H, W) or (H, W, 3) side by side on one axes, with titles.
 
     ``across`` square photos fill a row, or fewer wide ones. A column is at least ``room`` inches
-    wide, for its title; ``extra`` inches are left below for a colour bar. Data units of the axes
-    are inches. Returns the axes and the last image.
+    wide, for its title; ``extra`` inches below the pictures are for a colour bar. Data units of the
+    axes are inches. Returns the axes and the last image.
     """
     whole = width_of(ax)
     height, width = pictures[0].shape[:2]

@@ -61,9 +61,8 @@ def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
                   linewidth=max(1.2, 4.2 - i), baseline=None)  # fmt: skip
     ax.set_yscale("log")
     peak = max(2.0, float(figure.counts.max()))
-    ax.set_ylim(
-        LEAST_COUNT, peak * (peak / LEAST_COUNT) ** (0.1 + 0.12 * len(names))
-    )  # the legend's room
+    room = (peak / LEAST_COUNT) ** (0.1 + 0.12 * len(names))  # for the legend
+    ax.set_ylim(LEAST_COUNT, peak * room)
     ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel("strength: an entry of the matrix")
     ax.set_ylabel("entries in a bin")

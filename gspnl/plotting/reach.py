@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl._base.array import constant, like
 from gspnl.errors import InputError
+from gspnl.graph.graph import FeatureGraph, single_graph
+from gspnl.graph.nodes import node_numbers
 from gspnl.plotting._axes import COLOURS, curve_axes, ring, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
-from gspnl.responses.evaluate import evaluate
 from gspnl.signals.images import to_photo
+from gspnl.signals.localization import filter_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.graph.graph import FeatureGraph
     from gspnl.responses import Response
 
-SHARE = 0.9  # the share of a row's magnitude that the nodes of its reach have
-FAINT = 1e-8  # in mean weights: lower end of the axis
+SHARE = 0.9  # share of Σ|g(L)_ij| within the reach
+FAINT = 1e-8  # lower end of the axis, in multiples of 1/N
 STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # visible where curves coincide
 
 
@@ -83,18 +83,17 @@ def attention_range(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['NL: reach 400 nodes', 'NS: reach 336 nodes', 'SNL: reach 336 nodes', 'the node itself']
     """
-    if len(graph.shape) > 2:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
+    single_graph(graph, "attention_range")
     if operators is None:
         operators = {name.upper(): RESPONSES[name]() for name in ("nl", "ns", "snl")}
     if not operators:
         raise InputError("operators is empty; pass for example {'NL': gspnl.responses.nl()}")
-    affinities = np.asarray(constant(graph.rows(node)), dtype=np.float64)
-    if affinities.ndim != 1:
-        raise InputError(f"node={node!r} must be one node number")
     n = graph.n_nodes
-    own = int(node) % n
-    rows = {name: n * _row(graph, g, own, affinities) for name, g in operators.items()}
+    chosen = node_numbers("node", node, n)
+    if chosen.ndim:
+        raise InputError(f"node={node!r} must be one node number")
+    own = int(chosen)
+    rows = {name: n * filter_row(graph, g, own) for name, g in operators.items()}
     if shape is not None:
         return _pictures(rows, own, shape, ax)
     ax = curve_axes(ax)
@@ -123,24 +122,8 @@ def attention_range(
     return ax
 
 
-def _row(graph: FeatureGraph, g: Response, node: int, affinities: np.ndarray) -> np.ndarray:
-    """Row ``node`` of g(L)."""
-    delta = np.zeros(len(affinities))
-    delta[node] = 1.0
-    points = np.linspace(0, 2, 9)
-    values = evaluate(g, points)
-    line = values[0] + points / 2 * (values[-1] - values[0])
-    if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
-        slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
-        return np.asarray((values[0] + values[-1]) / 2 * delta + slope * affinities)
-    column = graph.filter(like(delta[:, None], graph.affinity.left), g)[..., 0]
-    # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
-    change = np.asarray(constant(graph.affinity.change), dtype=np.float64)
-    return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)
-
-
 def reach_of(row: np.ndarray, share: float = SHARE) -> int:
-    """The least number of nodes with a share of the magnitude of a row, up to rounding."""
+    """Return the least number of nodes with a share of the magnitude of a row, up to rounding."""
     sums = np.cumsum(np.sort(np.abs(row))[::-1])
     if not sums[-1]:
         return 0

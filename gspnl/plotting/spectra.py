@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gspnl._base.array import constant
+from gspnl._base.array import constant, constant64
 from gspnl._base.validate import whole_number
 from gspnl.plotting._axes import BLUE, LEAST_COUNT, ORANGE, curve_axes
 
@@ -85,7 +85,7 @@ def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) 
     """
     bins = whole_number("bins", bins, 1)
     ax = curve_axes(ax)
-    lam = np.asarray(constant(spec.eigenvalues), dtype=np.float64)
+    lam = constant64(spec.eigenvalues)
     top = max(1.0, float(lam.max()))
     # Rounding may put λ just below 0, outside the bins.
     counts, edges = np.histogram(np.clip(lam, 0, top), bins, (0, top), weights=spec.multiplicities)

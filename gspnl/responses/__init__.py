@@ -1,8 +1,8 @@
 r"""Responses :math:`g(\lambda)` of spectral filters, independent of any graph.
 
-λ is an eigenvalue of the Laplacian L = I − A, in [0, 2]: 0 is the constant mode, 1 the modes that
-A annihilates, 2 is reached only on a bipartite component. A response is any callable on arrays of
-λ; those here also declare their jumps, which Chebyshev certificates need.
+λ is an eigenvalue of the Laplacian L = I − A, in [0, 2] for non-negative weights: 0 for the
+constant mode, 1 for modes that A annihilates, 2 only on a bipartite component. A response is any
+callable on arrays of λ; those of this module also declare their jumps for Chebyshev certificates.
 """
 
 from gspnl.responses.base import RESPONSES, Response

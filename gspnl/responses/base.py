@@ -1,4 +1,4 @@
-"""Responses as frozen, registered sets of checked parameters that map λ to g(λ)."""
+"""Base class and registry of responses, whose parameters are checked and immutable."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def response(name: str) -> Callable[[type[R]], type[R]]:
 
 
 def parameter(where: str, value: Any, **bounds: float) -> Any:
-    """Check a finite number; integers stay integers, NumPy scalars become Python's, for repr."""
+    """Check a finite number; integers stay integers, NumPy scalars become Python numbers."""
     value = value.item() if isinstance(value, np.generic) else value
     number(where, value, **bounds)
     return value
@@ -53,14 +53,14 @@ def whole(where: str, value: Any) -> int:
     return whole_number(where, int(value) if integral else value)
 
 
-POSITIVE = {"check": positive}  # metadata of a field; the default is a finite number
+POSITIVE = {"check": positive}  # metadata of a field; without it any finite number passes
 OPTIONAL = {"check": optional_number}
 WHOLE = {"check": whole}
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Base of responses: each parameter is a finite number, or passes the field's ``check``."""
+    """Base class of responses: a parameter is a finite number, or passes its field's ``check``."""
 
     def __post_init__(self) -> None:
         for f in fields(self):

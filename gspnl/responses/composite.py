@@ -132,9 +132,9 @@ class dilated(Parameters):
 class complement(Parameters):
     r"""The response that makes a family tight, :math:`g(λ) = \sqrt{B - \sum_f g_f(λ)^2}`.
 
-    0 where the sum exceeds B through rounding; :meth:`gspnl.FilterBank.complement` checks that it
-    does not exceed it otherwise. Where g is small, half the digits are accurate: an error of 10⁻¹⁶
-    in the sum becomes one of 10⁻⁸ in the root.
+    0 where the sum exceeds B; :meth:`gspnl.FilterBank.complement` checks that only rounding makes
+    it do so. Where g is small, half the digits are accurate: an error of 10⁻¹⁶ in the sum becomes
+    one of 10⁻⁸ in the root.
 
     Parameters
     ----------

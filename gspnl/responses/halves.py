@@ -1,8 +1,8 @@
 r"""Low passes of tight frames of two filters: Held, Papadakis, regular, Simoncelli.
 
-The high pass is :math:`\sqrt{1 - g^2}`, see :class:`gspnl.responses.complement` and the banks of
-the same names. All are functions of x = 2λ/lmax. For λ < 0, which rounding can produce, they are 1;
-PyGSP returns uninitialised memory there.
+The other filter is :math:`\sqrt{1 - g^2}`, see :class:`gspnl.responses.complement` and the banks of
+the same names. All are functions of x = 2λ/lmax. For λ < 0, which rounding can produce, the low
+passes are 1; PyGSP returns uninitialised memory there.
 """
 
 from __future__ import annotations

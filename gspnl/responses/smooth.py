@@ -77,7 +77,7 @@ def _speed(where: str, value: Any) -> Any:
 class wave(Parameters):
     r"""Wave propagation, :math:`g(λ) = \cos(t \arccos(1 - s^2 λ/2λ_{max}))`.
 
-    After a whole number t of steps of the discrete wave equation from rest,
+    For a whole number t the filter computes t steps of the discrete wave equation from rest,
     :math:`z_{t+1} = 2z_t - z_{t-1} - (s^2/λ_{max}) L z_t`. The argument of arccos is clipped to
     [−1, 1], where rounding can exceed it; PyGSP returns NaN there.
 

@@ -75,7 +75,7 @@ class mexican_hat(Parameters):
 
 @response("quartic_low_pass")
 class quartic_low_pass(Parameters):
-    r"""Low pass :math:`g(λ) = gain · e^{-(λ/cut)^4}` for λ near 0, which wavelets leave out.
+    r"""Low pass :math:`g(λ) = gain · e^{-(λ/cut)^4}` for the λ near 0 that wavelets do not cover.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class expwin(Parameters):
 
     .. math:: g(λ) = h(\tfrac12 + b - λ/λ_{max})\; h(\tfrac12 - a + λ/λ_{max}),
 
-    a and b the lower and the upper end of the band; an end of None has no factor.
+    with a and b the lower and the upper end of the band. An end of None leaves its factor out.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from gspnl._base.array import Array, constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import ConvergenceError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import symmetric
+from gspnl.signals.checks import symmetric
 
 ISOLATED = -1  # the label of a node without edges
 
@@ -72,7 +72,7 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     whole_number("seed", seed)
     whole_number("restarts", restarts, 1)
     # Modes of isolated nodes come first; each is 0 on all other nodes.
-    rows = constant(_lowest_modes(graph, skip + k))[~isolated, skip:].astype(np.float64)
+    rows = constant(graph.spectrum(skip + k).modes())[~isolated, skip:].astype(np.float64)
     if not affinity.row_stochastic:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
@@ -81,20 +81,16 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     return affinity.xp.asarray(labels, device=affinity.left.device)
 
 
-def _lowest_modes(graph: FeatureGraph, k: int) -> Array:
-    """The k modes of least λ, (N, k)."""
-    return graph.spectrum(k).modes()
-
-
 def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
-    """Labels of the best of several runs of Lloyd's algorithm, started by k-means++."""
+    """Run Lloyd's algorithm from k-means++ several times; return the labels of the best run."""
     best: Any = None
     least = np.inf
     rng = np.random.default_rng(seed)
     rows = rows / (np.abs(rows).max() or 1.0)
     for _ in range(restarts):
         try:
-            with np.errstate(invalid="ignore"), warnings.catch_warnings():  # no two rows differ
+            with np.errstate(invalid="ignore"), warnings.catch_warnings():
+                # SciPy warns where all rows are equal.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 centres, labels = kmeans2(rows, k, iter=100, minit="++", missing="raise", rng=rng)
         except ClusterError:

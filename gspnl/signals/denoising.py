@@ -9,7 +9,7 @@ from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import RESPONSES, Response
-from gspnl.signals.edges import symmetric
+from gspnl.signals.checks import symmetric
 
 SMOOTHERS: Registry[Callable[[float], Response]] = Registry("method")
 for name in ("tikhonov", "heat"):

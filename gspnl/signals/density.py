@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import check_fits, constant, like
+from gspnl._base.array import check_fits, constant, constant64, like
 from gspnl._base.validate import whole_number
+from gspnl.chebyshev.fits import jackson_damping
+from gspnl.chebyshev.recurrence import scales
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
 
@@ -42,11 +44,11 @@ class SpectralDensity:
     interval: tuple[float, float]
     known: int
     n_nodes: int
-    _moments: np.ndarray  # (probes, moments), damped; the first is N − known
+    _moments: np.ndarray  # (probes, moments), damped; the moment of k = 0 is N − known
 
     @property
     def resolution(self) -> float:
-        r"""Largest width, as a standard deviation in λ, of an eigenvalue in the density.
+        r"""Largest standard deviation, in λ, to which the density broadens an eigenvalue.
 
         :math:`\frac{π}{K} \frac{b - a}{2}` for K moments on [a, b], in mid-band; less at the ends.
         """
@@ -56,8 +58,8 @@ class SpectralDensity:
     def count(self, low: float, high: float) -> float:
         """Estimated number of eigenvalues in [low, high], exact for those known to be 0.
 
-        Its errors are the standard error of :meth:`count_error`, and the eigenvalues within one or
-        two :attr:`resolution` of the ends.
+        It errs by about the standard error of :meth:`count_error`, and by the eigenvalues that lie
+        within twice the :attr:`resolution` of ``low`` or ``high``.
         """
         at_zero = self.known if low <= 0 <= high else 0
         return at_zero + float(self._counts(low, high).mean())
@@ -67,7 +69,7 @@ class SpectralDensity:
         return _standard_error(self._counts(low, high))
 
     def _counts(self, low: float, high: float) -> np.ndarray:
-        """One estimate for each probe: the integral of its series."""
+        """Integrate the series of each probe over [low, high]."""
         if not low <= high:
             raise InputError(f"count({low!r}, {high!r}): low must not be above high")
         lo, hi = self.interval
@@ -155,7 +157,7 @@ def spectral_density(
     known = n - int(live.sum()) + bool(live.any())  # without edges there is no constant mode
     raw = _moments(graph, (lo, hi), moments, probes, seed, live)
     raw[:, 0] = n - known  # the exact value, in place of the estimate
-    damped = raw * jackson(moments)
+    damped = raw * jackson_damping(moments)
     angles = (np.arange(points)[::-1] + 0.5) * math.pi / points
     waves = np.cos(np.outer(np.arange(moments), angles))
     waves[1:] *= 2
@@ -182,9 +184,8 @@ def _moments(
 ) -> np.ndarray:
     """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
     affinity, n = graph.affinity, graph.n_nodes
-    lo, hi = interval
-    alpha, beta = (2 - lo - hi) / (hi - lo), 2 / (hi - lo)
-    mode = constant(affinity.stationary).astype(np.float64)[:, None]
+    alpha, beta = scales(interval)
+    mode = constant64(affinity.stationary)[:, None]
     rng = np.random.default_rng(seed)
 
     def off(block: np.ndarray) -> np.ndarray:
@@ -216,14 +217,6 @@ def _moments(
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", a, b)  # type: ignore[no-any-return]
-
-
-def jackson(count: int) -> np.ndarray:
-    """Jackson's damping factors g_0 … g_(K−1), which keep the density non-negative."""
-    k, last = np.arange(count), math.pi / (count + 1)
-    return (  # type: ignore[no-any-return]
-        (count - k + 1) * np.cos(k * last) + np.sin(k * last) / math.tan(last)
-    ) / (count + 1)
 
 
 def _standard_error(values: np.ndarray) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gspnl._base.array import Array, constant, float64, like, namespace
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import Edges, nonnegative, per_column, signals, symmetric
+from gspnl.signals.checks import nonnegative, on_graph, per_column, symmetric
+from gspnl.signals.edges import Edges
 
 
 def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
@@ -167,17 +168,18 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
         f = f / xp.where(peak > 0, peak, xp.ones_like(peak))
         c = f.shape[-1]
         both = edges.apply(xp.concat([f, f * f], axis=-1))
-        squares = edges.mass[..., None] * f * f - 2 * f * both[..., :c] + both[..., c:]
+        mass = edges.affinity.core_mass[..., None]
+        squares = mass * f * f - 2 * f * both[..., :c] + both[..., c:]
         return peak * xp.sqrt(xp.clip(squares, min=0.0))
 
-    return signals(graph, variation, Z)
+    return on_graph(graph, variation, Z)
 
 
 def _energy(edges: Edges, z: Array) -> Array:
     """Energy of each column, (..., 1, c), summed in float64."""
     xp = namespace(z)
     f = _centred(edges, edges.potential(z))
-    flow = edges.mass[..., None] * f - edges.apply(f)
+    flow = edges.affinity.core_mass[..., None] * f - edges.apply(f)
     total = xp.sum(float64(f) * float64(flow), axis=-2, keepdims=True)
     return xp.clip(total, min=0.0) if edges.affinity.nonnegative else total
 
@@ -185,7 +187,7 @@ def _energy(edges: Edges, z: Array) -> Array:
 def _centred(edges: Edges, f: Array) -> Array:
     """Subtract the mean of f with weights m, which changes no difference but reduces rounding."""
     xp = namespace(f)
-    mass = float64(edges.mass)[..., None]
+    mass = float64(edges.affinity.core_mass)[..., None]
     total = xp.sum(mass, axis=-2, keepdims=True)
     safe = xp.where(total > 0, total, xp.ones_like(total))
     return f - like(xp.sum(mass / safe * float64(f), axis=-2, keepdims=True), f)

@@ -10,9 +10,9 @@ from gspnl._base.conjugate_gradients import conjugate_gradients
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import nonnegative, signals
-from gspnl.signals.filling import METHODS, Task
-from gspnl.signals.masks import check_reach, flags, known_nodes, only_known
+from gspnl.signals.checks import nonnegative, on_graph
+from gspnl.signals.inpainting_methods import METHODS, Task
+from gspnl.signals.masks import check_reach, known_nodes, mask_column, only_known
 
 
 def inpaint(
@@ -60,7 +60,7 @@ def inpaint(
         error of a Chebyshev filter, well below the share of known nodes; default: the exact
         filter, which computes all eigenpairs of a dense W.
     max_steps : int
-        Most steps of conjugate gradients.
+        Largest number of steps of conjugate gradients.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def inpaint(
     goal = number("tol", tol, above=0) if tol is not None else default_tol(affinity.eps)
     steps = whole_number("max_steps", max_steps, 1)
     task = Task(
-        graph, affinity, flags(mask, affinity.left), value, tol,
+        graph, affinity, mask_column(mask, affinity.left), value, tol,
         partial(conjugate_gradients, tol=goal, max_steps=steps),
     )  # fmt: skip
 
@@ -112,9 +112,9 @@ def inpaint(
         check_reach(graph, mask)
         return fill(task, z)
 
-    return signals(graph, run, only_known(graph, Z, mask))
+    return on_graph(graph, run, only_known(graph, Z, mask))
 
 
 def default_tol(eps: float) -> float:
-    """A residual that rounding allows even where few nodes are known."""
+    """Return a relative residual that rounding allows even where few nodes are known."""
     return 1e-10 if eps < 1e-10 else 1e-5

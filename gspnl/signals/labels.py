@@ -1,4 +1,4 @@
-"""Propagate labels from a few nodes to all (semi-supervised learning)."""
+"""Propagate labels from a few nodes to all nodes (semi-supervised learning)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gspnl._base.array import Array, constant, is_array, like
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses import RESPONSES
-from gspnl.signals.edges import nonnegative
+from gspnl.signals.checks import nonnegative
 from gspnl.signals.inpainting import inpaint
 from gspnl.signals.masks import check_reach
 
@@ -96,8 +96,7 @@ def propagate_labels(
     array([7, 7, 7, 3, 3, 3])
     """
     affinity = nonnegative(graph, "propagate_labels")
-    if graph.shape[:-2]:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; label one, graph[i]")
+    single_graph(graph, "propagate_labels")
     checked = _checked(graph, labels)
     run = METHODS[method]
     mask = checked >= 0

@@ -1,4 +1,4 @@
-"""Localise a filter at a node: its response to a unit impulse there."""
+"""Localise a filter at a node: the response to a unit impulse there, and the row of the node."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, like
+from gspnl._base.array import Array, constant, constant64, like
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.nodes import node_numbers
 from gspnl.responses import Response
-from gspnl.signals.edges import symmetric
+from gspnl.responses.evaluate import evaluate
+from gspnl.signals.checks import symmetric
 
 
 def localize(
@@ -70,3 +71,24 @@ def localize(
     delta[index, np.arange(len(index))] = math.sqrt(n)
     out = graph.filter(like(delta, affinity.left), response, order, tol=tol)
     return out[..., 0] if chosen.ndim == 0 else out
+
+
+def filter_row(graph: FeatureGraph, response: Response, node: int) -> np.ndarray:
+    """Compute row ``node`` of g(L) in NumPy and float64: the weights with which it averages.
+
+    A response that is linear in λ takes a row of A, also on a softmax graph; any other one takes an
+    exact filter.
+    """
+    delta = np.zeros(graph.n_nodes)
+    delta[node] = 1.0
+    points = np.linspace(0, 2, 9)
+    values = evaluate(response, points)
+    line = values[0] + points / 2 * (values[-1] - values[0])
+    if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
+        slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
+        row = constant64(graph.rows(node))
+        return np.asarray((values[0] + values[-1]) / 2 * delta + slope * row)
+    column = graph.filter(like(delta[:, None], graph.affinity.left), response)[..., 0]
+    # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
+    change = constant64(graph.affinity.change)
+    return np.asarray(constant(column) * (change[node] / change) ** 2, dtype=np.float64)

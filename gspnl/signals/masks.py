@@ -29,19 +29,19 @@ def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
 
 
 def only_known(graph: FeatureGraph, Z: Any, mask: np.ndarray) -> Array:
-    """Return Z with zeros where it is not known; there it may hold any value, NaN included."""
+    """Return Z with zeros where it is not known, whatever its values there, NaN included."""
     z = as_floats(Z, "Z")
     n = graph.n_nodes
     flat = z.ndim == 1
     if z.ndim == 0 or z.shape[-1 if flat else -2] != n:
         return z  # the check of signals raises later
     xp = namespace(z)
-    on = flags(mask, z)
+    on = mask_column(mask, z)
     on = on[..., 0] if flat else on
     return xp.where(on, z, xp.zeros_like(z))
 
 
-def flags(mask: np.ndarray, x: Array) -> Array:
+def mask_column(mask: np.ndarray, x: Array) -> Array:
     """Return a mask (..., N) as a column of booleans of the library and device of ``x``."""
     return like(mask[..., None].astype(np.float64), x) > 0
 

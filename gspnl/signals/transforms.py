@@ -22,7 +22,7 @@ def analyze(
     *,
     tol: float | None = None,
 ) -> Array:
-    r"""Coefficients of a signal in a filter bank, :math:`C_f = g_f(L)\, Z`.
+    r"""Compute the coefficients of a signal in a filter bank, :math:`C_f = g_f(L)\, Z`.
 
     The filters share their work: the Fourier transform or the Gram matrix of exact ones, the
     :math:`T_k(\tilde L) Z` of Chebyshev ones.
@@ -37,8 +37,8 @@ def analyze(
     order : int, optional
         K ≥ 0 of Chebyshev series; default: exact filters.
     tol : float, optional
-        Instead of ``order``: give each filter the least order whose certificate, relative to
-        ‖T⁻¹ Z‖, is at most this.
+        Instead of ``order``: each filter gets the least order whose certificate, relative to
+        ‖T⁻¹ Z‖, is at most ``tol``.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def synthesize(
     bank : FilterBank
         Of F filters.
     order, tol : optional
-        As for :func:`analyze`; ``tol`` is each filter's.
+        As for :func:`analyze`.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def synthesize(
     def one(cache: SpectralCache, c: Array) -> Array:
         return bank_on_graph(cache, bank, order, tol).synthesis(c)
 
-    # The check of signals sees the axis of the bank as one more batch dimension.
+    # In the check of signals, the axis of the bank is one more batch dimension.
     shape = (*batch, f, n, n) if batch else (n, n)
     out = on_signals(partial(graph.caches.map, one), c, shape, graph.affinity.left)
     return out[..., 0] if single else out

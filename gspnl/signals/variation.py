@@ -1,4 +1,4 @@
-r"""Compute the total variation of a signal: by cuts at low rank, else by blocks of rows."""
+r"""Compute the total variation of a signal, by sorting at low rank, else by blocks of rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gspnl._base.rows import map_rows
 from gspnl.affinity.affinity import scale_rows
 from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.graph.graph import FeatureGraph
-from gspnl.signals.edges import Edges, per_column, symmetric
+from gspnl.signals.checks import per_column, symmetric
+from gspnl.signals.edges import Edges
 
 
 def total_variation(graph: FeatureGraph, Z: Array) -> Array:
@@ -109,7 +110,7 @@ def _variation(weights: Weights, scale: Array | None, f: Array) -> Array:
 
 @_variation.register
 def _(weights: NoSelfLoops, scale: Array | None, f: Array) -> Array:
-    return _variation(weights.full, scale, f)  # a self-loop joins a node to itself: no difference
+    return _variation(weights.full, scale, f)  # self-loops have no difference f_i − f_i
 
 
 @_variation.register

@@ -122,7 +122,7 @@ class Claim:
 
     @property
     def section(self) -> str:
-        """The subject of the claim: the first line of its module."""
+        """Heading of the claim in tables: the first line of its module."""
         return (sys.modules[self.check.__module__].__doc__ or "").partition("\n")[0]
 
     def __call__(self, subject: Subject, **formulas: Any) -> Verdict:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gspnl._base.files import readable
 from gspnl.errors import FileError, InputError
 from gspnl.signals import images
 from gspnl.theory.subject import Subject
@@ -57,18 +58,15 @@ def _starts_as_array(file: Path) -> bool:
 
 
 def _read_array(file: Path) -> np.ndarray:
-    """One array of real numbers, in float64."""
+    """Read an array of real numbers, in float64."""
     name = repr(str(file))
     try:
-        if not _starts_as_array(file) and file.is_file():
-            raise ValueError("it does not begin as a .npy file")
-        array = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise FileError(f"there is no file {name}; check the path") from None
-    except IsADirectoryError:
-        raise FileError(f"{name} is a folder; pass a .npy file in it") from None
-    except PermissionError:
-        raise FileError(f"{name} may not be read; change its permissions") from None
+        with readable(name, "a .npy file"):
+            if not _starts_as_array(file) and file.is_file():
+                raise ValueError("it does not begin as a .npy file")
+            array = np.load(file, allow_pickle=False)
+    except FileError:
+        raise
     except DAMAGE as error:
         if "allow_pickle" in str(error):
             raise FileError(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.array import as_floats, check_finite, constant64
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.build import feature_graph
@@ -72,7 +72,7 @@ class Subject:
                 "and C ≥ 1 columns"
             )
         check_finite(X, name)
-        values = np.asarray(constant(X), dtype=np.float64)
+        values = constant64(X)
         peak = float(np.abs(values).max())
         if peak:  # scaled first, so that squares neither overflow nor underflow
             values = values / peak
@@ -110,11 +110,11 @@ class Subject:
         return self.features[np.sort(chosen)]
 
     def rng(self, name: str) -> np.random.Generator:
-        """A random generator for each name, seeded by ``seed``."""
+        """Return the random generator of a name, seeded by ``seed`` and the name."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
     def signals(self, n: int | None = None) -> np.ndarray:
-        """Normal signals (n, 3); n defaults to the nodes of the sample."""
+        """Draw normal signals (n, 3); n defaults to the nodes of the sample."""
         n = len(self.sample) if n is None else n
         return self.rng("signals").standard_normal((n, SIGNALS))
 
@@ -126,7 +126,7 @@ class Subject:
         return pair[0], pair[1]
 
     def graph(self, normalization: str, *, everything: bool = False) -> FeatureGraph:
-        """The paper's graph, of softplus dot products of two embeddings, on sample or all nodes."""
+        """Build the paper's graph of softplus dot products, on the sample or on all nodes."""
         X = self.features if everything else self.sample
         return self.keep(
             ("graph", normalization, everything and self.n_nodes > DENSE_NODES),

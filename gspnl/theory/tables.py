@@ -1,4 +1,4 @@
-"""Print verdicts: text for a terminal, rows for JSON, Markdown for the documentation."""
+"""Format verdicts: text for a terminal, rows for JSON, Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """One dict per verdict for strict JSON, with None for a number that is not finite."""
+    """Return one dict per verdict for strict JSON, with None for a number that is not finite."""
     return [_row(verdict) for verdict in verdicts]
 
 
@@ -77,7 +77,7 @@ def _wrap(words: str, width: int) -> list[str]:
 
 
 def about(subject: Subject) -> str:
-    """One line on the subject: its name, size, preparation and seed."""
+    """Describe the subject in one line: name, size, preparation and seed."""
     n, columns = subject.features.shape
     line = f"{subject.name}: {n:,} nodes, {columns} columns, centred and scaled"
     line += f", seed {subject.seed}"
@@ -87,7 +87,7 @@ def about(subject: Subject) -> str:
 
 
 def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
-    """One line on the outcome: how many claims hold, fail or are undecided."""
+    """Summarise the outcome in one line: how many claims hold, fail or are undecided."""
     counts = {word: sum(WORDS[v.passed] == word for v in verdicts) for word in WORDS.values()}
     parts = [f"{counts['holds']} of {len(verdicts)} claims hold"]
     if counts["FAILS"]:

@@ -297,7 +297,7 @@ def test_scores_beyond_the_range_raise():
         ("concatenation", {"rank": 9}, r"not known to be positive semi-definite"),
     ],
 )
-def test_bad_requests(kernel, options, message):
+def test_invalid_approximation_options_raise(kernel, options, message):
     embed = (np.ones(3), np.ones(3)) if kernel == "concatenation" else None
     with pytest.raises(InputError, match=message):
         gspnl.feature_graph(features(), kernel, embed, **options)

@@ -57,7 +57,7 @@ def test_no_digits_cancel_where_a_plus_b_is_small():
     assert abs(graph.degrees[-1] / degree - 1) < 1e-12
 
 
-def test_ties_and_equal_nodes():
+def test_tied_scalars_and_equal_nodes_agree_with_the_dense_formula():
     """b_j = −a_i exactly, many times over."""
     X = RNG.integers(-2, 3, (300, 2)).astype(float)
     pair = (np.array([1.0, 0.0]), np.array([0.0, 1.0]))
@@ -77,7 +77,7 @@ def test_every_node_of_a_graph_without_edges_is_isolated():
     assert graph.spectrum().eigenvalues.tolist() == [0.0]
 
 
-def test_float32_and_batches_and_signals_with_dimensions():
+def test_float32_batches_and_leading_dimensions_equal_the_dense_formula():
     X = RNG.standard_normal((2, 50, 3)).astype(np.float32)
     pair = tuple(RNG.standard_normal((2, 3)).astype(np.float32))
     Z = RNG.standard_normal((2, 50, 2)).astype(np.float32)

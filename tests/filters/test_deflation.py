@@ -10,7 +10,7 @@ from support.formulas import affinity, normalized, weights
 import gspnl
 from gspnl import responses
 from gspnl._base.lanczos import lanczos
-from gspnl.filters.families import apply_series
+from gspnl.chebyshev.families import apply_series
 
 
 @pytest.fixture(scope="module")

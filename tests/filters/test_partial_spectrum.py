@@ -112,7 +112,7 @@ def test_all_copies_of_repeated_eigenvalues_are_found(always_lanczos):
     assert (np.abs(found.eigenvalues) < 1e-9).sum() == 20
 
 
-def test_few_steps_between_restarts_suffice(monkeypatch, always_lanczos):
+def test_pairs_are_found_with_few_steps_between_restarts(monkeypatch, always_lanczos):
     """Thick restarts reach the same pairs as one long run."""
     X = features(400, 4)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled", sigma=0.8)
@@ -123,7 +123,7 @@ def test_few_steps_between_restarts_suffice(monkeypatch, always_lanczos):
 
 
 @pytest.mark.parametrize("n", [2, 3, 30])
-def test_every_k_of_small_graphs(n):
+def test_every_k_is_found_on_small_graphs(n):
     X = features(n)
     graph = gspnl.feature_graph(X, "rbf", storage="tiled")
     lam = eigen(*normalized(affinity("rbf", X), "random_walk"))[0]

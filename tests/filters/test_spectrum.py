@@ -165,7 +165,7 @@ def test_filters_of_a_graph_without_edges_scale_by_g_of_zero(storage):
     assert relative(graph.filter(Z, responses.snl(2.0, 1.0)), 3 * Z) < 1e-14
 
 
-def test_a_graph_of_two_nodes():
+def test_a_graph_of_two_nodes_equals_its_closed_form():
     graph = gspnl.feature_graph(np.ones((2, 1)))
     heat = graph.filter(np.eye(2), responses.heat(1.0))
     e = np.exp(-1)

@@ -83,7 +83,7 @@ def test_a_neighbour_graph_equals_its_dense_formula(normalization, hold, dtype):
     assert table.bounds[-1] < 0.01 * table.bounds[0]
 
 
-def test_signals_with_leading_dimensions():
+def test_signals_with_leading_dimensions_equal_the_dense_product():
     W = neighbours()
     graph = gspnl.graph_from_weights(W)
     Z = np.random.default_rng(1).standard_normal((2, 3, N, 4))
@@ -92,7 +92,7 @@ def test_signals_with_leading_dimensions():
     assert graph[()].n_nodes == N
 
 
-def test_a_batch_of_dense_weights():
+def test_a_batch_of_dense_weights_equals_its_graphs():
     W = np.stack([neighbours(seed=s).toarray() for s in range(3)])
     graph = gspnl.graph_from_weights(W, "symmetric")
     Z = np.random.default_rng(1).standard_normal((3, N, 2))
@@ -140,7 +140,7 @@ def test_a_large_sparse_graph_is_not_made_dense():
         graph.dense()
 
 
-def test_a_graph_of_two_nodes():
+def test_a_graph_of_two_nodes_equals_its_closed_form():
     graph = gspnl.graph_from_weights(scipy.sparse.csr_array([[0.0, 3.0], [3.0, 0.0]]))
     assert np.abs(graph.spectrum().eigenvalues - [0, 2]).max() < 1e-15
     z = np.array([1.0, 0.0])

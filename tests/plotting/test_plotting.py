@@ -83,7 +83,7 @@ def test_responses_show_g_and_its_polynomials():
     np.testing.assert_array_equal(ticks.get_xdata(), SPECTRUM.eigenvalues)
 
 
-def test_several_responses_and_a_constant_one():
+def test_several_responses_and_a_constant_one_are_drawn():
     ax = plotting.responses([HEAT, lambda lam: 0.5])
     assert len(ax.lines) == 2
     assert (ax.lines[1].get_ydata() == 0.5).all()
@@ -97,7 +97,7 @@ def test_comparison_shows_errors_and_bounds():
     np.testing.assert_array_equal(bounds.get_ydata(), TABLE.bounds)
 
 
-def test_comparison_without_a_certificate():
+def test_comparison_without_a_certificate_says_so():
     table = gspnl.Comparison(
         np.array([1, 2]), np.array([0.1, 0.0]), np.array([np.inf, np.inf]), np.zeros(2), 0.0, HEAT
     )

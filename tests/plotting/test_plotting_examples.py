@@ -166,7 +166,7 @@ def test_strengths_draw_counts_and_print_distances():
             assert text == f"{name}: histogram {apart:.1f} % apart, ‖{name} − A‖ = {defect:.2f} ‖A‖"
 
 
-def test_strengths_of_other_powers_and_tiny_defects():
+def test_strengths_label_other_powers_and_tiny_defects():
     figure = gspnl.stability.strengths(np.full((4, 4), 0.25), powers=[2, 12])
     texts = [t.get_text() for t in plotting.strengths(figure).get_legend().get_texts()]
     assert texts == ["A²", "A¹²: histogram 0.0 % apart, ‖A¹² − A²‖ = 0 ‖A²‖"]

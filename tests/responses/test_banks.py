@@ -187,7 +187,7 @@ LAM = np.unique(np.concatenate([np.linspace(0, 2, 4001), [2 / 3, 4 / 3, 1 / 3, 0
 
 
 @pytest.mark.parametrize("case", TIGHT)
-def test_tight_frames(case):
+def test_tight_banks_have_equal_frame_bounds(case):
     bank, bound = TIGHT[case]
     assert np.abs((bank(LAM) ** 2).sum(0) - bound).max() < 1e-12
     assert bank.is_tight(tolerance=1e-11)

@@ -11,7 +11,6 @@ from support.formulas import affinity, eigen, normalized
 
 import gspnl
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.signals.density import jackson
 
 
 def features(n, seed=0):
@@ -53,7 +52,9 @@ def test_the_density_equals_the_damped_moment_series():
     found = gspnl.spectral_density(graph, points=50, moments=K, probes=20_000)
     lo, hi = found.interval
     x, grid = ((2 * v - lo - hi) / (hi - lo) for v in (lam, found.lam))
-    g = jackson(K)
+    angle = np.pi / (K + 1) * np.arange(K)  # Weiße et al., Rev. Mod. Phys. 78 (2006), eq. 71
+    g = (K + 1 - np.arange(K)) * np.cos(angle) + np.sin(angle) / np.tan(np.pi / (K + 1))
+    g /= K + 1
     series = [g[k] * (2 if k else 1) * npcheb.chebval(x, np.eye(K)[k]).sum() for k in range(K)]
     truth = npcheb.chebval(grid, series) / (np.pi * np.sqrt(1 - grid**2)) * 2 / (hi - lo) / n
     assert (np.abs(found.density - truth) < 5 * found.standard_error + 1e-12).all()
@@ -65,8 +66,8 @@ def test_the_standard_error_equals_the_spread_over_seeds():
     graph = gspnl.feature_graph(features(150), "rbf", sigma=0.5)
     runs = [gspnl.spectral_density(graph, probes=8, seed=s) for s in range(60)]
     spread = np.std([r.count(0, 0.8) for r in runs], ddof=1)
-    told = np.sqrt(np.mean([r.count_error(0, 0.8) ** 2 for r in runs]))
-    assert 0.7 < told / spread < 1.4  # 60 runs tell a spread to 9 %, by one part in ten
+    mean = np.sqrt(np.mean([r.count_error(0, 0.8) ** 2 for r in runs]))
+    assert 0.7 < mean / spread < 1.4  # the spread of 60 runs is known to about 9 %
     assert gspnl.spectral_density(graph, seed=4).count(0, 0.8) == gspnl.spectral_density(
         graph, seed=4
     ).count(0, 0.8)
@@ -92,7 +93,7 @@ def test_other_libraries_and_float32(make):
     assert abs(single.count(0, 0.9) - ours.count(0, 0.9)) < 0.1
 
 
-def test_density_of_tiny_graphs():
+def test_densities_of_tiny_graphs_count_every_node():
     found = gspnl.spectral_density(gspnl.feature_graph(features(2), "rbf"))
     assert found.count(-1, 3) == pytest.approx(2)
     same = gspnl.spectral_density(gspnl.feature_graph(np.ones((30, 2)), "rbf"))  # λ = 0, and 1

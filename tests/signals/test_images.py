@@ -136,7 +136,7 @@ def test_missing_pillow_raises_with_the_extra_to_install(monkeypatch):
         images.load_photo("photo.jpg")
 
 
-def test_the_default_photo_of_matplotlib(monkeypatch):
+def test_the_default_photo_is_the_one_of_matplotlib(monkeypatch):
     assert images.load_photo(images.default_photo()).shape == (600, 512, 3)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="pass a photo"):
@@ -197,7 +197,7 @@ def test_a_scale_of_zero_leaves_a_part_out():
     assert images.photo_features(photo, colour=0).shape == (20, 2)
 
 
-def test_oklab_of_red():
+def test_red_has_its_published_oklab_colour():
     # From the table of CSS Color 4.
     np.testing.assert_allclose(
         images.oklab(np.array([1.0, 0, 0])), [0.62796, 0.22486, 0.12585], atol=2e-4

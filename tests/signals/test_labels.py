@@ -129,7 +129,7 @@ def test_the_best_of_several_runs_is_kept():
     assert spread(gspnl.spectral_clustering(graph, 7, restarts=20)) < 0.999 * one
 
 
-def test_one_cluster_and_two_nodes():
+def test_one_cluster_of_all_nodes_and_two_nodes_in_two_clusters():
     graph, *_ = build("rbf")
     assert (gspnl.spectral_clustering(graph, 1) == 0).all()
     two, *_ = build("two")
@@ -142,7 +142,7 @@ def test_duplicate_nodes_get_one_label():
     assert (labels[:20] == labels[20:]).all()
 
 
-def test_fewer_distinct_nodes_than_clusters_raise():
+def test_fewer_distinct_nodes_than_clusters_raise_or_use_every_label():
     graph = gspnl.feature_graph(np.ones((6, 1)), storage="lowrank")
     try:  # the modes of λ = 1 are one basis among many: any partition, or none
         labels = gspnl.spectral_clustering(graph, 3)
@@ -154,8 +154,7 @@ def test_fewer_distinct_nodes_than_clusters_raise():
 
 def test_an_empty_cluster_raises(monkeypatch):
     graph, *_ = build("rbf")
-    same = np.ones((N, 3))
-    monkeypatch.setattr("gspnl.signals.clustering._lowest_modes", lambda graph, k: same)
+    monkeypatch.setattr(gspnl.PartialSpectrum, "modes", lambda spectrum: np.ones((N, 3)))
     with pytest.raises(ConvergenceError, match=r"fewer than k=3 rows of the modes differ"):
         gspnl.spectral_clustering(graph, 3)
 
@@ -247,7 +246,7 @@ def test_local_global_scores_equal_the_spectral_formula():
     assert relative(close, truth) < 1e-6
 
 
-def test_all_labels_known_and_one_class():
+def test_known_labels_of_all_nodes_are_kept_also_for_one_class():
     graph, *_ = build("rbf")
     truth = np.arange(N) % 3
     assert (gspnl.propagate_labels(graph, truth, "harmonic").labels == truth).all()

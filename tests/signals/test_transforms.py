@@ -184,7 +184,7 @@ def test_as_many_filters_as_nodes_are_not_confused_with_nodes():
 
 @pytest.mark.parametrize("options", [{}, {"order": 6}, {"tol": 1e-6}])
 @pytest.mark.parametrize(("kernel", "storage"), [("dot", "lowrank"), ("rbf", "dense")])
-def test_batches_of_graphs(kernel, storage, options):
+def test_banks_on_a_batch_equal_those_on_each_graph(kernel, storage, options):
     X = np.random.default_rng(3).standard_normal((2, 3, 20, 4))
     graph = gspnl.feature_graph(X, kernel, storage=storage)
     F = len(SMOOTH)
@@ -246,10 +246,9 @@ def test_softmax_allows_first_order_only():
         gspnl.analyze(graph, Z, SMOOTH, 5)
 
 
-def test_modulation_and_gabor_on_a_graph():
-    graph, _A, _change = make("rbf", "dense", "symmetric")
-    spectrum = graph.spectrum()
-    lam, U = np.asarray(spectrum.eigenvalues), spectrum.modes(N)
+def test_modulation_and_gabor_banks_equal_their_formulas_on_a_graph():
+    graph, A, _change = make("rbf", "dense", "symmetric")
+    lam, U = np.linalg.eigh(np.eye(N) - A)
     bank = banks.modulation(responses.heat(3.0), lam, U)
     Z = signals((N,))
     kernel = U @ np.exp(-3 * lam)
@@ -257,7 +256,7 @@ def test_modulation_and_gabor_on_a_graph():
     assert relative(gspnl.analyze(graph, Z, bank), np.stack(truth)) < 1e-9
     with pytest.raises(InputError, match="not finite"):
         gspnl.analyze(graph, Z, bank, order=3)
-    gabor = banks.gabor(responses.smooth_band_pass(0.0, 0.1), spectrum)
+    gabor = banks.gabor(responses.smooth_band_pass(0.0, 0.1), graph.spectrum())
     truth = [U @ (np.exp(-(((lam - e) / 0.1) ** 2) / 2) * (U.T @ Z)) for e in lam]
     assert relative(gspnl.analyze(graph, Z, gabor), np.stack(truth)) < 1e-9
 

@@ -86,6 +86,6 @@ def test_checks_that_raise_are_undecided_with_a_reason():
     assert np.isnan(verdict.value)
 
 
-def test_nan_fails(subjects):
+def test_a_claim_that_measures_nan_fails(subjects):
     verdict = CLAIMS["memory"](subjects[0], rate=lambda graph, k: np.nan)
     assert verdict.passed is False

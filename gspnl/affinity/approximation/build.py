@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, eps, like, namespace
+from gspnl._base.array import Array, check_fits, constant, constant64, eps, like, namespace
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.affinity import normalize
@@ -24,7 +24,7 @@ from gspnl.affinity.approximation.points import (
     points_of,
     roots,
     rough_degrees,
-    unfit,
+    unsupported,
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
@@ -36,7 +36,7 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
 FIRST_RANK = 16  # first rank tried for a tolerance
-GROWTH = 1.4  # from one rank tried to the next
+GROWTH = 1.4  # ratio of one rank tried to the one before
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def approximate(
 ) -> tuple[Weights, Approximation]:
     """Approximate W of features X (..., N, C) by low rank, graph by graph, with error bounds."""
     if not isinstance(kernel, Exponential):
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     paired = pair is not None and pair[0] is not pair[1]
     if request.tol is not None and not certified(normalization, paired, self_loops):
         raise InputError(
             f"normalization={normalization!r} has no certificate"
             + (" with Φ ≠ Ψ or without self-loops" if normalization in BOUNDS else "")
-            + " to hold tol= against; pass rank=, or use 'random_walk'"
+            + ", which tol= needs; pass rank=, or use 'random_walk'"
         )
     batch = tuple(X.shape[:-2])
     make = partial(METHODS[request.method], kernel, pair, request, normalization, self_loops)
@@ -129,7 +129,7 @@ def _pivoted(
                 "gradient; detach the features, or take approximation='random_features'"
             )
     pair = None if pair is None else _doubles(pair)
-    parts = roots(kernel, double(X), pair)
+    parts = roots(kernel, constant64(X), pair)
     check_range(parts, X)
     points = points_of(parts, kernel.bounded)
     n = X.shape[-2]
@@ -174,13 +174,13 @@ def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: 
         affinity = normalize(stored, kernel, normalization)
     except DegreeError:
         return math.inf  # building the graph raises it again, with a remedy
-    scale = constant(affinity.core_scale).astype(np.float64)
+    scale = constant64(affinity.core_scale)
     sums = residual.row_sums(np.ones_like(scale) if unit else scale)
     return float(fn(affinity, weights, residual, sums))
 
 
 def certified(normalization: str, paired: bool, self_loops: bool) -> bool:
-    """Tell whether ‖S − Ŝ‖ has a bound; Sinkhorn's needs W positive semi-definite and ≥ 0."""
+    """Tell whether ‖S − Ŝ‖ has a bound; that of Sinkhorn needs a positive semi-definite W ≥ 0."""
     found = BOUNDS.get(normalization)
     return found is not None and (found[1] or (self_loops and not paired))
 
@@ -245,14 +245,9 @@ def _random(
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 
 
-def double(x: Array) -> np.ndarray:
-    """Return the values of ``x`` in NumPy and float64."""
-    return constant(x).astype(np.float64, copy=False)
-
-
 def _doubles(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-    first = double(pair[0])
-    return first, (first if pair[1] is pair[0] else double(pair[1]))
+    first = constant64(pair[0])
+    return first, (first if pair[1] is pair[0] else constant64(pair[1]))
 
 
 METHODS.register("cholesky")(_pivoted)

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gspnl._base.array import constant
+from gspnl._base.array import constant64
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.approximation.residual import Residual, RowSums
@@ -37,9 +37,9 @@ class Core:
     @classmethod
     def of(cls, affinity: Affinity, weights: LowRank) -> Core:
         return cls(
-            constant(weights.factor).astype(np.float64, copy=False),
-            constant(weights.core).astype(np.float64),
-            constant(affinity.core_scale).astype(np.float64),
+            constant64(weights.factor),
+            constant64(weights.core),
+            constant64(affinity.core_scale),
         )
 
     def weights_times(self, s: np.ndarray, self_loops: bool) -> np.ndarray:

@@ -2,8 +2,6 @@ r"""Partial Cholesky factors of a kernel matrix, K ≈ F Fᵀ with E = K − F F
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.linalg import solve_triangular
 
@@ -11,11 +9,9 @@ from gspnl._base.array import check_fits
 from gspnl.affinity.approximation.points import Points
 
 BLOCK = 128  # pivots proposed at once
-NEGLIGIBLE = 64 * np.finfo(np.float64).eps  # of the trace: what rounding leaves of E
-DEPENDENT = 1e-10  # of K_ii: landmarks with less residual depend on the others
+NEGLIGIBLE = 64 * np.finfo(np.float64).eps  # tr E / tr K below which E is rounding
+DEPENDENT = 1e-10  # E_ii / K_ii below which a landmark depends on the others
 PATIENCE = 50  # rounds without a new pivot
-
-Propose = Callable[[np.random.Generator, np.ndarray, int], np.ndarray]
 
 
 class PivotedFactor:
@@ -65,7 +61,7 @@ class PivotedFactor:
             F = self.factor
             square = self.points.block(pivots, pivots) - F[pivots] @ F[pivots].T
             kept, lower, seen = _select(square, threshold, rank - self.rank)
-            if not self.randomly:  # candidates not reached come first next time
+            if not self.randomly:  # candidates that were not examined come first next time
                 self._order = np.concatenate([pivots[seen:], self._order])
             idle = 0 if len(kept) else idle + 1
             if len(kept):
@@ -73,7 +69,7 @@ class PivotedFactor:
         return True
 
     def _propose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draw candidates, and the residual K_ii above which each is accepted."""
+        """Draw candidates, and the E_ii above which each is accepted."""
         if self.randomly:
             edges = np.cumsum(self.residual)
             drawn = np.searchsorted(edges, self.rng.random(BLOCK) * edges[-1], side="right")

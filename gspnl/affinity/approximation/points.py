@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, namespace
+from gspnl._base.array import Array, constant, constant64, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.errors import DegreeError, InputError
@@ -65,11 +65,11 @@ def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: b
 def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
     """Return (a, h) of the points of one graph: one pair, or those of Φ and of Ψ."""
     if not isinstance(kernel, Exponential):
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     phi, psi = kernel.embed(X, pair)
     first = kernel.root(phi)
     if first is None:
-        raise InputError(unfit(kernel))
+        raise InputError(unsupported(kernel))
     if psi is phi:
         return [first]
     second = kernel.root(psi)
@@ -77,7 +77,7 @@ def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tu
     return _centred(first, second)
 
 
-def unfit(kernel: Kernel) -> str:
+def unsupported(kernel: Kernel) -> str:
     """Explain why a kernel cannot be approximated."""
     if kernel.bilinear:
         why = "has low rank by itself: leave rank= and tol= out"
@@ -88,7 +88,7 @@ def unfit(kernel: Kernel) -> str:
 
 
 def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tuple[Array, Array]]:
-    """Centre Φ and Ψ and scale them to equal size: K between them stays, K within each shrinks.
+    """Centre Φ and Ψ and scale them to equal size, which keeps K_φψ and shrinks K_φφ and K_ψψ.
 
     ⟨a, b⟩ = ⟨a − ā, b − b̄⟩ + ⟨ā, b⟩ + ⟨a, b̄⟩ − ⟨ā, b̄⟩.
     """
@@ -105,7 +105,7 @@ def _centred(first: tuple[Array, Array], second: tuple[Array, Array]) -> list[tu
 
 
 def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
-    """Raise where entries of K, or sums of them, leave the range of the dtype of ``sample``."""
+    """Raise where entries of K, or their sums, leave the range of the dtype of ``sample``."""
     largest = 0.4 * math.log(float(namespace(sample).finfo(sample.dtype).max))
     for a, h in parts:
         top = float(((constant(a) ** 2).sum(-1) - 2 * constant(h)[..., 0]).max())
@@ -119,7 +119,7 @@ def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
 
 def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
     """Stack the points of one graph; where Φ ≠ Ψ, both halves of K get the same trace."""
-    pairs = [tuple(constant(part).astype(np.float64) for part in both) for both in parts]
+    pairs = [tuple(constant64(part) for part in both) for both in parts]
     tops, shifts = [a for a, _ in pairs], [h[..., 0] for _, h in pairs]
     if len(pairs) == 2:
         first, second = (

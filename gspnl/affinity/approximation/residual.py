@@ -29,12 +29,12 @@ CACHED = 1 << 24  # entries of blocks cached from one bound to the next: 128 MiB
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    r"""E of the points of Φ and Ψ, and W − Ŵ = ½(E_φψ + E_ψφ), for the factor as it is stored.
+    r"""Residual E of the points of Φ and Ψ, and W − Ŵ = ½(E_φψ + E_ψφ), for the stored factor.
 
     Parameters
     ----------
     points : Points
-        N, or 2N where Φ ≠ Ψ.
+        N of them, or 2N where Φ ≠ Ψ.
     factors : list of arrays of shape (N, m)
         F, or F_φ and F_ψ.
     self_loops : bool
@@ -72,7 +72,7 @@ class Residual:
         return cross(p.a[rows], p.h[rows], p.a[cols], p.h[cols], p.bounded)
 
     def _parts(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield E_aa of Φ and of Ψ; all blocks are cached where they take little memory."""
+        """Yield E_aa of Φ and of Ψ; blocks are cached if all together take little memory."""
         cached = self.n * len(self.blocks[0]) * len(self.factors) <= CACHED
         for i, F in enumerate(self.factors):
             key = (int(nodes[0]), i)

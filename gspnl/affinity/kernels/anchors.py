@@ -14,7 +14,7 @@ from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.errors import InputError
 
 SAMPLE = 4096  # nodes on which the anchor points are placed
-ROUNDS = 25  # Lloyd iterations; on photos the quantisation error moves by under 1 % after 15
+ROUNDS = 25  # Lloyd iterations; on photos the quantisation error changes by < 1 % after 15
 
 
 @KERNELS.register("anchors")
@@ -35,7 +35,7 @@ class Anchors(Kernel):
         σ > 0 in the units of the features; default: the root mean square distance of the sample
         to its nearest anchor.
     seed : int
-        Seeds the sample and the k-means.
+        Seed of the sample and of k-means.
 
     References
     ----------
@@ -96,7 +96,7 @@ class Anchors(Kernel):
 
 
 def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
-    """Return k-means centres of a sample of X (N, C), and the rms distance to the nearest."""
+    """Return k-means centres of a sample of X (N, C), and its rms distance to the nearest."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel
 
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-r"""Exponential kernels f = exp s, computed by their scores s so that nothing overflows."""
+r"""Exponential kernels f = exp s, computed from their scores s so that nothing overflows."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ class Exponential(Kernel):
         return False
 
     def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
-        """(q, k) with log f = q kᵀ: points (..., n, r), (..., m, r) → (..., n, t), (..., m, t).
+        """Return (q, k) with log f = q kᵀ: (..., n, r), (..., m, r) → (..., n, t), (..., m, t).
 
         q and k are one object only if φ and ψ are and s is symmetric.
         """
         return phi, psi
 
     def root(self, points: Array) -> tuple[Array, Array] | None:
-        r"""(a, h) with :math:`\log f(x, y) = ⟨a(x), a(y)⟩ - h(x) - h(y)`, or None where unknown.
+        r"""Return (a, h) with :math:`\log f(x, y) = ⟨a(x), a(y)⟩ - h(x) - h(y)`, or None.
 
-        Points (..., n, r) → a (..., n, t), h (..., n, 1). M of points with themselves is then
-        positive semi-definite, and the graph can be approximated by one of low rank.
+        Points (..., n, r) → a (..., n, t), h (..., n, 1). With such a root, M of points with
+        themselves is positive semi-definite, and the graph can be approximated by one of low rank.
+        None states that no root is known.
         """
         return None
 

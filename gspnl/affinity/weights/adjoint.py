@@ -16,7 +16,7 @@ from gspnl.affinity.weights.tiles import STRIP
 
 @singledispatch
 def rmatmul(weights: Weights, Z: Array) -> Array:
-    """Compute Wᵀ Z of one graph, (N, c); by strips of rows in N² time where not overridden."""
+    """Compute Wᵀ Z of one graph, (N, c); by default from strips of rows of W, in N² time."""
     xp = namespace(Z)
     n = weights.shape[-1]
     step = max(1, STRIP // n)

@@ -43,7 +43,7 @@ class Weights(ABC):
 
     @property
     def log_factor(self) -> Any:
-        """Logarithm of a factor divided out of W where its entries would leave the dtype's range.
+        """Logarithm of a factor that is divided out of W to keep its entries in the dtype's range.
 
         One number for each graph. Products, rows and degrees are those of W without the factor;
         A does not depend on it.
@@ -61,11 +61,11 @@ class Weights(ABC):
 
     @property
     def lazy(self) -> bool:
-        """Whether degrees are positive and cost a pass over all pairs, so that they can wait."""
+        """Whether degrees, positive and as costly as a pass over all pairs, are deferred."""
         return False
 
     def averages(self, Z: Array) -> Array:
-        """Compute diag(W 1)⁻¹ W Z, with degrees and product in one sweep."""
+        """Compute diag(W 1)⁻¹ W Z, degrees and product in one pass over W."""
         xp = namespace(Z)
         unit = ones((*Z.shape[:-1], 1), Z)
         both = self.matmul(xp.concat([Z, unit], axis=-1))

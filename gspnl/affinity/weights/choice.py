@@ -30,13 +30,13 @@ class Problem:
     Parameters
     ----------
     rows, columns : int
-        Of W; they differ where a block pools its keys.
+        Shape of W; not square where a block pools its keys.
     width : int
-        Multiplications of one entry of M.
+        Multiplications to compute one entry of M.
     rank : int
         Columns of a low-rank factor.
     symmetric : bool
-        Whether M is, so that each entry is computed once.
+        Whether M is symmetric, so that each pair is computed once.
     graphs : int
     itemsize : int
         Bytes of one number.
@@ -80,14 +80,14 @@ FILTER = Work()  # one Chebyshev filter
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes stored and operations of a build and its products, of the whole batch."""
+    """Bytes stored by a batch of graphs, and operations of its build and products."""
 
     bytes: float
     operations: float
 
 
 def dense(p: Problem, w: Work = FILTER) -> Cost:
-    """N² entries, each computed once; then products at 2 operations an entry."""
+    """Count N² entries, each computed once, and products of 2 operations an entry and signal."""
     pairs = p.graphs * p.rows * p.columns
     evaluations = 1 if p.symmetric else 2
     build = pairs * evaluations * (2 * p.width + w.elementwise)
@@ -96,14 +96,14 @@ def dense(p: Problem, w: Work = FILTER) -> Cost:
 
 
 def tiled(p: Problem, w: Work = FILTER) -> Cost:
-    """Only points are stored; every product computes all entries again."""
+    """Count all entries once more for every product; only points are stored."""
     pairs = p.graphs * p.rows * p.columns / (2 if p.symmetric else 1)
     each = pairs * (2 * p.width + w.elementwise + 4 * w.signals)
     return Cost(p.graphs * p.rows * p.width * p.itemsize, (w.products + 1) * each)
 
 
 def lowrank(p: Problem, w: Work = FILTER) -> Cost:
-    """Two passes over the factor a product, or in all where its Gram matrix does the rest."""
+    """Count two passes over the factor per product, or in all where ``gram`` holds."""
     outputs = w.outputs or w.signals
     passes = 2 * p.graphs * p.rank * (p.columns * w.signals + p.rows * outputs)
     size = p.graphs * p.rows * p.rank * p.itemsize
@@ -115,7 +115,7 @@ def lowrank(p: Problem, w: Work = FILTER) -> Cost:
 
 
 def sorted_(p: Problem, w: Work = FILTER) -> Cost:
-    """A sort, then running sums."""
+    """Count a sort, then running sums."""
     n = p.graphs * p.rows
     return Cost(80 * n, n * (60 * math.log2(p.rows) + w.products * 40 * w.signals))
 

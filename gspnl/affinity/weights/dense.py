@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, namespace
+from gspnl._base.array import Array, check_fits, constant64, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
@@ -88,7 +88,7 @@ def build_dense(
 
 def _may_overflow(kernel: Exponential, phi: Array, psi: Array) -> bool:
     """Tell whether some exp s, or a degree, might overflow, so that logarithms are needed."""
-    pair = [constant(part).astype(np.float64) for part in kernel.scores(phi, psi)]
+    pair = [constant64(part) for part in kernel.scores(phi, psi)]
     with np.errstate(over="ignore"):
         bound = math.prod(float(np.sqrt((part**2).sum(-1)).max()) for part in pair)
     return not bound < 0.4 * math.log(float(namespace(phi).finfo(phi.dtype).max))

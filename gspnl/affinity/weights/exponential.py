@@ -1,4 +1,4 @@
-r"""Tiled storage of W = e^S, S = q kᵀ, by logarithms: exact, O(N) memory, scores of any size."""
+r"""Tiled storage of W = exp(q kᵀ) by logarithms: exact, O(N) memory, scores of any size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TiledExponential(Weights):
     Parameters
     ----------
     q, k : arrays of shape (N, t)
-        In float64 where scores need it.
+        Factors of the scores, in float64 where float32 is too coarse.
     sample : array
         Of the library, device and dtype of the features.
     pattern : Pattern
@@ -107,7 +107,7 @@ class TiledExponential(Weights):
         if left is None:
             return part
         scale = xp.take(left, index, axis=0)[:, None]
-        # Multiplied together first: a small p alone would underflow before a large one acts.
+        # The scales are multiplied first: with a small one alone, the entry could underflow.
         return part * (scale if right is None else scale * right)
 
     def item(self, index: tuple[int, ...]) -> TiledExponential:

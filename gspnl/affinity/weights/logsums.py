@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace, ones
+from gspnl._base.array import Array, constant, constant64, like, namespace, ones
 from gspnl._base.rows import on_cores
 from gspnl.affinity.weights.tiles import TILE, Pattern, cut, set_diagonal, strips, threaded
 
@@ -132,7 +132,7 @@ def _by_strips(
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
         top = np.max([constant(s).max(-1) for s in parts], axis=0)
         sums = sum(xp.exp(s - like(top, q)[:, None]) @ V for s in parts)
-        logs.append(top + np.log(constant(sums[:, -1]).astype(np.float64) / len(parts)))
+        logs.append(top + np.log(constant64(sums[:, -1]) / len(parts)))
         return sums[:, :-1] / sums[:, -1:]
 
     return strips(strip, n, q), np.concatenate(logs)

@@ -1,4 +1,4 @@
-r"""Storage of the concatenation kernel by sorting: exact products in O(N log N)."""
+r"""Sorted storage for the concatenation kernel: exact products in O(N log N)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Storage of a batch of graphs as a list of single ones."""
+"""Storage of a batch as a list of the weights of single graphs."""
 
 from __future__ import annotations
 
@@ -64,13 +64,8 @@ class Stacked(Weights):
         return None if any(part is None for part in logs) else self._stack(logs)
 
     def item(self, index: tuple[int, ...]) -> Weights:
-        return self.items[
-            int(
-                np.ravel_multi_index(
-                    [i % b for i, b in zip(index, self.batch, strict=True)], self.batch
-                )
-            )
-        ]
+        inside = [i % b for i, b in zip(index, self.batch, strict=True)]
+        return self.items[int(np.ravel_multi_index(inside, self.batch))]
 
     def _each(self, fn: Callable[[Weights, Array], Array], Z: Array) -> Array:
         Z = namespace(Z).broadcast_to(Z, (*self.batch, *Z.shape[-2:]))

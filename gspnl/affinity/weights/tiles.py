@@ -1,7 +1,7 @@
 """Products by tiles of a matrix that is not stored, on all cores.
 
-A tile is computed, used both ways (M z_J for the rows, Mᵀ z_I for the columns) while it is in the
-cache, and overwritten: one evaluation of the kernel a pair, O(N) memory.
+A tile M_IJ is computed, multiplied while it is in the cache (M_IJ z_J for the rows, M_IJᵀ z_I for
+the columns), and overwritten: one evaluation of the kernel for each pair, O(N) memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Pattern(Enum):
     PLAIN = "W = M: every tile, one way"
 
     def tiles(self, n: int, worker: int, workers: int) -> Iterator[tuple[slice, slice]]:
-        """Return the tiles of one worker."""
+        """Return the (rows, columns) of the tiles of one worker."""
         cuts = [slice(i, min(i + TILE, n)) for i in range(0, n, TILE)]
         pairs = [(a, b) for i, a in enumerate(cuts) for b in cuts[i * (self is Pattern.HALF) :]]
         return iter(pairs[worker::workers])

@@ -1,7 +1,7 @@
-r"""Deflation of the modes of least λ, which leaves the narrow band of the other eigenvalues.
+r"""Deflation of the modes of least λ: exact filters on them, a series on the others.
 
 The spectrum of a fully-connected graph is {0} and a band near 1. A polynomial on [0, 2] spends its
-order on the gap between them. Here the modes below the band are filtered exactly, and the
+order on the gap between them. With the modes below the band filtered exactly, the
 recurrence runs on the operator without them, :math:`S - \sum_i μ_i v_i v_i^T`, over the interval
 of the band.
 """

@@ -10,7 +10,7 @@ from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev.series import Family, Series
 
-PAD = 0.01  # the band is widened by this share on either side
+PAD = 0.01  # share of its width by which the band is widened on either side
 
 
 class Deflation(ABC):
@@ -38,19 +38,19 @@ class Deflation(ABC):
 
     @property
     def inner_ends(self) -> tuple[float, float]:
-        """Two λ within the band, near its ends: every interval of a series must contain them."""
+        """Two λ within the band, near its ends, which the interval of a series must contain."""
         return self.ends
 
     @property
     def amplification(self) -> float:
-        """The factor by which the terms of S, and so their rounding, exceed S."""
+        """Factor by which the summands of S, and so their rounding errors, exceed S."""
         return 1.0
 
     @abstractmethod
     def analysis(
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
     ) -> Array:
-        """Every p_f(L) Z: (..., N, c) to (..., F, N, c).
+        """Compute p_f(L) Z for every f, (..., N, c) to (..., F, N, c).
 
         Deflated mode i is filtered by ``gains[f, i]``, isolated nodes by ``isolated_gain[f]``.
         """
@@ -59,12 +59,12 @@ class Deflation(ABC):
     def synthesis(
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
     ) -> Array:
-        """The sum of p_f(L) C_f: (..., F, N, c) to (..., N, c)."""
+        """Compute the sum of p_f(L) C_f, (..., F, N, c) to (..., N, c)."""
 
     def polynomial(
         self, series: Series, gains: np.ndarray, isolated_gain: float, Z: Array
     ) -> Array:
-        """p(L) Z, with gain i on deflated mode i and gain ``isolated_gain`` on isolated nodes."""
+        """Compute p(L) Z: :meth:`analysis` by a single series."""
         family = Family(series.coefficients[None], series.interval)
         out = self.analysis(family, gains[None], np.array([isolated_gain]), Z)
         return out[..., 0, :, :]

@@ -1,4 +1,4 @@
-"""Deflation of a low-rank graph, in m × m matrices."""
+"""Deflation of a low-rank graph by m × m matrices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gspnl.filters.lowrank_engine import LowRankEngine, SmallEigen, polynomial_c
 
 @dataclass(frozen=True, eq=False)
 class LowRankDeflation(Deflation):
-    """A deflated low-rank graph: m × m matrices, between two passes over B.
+    """A deflated low-rank graph: filters take m × m matrices and two passes over B.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class LowRankDeflation(Deflation):
             heads = xp.concat([heads, xp.flip(found, axis=-1)], axis=-1)
             values += [float(v) for v in to_numpy(small.values)[: m - extra - 1 : -1]]
             mu = mu[: m - extra]
-        # The deflated constant mode is one of the mu, at 0; N − m − 1 more lie there.
+        # One mu, at 0, is that of the deflated constant mode; N − m − 1 other modes have μ = 0.
         shares = np.append(np.ones(len(mu)), max(n_live - m - bool(count), 0))
         limits = affinity.limits
         band = np.clip(1 - np.append(mu, 0.0), *limits)
@@ -100,7 +100,7 @@ class LowRankDeflation(Deflation):
         return self.engine.contract(at_one, at_zero, core, C)
 
     def _cores(self, family: Family, gains: np.ndarray) -> tuple[Array, np.ndarray]:
-        """C of every polynomial, deflated modes included, and its value at μ = 0."""
+        """Return C of every polynomial, deflated modes included, and its value at μ = 0."""
         core, null_gain = polynomial_core(self.engine.gram, self.core, family)
         extra = like(gains - null_gain[:, None], core)[:, None, :]
         return core + (self.heads * extra) @ self.heads.mT, null_gain

@@ -1,4 +1,4 @@
-"""Deflation of any graph: modes and band by Lanczos, polynomials by the three-term recurrence."""
+"""Deflation of a graph of any storage, by Lanczos and the three-term recurrence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from gspnl._base.array import Array, constant, like, to_numpy
 from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.affinity import Affinity
+from gspnl.chebyshev.families import clenshaw, combine, mix
 from gspnl.chebyshev.recurrence import scales
 from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.deflation.base import Deflation
-from gspnl.filters.families import clenshaw, combine, mix
 
 BLOCK = 4  # random starts of a Lanczos run
 BAND_STEPS = 40
@@ -24,7 +24,7 @@ MODE_STEPS = 100
 
 @dataclass(frozen=True, eq=False)
 class RecurrenceDeflation(Deflation):
-    """A deflated graph of any storage: the recurrence on S, orthogonal to the modes at each step.
+    """A deflated graph of any storage: each step of the recurrence is orthogonal to the modes.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class RecurrenceDeflation(Deflation):
         return self.affinity.xp.where(self.affinity.isolated[:, None], isolated_gain, out)
 
     def _step(self, family: Family) -> Callable[[Array], Array]:
-        """(I − V Vᵀ)(αI − βS), with the spectrum of the band taken to [−1, 1]."""
+        """Return (I − V Vᵀ)(αI − βS), which maps the band to [−1, 1]."""
         alpha, beta = scales(family.interval)
         apply, modes = self.affinity.apply_core, self.modes
         if not modes.shape[-1]:
@@ -101,14 +101,14 @@ class RecurrenceDeflation(Deflation):
 
         def step(y: Array) -> Array:
             y = alpha * y - beta * apply(y)
-            # The whole step is projected: outside the band, α lets the modes grow.
+            # αy is projected too: deflated modes lie outside the band, where polynomials grow.
             return y - modes @ (modes.mT @ y)
 
         return step
 
 
 def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
-    """V and λ: the constant mode in closed form, further ones by Lanczos, one after another."""
+    """Return V and λ: the constant mode in closed form, further ones by Lanczos, one by one."""
     xp = affinity.xp
     modes = affinity.stationary[:, None][:, : min(count, 1)]
     values = [0.0][:count]
@@ -143,8 +143,8 @@ def _run(
 ) -> Ritz:
     """Run Lanczos on S without ``modes`` and isolated nodes, from a fixed random start.
 
-    The start differs from run to run: a computed mode is the whole component of the last start in a
-    repeated eigenvalue, so the same start would never find a second one.
+    Each run has its own start: a run finds one mode of a repeated eigenvalue, to which the rest of
+    its start is orthogonal, so the same start would never find a second one.
     """
     n = affinity.n_nodes
     noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, min(BLOCK, n)))
@@ -153,7 +153,7 @@ def _run(
 
 
 class _Settled:
-    """Stop a run once both ends of the band are known to a hundredth of its width."""
+    """Stop a Lanczos run once both ends of the band are known to a hundredth of its width."""
 
     def __init__(self) -> None:
         self.before = (np.inf, np.inf)

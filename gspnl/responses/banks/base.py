@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., "FilterBank"])
 BANKS: Registry[Callable[..., FilterBank]] = Registry("filter bank")
 
 INTERVAL = (0.0, 2.0)
-VANISHES = 1e-14  # A/B below which a bank is no frame in float64
+VANISHES = 1e-14  # A/B up to which a bank is no frame in float64
 
 
 def bank(name: str) -> Callable[[F], F]:
@@ -177,12 +177,12 @@ class FilterBank:
         Parameters
         ----------
         interval, spectrum
-            Where the bank must be a frame, as for :meth:`frame_bounds`.
+            λ on which the bank must be a frame, as for :meth:`frame_bounds`.
 
         Raises
         ------
         InputError
-            Where it is no frame, since all its responses vanish at some λ.
+            If it is no frame: all responses vanish at some λ.
         """
         self._check_frame(interval, spectrum)
         return FilterBank(self.responses, 1 - self.power)
@@ -195,7 +195,7 @@ class FilterBank:
         Parameters
         ----------
         interval, spectrum
-            Where the bank must be a frame, as for :meth:`frame_bounds`.
+            λ on which the bank must be a frame, as for :meth:`frame_bounds`.
         """
         self._check_frame(interval, spectrum)
         return FilterBank(self.responses, 0.5)

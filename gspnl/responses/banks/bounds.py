@@ -12,11 +12,11 @@ NODES = 16
 PANELS = 128
 SAMPLES = 8 * NODES
 TAIL = 4  # last coefficients, which must reach rounding for a piece to be resolved
-BEYOND = 8  # truncation error over the sum of these: at a kink coefficients fall like 1/k²
-RESOLVED = 1e-13  # of the largest value: rounding of the coefficients
-BLURRED = 1e-11  # the same where the function is so steep that λ itself is rounded
-TIGHT = 1e-12
-BUDGET = 20_000  # pieces at once; a function that needs more is noise at this resolution
+BEYOND = 8  # ratio of truncation error to the sum of these, at a kink, where they fall like 1/k²
+RESOLVED = 1e-13  # rounding of the coefficients, relative to the largest value
+BLURRED = 1e-11  # the same for a function so steep that the rounding of λ dominates
+TIGHT = 1e-12  # largest distance of the bounds from the extremes, relative to the largest value
+BUDGET = 20_000  # most pieces at a time; a function that needs more is noise
 HALVINGS = 44  # of a panel: down to 1e-15 of the interval, the resolution of float64
 
 X = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
@@ -36,7 +36,8 @@ def extremes(
 
     Pieces of the interval are halved until a polynomial of degree 15 resolves the function on
     each, and further while one may contain an extreme. A piece that stays unresolved at a cusp or a
-    jump is bounded by its samples; where noise leaves too many pieces, all are bounded unhalved.
+    jump is bounded by its samples. A noisy function needs too many pieces; then all pieces are
+    bounded as they are.
     """
     lo, hi = interval
     inside = [jump for jump in jumps if lo <= jump <= hi]

@@ -94,8 +94,8 @@ def tight(
 ) -> FilterBank:
     r"""A mother response at several scales, completed to a tight frame.
 
-    :math:`g(s_1 λ), …, g(s_n λ)` and :math:`\sqrt{B - \sum_f g(s_f λ)^2}`. To normalise a family
-    instead, :meth:`FilterBank.normalized`.
+    Its filters are :math:`g(s_1 λ), …, g(s_n λ)` and :math:`\sqrt{B - \sum_f g(s_f λ)^2}`. For a
+    tight frame by normalisation instead, see :meth:`FilterBank.normalized`.
 
     Parameters
     ----------

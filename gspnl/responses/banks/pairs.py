@@ -8,7 +8,7 @@ from gspnl.responses.banks.base import FilterBank, bank
 
 
 def _pair(half: Response) -> FilterBank:
-    # Not .completed(), which would search for the largest value: it is 1.
+    # The largest value is 1; .completed() would search for it.
     return FilterBank((half, responses.complement((half,), 1.0)))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from gspnl import responses
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
-from gspnl.responses import Response
 from gspnl.responses.banks.base import FilterBank, bank
 from gspnl.responses.points import are_numbers
 
@@ -64,10 +63,6 @@ def _octaves(largest: float) -> Callable[[int], Sequence[float]]:
     return lambda n: [largest * 2.0**j for j in range(n - 1, -1, -1)]
 
 
-def _family(low: Response, wavelets: Sequence[Response]) -> FilterBank:
-    return FilterBank((low, *wavelets))
-
-
 @bank("abspline")
 def abspline(
     count: int = 6,
@@ -101,7 +96,7 @@ def abspline(
     lmin = number("lmax", lmax, above=0) / number("lpfactor", lpfactor, above=0)
     chosen = _scales(scales, count, lambda n: log_scales(lmin, lmax, n))
     low = responses.quartic_low_pass(0.6 * lmin, GAIN)
-    return _family(low, [responses.abspline(s) for s in chosen])
+    return FilterBank((low, *[responses.abspline(s) for s in chosen]))
 
 
 @bank("mexican_hat")
@@ -142,7 +137,7 @@ def mexican_hat(
     low = responses.quartic_low_pass(0.4 * lmin, 1.2 * float(np.exp(-1)))
     gains = [number("scales", s, above=0) ** 0.5 if normalize else 1.0 for s in chosen]
     wavelets = [responses.mexican_hat(s, gain) for s, gain in zip(chosen, gains, strict=True)]
-    return _family(low, wavelets)
+    return FilterBank((low, *wavelets))
 
 
 @bank("meyer")
@@ -154,7 +149,7 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass has the first. Default: octaves down to 4/(3 lmax).
+        The low pass has the first of them. Default: octaves down to 4/(3 lmax).
     lmax : float
         > 0; the largest λ.
 
@@ -168,7 +163,8 @@ def meyer(count: int = 6, scales: Sequence[float] | None = None, lmax: float = 2
     True
     """
     chosen = _scales(scales, count, _octaves(4 / (3 * number("lmax", lmax, above=0))))
-    return _family(responses.meyer_scaling(chosen[0]), [responses.meyer(s) for s in chosen])
+    wavelets = [responses.meyer(s) for s in chosen]
+    return FilterBank((responses.meyer_scaling(chosen[0]), *wavelets))
 
 
 @bank("simple_tight")
@@ -182,7 +178,7 @@ def simple_tight(
     count : int
         ≥ 2, number of filters.
     scales : sequence of count − 1 floats, optional
-        The low pass has the first. Default: octaves down to 1/(2 lmax).
+        The low pass has the first of them. Default: octaves down to 1/(2 lmax).
     lmax : float
         > 0; the largest λ.
 
@@ -197,4 +193,4 @@ def simple_tight(
     """
     chosen = _scales(scales, count, _octaves(1 / (2 * number("lmax", lmax, above=0))))
     wavelets = [responses.simple_tight(s) for s in chosen]
-    return _family(responses.simple_tight_scaling(chosen[0]), wavelets)
+    return FilterBank((responses.simple_tight_scaling(chosen[0]), *wavelets))

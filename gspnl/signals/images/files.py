@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gspnl._base.files import readable
 from gspnl._base.validate import whole_number
 from gspnl.errors import FileError, MissingExtraError
 
@@ -72,7 +73,7 @@ def read_photo(
         ) from error
     if max_pixels is not None:
         max_pixels = whole_number("max_pixels", max_pixels, 1)
-    with named(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
+    with image_errors(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file) as image:
             width, height = image.size
@@ -84,18 +85,15 @@ def read_photo(
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
-    """Turn errors of Pillow and the file system into a FileError with the file's name."""
+def image_errors(name: str) -> Iterator[None]:
+    """Raise errors of Pillow and of the file system as a FileError with the file's name."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        yield
-    except FileNotFoundError:
-        raise FileError(f"there is no file {name}; check the path") from None
-    except IsADirectoryError:
-        raise FileError(f"{name} is a folder; pass a photo in it") from None
-    except PermissionError:
-        raise FileError(f"{name} may not be read; change its permissions") from None
+        with readable(name, "a photo"):
+            yield
+    except FileError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FileError(
             f"{name} decompresses to more pixels than is safe ({error}); scale it down first"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.array import as_floats, check_finite, constant64
 from gspnl.errors import InputError
 
 
@@ -99,4 +99,4 @@ def _matrix(W: Any, name: str) -> np.ndarray:
     check_finite(values, name)
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(f"{name} has shape {tuple(values.shape)}; pass a matrix, (C, c) or (c, C)")
-    return np.asarray(constant(values), dtype=np.float64)
+    return constant64(values)

@@ -11,9 +11,9 @@ from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
-from gspnl.signals.stability.modes import SOFTMAX, dense, modes, others
+from gspnl.signals.stability.modes import dense, modes, nonconstant
 
-MANY = 1024  # nodes beyond which μ₂ comes from a partial spectrum
+MANY = 1024  # nodes above which μ₂ is computed from a partial spectrum
 
 
 def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
@@ -56,7 +56,7 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     True
     """
     power = whole_number("power", power, 2)
-    if check_graph(graph).normalization == SOFTMAX:
+    if not check_graph(graph).affinity.symmetric_core:
         return matrix_defect(dense(graph), power)
     mu, counts = modes(graph)
     # np.sqrt(Σ μ²) > 0: a graph has at least the mode μ = 1.
@@ -100,21 +100,28 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
     8.0
     """
     if (
-        check_graph(graph).normalization != SOFTMAX
+        check_graph(graph).affinity.symmetric_core
         and graph.shape[-1] > MANY
         and graph.storage != "lowrank"
     ):
         return max(0.0, 1 - _second(graph, absolute))
+<<<<<<< HEAD
     return mode_gap(others(graph), absolute=absolute)
 
 
 def mode_gap(mu: np.ndarray, *, absolute: bool = True) -> float:
     """Return the distance of μ = 1 from the other eigenvalues, see :func:`spectral_gap`."""
     return float(max(0.0, 1 - (np.abs(mu) if absolute else mu.real).max()))
+=======
+    mu = nonconstant(*modes(graph))  # not empty, since N ≥ 2
+    if absolute:
+        return float(max(0.0, 1 - np.abs(mu).max()))
+    return float(max(0.0, 1 - mu.real.max()))
+>>>>>>> readcore
 
 
 def _second(graph: FeatureGraph, absolute: bool) -> float:
-    """μ₂ from the ends of the spectrum, without an N × N matrix."""
+    """Compute μ₂ from the ends of the spectrum, without an N × N matrix."""
     low = 1 - float(constant(graph.spectrum(2).eigenvalues)[1])
     if not absolute:
         return low

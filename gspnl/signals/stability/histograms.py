@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, check_fits, constant
+from gspnl._base.array import as_floats, check_finite, check_fits, constant64
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
@@ -45,7 +45,7 @@ def strengths(
     r"""Compute histograms of the entries of A, A², A³, A⁴, as in figure 2 of the paper.
 
     Equal histograms do not imply equal matrices: a permutation of order 2 has the histogram of its
-    square, and is far from it. The result therefore holds the distances of the matrices too.
+    square, and is far from it. So the result has the distances of the matrices too.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _matrix(graph: FeatureGraph | Any, copies: int) -> np.ndarray:
     else:
         values = as_floats(graph, "graph")
         check_finite(values, "graph")
-    A = np.asarray(constant(values), dtype=np.float64)
+    A = constant64(values)
     if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.size:
         raise InputError(f"graph has shape {A.shape}; pass one graph, or one (N, N) matrix")
     return A

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._base.array import constant
-from gspnl.errors import InputError
-from gspnl.graph.graph import FeatureGraph, check_graph
-
-SOFTMAX = "softmax"
+from gspnl._base.array import constant64
+from gspnl.graph.graph import FeatureGraph, check_graph, single_graph
 
 
 def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     """Return μ, real and descending, or complex for softmax, and the multiplicities."""
-    if check_graph(graph).normalization == SOFTMAX:
+    if not check_graph(graph).affinity.symmetric_core:
         mu = np.linalg.eigvals(dense(graph))
         mu = mu[np.argsort(-mu.real)]
         return mu, np.ones(len(mu))
     spectrum = graph.spectrum()
-    mu = 1 - np.asarray(constant(spectrum.eigenvalues), dtype=np.float64)
+    mu = 1 - constant64(spectrum.eigenvalues)
     return mu, np.asarray(spectrum.multiplicities, dtype=np.float64)
 
 
-def others(graph: FeatureGraph) -> np.ndarray:
-    """Return μ of all modes except one with μ = 1; there is another, as N ≥ 2."""
-    return nonconstant(*modes(graph))
-
-
 def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the eigenvalues without one of the constant mode, μ = 1, each once."""
+    """Remove the constant mode from eigenvalues μ with multiplicities; returns each μ once."""
     left = counts - (np.arange(len(mu)) == np.argmin(np.abs(mu - 1)))
     return np.asarray(mu[left > 0])
 
 
 def dense(graph: FeatureGraph) -> np.ndarray:
     """Return A of one graph in NumPy, float64."""
-    if graph.shape[:-2]:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; take one, graph[i]")
-    return np.asarray(constant(graph.dense()), dtype=np.float64)
+    single = single_graph(graph, "gspnl.stability")
+    return constant64(single.dense())

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite, constant
+from gspnl._base.array import as_floats, check_finite, constant64
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
-from gspnl.signals.stability.modes import SOFTMAX, modes
+from gspnl.signals.stability.modes import modes
 
-ROUNDING = 1e-12  # below which a growth rate, relative to the largest, is rounding
+ROUNDING = 1e-12  # an eigenvalue smaller than this, relative to the largest, is rounding
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def cfl(
 
 
 def verdict(rates: np.ndarray, owners: np.ndarray, step: float = 1.0, units: int = 1) -> CFL:
-    """Build the CFL from the eigenvalues of H(μ) over all modes, and the μ of each."""
+    """Return the CFL condition of eigenvalues ``rates`` of H(μ), ``owners`` the μ of each."""
     size = float(np.abs(rates).max(initial=0.0))
     real = rates.real
     noise = ROUNDING * size
@@ -135,9 +135,9 @@ def verdict(rates: np.ndarray, owners: np.ndarray, step: float = 1.0, units: int
 def _rates(
     graph: FeatureGraph, response: Response | Sequence[Any], mu: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of H(μ), and the μ of each."""
+    """Compute the eigenvalues of H(μ), and the μ of each."""
     if callable(response):
-        if graph.normalization == SOFTMAX:
+        if not graph.affinity.symmetric_core:
             raise NonsymmetricError(
                 "a response g(λ) on a softmax graph, whose λ are complex; pass the channel "
                 "matrices [W1, W2], or use normalization='random_walk'"
@@ -152,7 +152,7 @@ def _rates(
 
 
 def _channels(response: Any) -> list[np.ndarray]:
-    """The checked channel matrices."""
+    """Check the channel matrices."""
     if not isinstance(response, (list, tuple)) or len(response) not in (2, 3):
         raise InputError(
             "response must be a callable g(λ), or a list of the channel matrices [W1, W2] or "
@@ -166,7 +166,7 @@ def square(W: Any, name: str, like: Any = None) -> np.ndarray:
     """Return a finite square matrix in float64, of the shape of ``like`` if that is given."""
     values = as_floats(W, name)
     check_finite(values, name)
-    matrix = np.asarray(constant(values), dtype=np.float64)
+    matrix = constant64(values)
     fits = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.size
     if not fits or (like is not None and matrix.shape != np.shape(like)):
         raise InputError(

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from gspnl.errors import FileError, MissingExtraError
-from gspnl.signals.images.files import ORIENTATION, is_deep, named, opaque, scaled_grey
+from gspnl.signals.images.files import ORIENTATION, image_errors, is_deep, opaque, scaled_grey
 from gspnl.train.data.registry import DataError
 
 _FILTERS = threading.Lock()  # the filters of warnings belong to all threads
@@ -62,7 +62,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
             "decoding an image needs Pillow, which is not installed: pip install 'gspnl[train]'"
         ) from error
     try:
-        with named(repr(name)):
+        with image_errors(repr(name)):
             with _FILTERS, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
                 warnings.simplefilter("error", Image.DecompressionBombWarning)

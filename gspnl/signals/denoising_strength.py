@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import Array, as_floats, constant, float64, to_numpy
+from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
-from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
+from gspnl.signals.checks import symmetric
 from gspnl.signals.denoising import SMOOTHERS
-from gspnl.signals.edges import symmetric
 
-RANGE = (1e-6, 1e12)  # of strengths: from no effect on λ ≤ 2 to the constant mode alone
-GRID = 37  # strengths of the first search, two a decade
+RANGE = (1e-6, 1e12)  # strengths: the least changes no mode, the largest keeps the constant one
+GRID = 37  # strengths of the first search, two per decade
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Arguments of a rule.
+    """Arguments of a rule that chooses a strength.
 
     Parameters
     ----------
@@ -123,8 +123,7 @@ def choose_strength(
     True
     """
     symmetric(graph, "choose_strength")
-    if graph.shape[:-2]:
-        raise InputError(f"this holds {graph.shape[:-2]} graphs; choose for one, graph[i]")
+    single_graph(graph, "choose_strength")
     smoother, find = SMOOTHERS[method], RULES[rule]
     noise = number("sigma", sigma, above=0)
     z = as_floats(Z, "Z")
@@ -145,7 +144,7 @@ def _risk(trial: Trial) -> float:
 
     def risk(log: float) -> float:
         strength = math.exp(log)
-        residual = constant(trial.residual(strength)).astype(np.float64) / trial.sigma
+        residual = constant64(trial.residual(strength)) / trial.sigma
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
         return float((residual**2).sum()) + 2 * trial.columns * trace
 
@@ -160,12 +159,12 @@ def _risk(trial: Trial) -> float:
 @RULES.register("discrepancy")
 def _discrepancy(trial: Trial) -> float:
     """Solve for the strength, by bracketing decades and Brent's method."""
-    weight = 1 / constant(trial.graph.affinity.change).astype(np.float64)
+    weight = 1 / constant64(trial.graph.affinity.change)
     target = trial.sigma * math.sqrt(trial.columns * float(weight @ weight))
 
     def size(strength: float) -> float:
         return float(np.linalg.norm(
-            weight[:, None] * constant(trial.residual(strength)).astype(np.float64)
+            weight[:, None] * constant64(trial.residual(strength))
         ))  # fmt: skip
 
     low, high = RANGE[0], 1.0
@@ -176,7 +175,7 @@ def _discrepancy(trial: Trial) -> float:
         if high > RANGE[1]:
             raise InputError(
                 f"sigma={trial.sigma:g} is more than all that varies in the signal on this graph, "
-                "so no strength takes off enough; check sigma"
+                "so no strength removes enough; check sigma"
             )
     log = brentq(
         lambda s: math.log(max(size(math.exp(s)), 1e-300) / target),

@@ -1,4 +1,4 @@
-"""Several Chebyshev series of one operator at once, and the adjoint, by one recurrence."""
+"""Apply Chebyshev series of an operator: one, a family by one recurrence, and its adjoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gspnl.chebyshev.series import Family, Series
 
 
 def apply_series(operator: Callable[[Array], Array], series: Series, Z: Array) -> Array:
-    """Σ θ_k T_k(operator) Z: K applications for order K."""
+    """Compute Σ θ_k T_k(operator) Z, by K applications for order K."""
     family = Family(series.coefficients[None], series.interval)
     return combine(operator, family, Z)[..., 0, :, :]
 
 
 def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Array:
-    """Every Σ θ_fk T_k(operator) Z, (..., F, N, c): K applications in all."""
+    """Compute Σ_k θ_fk T_k(operator) Z for every f, (..., F, N, c), by K applications in all."""
     theta = like(family.coefficients[:, :, None, None], Z)
     total: Array = 0
     for k, term in enumerate(terms(operator, Z, theta.shape[1] - 1)):
@@ -27,9 +27,9 @@ def combine(operator: Callable[[Array], Array], family: Family, Z: Array) -> Arr
 
 
 def clenshaw(operator: Callable[[Array], Array], family: Family, C: Array) -> Array:
-    """Σ θ_fk T_k(operator) C_f over f and k, (..., N, c): the adjoint of :func:`combine`.
+    """Compute Σ_f Σ_k θ_fk T_k(operator) C_f, (..., N, c): the adjoint of :func:`combine`.
 
-    By Clenshaw's recurrence on sums over f, it takes K applications to one signal.
+    Clenshaw's recurrence on the sums over f takes K applications to one signal.
     """
     theta = family.coefficients
     old, new = None, mix(theta[:, -1], C)
@@ -40,7 +40,7 @@ def clenshaw(operator: Callable[[Array], Array], family: Family, C: Array) -> Ar
 
 
 def mix(factors: np.ndarray, C: Array) -> Array:
-    """Σ factors_f C_f, (..., F, N, c) to (..., N, c), as one product."""
+    """Compute Σ_f factors_f C_f, (..., F, N, c) to (..., N, c), as one product."""
     xp = namespace(C)
     flat = xp.reshape(C, (*C.shape[:-2], C.shape[-2] * C.shape[-1]))
     return xp.reshape(like(factors[None], C) @ flat, (*C.shape[:-3], *C.shape[-2:]))

@@ -1,4 +1,4 @@
-"""Methods of inpainting: harmonic, Tikhonov and heat equations for the unknown values."""
+"""Methods of inpainting: solve the harmonic, Tikhonov or heat equation for unknown values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Task:
         The mask; signals are 0 where it is False.
     strength : float
     tol : float or None
-        The argument, before defaults.
+        The caller's argument.
     solve : callable
         Conjugate gradients, ``solve(operator, b, diagonal)``, to the caller's tolerance.
     """
@@ -39,7 +39,7 @@ class Task:
 
 
 Method = Callable[[Task, Array], Array]
-METHODS: Registry[tuple[Method, bool]] = Registry("method")  # (method, does it take a strength?)
+METHODS: Registry[tuple[Method, bool]] = Registry("method")  # (method, takes a strength)
 
 
 def _harmonic(task: Task, z: Array) -> Array:
@@ -77,8 +77,8 @@ def _tikhonov(task: Task, z: Array) -> Array:
 
 
 def _heat(task: Task, z: Array) -> Array:
-    """Diffuse values and mask, and divide (normalised convolution)."""
-    mode = constant_mode(task.affinity)[..., None]
+    """Diffuse values and mask, and divide the first by the second (normalised convolution)."""
+    mode = task.affinity.constant_mode[..., None]
     xp = namespace(z)
     known = xp.where(task.known, mode, xp.zeros_like(mode))
     known = xp.broadcast_to(known, (*z.shape[:-1], 1))
@@ -94,24 +94,14 @@ def _heat(task: Task, z: Array) -> Array:
     return mode * (spread[..., :-1] / below)
 
 
-def constant_mode(affinity: Affinity) -> Array:
-    """The mode m > 0 with L m = 0: 1, or √d for symmetric; 1 on isolated nodes."""
-    xp = affinity.xp
-    if affinity.row_stochastic:
-        return xp.ones_like(affinity.left)
-    live = affinity.core_scale > 0
-    one = xp.ones_like(affinity.left)
-    return xp.where(live, 1 / xp.where(live, affinity.core_scale, one), one)
-
-
 def _without_offset(task: Task, z: Array) -> tuple[Array, Array]:
-    """Subtract the best multiple of m from the known values; returns the rest and the multiple.
+    """Split z into a multiple of the constant mode m, fitted to the known values, and the rest.
 
-    L m = 0, so the solution changes by the same multiple. The unknowns of the linear system then
-    have the size of the variation, however large the values are.
+    L m = 0, so the solution for z is that for the rest plus the multiple. The linear system is
+    solved for the rest, whose size is that of the variation of z, not of its offset.
     """
     xp = namespace(z)
-    mode = constant_mode(task.affinity)[..., None]
+    mode = task.affinity.constant_mode[..., None]
     scale = float64(mode / task.affinity.change[..., None])
     scale = xp.where(task.known, scale, xp.zeros_like(scale))
     top = xp.sum(scale * float64(z / task.affinity.change[..., None]), axis=-2, keepdims=True)
