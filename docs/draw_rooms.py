@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "_static" / "rooms.svg"
-CELL, LEFT, TOP, TEXT = 34, 108, 96, 430
+CELL, LEFT, TOP, TEXT = 34, 108, 96, 560
 BLUE, GREY, INK = "#2f6db3", "#e8ebef", "#1f2430"
 
 
@@ -32,7 +32,7 @@ def summary(room: str) -> str:
     path = ROOT / "gspnl" / room / "__init__.py"
     path = path if path.exists() else ROOT / "gspnl" / f"{room}.py"
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-    line = docstring.partition("\n")[0].rstrip(".").replace("``", "")
+    line = docstring.partition("\n")[0].partition(". ")[0].rstrip(".").replace("``", "")
     return re.sub(r":\w+:`([^`]*)`", r"\1", line).replace("\\lambda", "λ")
 
 

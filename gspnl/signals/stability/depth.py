@@ -105,19 +105,12 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
         and graph.storage != "lowrank"
     ):
         return max(0.0, 1 - _second(graph, absolute))
-<<<<<<< HEAD
-    return mode_gap(others(graph), absolute=absolute)
+    return mode_gap(nonconstant(*modes(graph)), absolute=absolute)  # not empty, since N ≥ 2
 
 
 def mode_gap(mu: np.ndarray, *, absolute: bool = True) -> float:
     """Return the distance of μ = 1 from the other eigenvalues, see :func:`spectral_gap`."""
     return float(max(0.0, 1 - (np.abs(mu) if absolute else mu.real).max()))
-=======
-    mu = nonconstant(*modes(graph))  # not empty, since N ≥ 2
-    if absolute:
-        return float(max(0.0, 1 - np.abs(mu).max()))
-    return float(max(0.0, 1 - mu.real.max()))
->>>>>>> readcore
 
 
 def _second(graph: FeatureGraph, absolute: bool) -> float:
