@@ -177,6 +177,7 @@ def test_bad_input_is_one_line_and_status_2(words, message, photo, tmp_path, cap
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
+@pytest.mark.slow
 def test_a_kernel_of_full_rank_on_a_large_photo(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["report", "--kernel", "rbf", "--quiet"]) == 2

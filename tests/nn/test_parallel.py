@@ -11,6 +11,8 @@ from support import nn_parallel
 from gspnl import nn as gnn
 from gspnl.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):

@@ -532,6 +532,7 @@ def test_compiled_networks_give_the_same_outputs(net, x):
     assert torch.allclose(compiled(x), net(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own warnings
 def test_inductor_gives_the_same_outputs():
     net = nn.Sequential(nn.Conv1d(2, 4, 1), nn.ReLU()).eval()
@@ -645,6 +646,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_distributed_data_parallel_averages_gradients_of_blocks(tmp_path):
     """Two processes, each with half of the batch, get the gradients of one with all of it."""

@@ -19,6 +19,8 @@ from support.nn_cases import NAMES, make, signal
 from gspnl.nn import normalization
 from gspnl.nn.unit import NODES
 
+pytestmark = pytest.mark.slow
+
 KERNELS = ("dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation")
 OPTIONS = [
     *[("snl", {"kernel": k}) for k in KERNELS],
@@ -37,8 +39,6 @@ OPTIONS = [
 ]
 BALANCED = ("snl", {"normalization": "bistochastic"})
 REFUSED = "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"  # torch's own code
-
-SLOW = [pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_compile_in_one_and_three_dimensions(name, dims):
     compiled_like_eager(make(name).train(), signal(dims), "eager")
 
 
-@pytest.mark.parametrize("kernel", ["dot", pytest.param("embedded_gaussian", marks=SLOW)])
+@pytest.mark.parametrize("kernel", ["dot", "embedded_gaussian"])
 def test_compile_bistochastic(kernel):
     """The fixed number of steps is as accurate as the loop, which stops at defects of 1e-14."""
     block = make("snl", kernel=kernel, normalization="bistochastic").eval()
@@ -116,7 +116,7 @@ def test_fixed_steps_converge_for_sharp_weights(sharpness):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inductor's own imports
-@pytest.mark.parametrize("name", ["nl", *(pytest.param(n, marks=SLOW) for n in ("snl", "cc"))])
+@pytest.mark.parametrize("name", ["nl", "snl", "cc"])
 def test_compile_by_inductor(name):
     """Fused C++ in float64: reordered sums."""
     compiled_like_eager(make(name).train(), signal(), "inductor")
@@ -153,9 +153,7 @@ def batched():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize(
-    "name", [n if n != "spectral" else pytest.param(n, marks=SLOW) for n in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_export(name, strict):
     block, x, other = ready(name, **({"storage": "lowrank"} if name == "spectral" else {}))
     program = torch.export.export(block, (x,), dynamic_shapes=batched(), strict=strict)
@@ -206,8 +204,8 @@ def to_onnx(block, x):
         ("spectral", {"storage": "lowrank"}),  # dense, 55 unrolled products
         ("snl", {"storage": "lowrank"}),
         ("snl", {"kernel": "embedded_gaussian"}),
-        pytest.param("snl", {"kernel": "concatenation", "normalization": "symmetric"}, marks=SLOW),
-        pytest.param("nl", {"sub_sample": 2, "units": 2}, marks=SLOW),
+        ("snl", {"kernel": "concatenation", "normalization": "symmetric"}),
+        ("nl", {"sub_sample": 2, "units": 2}),
     ],
 )
 def test_onnx(name, options):

@@ -25,6 +25,7 @@ def run(path: Path, opening: str) -> dict[str, object]:
     return space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_code_of_notebooks_runs(path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")

@@ -17,6 +17,8 @@ from gspnl.train import Recipe, cost, train
 from gspnl.train.cost import Memory
 from gspnl.train.interrupts import Stopped
 
+pytestmark = pytest.mark.slow
+
 CPU, MIB = torch.device("cpu"), 2**20
 resettable = pytest.mark.skipif(
     not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here"

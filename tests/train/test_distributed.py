@@ -87,6 +87,7 @@ def work(rank, world, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_ranks_learn_of_each_other(tmp_path):
     torch.multiprocessing.spawn(work, (3, str(tmp_path)), nprocs=3)
     for rank in range(3):

@@ -13,6 +13,8 @@ from support.paths import ROOT
 
 from gspnl.train.interrupts import Stopped, record_signals
 
+pytestmark = pytest.mark.slow
+
 HERE = ROOT / "tests"
 FORKS = HERE / "support" / "train_forks.py"
 
@@ -48,8 +50,6 @@ def test_a_run_killed_three_times_resumes_to_the_same_bits(tmp_path):
     scenario("kills", tmp_path, 3)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif("not config.getoption('-m')", reason="by -m slow")
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_run_killed_ten_times_resumes_to_the_same_bits(tmp_path, threads):
     scenario("kills", tmp_path, 10, TINY_THREADS=threads)

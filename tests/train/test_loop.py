@@ -135,6 +135,7 @@ def test_files_and_results_of_a_run(tmp_path):
     assert flops(backbone, torch.zeros(3, 8, 8)) == plain < result["flops"]
 
 
+@pytest.mark.slow
 def test_training_depends_on_the_recipes_seed_only_and_keeps_the_callers_settings(tmp_path):
     torch.manual_seed(1)
     before = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
@@ -177,6 +178,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_resumed_run_has_the_same_bits(variant, threads, tmp_path):
@@ -225,6 +227,7 @@ def test_a_signal_after_the_last_batch_stops_what_comes_next(moment, number, tmp
     assert train(tiny(), out=tmp_path / "run", resume=True).result["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_metrics_and_checkpoint_cannot_disagree(tmp_path):
     """A kill between the two: the rows are written again, once."""
     out = tmp_path / "run"
@@ -286,6 +289,7 @@ def test_checkpoints_within_an_epoch(tmp_path):
     same(tmp_path / "plain", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_its_weights_at_another_path(tmp_path):
     """The path is no part of the recipe; other weights give other numbers."""
     recipe = tiny(pretrained="tiny.safetensors")
@@ -316,6 +320,7 @@ def test_a_run_resumes_with_its_weights_at_another_path(tmp_path):
 # --- refusals -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_folders_with_other_runs_or_files_are_refused(tmp_path):
     out = tmp_path / "run"
     HOOKS[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
@@ -375,6 +380,7 @@ def test_a_recipe_file_without_a_run_is_not_replaced(resume, tmp_path):
     assert (out / "recipe.toml").read_text().splitlines() == lines
 
 
+@pytest.mark.slow
 def test_recipes_that_cannot_be_built_write_nothing(tmp_path):
     for changes in (
         {"backbone": "tini"},
@@ -405,6 +411,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
     train(tiny(), out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     out = tmp_path / "run"
     HOOKS[5] = lambda: os.kill(os.getpid(), signal.SIGTERM)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 import torch.distributed as dist
 from support import train_tiny
@@ -16,6 +17,8 @@ from torch import nn
 from gspnl.nn.parallel.batch_norm import SYNCHRONISED, synchronise
 from gspnl.train import Recipe
 from gspnl.train.recipes import write
+
+pytestmark = pytest.mark.slow
 
 
 def environment(**more):

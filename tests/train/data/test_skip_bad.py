@@ -109,6 +109,7 @@ def test_runs_without_sound_samples_are_refused(damage, tmp_path):
         train(Recipe(**FIELDS), out=tmp_path / "test", skip_bad=True)
 
 
+@pytest.mark.slow
 def test_checkpoints_list_the_samples_skipped_so_far(damage, tmp_path):
     bad, tests = FIRST[:3] + FIRST[SIZE : 2 * SIZE], [5, 7]
     damage(bad, tests)
