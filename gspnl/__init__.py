@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from gspnl.responses import RESPONSES, Response, banks
     from gspnl.responses.banks import BANKS, FilterBank
     from gspnl.signals import images, stability
-    from gspnl.signals.clustering import spectral_clustering
-    from gspnl.signals.denoising import denoise
-    from gspnl.signals.denoising_strength import choose_strength
-    from gspnl.signals.density import SpectralDensity, spectral_density
+    from gspnl.signals.choose_strength import choose_strength
+    from gspnl.signals.denoise import denoise
     from gspnl.signals.energy import dirichlet_energy, local_variation, smoothness
-    from gspnl.signals.inpainting import inpaint
-    from gspnl.signals.labels import PropagatedLabels, propagate_labels
-    from gspnl.signals.localization import localize
+    from gspnl.signals.inpaint import inpaint
+    from gspnl.signals.localize import localize
+    from gspnl.signals.propagate_labels import PropagatedLabels, propagate_labels
+    from gspnl.signals.spectral_clustering import spectral_clustering
+    from gspnl.signals.spectral_density import SpectralDensity, spectral_density
+    from gspnl.signals.total_variation import total_variation
     from gspnl.signals.transforms import analyze, plan_bank, synthesize
-    from gspnl.signals.variation import total_variation
 
 _HOME = {
     "feature_graph": "graph.build",
@@ -50,8 +50,8 @@ _HOME = {
     "Approximation": "affinity.approximation",
     "Spectrum": "filters.spectrum",
     "PartialSpectrum": "filters.partial_spectrum",
-    "spectral_density": "signals.density",
-    "SpectralDensity": "signals.density",
+    "spectral_density": "signals.spectral_density",
+    "SpectralDensity": "signals.spectral_density",
     "ChebyshevFilter": "filters",
     "ChebyshevBank": "filters",
     "BANKS": "responses.banks",
@@ -67,17 +67,17 @@ _HOME = {
     "KERNELS": "affinity.kernels",
     "Response": "responses",
     "RESPONSES": "responses",
-    "PropagatedLabels": "signals.labels",
-    "propagate_labels": "signals.labels",
-    "choose_strength": "signals.denoising_strength",
-    "denoise": "signals.denoising",
+    "PropagatedLabels": "signals.propagate_labels",
+    "propagate_labels": "signals.propagate_labels",
+    "choose_strength": "signals.choose_strength",
+    "denoise": "signals.denoise",
     "dirichlet_energy": "signals.energy",
     "local_variation": "signals.energy",
     "smoothness": "signals.energy",
-    "inpaint": "signals.inpainting",
-    "localize": "signals.localization",
-    "spectral_clustering": "signals.clustering",
-    "total_variation": "signals.variation",
+    "inpaint": "signals.inpaint",
+    "localize": "signals.localize",
+    "spectral_clustering": "signals.spectral_clustering",
+    "total_variation": "signals.total_variation",
     "graph_from_weights": "graph.from_weights",
     "from_networkx": "graph.networkx",
     "to_networkx": "graph.networkx",

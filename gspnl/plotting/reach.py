@@ -14,7 +14,7 @@ from gspnl.plotting._axes import COLOURS, curve_axes, ring, tiles
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
 from gspnl.signals.images import to_photo
-from gspnl.signals.localization import filter_row
+from gspnl.signals.localize import filter_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -98,7 +98,7 @@ def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
         given.append(rows)
         return np.arange(len(rows)) % k
 
-    monkeypatch.setattr("gspnl.signals.clustering._k_means", spy)
+    monkeypatch.setattr("gspnl.signals.spectral_clustering._k_means", spy)
     labels = gspnl.spectral_clustering(graph, 3)
     live = W.sum(1) > 0
     assert ((labels >= 0) == live).all()

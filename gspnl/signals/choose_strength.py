@@ -17,7 +17,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
-from gspnl.signals.denoising import SMOOTHERS
+from gspnl.signals.denoise import SMOOTHERS
 
 RANGE = (1e-6, 1e12)  # strengths: the least changes no mode, the largest keeps the constant one
 GRID = 37  # strengths of the first search, two per decade

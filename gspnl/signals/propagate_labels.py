@@ -13,7 +13,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses import RESPONSES
 from gspnl.signals.checks import nonnegative
-from gspnl.signals.inpainting import inpaint
+from gspnl.signals.inpaint import inpaint
 from gspnl.signals.masks import check_reach
 
 METHODS: Registry[Any] = Registry("method")
