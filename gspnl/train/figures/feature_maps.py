@@ -34,9 +34,9 @@ class FeatureMaps:
     """
 
     name: str  #: of the block
-    before: np.ndarray  #: x of shape (B, C, *grid), in the features' own units
+    before: np.ndarray  #: x of shape (B, C, ``*grid``), in the features' own units
     after: np.ndarray  #: y of the same shape
-    photos: np.ndarray  #: the images of shape (B, *spatial), grey, in [0, 1]
+    photos: np.ndarray  #: the images of shape (B, ``*spatial``), grey, in [0, 1]
 
     @property
     def norm(self) -> np.ndarray:
