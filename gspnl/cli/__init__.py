@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from gspnl._base.version import __version__
 from gspnl.cli import audit, bench, figures, report, tables, train, verify
-from gspnl.cli.status import BAD_INPUT, INTERRUPTED, end_log
+from gspnl.cli.status import BAD_INPUT, INTERRUPTED
 from gspnl.errors import GspnlError
 
 COMMANDS = (audit, bench, figures, report, tables, train, verify)
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return BAD_INPUT
     finally:
+        from gspnl.cli.log import end_log
+
         end_log()
 
 

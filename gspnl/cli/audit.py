@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
 from gspnl.cli.options import add_output, add_test_images
-from gspnl.cli.status import DONE, log_to_stderr, show, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, info, show, show_json
 
 
 def add(commands: Any) -> None:
@@ -46,6 +43,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl import train
+    from gspnl.cli.log import log_to_stderr
     from gspnl.nn import audit
     from gspnl.nn.auditing.features import blocks_of
     from gspnl.train.figures import audit_numbers, write_audit
@@ -59,11 +57,11 @@ def run(options: argparse.Namespace) -> int:
         recipe, options.data, options.image, options.images, options.seed,
         runs=[options.checkpoint],
     )  # fmt: skip
-    log.info(f"auditing on {len(images)} test images of {recipe.data}")
+    info(f"auditing on {len(images)} test images of {recipe.data}")
     seen = audit(model, images, nodes=options.nodes)
     if options.out is not None:
         write_audit(seen, options.out)
-        log.info(f"wrote audit.txt, audit.png and audit.json to {options.out}")
+        info(f"wrote audit.txt, audit.png and audit.json to {options.out}")
     if options.json:
         show_json(audit_numbers(seen))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
 from gspnl.cli.scripts import Script, by_name, runnable, scripts
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, FAILED, info, show_json, warn
 
 RESULTS, SEED = "GSPNL_BENCH_RESULTS", "GSPNL_BENCH_SEED"  # read by benchmarks/_measure.py
 
@@ -39,6 +36,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from gspnl._base.validate import whole_number
+    from gspnl.cli.log import log_to_stderr
 
     known = scripts()
     if options.list:
@@ -49,12 +47,12 @@ def run(options: argparse.Namespace) -> int:
     tables: list[dict[str, Any]] = []
     failed: list[str] = []
     for script in picked:
-        log.info(f"running {script.name}: {script.about}")
+        info(f"running {script.name}: {script.about}")
         status, found = measure(script, options.seed, to_stdout=not options.json)
         tables += found
         if status:
             failed.append(script.name)
-            log.warning(f"gspnl bench: {script.name} failed with exit status {status}; see above")
+            warn(f"gspnl bench: {script.name} failed with exit status {status}; see above")
     if options.json:
         show_json({"tables": tables, "failed": failed})
     return FAILED if failed else DONE

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_out, add_output, add_test_images
-from gspnl.cli.status import DONE, log_to_stderr, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, info, show_json
 
 
 def add(commands: Any) -> None:
@@ -45,6 +42,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl.cli.log import log_to_stderr
     from gspnl.train.figures import write_figures
     from gspnl.train.figures.evaluation import IMAGES, check_same, evaluation_images, open_run
 
@@ -61,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         networks, images, options.out, position=position, pictures=pictures.numpy(),
         nodes=options.nodes, seed=options.seed,
     )  # fmt: skip
-    log.info(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
+    info(f"wrote {', '.join(numbers['files'])} and figures.json to {options.out}")
     if options.json:
         show_json(numbers)
     return DONE

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_out, add_output
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, FAILED, info, show_json
 
 OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
     "graph": (
@@ -70,6 +67,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl.cli.log import log_to_stderr
     from gspnl.report import Settings, write_report
     from gspnl.report.settings import parse_pixel
 
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     pixels = tuple(parse_pixel(text) for text in options.pixel or ())
     log_to_stderr(quiet=options.quiet)
     numbers = write_report(options.image, options.out, Settings(pixels=pixels, **given))
-    log.info("wrote %s", Path(options.out) / "report.html")
+    info("wrote %s", Path(options.out) / "report.html")
     if options.json:
         show_json(numbers)
     failed = [check["claim"] for check in numbers["checks"] if not check["passed"]]

@@ -1,43 +1,26 @@
-"""Exit statuses of commands, and their output to stdout and stderr."""
+"""Exit statuses of commands, and their output: results to stdout, the rest to the log."""
 
 from __future__ import annotations
 
 import io
-import json
-import logging
 import sys
 from typing import Any
 
 DONE, FAILED, BAD_INPUT, LEFT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-class _Lines(logging.Handler):
-    """Print each record as a plain line on stderr, where it does not mix with results."""
+def info(message: str, *values: object) -> None:
+    """Log progress. Logging is imported here: it would slow down ``gspnl --help``."""
+    import logging
 
-    def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr, flush=True)
-
-
-def log_to_stderr(*, quiet: bool) -> None:
-    """Print the log of gspnl on stderr: progress and warnings, or warnings only.
-
-    Parameters
-    ----------
-    quiet : bool
-        Leave out progress.
-    """
-    logger = logging.getLogger("gspnl")
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
+    logging.getLogger("gspnl.cli").info(message, *values)
 
 
-def end_log() -> None:
-    """Undo :func:`log_to_stderr`: a program may go on after :func:`gspnl.cli.main`."""
-    logger = logging.getLogger("gspnl")
-    for handler in [each for each in logger.handlers if isinstance(each, _Lines)]:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+def warn(message: str, *values: object) -> None:
+    """Log a line that is shown even with ``--quiet``."""
+    import logging
+
+    logging.getLogger("gspnl.cli").warning(message, *values)
 
 
 def show(text: str) -> None:
@@ -49,4 +32,6 @@ def show(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """Print a result as JSON; NaN and infinity raise ValueError."""
+    import json
+
     print(json.dumps(value, allow_nan=False), flush=True)

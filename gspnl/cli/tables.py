@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gspnl.cli.options import add_machine, add_number, add_out, add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, LEFT, log_to_stderr, show, show_json
+from gspnl.cli.status import DONE, FAILED, LEFT, info, show, show_json, warn
 
 if TYPE_CHECKING:
     from gspnl.train.tables import Plan, Tables
     from gspnl.train.tables.table import Table
-
-log = logging.getLogger(__name__)
 
 NAMES = "2 to 9, parameters, orders, depth"
 
@@ -67,6 +63,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl.cli.log import log_to_stderr
     from gspnl.train.interrupts import Stopped
     from gspnl.train.tables import plan_tables, run_tables, tables_so_far
     from gspnl.train.tables.pages import as_json, markdown
@@ -95,19 +92,21 @@ def run(options: argparse.Namespace) -> int:
             )
     except Stopped as stop:
         name = signal.Signals(stop.signum).name
-        log.warning("gspnl tables: stopped by %s, and saved; the same command goes on", name)
+        warn("gspnl tables: stopped by %s, and saved; the same command goes on", name)
         return 128 + stop.signum
     if options.json:
         show_json(as_json(found))
     else:
         show("\n".join([markdown(table) for table in found.tables]))
-    log.info("gspnl tables: %s", overview(found.tables))
-    log.info("wrote %s: README.md, tables.json, tables/", options.out)
+    info("gspnl tables: %s", overview(found.tables))
+    info("wrote %s: README.md, tables.json, tables/", options.out)
     return _end(found)
 
 
 def overview(tables: Sequence[Table]) -> str:
     """The number of rows by reading, the median of half an interval, and rows above by seed."""
+    from statistics import median
+
     lines = {line.row.run_id(0): line for table in tables for line in table.lines}
     found = [line.difference for line in lines.values() if line.difference is not None]
     if not found:
@@ -137,12 +136,12 @@ def _end(found: Tables) -> int:
             failed.setdefault(reason, []).append(name)
     for reason, (name, *others) in failed.items():
         more = f" and {len(others)} more" if others else ""
-        log.warning("gspnl tables: %s%s failed: %s", name, more, reason)
+        warn("gspnl tables: %s%s failed: %s", name, more, reason)
     if found.left:
-        level = logging.INFO if status == DONE else logging.WARNING
+        say = info if status == DONE else warn
         number = "1 run is" if len(found.left) == 1 else f"{len(found.left)} runs are"
         why = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
-        log.log(level, "gspnl tables: %s left: %s", number, why)
+        say("gspnl tables: %s left: %s", number, why)
     return status
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from typing import Any
 
 from gspnl.cli.options import add_machine, add_output, edited_recipe
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, FAILED, info, show_json, warn
 
 # Written out, since importing the registry takes long for a line of help.
 NAMES = (
@@ -64,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from pathlib import Path
 
+    from gspnl.cli.log import log_to_stderr
     from gspnl.errors import ConvergenceError
     from gspnl.train import train
     from gspnl.train.interrupts import Stopped
@@ -86,18 +84,18 @@ def run(options: argparse.Namespace) -> int:
             checkpoint_every=options.checkpoint_every,
         )
     except ConvergenceError as error:
-        log.error(f"gspnl train: {error}")
+        warn(f"gspnl train: {error}")
         return FAILED
     except Stopped as stop:
         if first:
             state = "and finished" if stop.finished else "and saved; go on with --resume"
-            log.warning(f"gspnl train: {stop}, {state}")
+            warn(f"gspnl train: {stop}, {state}")
         return 128 + stop.signum
     if first:
         left_out = len(done.result["skipped"])
         if left_out:
-            log.info(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
-        log.info(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
+            info(f"damaged samples left out: {left_out}, named in result.json under 'skipped'")
+        info(f"test accuracy {100 * done.result['test_accuracy']:.2f} %, in {str(done.out)!r}")
         if options.json:
             show_json(done.result)
     return DONE

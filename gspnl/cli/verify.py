@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from typing import Any
 
 from gspnl.cli.options import add_output, add_seed
-from gspnl.cli.status import DONE, FAILED, log_to_stderr, show, show_json
-
-log = logging.getLogger(__name__)
+from gspnl.cli.status import DONE, FAILED, info, show, show_json
 
 
 def add(commands: Any) -> None:
@@ -39,12 +36,13 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     import time
 
+    from gspnl.cli.log import log_to_stderr
     from gspnl.theory import read_subject, tables, verify
 
     start = time.perf_counter()
     subject = read_subject(options.features, options.seed)
     log_to_stderr(quiet=options.quiet)
-    log.info("checking claims on %s", tables.about(subject))
+    info("checking claims on %s", tables.about(subject))
     verdicts = verify(subject)
     seconds = time.perf_counter() - start
     if options.json:
