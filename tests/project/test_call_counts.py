@@ -1,6 +1,6 @@
 """The number of the package's own function calls behind one call of a user.
 
-Bounds leave a fifth of room over the counts of the day they were written.
+The counts were 144 (dot), 239 (rbf) and 3,898 (tables) when the bounds were set.
 """
 
 from __future__ import annotations
