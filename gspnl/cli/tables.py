@@ -138,10 +138,10 @@ def _end(found: Tables) -> int:
         more = f" and {len(others)} more" if others else ""
         warn("gspnl tables: %s%s failed: %s", name, more, reason)
     if found.left:
-        say = info if status == DONE else warn
+        log = info if status == DONE else warn
         number = "1 run is" if len(found.left) == 1 else f"{len(found.left)} runs are"
         why = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
-        say("gspnl tables: %s left: %s", number, why)
+        log("gspnl tables: %s left: %s", number, why)
     return status
 
 
