@@ -1,7 +1,7 @@
 """Every term of a certificate, pinned on small cases where the other terms are known exactly.
 
-A bound that loses one of its terms still exceeds the measured error nearly everywhere: only the value of each term
-shows that it is there.
+A bound that loses one of its terms still exceeds the measured error nearly everywhere, so each term
+is compared with its own value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Traced blocks: torch.compile, torch.export, ONNX and the meta device.
+"""Traced blocks: torch.compile, torch.export and ONNX.
 
 Eager blocks are the reference here; they are compared with dense formulas elsewhere. Compiled by
 "eager" or "aot_eager" a block is the same operations in another order at most: in float64, 1e-10 of
@@ -14,30 +14,13 @@ from copy import deepcopy
 
 import pytest
 import torch
-from support.nn_cases import NAMES, make, signal
+from support.nn_cases import NAMES, OPTIONS, make, signal, step
 
 from gspnl.nn import normalization
 from gspnl.nn.unit import NODES
 
 pytestmark = pytest.mark.slow
 
-KERNELS = ("dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation")
-OPTIONS = [
-    *[("snl", {"kernel": k}) for k in KERNELS],
-    *[("snl", {"normalization": m}) for m in ("symmetric", "softmax", "mean", "none")],
-    *[("snl", {"kernel": "rbf", "normalization": m}) for m in ("symmetric", "softmax")],
-    ("snl", {"kernel": "concatenation", "normalization": "mean"}),
-    ("snl", {"isolated": "zero"}),
-    ("snl", {"storage": "lowrank"}),
-    ("snl", {"storage": "dense"}),
-    ("chebyshev", {"storage": "lowrank"}),
-    ("nl", {"sub_sample": 2}),
-    ("nl", {"kernel": "concatenation", "normalization": "mean", "sub_sample": 2}),
-    ("cgnl", {"kernel": "rbf", "groups": 2}),
-    *[("snl", {"norm": norm, "bias": True}) for norm in ("group", "layer", "none")],
-    ("snl", {"units": 2, "activation": "relu"}),
-]
-BALANCED = ("snl", {"normalization": "bistochastic"})
 REFUSED = "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"  # torch's own code
 
 
@@ -45,16 +28,6 @@ REFUSED = "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning" 
 def _fresh():
     """Drop compiled code of other tests, which counts towards recompilation limits."""
     torch.compiler.reset()
-
-
-def result(run, block, x, weight):
-    """Output, gradient of x, and of every parameter."""
-    x = x.clone().requires_grad_()
-    y = run(x)
-    block.zero_grad(set_to_none=True)
-    y.backward(weight)
-    grads = {k: p.grad for k, p in block.named_parameters() if p.grad is not None}
-    return {"y": y.detach(), "x": x.grad, **grads}
 
 
 def agree(actual, expected, relative):
@@ -70,7 +43,7 @@ def agree(actual, expected, relative):
 def compiled_like_eager(block, x, backend, relative=1e-10):
     twin, weight = deepcopy(block), torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)
     compiled = torch.compile(block, fullgraph=True, backend=backend)
-    agree(result(compiled, block, x, weight), result(twin, twin, x, weight), relative)
+    agree(step(block, x, weight, run=compiled), step(twin, x, weight), relative)
     for (key, buffer), other in zip(block.named_buffers(), twin.buffers(), strict=True):
         assert torch.allclose(buffer, other, rtol=relative), key  # running statistics
 
@@ -229,34 +202,3 @@ def test_onnx_export_of_bistochastic_raises(monkeypatch):
     with pytest.raises(torch.onnx.OnnxExporterError) as error:
         to_onnx(block, x)
     assert "linalg_pinv" in str(error.value.__cause__)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_meta_device(name):
-    """No block reads a value, or allocates on another device than its input's."""
-    block, x = make(name).to("meta"), signal().to("meta")
-    y = block(x)
-    assert y.device.type == "meta"
-    assert y.shape == x.shape
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), [*OPTIONS, ("snl", {"normalization": "bistochastic"})]
-)
-def test_meta_device_with_options(name, options):
-    assert make(name, **options).to("meta")(signal().to("meta")).device.type == "meta"
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [*((n, {}) for n in NAMES), *OPTIONS, BALANCED],
-)
-def test_cuda_equals_cpu(name, options):
-    """Equal to the CPU, forward and backward, in float64."""
-    block, x = make(name, **options).train(), signal()
-    twin, weight = deepcopy(block).cuda(), torch.linspace(-1, 1, x.numel(), dtype=x.dtype)
-    actual = result(twin, twin, x.cuda(), weight.view_as(x).cuda())
-    expected = result(block, block, x, weight.view_as(x))
-    agree({key: value.cpu() for key, value in actual.items()}, expected, 1e-9)

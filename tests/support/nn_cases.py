@@ -22,6 +22,23 @@ KERNELS = ["dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenati
 SYMMETRIC = ["random_walk", "symmetric", "bistochastic"]
 PLAIN = ["softmax", "mean", "none"]  # M itself, not symmetrised: A has no real spectrum
 
+# One block for each option that changes the operations
+OPTIONS = [
+    *[("snl", {"kernel": k}) for k in KERNELS],
+    *[("snl", {"normalization": m}) for m in ("symmetric", "softmax", "mean", "none")],
+    *[("snl", {"kernel": "rbf", "normalization": m}) for m in ("symmetric", "softmax")],
+    ("snl", {"kernel": "concatenation", "normalization": "mean"}),
+    ("snl", {"isolated": "zero"}),
+    ("snl", {"storage": "lowrank"}),
+    ("snl", {"storage": "dense"}),
+    ("chebyshev", {"storage": "lowrank"}),
+    ("nl", {"sub_sample": 2}),
+    ("nl", {"kernel": "concatenation", "normalization": "mean", "sub_sample": 2}),
+    ("cgnl", {"kernel": "rbf", "groups": 2}),
+    *[("snl", {"norm": norm, "bias": True}) for norm in ("group", "layer", "none")],
+    ("snl", {"units": 2, "activation": "relu"}),
+]
+
 # Outputs and gradients agree to 1e-9 of their largest entry; gradients that are 0 by algebra (a
 # constant before a batch norm) agree to 1e-13 of the largest gradient.
 RELATIVE, ROUNDING = 1e-9, 1e-13
@@ -122,3 +139,13 @@ def compare(name, x, training=False, seed=0, block=None, **options):
         assert parameter.grad is not None, f"{name}: {key} has no gradient"
         close(parameter.grad, expected, floor, f"{name}: gradient of {key}")
     return block
+
+
+def step(block, x, weight, run=None):
+    """Output, gradient of x, and of every parameter, of a block or of its traced form ``run``."""
+    x = x.detach().clone().requires_grad_()
+    y = (block if run is None else run)(x)
+    block.zero_grad(set_to_none=True)
+    y.backward(weight)
+    grads = {k: p.grad for k, p in block.named_parameters() if p.grad is not None}
+    return {"y": y.detach(), "x": x.grad, **grads}
