@@ -85,7 +85,7 @@ def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: R
     moving, last = residual.norms(rate, 1 / np.sqrt(low))
     at_once = _weighted(moving, residual, sums, rate)
     scaled = min(by_node, at_once + float(np.linalg.norm(rate * (approximate - degrees))))
-    return 2 * scaled + core.both_sides(moved) 
+    return 2 * scaled + core.both_sides(moved) + math.sqrt(last[0] * last[1])
 
 
 def _weighted(
