@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gspnl._base.array import Array, constant, eps, namespace
-from gspnl.affinity.kernels import FEATURE_MAPS, Dot, Kernel
+from gspnl.affinity.kernels import FEATURE_MAPS, Dot, Exponential, Kernel
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError
 
@@ -40,7 +40,8 @@ def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
         if approximate
         else "keep self-loops"
     )
-    positive = approximate or not kernel.nonnegative
+    # e^s > 0: a degree of 0 is one that underflowed.
+    positive = approximate or not kernel.nonnegative or isinstance(kernel, Exponential)
     bad = int((d <= 0).sum()) if positive else int((d < 0).sum())
     if bad:
         raise DegreeError(
