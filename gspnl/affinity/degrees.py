@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gspnl._base.array import Array, constant, eps, namespace
-from gspnl.affinity.kernels import FEATURE_MAPS, Dot, Exponential, Kernel
+from gspnl.affinity.kernels import FEATURE_MAPS, Dot, Kernel
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError
 
@@ -40,13 +40,17 @@ def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
         if approximate
         else "keep self-loops"
     )
-    # e^s > 0: a degree of 0 is one that underflowed.
-    positive = approximate or not kernel.nonnegative or isinstance(kernel, Exponential)
+    positive = approximate or not kernel.nonnegative
     bad = int((d <= 0).sum()) if positive else int((d < 0).sum())
     if bad:
         raise DegreeError(
             f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "
             f"undefined; {remedy}"
+        )
+    if kernel.positive and not d.all():
+        raise DegreeError(
+            f"{name}: {int((d == 0).sum())} of {d.size} degrees underflow {d.dtype}, though every "
+            "weight is positive; scale or centre the features, or use float64"
         )
     smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
     if ((d > 0) & (d < smallest)).any():

@@ -32,6 +32,10 @@ class Exponential(Kernel):
     """
 
     @property
+    def positive(self) -> bool:
+        return True
+
+    @property
     def bounded(self) -> bool:
         """Whether f ≤ f(x, x) = 1, so that degrees lie in [1, N] with self-loops."""
         return False

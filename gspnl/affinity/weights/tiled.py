@@ -27,6 +27,8 @@ class Tiled(Weights):
     pattern : Pattern
         Relation of W to M.
     self_loops : bool
+    log_factor : float
+        See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
     kernel: Kernel
@@ -34,6 +36,7 @@ class Tiled(Weights):
     psi: Array
     pattern: Pattern
     self_loops: bool = True
+    log_factor: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
