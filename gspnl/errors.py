@@ -1,4 +1,4 @@
-"""Errors of gspnl. Each message names the value given, what is wrong, and the fix."""
+"""Errors and warnings of gspnl. Each message names the value given, what is wrong, and the fix."""
 
 from __future__ import annotations
 
@@ -41,3 +41,7 @@ class MissingExtraError(GspnlError, ImportError):
 
 class BusyError(InputError):
     """Another process holds the lock."""
+
+
+class PrecisionWarning(UserWarning):
+    """A result has fewer digits than its dtype; the message says how few, and what to do."""

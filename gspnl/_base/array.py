@@ -95,6 +95,11 @@ def float64(x: Array) -> Array:
     return xp.astype(x, xp.float64, copy=False)
 
 
+def has_float64(x: Array) -> bool:
+    """Tell whether the device of ``x`` computes in float64; Apple's GPUs do not."""
+    return not str(device(x)).startswith("mps")
+
+
 def to_numpy(x: Array) -> np.ndarray:
     """Return ``x`` in NumPy; raise rather than drop a gradient silently."""
     if is_numpy(x):

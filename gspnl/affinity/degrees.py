@@ -47,6 +47,11 @@ def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
             f"{name} gave {bad} of {d.size} degrees ≤ 0, so the random-walk Laplacian is "
             f"undefined; {remedy}"
         )
+    if kernel.positive and not d.all():
+        raise DegreeError(
+            f"{name}: {int((d == 0).sum())} of {d.size} degrees underflow {d.dtype}, though every "
+            "weight is positive; scale or centre the features, or use float64"
+        )
     smallest = float(namespace(degrees).finfo(degrees.dtype).smallest_normal)
     if ((d > 0) & (d < smallest)).any():
         raise DegreeError(

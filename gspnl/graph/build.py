@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import as_floats, check_finite
+from gspnl._base.array import Array, as_floats, check_finite
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
 from gspnl.affinity.weights.choice import choose
-from gspnl.errors import InputError
+from gspnl.errors import ConvergenceError, DegreeError, InputError
 from gspnl.graph.graph import FeatureGraph
 
 
@@ -137,11 +138,35 @@ def feature_graph(
             f"storage={chosen!r} cannot hold the {type(fitted).__name__} kernel; use storage={able}"
             + (", or kernel='dot', 'cosine' or 'anchors'" if chosen == "lowrank" else "")
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # the check of degrees gives a remedy
-        weights = STORAGES[chosen].build(
-            fitted, X, pair, symmetrize=scheme.symmetric_core, self_loops=self_loops
-        )
-    return graph_of(weights, fitted, chosen, normalization, reason=reason)
+
+    def build(features: Array, embeddings: Any, factor: Any = None) -> FeatureGraph:
+        with np.errstate(over="ignore", invalid="ignore"):  # the check of degrees gives a remedy
+            weights = STORAGES[chosen].build(
+                fitted, features, embeddings, symmetrize=scheme.symmetric_core,
+                self_loops=self_loops,
+            )  # fmt: skip
+        if factor is not None:
+            weights = with_factor(weights, factor)
+        return graph_of(weights, fitted, chosen, normalization, reason=reason)
+
+    try:
+        graph = build(X, pair)
+        if graph.weights.lazy or in_range(graph.affinity.degrees):
+            return graph
+    except (DegreeError, ConvergenceError):
+        scaled = rescaled(fitted, X, pair)
+        if scaled is None:
+            raise
+    else:
+        scaled = rescaled(fitted, X, pair)
+    if scaled is not None:
+        X, pair, factor = scaled
+        graph = build(X, pair, factor)
+    check_underflow(
+        fitted, X, pair, graph.affinity.degrees, symmetrize=scheme.symmetric_core,
+        self_loops=bool(self_loops),
+    )  # fmt: skip
+    return graph
 
 
 def graph_of(

@@ -16,7 +16,8 @@ def degrees_of(affinity: Affinity) -> Array:
         return affinity.degrees
     with np.errstate(over="ignore", under="ignore"):
         degrees = np.exp(constant(log_degrees_of(affinity)))
-    if not (np.isfinite(degrees).all() and degrees.all()):
+    live = constant(affinity.degrees) > 0
+    if not (np.isfinite(degrees).all() and degrees[live].all()):
         raise DegreeError(
             f"degrees around exp({float(factor.flat[0]):.0f}) leave the range of "
             f"{degrees.dtype}; take log_degrees, or use float64"

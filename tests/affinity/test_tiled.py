@@ -141,14 +141,14 @@ def test_nodes_of_very_small_degree_are_accurate(case, self_loops):
     assert relative(graph.apply(Z), A @ Z) < 1e-10  # after the errors
 
 
-def test_float32_rows_that_underflow_in_a_tile_take_two_sweeps(monkeypatch):
-    """One exponential a pair underflows in rows 87 below the largest score."""
+def test_rows_that_underflow_in_a_tile_take_two_sweeps(monkeypatch):
+    """One exponential a pair underflows in rows 200 below the largest score of float64."""
     from gspnl.affinity.weights import logsums
 
     rng = np.random.default_rng(6)
     X = rng.standard_normal((600, 3)).astype(np.float32)
     X[300:] *= 0.01
-    X[:300] *= 4.0
+    X[:300] *= 12.0
     S = X.astype(np.float64) @ X.T.astype(np.float64)
     A, _ = attention(S)
     careful = []
@@ -255,10 +255,11 @@ def test_a_batch_equals_its_single_graphs():
 
 @pytest.mark.parametrize("storage", ["tiled", "dense"])
 def test_scores_without_digits_raise(storage):
-    """Distances of 1 between features of 1e9 vanish in the rounding of their inner products."""
+    """Differences of 1 between scores of 1e18 vanish in the rounding of inner products."""
     X = 1e9 * RNG.standard_normal((20, 2))
-    with pytest.raises(DegreeError, match=r"differences of numbers around .*e\+1[89]"):
-        gspnl.feature_graph(X, "rbf", storage=storage)
+    with pytest.raises(DegreeError, match=r"rounding, up to .*e\+0[23], leaves them no digits"):
+        gspnl.feature_graph(X, "gaussian", storage=storage)
+    assert relative(gspnl.feature_graph(X, "rbf", storage=storage).dense(), np.eye(20)) == 0
     near = 1e6 + RNG.standard_normal((20, 2))  # the mean is subtracted first
     A, _ = attention(-((near[:, None] - near[None]) ** 2).sum(-1) / 2)
     Z = RNG.standard_normal((20, 2))

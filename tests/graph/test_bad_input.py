@@ -102,7 +102,13 @@ def test_degrees_that_overflow_or_underflow_raise():
     with pytest.raises(DegreeError, match=r"scores of this kernel overflow float64.*temperature="):
         gspnl.feature_graph(X * 1e160, "gaussian")
     with pytest.raises(DegreeError, match="loses its digits"):
-        gspnl.feature_graph(np.abs(X) * 1e-160)
+        gspnl.graph_from_weights(np.full((3, 3), 1e-310))
+    apart = np.zeros((40, 6))
+    apart[:20, :3], apart[20:, 3:] = np.abs(X[:20]), np.abs(X[20:]) * 1e-170
+    with pytest.raises(DegreeError, match="degrees of 20 nodes underflow float64"):
+        gspnl.feature_graph(apart)
+    tiny, plain = gspnl.feature_graph(np.abs(X) * 1e-160), gspnl.feature_graph(np.abs(X))
+    assert np.allclose(tiny.dense(), plain.dense(), rtol=1e-12)  # scale does not matter
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from support.formulas import eigen
@@ -15,6 +16,7 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import STORAGES
 from gspnl.errors import ConvergenceError, DegreeError
 
+pytestmark = pytest.mark.filterwarnings("ignore::gspnl.errors.PrecisionWarning")
 EPS = float(np.finfo(np.float64).eps)
 MANY = settings(
     max_examples=800,

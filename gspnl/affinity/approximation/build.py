@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, constant64, eps, like, namespace
+from gspnl._base.array import (
+    Array,
+    check_fits,
+    constant,
+    constant64,
+    eps,
+    float64,
+    has_float64,
+    like,
+    namespace,
+)
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.affinity import normalize
@@ -19,15 +29,16 @@ from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
 from gspnl.affinity.approximation.cholesky import PivotedFactor
 from gspnl.affinity.approximation.features import orthogonal_directions, positive_features
 from gspnl.affinity.approximation.points import (
-    Points,
     check_range,
     points_of,
     roots,
     rough_degrees,
+    rounding_error,
     unsupported,
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.scores import DIGITS, report
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.affinity.weights.lowrank import core_of
@@ -128,15 +139,16 @@ def _pivoted(
                 f"approximation={request.method!r} picks its pivots in NumPy and carries no "
                 "gradient; detach the features, or take approximation='random_features'"
             )
-    pair = None if pair is None else _doubles(pair)
+    pair = None if pair is None else _doubles(pair, constant64)
     parts = roots(kernel, constant64(X), pair)
     check_range(parts, X)
-    points = points_of(parts, kernel.bounded)
+    points = points_of(kernel, parts, X)
     n = X.shape[-2]
     # Pivots minimise D^-½ E D^-½, the error of the normalised graph, rather than E.
     root = np.sqrt(rough_degrees(points, n, request.seed))
     root = np.concatenate([root] * len(parts))
-    scaled = Points(points.a, points.h + np.log(root), points.bounded and bool(root.min() >= 1))
+    tame = points.bounded and bool(root.min() >= 1)
+    scaled = replace(points, h=points.h + np.log(root), bounded=tame)
     grown = PivotedFactor(scaled, request.seed, randomly=request.method == "cholesky")
     total = float(points.diagonal().sum())
     symmetric = NORMALIZATIONS[normalization].symmetric_core
@@ -150,7 +162,7 @@ def _pivoted(
         stored = constant(factor)
         residual = Residual(
             points, [stored[:, i * rank : (i + 1) * rank] for i in range(len(halves))], self_loops,
-            8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS),
+            8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS) + points.error,
             request.seed,
         )  # fmt: skip
         trace = float(np.maximum(points.diagonal() - (F**2).sum(1), 0).sum()) / total
@@ -235,19 +247,24 @@ def _random(
     """Approximate by positive random features, which carry gradients."""
     parts = roots(kernel, X, pair)
     check_range(parts, X)
+    if not rounding_error(parts) <= DIGITS[eps(X)] and has_float64(X):
+        parts = roots(kernel, float64(X), None if pair is None else _doubles(pair))
+    report(rounding_error(parts), X)
     rank = int(request.rank or 0)
     check_fits((X.shape[-2], rank * len(parts)), X, "the random features", "lower rank=", copies=3)
     omega = orthogonal_directions(rank, parts[0][0].shape[-1], request.seed)
     xp = namespace(X)
-    factor = xp.concat([positive_features(a, h, omega) for a, h in parts], axis=-1)
+    factor = like(xp.concat([positive_features(a, h, omega) for a, h in parts], axis=-1), X)
     symmetric = NORMALIZATIONS[normalization].symmetric_core
     weights = LowRank(factor, like(core_of(factor.shape[-1], len(parts) == 2, symmetric), factor))
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 
 
-def _doubles(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-    first = constant64(pair[0])
-    return first, (first if pair[1] is pair[0] else constant64(pair[1]))
+def _doubles(
+    pair: tuple[Array, Array], convert: Callable[[Array], Array] = float64
+) -> tuple[Array, Array]:
+    first = convert(pair[0])
+    return first, (first if pair[1] is pair[0] else convert(pair[1]))
 
 
 METHODS.register("cholesky")(_pivoted)

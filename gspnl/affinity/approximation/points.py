@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, constant64, namespace
+from gspnl._base.array import Array, constant, constant64, eps, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.scores import (
+    DIGITS,
+    finite_points,
+    report,
+    squared_distances,
+)
 from gspnl.errors import DegreeError, InputError
 
 SAMPLE = 256  # nodes from which degrees are estimated
@@ -25,21 +32,36 @@ class Points:
     h : array of shape (n,)
     bounded : bool
         Whether K ≤ 1.
+    factor : float, optional
+        Where inner products would cancel: K_ij = exp(factor ‖a_i − a_j‖² − h_i − h_j).
+    error : float
+        Bound of the rounding error of log K.
     """
 
     a: np.ndarray
     h: np.ndarray
     bounded: bool
+    factor: float | None = None
+    error: float = 0.0
 
     def block(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Compute K of some rows and columns."""
-        return cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols], self.bounded)
+        return self._cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols])
+
+    def _cross(self, a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray) -> np.ndarray:
+        s = a @ b.T if self.factor is None else self.factor * squared_distances(a, b)
+        s -= h[:, None]
+        s -= g
+        if self.bounded:
+            np.minimum(s, 0.0, out=s)
+        out: np.ndarray = np.exp(s, out=s)
+        return out
 
     def columns(self, cols: np.ndarray) -> np.ndarray:
         """Compute K of all rows and some columns, (n, k)."""
         right, shift = self.a[cols], self.h[cols]
         out: np.ndarray = map_rows(
-            lambda a, h: cross(a, h[:, 0], right, shift, self.bounded),
+            lambda a, h: self._cross(a, h[:, 0], right, shift),
             self.a,
             self.h[:, None],
             columns=len(cols),
@@ -48,18 +70,14 @@ class Points:
 
     def diagonal(self) -> np.ndarray:
         """Compute K_ii, (n,)."""
-        out: np.ndarray = np.exp((self.a**2).sum(-1) - 2 * self.h)
+        return self.pairs(slice(None), slice(None))
+
+    def pairs(self, rows: Any, cols: Any) -> np.ndarray:
+        """Compute K_ij for pairs (i, j) of nodes, one after another."""
+        a, b = self.a[rows], self.a[cols]
+        inner = a * b if self.factor is None else self.factor * (a - b) ** 2
+        out: np.ndarray = np.exp(inner.sum(-1) - self.h[rows] - self.h[cols])
         return out
-
-
-def cross(a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray, bounded: bool) -> np.ndarray:
-    """Compute exp(⟨a_i, b_j⟩ − h_i − g_j)."""
-    s = a @ b.T
-    s -= h[:, None]
-    s -= g
-    if bounded:
-        np.minimum(s, 0.0, out=s)
-    return np.exp(s, out=s)  # type: ignore[no-any-return]
 
 
 def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
@@ -117,16 +135,30 @@ def check_range(parts: list[tuple[Array, Array]], sample: Array) -> None:
             )
 
 
-def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
+def rounding_error(parts: list[tuple[Array, Array]]) -> float:
+    """Bound the rounding error of ⟨a_i, a_j⟩ − h_i − h_j."""
+    with np.errstate(over="ignore"):
+        sizes = [(constant(a) ** 2).sum(-1) + 2 * abs(constant(h)[..., 0]) for a, h in parts]
+    return eps(parts[0][0]) * max(float(size.max()) for size in sizes)
+
+
+def points_of(kernel: Exponential, parts: list[tuple[Array, Array]], X: Array) -> Points:
     """Stack the points of one graph; where Φ ≠ Ψ, both halves of K get the same trace."""
     pairs = [tuple(constant64(part) for part in both) for both in parts]
     tops, shifts = [a for a, _ in pairs], [h[..., 0] for _, h in pairs]
+    error = rounding_error(parts)
+    if not error <= DIGITS[eps(tops[0])]:
+        found = kernel.differences(constant64(X))
+        if found is not None:
+            a = finite_points(found).points
+            return Points(a, np.zeros(len(a)), kernel.bounded, found.factor)
+        report(error, tops[0])
     if len(pairs) == 2:
         first, second = (
             np.logaddexp.reduce((a**2).sum(-1) - 2 * h) for a, h in zip(tops, shifts, strict=True)
         )
         shifts = [shifts[0] + (first - second) / 4, shifts[1] - (first - second) / 4]
-    return Points(np.concatenate(tops), np.concatenate(shifts), bounded)
+    return Points(np.concatenate(tops), np.concatenate(shifts), kernel.bounded, error=error)
 
 
 def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
@@ -134,6 +166,6 @@ def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
     nodes = np.random.default_rng([seed, 2]).choice(n, min(n, SAMPLE), replace=False)
     first, last = np.arange(n), np.arange(len(points.a) - n, len(points.a))
     phi, psi = points.columns(nodes)[last], points.columns(last[nodes])[first]
-    diagonal = np.exp((points.a[first] * points.a[last]).sum(-1) - points.h[first] - points.h[last])
+    diagonal = points.pairs(first, last)
     out: np.ndarray = (phi + psi).mean(1) * (n / 2) + diagonal
     return out

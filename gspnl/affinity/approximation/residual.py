@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gspnl.affinity.approximation.points import Points, cross
+from gspnl.affinity.approximation.points import Points
 
 BLOCK = 512  # nodes in a block
 CACHED = 1 << 24  # entries of blocks cached from one bound to the next: 128 MiB
@@ -68,8 +68,7 @@ class Residual:
 
     def _kernel(self, i: int, j: int, nodes: np.ndarray) -> np.ndarray:
         rows, cols = nodes + i * self.n, nodes + j * self.n
-        p = self.points
-        return cross(p.a[rows], p.h[rows], p.a[cols], p.h[cols], p.bounded)
+        return self.points.block(rows, cols)
 
     def _parts(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
         """Yield E_aa of Φ and of Ψ; blocks are cached if all together take little memory."""

@@ -7,10 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, like, namespace
+from gspnl._base.array import (
+    Array,
+    check_fits,
+    constant,
+    detached,
+    eps,
+    float64,
+    has_float64,
+    like,
+    namespace,
+)
 from gspnl._base.rows import sum_rows
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.kernels.base import KERNELS, Kernel
+from gspnl.affinity.kernels.scores import DIGITS, squared_distances
 from gspnl.errors import InputError
 
 SAMPLE = 4096  # nodes on which the anchor points are placed
@@ -49,6 +60,7 @@ class Anchors(Kernel):
     _points: Array = field(default=None, repr=False, compare=False)  # (..., r, C)
     _sigmas: Array = field(default=None, repr=False, compare=False)  # (..., 1, 1)
     _masses: Array = field(default=None, repr=False, compare=False)  # (..., 1, r)
+    _direct: bool = field(default=False, repr=False, compare=False)  # distances by differences
 
     def __post_init__(self) -> None:
         whole_number("anchors", self.anchors, 1)
@@ -73,17 +85,38 @@ class Anchors(Kernel):
         points = np.stack([p for p, _ in placed]).reshape(*batch, count, X.shape[-1])
         sigmas = np.reshape([self.sigma or s for _, s in placed], (*batch, 1, 1))
         ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))
+        if not ready._error(X) <= DIGITS[eps(X)]:
+            wide = float64(X) if has_float64(X) else X
+            ready = replace(self, _points=like(points, wide), _sigmas=like(sigmas, wide))
+            if not ready._error(wide) <= DIGITS[eps(X)]:
+                ready = replace(ready, _direct=True)
         (masses,) = sum_rows(lambda x: (xp.sum(ready.assign(x), axis=-2, keepdims=True),), X)
         return replace(ready, _masses=like(masses, X))
 
     def assign(self, X: Array) -> Array:
         """Compute Z, the softmax over the anchors: (..., N, C) → (..., N, r)."""
         xp = namespace(X)
-        centre = xp.mean(self._points, axis=-2, keepdims=True)
-        c, x = (self._points - centre) / self._sigmas, (X - centre) / self._sigmas
-        score = x @ c.mT - xp.sum(c * c, axis=-1)[..., None, :] / 2
-        raised = xp.exp(score - xp.max(score, axis=-1, keepdims=True))
+        wide = like(X, self._points)
+        if self._direct:
+            unit = 2.0 ** xp.round(xp.log2(self._sigmas))  # keeps all digits
+            squares = squared_distances(wide / unit, self._points / unit)
+            score = squares / (-2 * (self._sigmas / unit) ** 2)
+        else:
+            x, c = self._centred(wide)
+            score = x @ c.mT - xp.sum(c * c, axis=-1)[..., None, :] / 2
+        raised = xp.exp(like(score - xp.max(score, axis=-1, keepdims=True), X))
         return raised / xp.sum(raised, axis=-1, keepdims=True)
+
+    def _centred(self, X: Array) -> tuple[Array, Array]:
+        """Return features and anchors relative to the anchors' mean, in units of σ."""
+        centre = namespace(X).mean(self._points, axis=-2, keepdims=True)
+        return (X - centre) / self._sigmas, (self._points - centre) / self._sigmas
+
+    def _error(self, X: Array) -> float:
+        """Bound the rounding error of ⟨x, c⟩ − ‖c‖²/2."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            x, c = (np.sqrt((constant(p) ** 2).sum(-1)).max(-1) for p in self._centred(detached(X)))
+            return float((x * c + c * c / 2).max()) * eps(X)
 
     def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
         if self._masses is None:

@@ -46,6 +46,16 @@ class Kernel:
         """Whether f is the inner product of the embedded points, which makes W low rank."""
         return type(self).affinity is Kernel.affinity
 
+    @property
+    def positive(self) -> bool:
+        """Whether f > 0 for any features, so that a degree of 0 is one that underflowed."""
+        return False
+
+    @property
+    def homogeneous(self) -> int:
+        """Degree p with f(cx, cy) = c^p f(x, y) for all c > 0; 0 where there is none."""
+        return 0
+
     def fit(self, X: Array) -> Kernel:
         """Return the kernel fitted to all nodes, such as with anchor points; default: itself."""
         return self

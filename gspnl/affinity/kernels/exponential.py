@@ -8,22 +8,19 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gspnl._base.array import (
-    Array,
-    constant,
-    eps,
-    float64,
-    is_numpy,
-    like,
-    namespace,
-    ones,
-)
+from gspnl._base.array import Array, eps, float64, has_float64, like, namespace, ones
 from gspnl._base.validate import number
 from gspnl.affinity.kernels.base import KERNELS, Kernel
-from gspnl.errors import DegreeError
-
-DIGITS = 3e-5  # largest rounding error of a score up to which it is computed in float32
-NO_DIGITS = 0.1  # largest rounding error accepted at all: e^s is then off by a tenth
+from gspnl.affinity.kernels.scores import (
+    DIGITS,
+    Differences,
+    Products,
+    Scores,
+    finite_points,
+    finite_products,
+    report,
+    score_error,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,10 @@ class Exponential(Kernel):
     Subclass it rather than :class:`Kernel` for a kernel that is an exponential: its graph is then
     computed from logarithms, correct for scores of any size, and can be computed tile by tile.
     """
+
+    @property
+    def positive(self) -> bool:
+        return True
 
     @property
     def bounded(self) -> bool:
@@ -55,48 +56,71 @@ class Exponential(Kernel):
         """
         return None
 
-    def fine_scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
-        """Compute :meth:`scores`, in float64 where float32 is less accurate than :data:`DIGITS`.
+    def differences(self, X: Array) -> Differences | None:
+        """Return the scores of features X with themselves by differences, or None.
 
-        Scores of some hundreds, and distances between features of thousands of σ, cancel. Only
-        NumPy arrays go to float64: other devices may be slow in it, or not have it.
-
-        Raises
-        ------
-        DegreeError
-            Where the scores have no digits left.
+        Differences of near features do not cancel, however far the features are from 0. None states
+        that the scores have no such formula.
         """
-        q, k = self.scores(phi, psi)
-        size = _size(constant(q), constant(k), same=psi is phi)
-        if not DIGITS < size * eps(q) < math.inf:  # degrees report an overflow
-            return q, k
-        if is_numpy(q):
-            q, k = self.scores(float64(phi), float64(psi))
-        if size * eps(q) > NO_DIGITS:
-            raise DegreeError(
-                f"scores of this kernel are differences of numbers around {size:.1e}, of which "
-                f"{q.dtype} leaves no digits; scale the features down, raise temperature= or "
-                "sigma=, or use float64"
-            )
-        return q, k
+        return None
 
     def affinity(self, phi: Array, psi: Array) -> Array:
-        q, k = self.fine_scores(phi, psi)
-        s = q @ k.mT
+        s = accurate_products(self, phi, psi)
         xp = namespace(s)
         with np.errstate(over="ignore"):  # degrees report an overflow
             return like(xp.exp(xp.clip(s, max=0) if self.bounded else s), phi)
 
 
-def _size(q: np.ndarray, k: np.ndarray, *, same: bool) -> float:
-    """Bound Σ_t |q_it k_jt|, which gives the rounding error of s_ij."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if same:  # by Cauchy-Schwarz, a node with itself gives the largest sum
-            return float(np.abs(q * k).sum(-1).max(initial=0.0))
-        norms = [float(np.sqrt((p * p).sum(-1)).max(initial=0.0)) for p in (q, k)]
-        axes = tuple(range(q.ndim - 1))
-        columns = [np.abs(p).max(axis=axes, initial=0.0) for p in (q, k)]
-        return min(math.prod(norms), float((columns[0] * columns[1]).sum()))
+def accurate_products(kernel: Exponential, phi: Array, psi: Array) -> Array:
+    """Compute the scores of two sets of points, in float64 where the dtype is too coarse."""
+    q, k = kernel.scores(phi, psi)
+    error = score_error(q, k, same=psi is phi)
+    if not error <= DIGITS[eps(q)] and has_float64(q):
+        first = float64(phi)
+        q, k = kernel.scores(first, first if psi is phi else float64(psi))
+        error = score_error(q, k, same=psi is phi)
+    if error < math.inf:  # degrees report an overflow
+        report(error, phi)
+    return q @ k.mT
+
+
+def accurate_scores(
+    kernel: Exponential, X: Array, embed: tuple[Array, Array] | None
+) -> tuple[Scores, bool]:
+    """Return the scores of features X (..., N, C), and whether φ and ψ are the same points.
+
+    Three formulas are tried, from the cheapest: inner products in the dtype of X; the same in
+    float64, from the features on; differences, for a kernel that has them.
+
+    Raises
+    ------
+    DegreeError
+        Where no formula leaves any digits, or scores overflow.
+
+    Warns
+    -----
+    PrecisionWarning
+        Where weights are off by more than :data:`FEW_DIGITS`.
+    """
+    limit = DIGITS[eps(X)]
+    phi, psi = kernel.embed(X, embed)
+    same = psi is phi
+    q, k = kernel.scores(phi, psi)
+    error = score_error(q, k, same=same)
+    if not error <= limit and X.dtype != namespace(X).float64 and has_float64(X):
+        pair = None
+        if embed is not None:
+            first = float64(embed[0])
+            pair = (first, first if embed[1] is embed[0] else float64(embed[1]))
+        q, k = (float64(part) for part in kernel.scores(*kernel.embed(float64(X), pair)))
+        error = score_error(q, k, same=same)
+    if not error <= limit:
+        found = kernel.differences(X)
+        if found is not None:
+            return finite_points(found), same
+    if math.isfinite(error):
+        report(error, X)
+    return finite_products(Products(q, k), X), same
 
 
 @KERNELS.register("gaussian")
@@ -166,3 +190,7 @@ class RBF(Exponential):
 
     def root(self, points: Array) -> tuple[Array, Array]:
         return points, namespace(points).sum(points * points, axis=-1, keepdims=True) / 2
+
+    def differences(self, X: Array) -> Differences | None:
+        same = type(self).embed is RBF.embed and type(self).scores is RBF.scores
+        return Differences.of(X, self.sigma) if same else None

@@ -31,6 +31,14 @@ class Dot(Kernel):
     def nonnegative(self) -> bool:
         return self.feature_map not in (None, "identity")
 
+    @property
+    def positive(self) -> bool:
+        return self.feature_map in ("softplus", "elu1", "exp")
+
+    @property
+    def homogeneous(self) -> int:
+        return {None: 2, "identity": 2, "relu": 2, "square": 4}.get(self.feature_map, 0)
+
     def features(self, points: Array) -> Array:
         return FEATURE_MAPS[self.feature_map or "identity"](points)
 
@@ -58,6 +66,10 @@ class Concatenation(Kernel):
 
     embedding: ClassVar[Literal["vectors"]] = "vectors"
     embedding_required: ClassVar[bool] = True
+
+    @property
+    def homogeneous(self) -> int:
+        return 1
 
     def affinity(self, phi: Array, psi: Array) -> Array:
         return relu(phi + psi.mT)

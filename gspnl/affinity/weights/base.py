@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gspnl._base.array import Array, namespace, ones
 from gspnl._base.registry import Registry
 from gspnl.affinity.kernels import Kernel
@@ -87,6 +89,12 @@ class Storage:
 
     build: Callable[..., Weights]
     supports: Callable[[Kernel], bool]
+
+
+def item_factor(factor: Any, index: tuple[int, ...]) -> float:
+    """Return the ``log_factor`` of one graph of a batch."""
+    values = np.asarray(factor)
+    return float(values[index] if values.ndim else values)
 
 
 STORAGES: Registry[Storage] = Registry("storage")

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from gspnl._base.array import Array, namespace
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.base import STORAGES
@@ -127,7 +129,8 @@ def choose(
     kernel: Kernel, X: Array, embed: tuple[Array, Array] | None, *, self_loops: bool
 ) -> tuple[str, str]:
     """Return the cheapest storage for features X (..., N, C), and the costs that were compared."""
-    phi, psi = kernel.embed(X[..., :1, :], embed)
+    with np.errstate(over="ignore", invalid="ignore"):  # for the widths alone
+        phi, psi = kernel.embed(X[..., :1, :], embed)
     columns = phi.shape[-1] * (1 if psi is phi else 2)
     n, graphs = X.shape[-2], math.prod(X.shape[:-2])
     itemsize = 8 if X.dtype == namespace(X).float64 else 4

@@ -11,7 +11,7 @@ import numpy as np
 from gspnl._base.array import Array, check_fits, constant64, namespace
 from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
-from gspnl.affinity.weights.base import STORAGES, Storage, Weights
+from gspnl.affinity.weights.base import STORAGES, Storage, Weights, item_factor
 from gspnl.affinity.weights.tiled import build_tiled
 
 
@@ -50,9 +50,8 @@ class Dense(Weights):
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
 
     def item(self, index: tuple[int, ...]) -> Dense:
-        factor = np.asarray(self.log_factor)
-        factor = factor[index] if factor.ndim else factor
-        return Dense(self.matrix[(*index, ...)], self.symmetric, float(factor))
+        factor = item_factor(self.log_factor, index)
+        return Dense(self.matrix[(*index, ...)], self.symmetric, factor)
 
 
 def build_dense(

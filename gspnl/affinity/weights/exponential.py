@@ -1,4 +1,4 @@
-r"""Tiled storage of W = exp(q kᵀ) by logarithms: exact, O(N) memory, scores of any size."""
+r"""Tiled storage of W = exp(s) by logarithms: exact, O(N) memory, scores of any size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, eps, like, namespace, ones
+from gspnl.affinity.kernels.scores import Scores
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.logsums import averages
 from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
@@ -26,19 +27,18 @@ class TiledExponential(Weights):
 
     Parameters
     ----------
-    q, k : arrays of shape (N, t)
-        Factors of the scores, in float64 where float32 is too coarse.
+    scores : Products or Differences
+        q kᵀ, or in general s, in float64 where float32 is too coarse.
     sample : array
         Of the library, device and dtype of the features.
     pattern : Pattern
-        Relation of W to :math:`M = e^{q k^T}`.
+        Relation of W to :math:`M = e^{s}`.
     self_loops : bool
     bounded : bool
         Whether scores are ≤ 0, with 0 on the diagonal, so that p = 1 suffices.
     """
 
-    q: Array
-    k: Array
+    scores: Scores
     sample: Array
     pattern: Pattern
     self_loops: bool = True
@@ -47,7 +47,7 @@ class TiledExponential(Weights):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.q.shape[0], self.k.shape[0])
+        return self.scores.shape
 
     @property
     def like(self) -> Array:
@@ -69,41 +69,43 @@ class TiledExponential(Weights):
             return super().averages(Z)
         if Z.ndim > 2:
             return side_by_side(self.averages, Z)
-        wide = like(Z, self.q)
-        out, logs = averages(self.q, self.k, wide, self.pattern, self.self_loops)
+        wide = like(Z, self.scores.sample)
+        out, logs = averages(self.scores, wide, self.pattern, self.self_loops)
         self._memo["logs"] = logs
         return like(out, Z)
 
     def matmul(self, Z: Array) -> Array:
         if Z.ndim > 2:
             return side_by_side(self.matmul, Z)
-        if not threaded(self.q, self.k, Z):
+        if not threaded(self.scores.sample, Z):
             return strips(lambda nodes: self.rows(nodes) @ Z, self.shape[0], Z)
-        q, k, left, right = self._scaled
-        wide = np.ascontiguousarray(k.T)
-        coarse = q.dtype == Z.dtype
+        scores, left, right = self._scaled
+        coarse = scores.sample.dtype == Z.dtype
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
-            scores = np.matmul(q[rows], wide[:, cols], out=tile if coarse else None)
+            if coarse:
+                scores.tile(rows, cols, tile)
+            else:
+                with np.errstate(over="ignore"):  # a score of −∞ is a weight of 0
+                    tile[...] = scores.tile(rows, cols)
             if not self.self_loops:  # before exp, which may overflow on the diagonal
-                set_diagonal(scores, rows, cols, -np.inf)
-            np.exp(scores, out=scores)
-            if not coarse:
-                tile[...] = scores
+                set_diagonal(tile, rows, cols, -np.inf)
+            np.exp(tile, out=tile)
 
         out = tile_products(fill, Z if right is None else right[:, None] * Z, self.pattern)
         return out if left is None else left[:, None] * out
 
     def rows(self, index: Array) -> Array:
-        xp = namespace(self.q)
-        q, k, left, right = self._scaled
-        parts = [xp.take(q, index, axis=0) @ k.mT]
+        xp = namespace(self.sample)
+        scores, left, right = self._scaled
+        parts = [scores.strip(index)]
         if self.pattern is Pattern.BOTH:
-            parts.append(xp.take(k, index, axis=0) @ q.mT)
+            parts.append(scores.columns(index))
         if not self.self_loops:
             on = index[:, None] == xp.arange(self.shape[-1])
             parts = [xp.where(on, -xp.inf * xp.ones_like(s), s) for s in parts]
-        part = like(sum(xp.exp(s) for s in parts) / len(parts), self.sample)
+        with np.errstate(over="ignore"):  # a score of −∞ is a weight of 0
+            part = sum(xp.exp(like(s, self.sample)) for s in parts) / len(parts)
         if left is None:
             return part
         scale = xp.take(left, index, axis=0)[:, None]
@@ -149,20 +151,18 @@ class TiledExponential(Weights):
         return found
 
     @property
-    def _scaled(self) -> tuple[Array, Array, Array | None, Array | None]:
-        """Return (q', k', left, right) with W = diag(left) exp(q' k'ᵀ) diag(right), exp(·) ≤ 1."""
+    def _scaled(self) -> tuple[Scores, Array | None, Array | None]:
+        """Return (s', left, right) with W = diag(left) exp(s') diag(right), exp(s') ≤ 1."""
         if self._tame:
-            return self.q, self.k, None, None
+            return self.scores, None, None
         if "scaled" not in self._memo:
-            xp = namespace(self.q)
             shift, p, _ = self._balance
-            u, one = like(-shift[:, None], self.q), ones((self.shape[0], 1), self.q)
+            u = like(-shift[:, None], self.scores.sample)
             scale = like(p, self.sample)
             plain = self.pattern is Pattern.PLAIN
-            q = xp.concat([self.q, u, one], axis=-1)
-            k = xp.concat([self.k, one, 0 * u if plain else u], axis=-1)
-            self._memo["scaled"] = (q, k, scale, None if plain else scale)
-        found: tuple[Array, Array, Array | None, Array | None] = self._memo["scaled"]
+            shifted = self.scores.shifted(u, 0 * u if plain else u)
+            self._memo["scaled"] = (shifted, scale, None if plain else scale)
+        found: tuple[Scores, Array | None, Array | None] = self._memo["scaled"]
         return found
 
 

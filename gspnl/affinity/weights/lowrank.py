@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import Array, constant, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.kernels import Kernel
-from gspnl.affinity.weights.base import STORAGES, Storage, Weights
+from gspnl.affinity.weights.base import STORAGES, Storage, Weights, item_factor
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 
 SAMPLE = 256  # nodes from which the relative sizes of Φ and Ψ are estimated
@@ -33,11 +34,14 @@ class LowRank(Weights):
         J.
     approximate : bool
         Whether it approximates other weights, and may be negative where they are not.
+    log_factor : float or array of shape (...)
+        See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
     factor: Array
     core: Array
     approximate: bool = False
+    log_factor: Any = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,7 +69,8 @@ class LowRank(Weights):
         return chosen @ self.core @ self.factor.mT
 
     def item(self, index: tuple[int, ...]) -> LowRank:
-        return LowRank(self.factor[(*index, ...)], self.core, self.approximate)
+        factor = item_factor(self.log_factor, index)
+        return LowRank(self.factor[(*index, ...)], self.core, self.approximate, factor)
 
     def diagonal(self) -> Array:
         """Diagonal of W, (..., N)."""

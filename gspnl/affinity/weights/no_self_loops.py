@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gspnl._base.array import Array, namespace
 from gspnl.affinity.weights.base import Weights
@@ -28,6 +29,10 @@ class NoSelfLoops(Weights):
     @property
     def like(self) -> Array:
         return self.full.like
+
+    @property
+    def log_factor(self) -> Any:
+        return self.full.log_factor
 
     @property
     def signed(self) -> bool:

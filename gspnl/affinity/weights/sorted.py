@@ -59,11 +59,14 @@ class Sorted(Weights):
     a, b : arrays of shape (N,)
     ramps : tuple of Ramps
         Sums of M and, where W is symmetrised, of Mᵀ.
+    log_factor : float
+        See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
     a: Array
     b: Array
     ramps: tuple[Ramps, ...]
+    log_factor: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, namespace
+from gspnl._base.array import Array, namespace
 from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.exponential import accurate_scores
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
 from gspnl.affinity.weights.exponential import TiledExponential, side_by_side
 from gspnl.affinity.weights.stacked import stacked
 from gspnl.affinity.weights.tiles import Pattern, set_diagonal, strips, threaded, tile_products
-from gspnl.errors import DegreeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +27,8 @@ class Tiled(Weights):
     pattern : Pattern
         Relation of W to M.
     self_loops : bool
+    log_factor : float
+        See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
     kernel: Kernel
@@ -35,6 +36,7 @@ class Tiled(Weights):
     psi: Array
     pattern: Pattern
     self_loops: bool = True
+    log_factor: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,35 +82,39 @@ def build_tiled(
     self_loops: bool,
 ) -> Weights:
     """Embed features X (..., N, C); see :class:`~gspnl.affinity.weights.base.Storage`."""
+    if isinstance(kernel, Exponential):
+        return _exponential(kernel, X, embed, symmetrize, self_loops)
     phi, psi = kernel.embed(X, embed)
-    both = Pattern.BOTH if symmetrize else Pattern.PLAIN
-    pattern = Pattern.HALF if psi is phi else both
-    exponential = kernel if isinstance(kernel, Exponential) else None
-    first, second = (phi, psi)
-    if exponential is not None:
-        first, second = _finite(*exponential.fine_scores(phi, psi))
+    pattern = _pattern(psi is phi, symmetrize)
     # Copied, as they are read at every product: a user may change X.
-    first, second = (part + 0 if part is X else part for part in (first, second))
+    first, second = (part + 0 if part is X else part for part in (phi, psi))
 
     def one(index: tuple[int, ...]) -> Weights:
-        a, b = first[(*index, ...)], second[(*index, ...)]
-        if exponential is None:
-            return Tiled(kernel, a, b, pattern, self_loops)
-        sample = 0 * phi[(*index, ...)][:1, :1]
-        return TiledExponential(a, b, sample, pattern, self_loops, exponential.bounded)
+        return Tiled(kernel, first[(*index, ...)], second[(*index, ...)], pattern, self_loops)
 
     return stacked(one, tuple(X.shape[:-2]))
 
 
-def _finite(q: Array, k: Array) -> tuple[Array, Array]:
-    """Return scores that cannot overflow, or raise."""
-    largest = [float(np.abs(constant(part)).max()) for part in (q, k)]
-    if not math.prod(largest) * q.shape[-1] < float(namespace(q).finfo(q.dtype).max):
-        raise DegreeError(
-            f"the scores of this kernel overflow {q.dtype}; scale the features down, raise "
-            "temperature= or sigma=, or use float64"
-        )
-    return q, k
+def _exponential(
+    kernel: Exponential,
+    X: Array,
+    embed: tuple[Array, Array] | None,
+    symmetrize: bool,
+    self_loops: bool,
+) -> Weights:
+    scores, same = accurate_scores(kernel, X, embed)
+    pattern = _pattern(same, symmetrize)
+
+    def one(index: tuple[int, ...]) -> Weights:
+        sample = 0 * X[(*index, ...)][:1, :1]
+        return TiledExponential(scores.item(index), sample, pattern, self_loops, kernel.bounded)
+
+    return stacked(one, tuple(X.shape[:-2]))
+
+
+def _pattern(same: bool, symmetrize: bool) -> Pattern:
+    both = Pattern.BOTH if symmetrize else Pattern.PLAIN
+    return Pattern.HALF if same else both
 
 
 STORAGES.register("tiled")(Storage(build_tiled, supports=lambda kernel: True))
