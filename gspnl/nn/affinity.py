@@ -20,11 +20,12 @@ from gspnl.nn.attention import LOGARITHMIC, attention
 from gspnl.nn.normalization import NORMALIZATIONS, Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
-from gspnl.nn.precision import lift, without_autocast
+from gspnl.nn.precision import lift, readable, without_autocast
 
 ENTRY = 240  # operations for one of the N² entries, without its products; measured
 SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
 DENSE_NODES = 1 << 14  # 1 GiB of float32 for each graph
+DIGITS = 1e-5  # largest rounding error of squared distances in float32
 SMALL = 1 << 18  # entries; smaller weights are cheap to concatenate
 Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ, concatenated or as a pair; None: X itself
 
@@ -108,7 +109,7 @@ class FeatureAffinity(nn.Module):
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
             return Pooled(self._stored(*self._pooled(X, points, pool), None), pool)
         if points is None:
-            phi, psi = self.kernel.embed(X, None)
+            phi, psi = embedded(self.kernel, X)
             return self._stored(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
         if not isinstance(points, Tensor):
             phi, psi = (self.kernel.features(each) for each in points)
@@ -124,7 +125,7 @@ class FeatureAffinity(nn.Module):
         """Return φ of all positions and ψ of the pooled ones."""
         if points is None:
             # Embed both together, so that a kernel that centres its nodes uses one mean.
-            both, _ = self.kernel.embed(torch.cat([X, pool(X)], dim=-2), None)
+            both, _ = embedded(self.kernel, torch.cat([X, pool(X)], dim=-2))
             return both[..., : X.shape[-2], :], both[..., X.shape[-2] :, :]
         if isinstance(points, Tensor):
             phi, psi = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
@@ -248,6 +249,21 @@ class Pooled(Operator):
 
     def apply(self, Z: Tensor) -> Tensor:
         return self.operator.apply(self.pool(Z))
+
+
+def embedded(kernel: Kernel, X: Tensor) -> tuple[Tensor, Tensor]:
+    """Embed features without maps, in float64 where float32 cancels the digits of distances.
+
+    The scores of a bounded kernel, as the rbf, are differences of squares of its points: rounding
+    of these may exceed the scores.
+    """
+    phi, psi = kernel.embed(X, None)
+    if not getattr(kernel, "bounded", False) or X.dtype == torch.float64 or not readable(X):
+        return phi, psi
+    longest = float(torch.linalg.vector_norm(phi.detach(), dim=-1).amax())
+    if longest**2 * torch.finfo(X.dtype).eps <= DIGITS:
+        return phi, psi
+    return kernel.embed(X.double(), None)
 
 
 def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:

@@ -68,8 +68,9 @@ class Scaled(Operator):
     affinity: Affinity
 
     def apply(self, Z: Tensor) -> Tensor:
-        out: Tensor = self.affinity.apply(Z)
-        return out
+        # The weights may be float64 where the signal is not.
+        out: Tensor = self.affinity.apply(Z.to(self.affinity.weights.like.dtype))
+        return out.to(Z.dtype)
 
 
 @dataclass(frozen=True, eq=False)

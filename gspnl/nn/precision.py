@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+JIT: Any = torch.jit  # untyped
+FUNCTORCH: Any = torch._C._functorch  # private: torch.func has no public test of its wrappers
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -36,6 +39,17 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return contextlib.nullcontext()
+
+
+def readable(x: Tensor) -> bool:
+    """Return whether values decide: on a CPU, and outside of traced programs and torch.vmap."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or JIT.is_tracing():
+        return False
+    while FUNCTORCH.is_functorch_wrapped_tensor(x):
+        if FUNCTORCH.is_batchedtensor(x):
+            return False
+        x = FUNCTORCH.get_unwrapped(x)
+    return True
 
 
 def all_finite(x: Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import profile
 
 from gspnl.errors import InputError
-from gspnl.nn.attention import symmetric
+from gspnl.nn.attention import flash, symmetric
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import joint_attention, stacked_attention, stacked_log_degrees
 
@@ -130,7 +130,7 @@ def test_empty_batch():
 def test_symmetric_scores_take_one_pass_and_equal_the_formula(kernel, fused, monkeypatch):
     """E = Eᵀ: one pass. The rbf has two sets of columns for one set of points."""
     if not fused:
-        monkeypatch.setattr(symmetric, "FORWARD", None)
+        monkeypatch.setattr(flash, "FORWARD", None)
     x, _, v = points(n=90, r=4, c=3)
     calls = []
     monkeypatch.setattr(symmetric, "stacked_attention", lambda *t: calls.append(t))
@@ -155,8 +155,8 @@ def test_symmetric_scores_take_one_pass_and_equal_the_formula(kernel, fused, mon
 
 def test_symmetric_scores_call_the_kernel_once(monkeypatch):
     calls = []
-    run = symmetric.FORWARD
-    monkeypatch.setattr(symmetric, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
+    run = flash.FORWARD
+    monkeypatch.setattr(flash, "FORWARD", lambda *t, **o: (calls.append(1), run(*t, **o))[1])
     q, k, v = points()
     joint_attention(q, q, v, log_degrees=True)
     assert len(calls) == 1
@@ -353,7 +353,7 @@ def test_export(f, strict):
 def test_stacked_form_without_private_operators(monkeypatch):
     leaves = points(lead=(2,))
     wanted = results(dense_joint, leaves)
-    monkeypatch.setattr(symmetric, "BACKWARD", None)
+    monkeypatch.setattr(flash, "BACKWARD", None)
     calls = []
     monkeypatch.setattr(
         symmetric, "stacked_attention", lambda *t: (calls.append(t), stacked_attention(*t))[1]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gspnl.nn.attention.flash import large
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import joint_attention
 from gspnl.nn.operators import Operator
+from gspnl.nn.precision import readable
 
 LOGARITHMIC = ("softmax", "random_walk", "symmetric")  # normalisations in the log domain
 
@@ -32,6 +34,9 @@ class Attention(Operator):
     same: bool
 
     def apply(self, Z: Tensor) -> Tensor:
+        return self._rows(Z).to(Z.dtype)  # the points may be float64 where the signal is not
+
+    def _rows(self, Z: Tensor) -> Tensor:
         if self.normalization == "softmax":
             return softmax_attention(self.q, self.k, Z)
         if self.normalization == "random_walk":
@@ -49,8 +54,13 @@ def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention
 
 
 def degree_scaled(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
-    """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½."""
+    """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½.
+
+    In float64 where ℓ is too large for float32, as the difference of s and ℓ has no digits there.
+    """
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)
+    if readable(logs) and large(logs):
+        return degree_scaled(q.double(), k.double(), same)
     half = logs.to(q.dtype)[..., None] / -2
     return torch.cat([q, half, unit], dim=-1), torch.cat([k, unit, half], dim=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -11,23 +11,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from gspnl.errors import InputError
-from gspnl.nn.attention.softmax import (
-    check_points,
-    fused_layout,
-    fused_width,
-    original_layout,
-    softmax_attention,
-)
+from gspnl.nn.attention import flash
+from gspnl.nn.attention.points import check_points, fused_layout, fused_width, original_layout
+from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.precision import common_dtype, without_autocast
 
 CHUNK = 2**22  # scores in memory at a time in stacked_log_degrees
-JIT: Any = torch.jit  # untyped
-# Private: torch's public attention does not return the log-sums, which give the degrees. Where
-# these operators are missing, the stacked form below, of public operators, replaces them.
-FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-BACKWARD: Any = getattr(
-    torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None
-)
 
 
 @overload
@@ -73,12 +62,9 @@ def joint_attention(
 
     Notes
     -----
-    With :math:`r_i = \log\sum_j e^{s_{ij}}`, :math:`c_i = \log\sum_j e^{s_{ji}}` of two flash
-    passes, :math:`A v = w ∘ \mathrm{softmax}(qk^T) v + (1-w) ∘ \mathrm{softmax}(kq^T) v` with
-    :math:`w = \mathrm{sigmoid}(r - c)`. Backward, both passes take the joint output and the joint
-    log-sum :math:`\log(e^r + e^c)`, which makes them exact. On other devices than a CPU, and in
-    exported programs, :func:`stacked_attention` is used. A score is rounded by some :math:`|s| ε`,
-    which is the relative error of its weight. The gradient cannot be differentiated again.
+    On a CPU, see :mod:`gspnl.nn.attention.flash`; on other devices, and in exported programs,
+    :func:`stacked_attention` is used. A score is rounded by some :math:`|s| ε`, which is the
+    relative error of its weight. The gradient cannot be differentiated again.
 
     Examples
     --------
@@ -99,7 +85,7 @@ def joint_attention(
     symmetric = symmetric or k is q
     if symmetric and not log_degrees:
         return softmax_attention(q, k, v)
-    if not _fused(q):
+    if not flash.available(q):
         out = softmax_attention(q, k, v) if symmetric else stacked_attention(q, k, v)
         return (out, stacked_log_degrees(q, k, symmetric=symmetric)) if log_degrees else out
     with without_autocast(q.device):
@@ -107,77 +93,12 @@ def joint_attention(
         queries = fused_layout(q, width, dtype)
         keys = queries if k is q else fused_layout(k, width, dtype)
         values = fused_layout(v, width, dtype)
-        run = _operator if torch.compiler.is_compiling() else _eager
-        rows, log_sums = run(queries, keys, values, symmetric)
+        rows, log_sums = flash.attend(queries, keys, values, symmetric)
         out = original_layout(rows, q, v)
         if not log_degrees:
             return out
         logs = log_sums if symmetric else log_sums - math.log(2)
         return out, logs.reshape(q.shape[:-1])
-
-
-def _forward(q: Tensor, k: Tensor, v: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """(A v, log Σ_j) of exp(q kᵀ), plus exp(k qᵀ) unless it is symmetric; all (B, 1, N, c)."""
-    out, log_sums = FORWARD(q, k, v, scale=1.0)
-    if symmetric:
-        return out, log_sums
-    other, columns = FORWARD(k, q, v, scale=1.0)
-    share = torch.sigmoid(log_sums - columns)[..., None].to(out.dtype)
-    return torch.lerp(other, out, share), torch.logaddexp(log_sums, columns)
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, ctx.symmetric = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(q, k, v, *output)
-
-
-def _backward(
-    ctx: Any, grad: Tensor | None, grad_log: Tensor | None
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-    q, k, v, out, log_sums = ctx.saved_tensors
-    if grad is None and grad_log is None:
-        return None, None, None, None
-    grad = torch.zeros_like(out) if grad is None else grad
-    width = q.shape[-1]
-    if grad_log is not None:
-        # The gradient of the scores depends on `out` by Σ_c grad ∘ out alone: a column of zeros in
-        # v subtracts the gradient of the log-sum from it, and changes nothing else.
-        q, k, v = (F.pad(x, (0, 1)) for x in (q, k, v))
-        grad = F.pad(grad, (0, 1), value=1.0)
-        out = torch.cat([out, -grad_log[..., None].to(out.dtype)], dim=-1)
-    dq, dk, dv = BACKWARD(grad, q, k, v, out, log_sums, 0.0, False, scale=1.0)
-    if not ctx.symmetric:
-        more = BACKWARD(grad, k, q, v, out, log_sums, 0.0, False, scale=1.0)
-        dq, dk, dv = dq + more[1], dk + more[0], dv + more[2]
-    return dq[..., :width], dk[..., :width], dv[..., :width], None
-
-
-class _Joint(torch.autograd.Function):
-    """The eager form, which torch.func can transform."""
-
-    generate_vmap_rule = True
-    forward = staticmethod(_forward)
-    setup_context = staticmethod(_setup)
-    backward = staticmethod(_backward)
-
-
-# torch.compile sees an operator as one opaque call.
-_operator: Any = torch.library.custom_op(
-    "gspnl::joint_attention",
-    _forward,
-    mutates_args=(),
-    schema="(Tensor q, Tensor k, Tensor v, bool symmetric) -> (Tensor, Tensor)",
-)
-_operator.register_fake(_forward)
-_operator.register_autograd(_backward, setup_context=_setup)
-_eager: Any = _Joint.apply
-
-
-def _fused(q: Tensor) -> bool:
-    """Return whether the flash operators with log-sums run here; exported programs avoid them."""
-    available = FORWARD is not None and BACKWARD is not None
-    return available and q.device.type == "cpu" and not exporting()
 
 
 def stacked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -253,7 +174,7 @@ def stacked_log_degrees(q: Tensor, k: Tensor, *, symmetric: bool = False) -> Ten
 
 def _log_sums(q: Tensor, k: Tensor) -> Tensor:
     """Log Σ_j exp(q_i·k_j)."""
-    if torch.compiler.is_compiling() or exporting():
+    if torch.compiler.is_compiling() or flash.exporting():
         return _log_sum(q, k)
     step = max(1, CHUNK // (math.prod(q.shape[:-2]) * k.shape[-2] or 1))
     chunks = (
@@ -265,9 +186,3 @@ def _log_sums(q: Tensor, k: Tensor) -> Tensor:
 
 def _log_sum(q: Tensor, k: Tensor) -> Tensor:
     return torch.logsumexp(q @ k.mT, dim=-1)
-
-
-def exporting() -> bool:
-    """Return whether a program is being exported or traced, to run elsewhere."""
-    export: Any = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return bool(export() or JIT.is_tracing() or torch.onnx.is_in_onnx_export())

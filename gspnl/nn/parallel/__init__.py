@@ -182,8 +182,10 @@ class SplitAttention(Operator):
         values = self.positions.gathered(Z)
         q, k = self.positions.own(self.q), self.positions.own(self.k)
         if self.plain:
-            return softmax_attention(q, self.k, values)
-        return stacked_rows(q, k, self.q, self.k, values)
+            rows = softmax_attention(q, self.k, values)
+        else:
+            rows = stacked_rows(q, k, self.q, self.k, values)
+        return rows.to(Z.dtype)  # the points may be float64 where the signal is not
 
 
 class SplitGatherDistribute(GatherDistribute):
