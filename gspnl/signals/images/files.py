@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
-import math
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gspnl._base.files import readable
 from gspnl._base.validate import whole_number
-from gspnl.errors import FileError, MissingExtraError
+from gspnl.errors import FileError, MissingExtraError, SizeError
+from gspnl.signals.images.pixels import DAMAGE, Loaded, fitting, load, show
 
 if TYPE_CHECKING:
     from os import PathLike
-
-# Exceptions of Pillow's decoders on damaged files.
-DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-    RuntimeError, struct.error,
-)  # fmt: skip
-ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # the EXIF tag, and its values that swap the axes
 
 
 def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
     """Read a photograph as an RGB array.
 
-    The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
-    become RGB; transparent parts become white. Colours are read as sRGB; profiles are ignored.
+    The orientation stored by the camera (EXIF, or else XMP) is applied once; palettes, CMYK, YCbCr
+    and CIELAB become RGB; transparent parts, and colours that are declared transparent, become
+    white. Grey of 16 bits has the range 0 to 65535, of 32 bits that of 8 bits if its values fit in
+    them, else of 16, and of floats 0 to 1. Colours are read as sRGB; profiles are ignored.
 
     Parameters
     ----------
@@ -48,8 +42,8 @@ def load_photo(path: str | PathLike[str], *, max_pixels: int | None = None) -> n
     Raises
     ------
     FileError
-        If the file is missing, a folder, not an image, damaged, or larger than Pillow considers
-        safe.
+        If the file is missing, a folder, not an image, damaged, larger than Pillow considers safe,
+        or has a side of more than 262,144 pixels or values beyond the range.
 
     Examples
     --------
@@ -66,7 +60,7 @@ def read_photo(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a photo as :func:`load_photo` does; also returns its (height, width) at full size."""
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError as error:
         raise MissingExtraError(
             "reading a photo needs Pillow, which is not installed: pip install 'gspnl[report]'"
@@ -74,14 +68,12 @@ def read_photo(
     if max_pixels is not None:
         max_pixels = whole_number("max_pixels", max_pixels, 1)
     with image_errors(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
+        warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file) as image:
-            width, height = image.size
-            if image.getexif().get(ORIENTATION) in SIDEWAYS:
-                width, height = height, width
-            if max_pixels is not None:  # JPEG decodes to a half, quarter or eighth directly
-                image.draft(image.mode, _fitting(image.size, max_pixels))
-            return _pixels(ImageOps.exif_transpose(image), max_pixels), (height, width)
+            draft = None if max_pixels is None else fitting(image.size, max_pixels)
+            loaded = load(image, draft)  # JPEG decodes to a half, quarter or eighth directly
+            return _pixels(loaded, max_pixels), loaded.size[::-1]
 
 
 @contextmanager
@@ -102,6 +94,8 @@ def image_errors(name: str) -> Iterator[None]:
         raise FileError(
             f"{name} is not an image that Pillow can read; pass a JPEG or PNG"
         ) from None
+    except MemoryError:
+        raise SizeError(f"{name} does not fit in memory; scale it down first") from None
     except DAMAGE as error:
         raise FileError(f"{name} is damaged or of an unusual kind: {error}") from error
 
@@ -136,53 +130,15 @@ def default_photo() -> Path:
     return path
 
 
-def _fitting(size: tuple[int, int], most: int | None) -> tuple[int, int]:
-    """The largest (width, height) with the proportions of ``size`` and at most ``most`` pixels."""
-    width, height = size
-    if most is None or width * height <= most:
-        return size
-    scale = math.sqrt(most / (width * height))
-    width = min(max(1, int(width * scale)), most)
-    return width, min(max(1, int(height * scale)), most // width)
-
-
-def is_deep(image: Any) -> bool:
-    """Tell whether a Pillow image has 16 or 32 bits of grey, which ``convert("RGB")`` clips."""
-    return bool(image.mode.startswith(("I", "F")))
-
-
-def scaled_grey(image: Any) -> Any:
-    """Convert a deep image to mode F, with values in [0, 1]."""
+def _pixels(loaded: Loaded, most: int | None) -> np.ndarray:
+    """Pixels in [0, 1], of shape (H, W, 3), scaled down to ``most``."""
     from PIL import Image
 
-    grey = np.asarray(image, dtype=np.float32)
-    top = 65535.0 if image.mode.startswith("I") else 1.0
-    if not (grey.min() >= 0 and grey.max() <= top):
-        raise ValueError(
-            f"its values run from {grey.min():g} to {grey.max():g}, beyond 0 to {top:g}; "
-            "save it with 8 or 16 bits a channel"
-        )
-    return Image.fromarray(grey / np.float32(top))
-
-
-def opaque(image: Any) -> Any:
-    """Convert an image that is not deep to RGB; transparent parts become white."""
-    from PIL import Image
-
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
-
-
-def _pixels(image: Any, most: int | None) -> np.ndarray:
-    """Convert a Pillow image of any mode to RGB in [0, 1], scaled down to ``most`` pixels."""
-    from PIL import Image
-
-    size = _fitting(image.size, most)
-    deep = is_deep(image)
-    image = scaled_grey(image) if deep else opaque(image)
+    image = show(loaded)
+    size = fitting(image.size, most)
     if size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
     values = np.asarray(image, dtype=np.float64)
-    return np.repeat(np.clip(values, 0, 1)[:, :, None], 3, axis=2) if deep else values / 255
+    if image.mode == "F":
+        return np.repeat(np.clip(values, 0, 1)[:, :, None], 3, axis=2)
+    return values / 255

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gspnl.train.data.archives import Source, open_source
+from gspnl.train.data.names import composed
 from gspnl.train.data.registry import DATASETS, Data, DataError, Split, attempt
 from gspnl.train.data.splits import FileSplit, MemorySplit, moments
 
@@ -31,6 +33,10 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     Classes and files are in the order of their names. Images of one size that fit in 2 GiB are
     decoded now, and a damaged one is found now; others are decoded when they are read, and mean
     and deviation are then of at most 4,096 training images, evenly spaced.
+
+    Links are followed, except those that lead back to a folder they are in. Names are compared in
+    Unicode's composed form (NFC). Zips may divide the parts of names by backslashes; names outside
+    of an archive are errors.
 
     ``path`` is a folder, zip or tar.gz with ``train`` and ``test`` (or ``val``) in it, perhaps one
     folder further down. ``skip_bad`` leaves out images that cannot be decoded and files that are
@@ -53,7 +59,10 @@ def folder(path: Path | None, *, skip_bad: bool = False) -> Data:
     classes, train = _list_images(source, files, every, f"{root}train/", skipped)
     others, tested = _list_images(source, files, every, f"{root}{test}/", skipped)
     if skipped and not skip_bad:
-        raise DataError(f"{skipped[0]}; remove it, or leave it out: --skip-bad, or skip_bad=True")
+        more = f" (and {len(skipped) - 1:,} more files)" if len(skipped) > 1 else ""
+        raise DataError(
+            f"{skipped[0]}{more}; remove it, or leave it out: --skip-bad, or skip_bad=True"
+        )
     only = [f"{name!r} is in train only" for name in classes if name not in others]
     only += [f"{name!r} is in {test} only" for name in others if name not in classes]
     if only:
@@ -69,28 +78,36 @@ def _list_images(
 ) -> tuple[tuple[str, ...], FileSplit]:
     """Classes and images of a split; lines on files that are no images go to ``bad``."""
     inside = [name.removeprefix(place) for name in folders if name.startswith(place)]
-    classes = tuple(name for name in inside if "/" not in name)
+    classes = tuple(sorted({composed(name) for name in inside if "/" not in name}))
     if not classes:
         raise DataError(
             f"{place!r} of {source.path!r} has no class folders; what is read is {LAYOUT}"
         )
     numbers = {name: number for number, name in enumerate(classes)}
     found: dict[str, int] = {}
-    for name in files:
+    other: dict[int, Counter[str]] = {}
+    for name in sorted(files, key=composed):
         kind, below, _ = name.removeprefix(place).partition("/")
         if not name.startswith(place):
             continue
         if not below:
             bad.append(f"{name!r} of {source.path!r} is in no class folder")
         elif not name.lower().endswith(SUFFIXES):
-            bad.append(f"{name!r} of {source.path!r} is no image ({', '.join(SUFFIXES)})")
+            suffix = PurePosixPath(name).suffix or "no suffix"
+            other.setdefault(numbers[composed(kind)], Counter())[suffix] += 1
+            bad.append(
+                f"{name!r} of {source.path!r} is no image that is read: it has {suffix}, and read "
+                f"are {', '.join(SUFFIXES)}"
+            )
         else:
-            found[name] = numbers[kind]
+            found[name] = numbers[composed(kind)]
     empty = sorted({*range(len(classes))} - {*found.values()})
     if empty:
+        unread = ", ".join(f"{n:,} of {suffix}" for suffix, n in other.get(empty[0], {}).items())
+        fix = f"it has {unread}: convert them to PNG or JPEG" if unread else "add some"
         raise DataError(
-            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image; add "
-            "some, or remove the folder from every split"
+            f"the class folder {place + classes[empty[0]]!r} of {source.path!r} has no image with "
+            f"{', '.join(SUFFIXES)}; {fix}, or remove the folder from every split"
         )
     return classes, FileSplit(source, list(found), list(found.values()))
 

@@ -5,30 +5,27 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from typing import Any
 
 import numpy as np
 
 from gspnl.errors import FileError, MissingExtraError
-from gspnl.signals.images.files import ORIENTATION, image_errors, is_deep, opaque, scaled_grey
+from gspnl.signals.images.files import image_errors
+from gspnl.signals.images.pixels import load, orientation, show
 from gspnl.train.data.registry import DataError
 
 _FILTERS = threading.Lock()  # the filters of warnings belong to all threads
 # Pillow knows more formats, some of which it hands to other programs.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-# Orientation in EXIF → the PIL.Image.Transpose that undoes it.
-TURNS = {
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
-    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
-}  # fmt: skip
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000")
+QUIET = ("JPEG", "MPO")  # decode without warnings, and take long
 
 
 def decode(content: bytes, name: str) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file; threads may do so at once.
+    """Decode an image file of the :data:`FORMATS`; threads may do so at once.
 
-    The orientation stored by the camera (EXIF) is applied; grey, palette, CMYK and 16-bit images
-    become RGB; transparent parts are laid on white, as :func:`gspnl.images.load_photo` does.
-    Colours are taken for sRGB: a profile (ICC) is ignored, as are faults of the metadata. An
-    animation gives its first frame.
+    Pixels are those of :func:`gspnl.images.load_photo`, rounded to 8 bits: upright by the
+    orientation of EXIF, in RGB, with transparent parts laid on white. Colours are taken for sRGB: a
+    profile (ICC) is ignored, as are faults of the metadata. An animation gives its first frame.
 
     Parameters
     ----------
@@ -66,15 +63,21 @@ def decode(content: bytes, name: str) -> np.ndarray:
             with _FILTERS, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-                turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-                if image.format != "JPEG":  # which gives no warnings later, and takes long
-                    image.load()
-            if turn is not None:
-                image = image.transpose(Image.Transpose[turn])
-            if is_deep(image):
-                grey = np.rint(np.asarray(scaled_grey(image)) * 255).astype(np.uint8)
-                return np.dstack([grey] * 3)
-            return np.array(opaque(image))
+                image = Image.open(io.BytesIO(content), formats=_formats(Image))
+                if image.format in QUIET:
+                    orientation(image)  # its warnings; Pillow keeps the result
+                    loaded = None
+                else:
+                    loaded = load(image)
+            shown = show(loaded or load(image))
+        if shown.mode == "F":
+            return np.dstack([np.rint(np.asarray(shown) * 255).astype(np.uint8)] * 3)
+        return np.array(shown)
     except FileError as error:
         raise DataError(str(error)) from error
+
+
+def _formats(pillow: Any) -> tuple[str, ...]:
+    """Those of our formats that this Pillow was built with."""
+    pillow.init()
+    return tuple(name for name in FORMATS if name in pillow.OPEN)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from gspnl.errors import InputError
 from gspnl.train.data.archives import read_file
+from gspnl.train.data.names import composed
 from gspnl.train.data.registry import DataError, data_errors
 
 LIMIT = 64 * 2**20  # bytes; the longest list of CUB-200-2011 has 0.9 million
@@ -32,7 +33,7 @@ def folder(path: Path | str | None, name: str, inner: str, listing: str) -> Path
 def lines(path: Path) -> list[tuple[str, str]]:
     """The lines of a text file that are not blank, each with its place for errors."""
     with data_errors(f"{str(path)!r} cannot be read as text", WHOLE):
-        text = read_file(path, LIMIT).decode("utf-8-sig")
+        text = composed(read_file(path, LIMIT).decode("utf-8-sig"))
     found = [
         (f"line {number} of {str(path)!r}", line.strip())
         for number, line in enumerate(text.splitlines(), 1)

@@ -9,6 +9,7 @@ import numpy as np
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.train.data.listing import check_files, class_names, folder, inside, label, lines
+from gspnl.train.data.names import composed
 from gspnl.train.data.registry import DATASETS, Data, DataError, data_errors
 from gspnl.train.data.video import Clips
 
@@ -116,7 +117,7 @@ def _files(videos: Path, listed: list[str]) -> dict[str, Path]:
     with data_errors(f"{str(videos)!r} cannot be listed", "let it be read"):
         for entry in sorted(videos.iterdir()):
             for file in sorted(entry.iterdir()) if entry.is_dir() else (entry,):
-                files.setdefault(file.name.casefold(), []).append(file)
+                files.setdefault(composed(file.name).casefold(), []).append(file)
     found = {}
     for name in listed:
         places = files.get(name.rpartition("/")[2].casefold(), [])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gspnl.errors import InputError, MissingExtraError
 from gspnl.train.data.archives import read_file
+from gspnl.train.data.frames import show, square_width
 from gspnl.train.data.registry import DataError
 
 # Offset and magic bytes of a container, and its demuxer. FFmpeg must not guess: it would also open
@@ -35,6 +36,10 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
 
     Frames are decoded from the first on, in one thread, and counted in the order of presentation,
     so the choice does not depend on B-frames and key frames. Nothing after the clip is decoded.
+    Time stamps play no part: in a video of variable frame rate, steps are of frames, not of time.
+
+    Frames are shown as the file says: resized to square pixels, turned by its display matrix, with
+    transparent parts on white.
 
     Parameters
     ----------
@@ -88,7 +93,7 @@ def read_clip(content: bytes, name: str, *, frames: int, stride: int, place: flo
             start = int(place * max(1, total - span + 1))
             wanted = [(start + stride * t) % total for t in range(frames)]
             with _opened(content, kind, name) as (file, stream):
-                total, pictures = _decode(file.decode(stream), wanted, name)
+                total, pictures = _decode(file.decode(stream), stream, wanted, name)
             if len(pictures) == len({*wanted}):
                 return np.stack([pictures[index] for index in wanted])
             if total < promised - max(1, promised // ALLOWANCE):
@@ -130,7 +135,7 @@ def _promised(file: Any, stream: Any, name: str) -> int:
 
 
 def _decode(
-    frames: Iterable[Any], wanted: list[int], name: str
+    frames: Iterable[Any], stream: Any, wanted: list[int], name: str
 ) -> tuple[int, dict[int, np.ndarray]]:
     """The number of decoded frames, and the wanted ones of them by their indices."""
     last, needed = max(wanted), {*wanted}
@@ -141,12 +146,14 @@ def _decode(
         if frame.is_corrupt:  # later ones are made from it
             raise DataError(f"{name!r} is damaged at frame {index}")
         if index in needed:
-            if 3 * frame.width * frame.height * len(wanted) > LARGEST:
+            aspect = stream.sample_aspect_ratio
+            width = square_width(frame.width, aspect)
+            if 3 * width * frame.height * len(wanted) > LARGEST:
                 raise DataError(
-                    f"{name!r} has frames of {frame.width} × {frame.height}; a clip of "
+                    f"{name!r} has frames of {width} × {frame.height}; a clip of "
                     f"{len(wanted)} would take more than 1 GiB"
                 )
-            pictures[index] = frame.to_ndarray(format="rgb24")
+            pictures[index] = show(frame, aspect, name)
         if index == last:
             break
     if count == 0:
