@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gspnl._base.files import replace
+from gspnl._base.files import read, replace
 from gspnl.errors import FileError
 from gspnl.train.recipes import Recipe, to_dict
 
@@ -82,13 +82,8 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     Raise FileError if it is missing, cut off, changed by a single bit, or not of a run of gspnl.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(
-            f"cannot read the checkpoint {str(path)!r}: {error.strerror or error}; name the folder "
-            "of a run of gspnl train, or its checkpoint"
-        ) from error
+    fix = "name the folder of a run of gspnl train, or its checkpoint"
+    content = read(path, fix, "the checkpoint ")
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gspnl._base.files import replace
+from gspnl._base import files
 from gspnl.errors import FileError, InputError, MissingExtraError
 from gspnl.nn.block import Block
 from gspnl.nn.presets import create
@@ -65,7 +65,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
-    replace(_path(path), _library().torch.save(tensors, metadata))
+    files.replace(_path(path), _library().torch.save(tensors, metadata))
 
 
 def load(path: str | PathLike[str]) -> Block:
@@ -110,10 +110,7 @@ def load(path: str | PathLike[str]) -> Block:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the metadata and the tensors of a safetensors file."""
     safetensors = _library()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    content = files.read(path, "name a file that gspnl.nn.save wrote")
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
