@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gspnl._base import files
-from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl.errors import FileError, InputError
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.reading import safetensors_library
 from gspnl.nn.presets import create
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
-    files.replace(_path(path), _library().torch.save(tensors, metadata))
+    files.replace(_path(path), safetensors_library().torch.save(tensors, metadata))
 
 
 def load(path: str | PathLike[str]) -> Block:
@@ -109,7 +110,7 @@ def load(path: str | PathLike[str]) -> Block:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the metadata and the tensors of a safetensors file."""
-    safetensors = _library()
+    safetensors = safetensors_library()
     content = files.read(path, "name a file that gspnl.nn.save wrote")
     try:
         tensors = safetensors.torch.load(content)
@@ -146,14 +147,3 @@ def _path(path: str | PathLike[str]) -> Path:
         return Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-
-
-def _library() -> Any:
-    try:
-        import safetensors
-        import safetensors.torch
-    except ImportError as error:
-        raise MissingExtraError(
-            "saving and loading blocks needs safetensors: pip install 'gspnl[torch]'"
-        ) from error
-    return safetensors
