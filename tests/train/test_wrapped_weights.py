@@ -202,9 +202,12 @@ def test_key_chooses_weights(tmp_path, key):
 
 @pytest.mark.parametrize("key", ["", "ema", "model.layer9", 3, "optimizer"])
 def test_a_key_that_names_no_weights_is_refused(tmp_path, key):
-    path = saved({"model": state(), "optimizer": momentum()}, tmp_path)
-    with pytest.raises(FileError, match="key="):
+    beside = {"optimizer": momentum(), "optim_state": momentum()["state"]}
+    path = saved({"model": state(), **beside}, tmp_path)
+    with pytest.raises(FileError, match="key=") as caught:
         backbones.load_pretrained(make(), path, key=key)
+    if key and isinstance(key, str):
+        assert str(caught.value).endswith("it holds 'model'")
 
 
 def test_weights_of_the_right_shapes_are_preferred(tmp_path):

@@ -17,6 +17,7 @@ from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import UnitAudit, audit_unit
 from gspnl.nn.block import Block
 from gspnl.nn.checkpoints.finder import candidates
+from gspnl.nn.hooked import plain
 from gspnl.nn.surgery.shapes import evaluation
 from gspnl.nn.surgery.targets import label, named_blocks
 
@@ -56,8 +57,9 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     Raises
     ------
     InputError
-        For a model without blocks, for a batch that it cannot run or that reaches no block, and
-        for features that are not finite.
+        For a model without blocks, for a batch that it cannot run or that reaches no block, for
+        features that are not finite, and for a map that computes more than the product with its
+        weight.
 
     Notes
     -----
@@ -93,7 +95,8 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
     features = capture(model, blocks, batch)
     records = []
-    for name, block in blocks.items():
+    for name, original in blocks.items():
+        block = plain(original, name)
         items: tuple[AffinityAudit, ...] = ()
         if name in features:
             X, spatial = features[name]

@@ -12,6 +12,7 @@ from gspnl._base import files
 from gspnl.errors import FileError, InputError
 from gspnl.nn.block import Block
 from gspnl.nn.checkpoints.reading import safetensors_library
+from gspnl.nn.hooked import recomputed
 from gspnl.nn.presets import create
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
         If the file cannot be written.
     InputError
         If ``block`` is not a block (:func:`gspnl.nn.describe` lists those of a network), is
-        folded, or has an option that JSON cannot hold.
+        folded, pruned or parametrised, or has an option that JSON cannot hold.
 
     Examples
     --------
@@ -57,6 +58,12 @@ def save(block: Block, path: str | PathLike[str]) -> None:
         raise InputError(
             "a folded block has lost the maps that its configuration describes; save the block "
             "that it was folded from, and fold that when it is loaded"
+        )
+    if names := recomputed(block):
+        raise InputError(
+            f"{names[0]!r} is recomputed by pruning, a norm or a parametrisation, which a file "
+            "cannot rebuild; make it plain first, as by torch.nn.utils.prune.remove, "
+            "remove_weight_norm or parametrize.remove_parametrizations"
         )
     try:
         metadata = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
