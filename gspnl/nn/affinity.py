@@ -17,6 +17,7 @@ from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.sorted import sort_scalars
 from gspnl.errors import InputError, SizeError
 from gspnl.nn.attention import LOGARITHMIC, attention
+from gspnl.nn.hooked import dtype_of, must_be_called, recompute
 from gspnl.nn.normalization import NORMALIZATIONS, Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
@@ -91,17 +92,18 @@ class FeatureAffinity(nn.Module):
         if self.kernel.embedding != "none" and self._concatenates(X.shape[-2]):
             points = lift(concatenated(X, self.phi, self.psi))
         elif self.kernel.embedding != "none":
-            phi, psi = (lift(pointwise(X, m.weight, m.bias)) for m in (self.phi, self.psi))
-            points = phi, psi
+            points = lift(self.phi(X)), lift(self.psi(X))
         # Degrees are sums over all positions: they would overflow half precision.
         with without_autocast(X.device):
             return self._operator(lift(X), points, spatial)
 
     def _concatenates(self, nodes: int) -> bool:
         """Return whether to compute φ and ψ in one product: for low rank, or for small weights."""
+        if must_be_called(self.phi) or must_be_called(self.psi):
+            return False
         if self.pool is None and self.lowrank(nodes, nodes, self.phi.width):
             return True
-        return self.phi.weight.numel() + self.psi.weight.numel() <= SMALL
+        return self.load.channels * (self.phi.width + self.psi.width) <= SMALL
 
     def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         """Return A of features X (B, N, C) and their embeddings."""
@@ -133,8 +135,14 @@ class FeatureAffinity(nn.Module):
             phi, psi = points
         psi = pool(psi)
         if self.project is not None:
-            psi = pointwise(psi, lift(self.project.weight))
+            psi = self._projected(psi, self.project)
         return self.kernel.features(phi), self.kernel.features(psi)
+
+    def _projected(self, psi: Tensor, project: Pointwise) -> Tensor:
+        if must_be_called(project):
+            return lift(project(psi.to(dtype_of(project, psi.dtype))))
+        recompute(project)
+        return pointwise(psi, lift(project.weight))
 
     def _stored(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
         """Return A in the storage of its kernel; ``both`` is [φ ψ], if it exists already."""
@@ -268,6 +276,10 @@ def embedded(kernel: Kernel, X: Tensor) -> tuple[Tensor, Tensor]:
 
 def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:
     """Apply several maps to the same features in one product, and concatenate the results."""
+    if any(map(must_be_called, maps)):
+        return torch.cat([m(X).mT for m in maps], dim=-2).mT
+    for m in maps:
+        recompute(m)
     biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
     bias = torch.cat(biases) if biases else None
     return pointwise(X, torch.cat([m.weight for m in maps]), bias)

@@ -95,6 +95,8 @@ def filtered(
     """
     if not (isinstance(affinity, FeatureAffinity) and _divides_rows(affinity)):
         return None
+    if not _unobserved(affinity.phi):  # it may have no width
+        return None
     if not affinity.lowrank(x.shape[-1], x.shape[-1], affinity.phi.width):
         return None
     inward = [affinity.phi, affinity.psi] if g is None else [affinity.phi, affinity.psi, g]

@@ -42,14 +42,21 @@ class Operator(ABC):
         self, Z: Tensor, theta: Tensor, maps: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
         """Return Σ_m [Σ_k θ_mk T_k(−A) Z] W_mᵀ + b; θ (M, K + 1) may be trained."""
-        sums: list[Tensor] = [torch.zeros_like(Z)] * len(maps)
-        for k, term in enumerate(terms(self.apply, Z, theta.shape[1] - 1)):
-            sums = [total + (-1) ** k * theta[m, k] * term for m, total in enumerate(sums)]
         out: Tensor | None = None
-        for total, W in zip(sums, maps, strict=True):
+        for total, W in zip(self.responses(Z, list(theta)), maps, strict=True):
             out = add_product(out, total, W, bias)
         assert out is not None
         return out
+
+    def responses(self, Z: Tensor, theta: Sequence[Sequence[float] | Tensor]) -> list[Tensor]:
+        """Return Σ_k θ_mk T_k(−A) Z of each row m of θ, (B, N, c); rows may differ in length."""
+        sums: list[Tensor] = [torch.zeros_like(Z)] * len(theta)
+        for k, term in enumerate(terms(self.apply, Z, max(map(len, theta)) - 1)):
+            sums = [
+                total + (-1) ** k * row[k] * term if k < len(row) else total
+                for row, total in zip(theta, sums, strict=True)
+            ]
+        return sums
 
 
 def add_product(

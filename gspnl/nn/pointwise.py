@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class Pointwise(nn.Module):
     groups : int
         Number of groups of channels, each with a map of its own.
 
+    Attributes
+    ----------
+    width : int
+        Channels of the output.
+
     Notes
     -----
     Features are (..., N, C) views of channels-first or channels-last memory; the result has the
@@ -38,7 +44,7 @@ class Pointwise(nn.Module):
                 f"groups={groups} does not divide both {channels} and {width} channels; use a "
                 "common divisor"
             )
-        self.groups = groups
+        self.groups, self.width = groups, width  # reading a parametrised weight computes it
         self.weight = nn.Parameter(torch.empty(width, channels // groups))
         self.bias = nn.Parameter(torch.empty(width)) if bias else None
         self.reset_parameters()
@@ -50,10 +56,9 @@ class Pointwise(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
-    @property
-    def width(self) -> int:
-        """Channels of the output."""
-        return self.weight.shape[0]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
+        vars(self).setdefault("width", self.weight.shape[0])  # of networks pickled before
 
     def forward(self, X: Tensor) -> Tensor:
         return pointwise(X, self.weight, self.bias, self.groups)

@@ -15,6 +15,7 @@ from gspnl._base.registry import Registry
 from gspnl.chebyshev.series import interpolation_coefficients, nodes
 from gspnl.nn import fast_path
 from gspnl.nn.fast_path import Polynomial
+from gspnl.nn.hooked import dtype_of, must_be_called, recompute
 from gspnl.nn.operators import Maps, Operator, Parts, filter_parts, series_parts, sum_of
 from gspnl.nn.pointwise import Pointwise, channels_last, pointwise
 from gspnl.nn.precision import lift, lifted, without_autocast
@@ -181,6 +182,10 @@ class Stage(nn.Module):
     def filtered(self, Z: Tensor, operator: Operator) -> Tensor:
         """Return F, (B, N, C)."""
         outputs = self.outputs
+        if any(map(must_be_called, outputs)):
+            return self.called(Z, operator)
+        for output in outputs:
+            recompute(output)
         biases = [lift(output.bias) for output in outputs if output.bias is not None]
         bias = sum_of(biases) if biases else None
         if outputs[0].groups > 1:
@@ -191,6 +196,18 @@ class Stage(nn.Module):
         """Return F of ungrouped maps."""
         maps = combined(self.terms, [lift(output.weight) for output in self.outputs])
         return operator.series(Z, maps, bias)
+
+    def called(self, Z: Tensor, operator: Operator) -> Tensor:
+        """Return F by calls of the maps, each on its own filtered signal."""
+        signals = operator.responses(Z, self.shares(Z.dtype))
+        return sum_of(
+            lift(output(signal.to(dtype_of(output, signal.dtype))))
+            for output, signal in zip(self.outputs, signals, strict=True)
+        )
+
+    def shares(self, dtype: torch.dtype) -> list[Sequence[float]] | list[Tensor]:
+        """Return the coefficients of each map over T_k(−A)."""
+        return list(self.terms.values())
 
     def polynomial(self, dtype: torch.dtype) -> tuple[Polynomial, list[Tensor]]:
         """Return F as a polynomial of A, and the tensors that it is a function of."""
@@ -229,6 +246,9 @@ class SpectralStage(Stage):
 
         maps = [output.weight for output in self.outputs]
         return Polynomial(NODES - 1, parts), [self.coefficients(dtype), *maps]
+
+    def shares(self, dtype: torch.dtype) -> list[Sequence[float]] | list[Tensor]:
+        return list(self.coefficients(dtype))
 
     def coefficients(self, dtype: torch.dtype) -> Tensor:
         """Return θ (M, K + 1) of the responses."""

@@ -15,11 +15,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gspnl._base.files import replace
+from gspnl._base.files import read, replace
 from gspnl.errors import FileError
+from gspnl.nn.checkpoints import KEY as BLOCK
+from gspnl.nn.checkpoints.reading import describe
 from gspnl.train.recipes import Recipe, to_dict
 
 KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
+TORCH = (b"PK", b"\x80")  # begin files of torch.save: archives, and pickles
 
 
 @dataclass
@@ -82,13 +85,10 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     Raise FileError if it is missing, cut off, changed by a single bit, or not of a run of gspnl.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(
-            f"cannot read the checkpoint {str(path)!r}: {error.strerror or error}; name the folder "
-            "of a run of gspnl train, or its checkpoint"
-        ) from error
+    fix = "name the folder of a run of gspnl train, or its checkpoint"
+    content = read(path, fix, "the checkpoint ")
+    if content.startswith(TORCH):
+        raise _foreign(path, content)
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -96,10 +96,7 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     size = int.from_bytes(content[:8], "little")  # of the header, checked just now
     note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     if KEY not in note:
-        raise FileError(
-            f"{str(path)!r} is no checkpoint of gspnl; gspnl.nn.load reads blocks, and weights to "
-            "start from are named by pretrained in a recipe"
-        )
+        raise _foreign(path, content, block=BLOCK in note)
     if note.get(SUM) != str(_checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
     about = json.loads(note[KEY])
@@ -123,6 +120,19 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
         # As bytes: numpy has no bfloat16.
         total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes(), total)
     return total
+
+
+def _foreign(path: Path, content: bytes, block: bool = False) -> FileError:
+    """Return the error for weights without a recipe; it says what they are and what to pass."""
+    if block:
+        held = "it holds one block, which gspnl.nn.load reads"
+    else:
+        held = f"it holds {describe(path, content)}, but not of which network they are"
+    return FileError(
+        f"{str(path)!r} is no checkpoint of gspnl: {held}; pass a run folder of gspnl train or the "
+        "checkpoint in it. In Python, put weights into their network and call "
+        "gspnl.nn.audit(network, images); weights to start a training from are its --pretrained"
+    )
 
 
 def _damaged(path: Path, reason: str) -> FileError:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gspnl._base.files import replace
+from gspnl._base.files import make_folder, replace
 from gspnl.train.checkpoints import State
 from gspnl.train.run import METRICS, RESULT
 
@@ -92,6 +92,7 @@ def _board(folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies
         from torch.utils.tensorboard import SummaryWriter
+    make_folder(folder, "move it away")
     for old in folder.glob("events.out.tfevents.*"):
         old.unlink()
     return SummaryWriter(str(folder))

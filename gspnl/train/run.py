@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from gspnl._base.files import clean, make_folder
+from gspnl._base.files import clean, make_folder, open_lock
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
@@ -143,7 +144,7 @@ def lock(out: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    with (out / ".lock").open("w") as file:
+    with os.fdopen(open_lock(out / ".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

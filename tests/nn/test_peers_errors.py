@@ -217,7 +217,7 @@ def test_empty_state_dicts_and_keys_that_are_no_strings():
     with pytest.raises(InputError, match="keys of state_dict must be strings, not 3"):
         gnn.from_peer({3: torch.ones(2)}, "cc")
     with pytest.raises(InputError, match="'state_dict' is itself a mapping"):
-        gnn.from_peer({"epoch": torch.ones(1), "state_dict": state_of("cc")}, "cc")
+        gnn.from_peer({"epoch": torch.ones(1), "state_dict": state_of("mmcv")}, "cc")
 
 
 def test_long_lists_of_keys_are_shortened():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from os import PathLike
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
 from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import UnitAudit, audit_unit
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.finder import candidates
+from gspnl.nn.hooked import plain
 from gspnl.nn.surgery.shapes import evaluation
 from gspnl.nn.surgery.targets import label, named_blocks
 
@@ -54,8 +57,9 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     Raises
     ------
     InputError
-        For a model without blocks, for a batch that it cannot run or that reaches no block, and
-        for features that are not finite.
+        For a model without blocks, for a batch that it cannot run or that reaches no block, for
+        features that are not finite, and for a map that computes more than the product with its
+        weight.
 
     Notes
     -----
@@ -82,14 +86,17 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     1.0
     """
     if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        raise InputError(
+            f"model must be a torch.nn.Module, not {type(model).__name__}{_without_network(model)}"
+        )
     whole_number("nodes", nodes, 1)
     blocks = named_blocks(model)
     if not blocks:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
     features = capture(model, blocks, batch)
     records = []
-    for name, block in blocks.items():
+    for name, original in blocks.items():
+        block = plain(original, name)
         items: tuple[AffinityAudit, ...] = ()
         if name in features:
             X, spatial = features[name]
@@ -103,6 +110,16 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
         )
         records.append(BlockAudit(label(name), block.block, items, units))
     return Audit(tuple(records))
+
+
+def _without_network(given: object) -> str:
+    """Say what to do with weights whose network is unknown; "" for anything else."""
+    if isinstance(given, (str, PathLike)):
+        return "; gspnl.train.load_run opens runs, and gspnl.nn.load saved blocks"
+    if found := candidates(given):
+        name = next((f"[{each.name!r}]" for each in found if each.name), "")
+        return f"; load these weights into their network: network.load_state_dict(weights{name})"
+    return ""
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:

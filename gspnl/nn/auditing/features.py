@@ -14,6 +14,7 @@ from gspnl._base.array import check_finite
 from gspnl.errors import InputError
 from gspnl.nn.auditing import capture
 from gspnl.nn.block import Block
+from gspnl.nn.hooked import plain
 from gspnl.nn.operators import Operator
 from gspnl.nn.surgery.targets import label, named_blocks, title
 
@@ -64,7 +65,7 @@ def block_inputs(model: nn.Module, images: Any) -> list[BlockInput]:
     for name, block in blocks.items():
         if name in features:
             X, grid = features[name]
-            exact = copy.deepcopy(block).cpu().double().eval().requires_grad_(False)
+            exact = copy.deepcopy(plain(block, name)).cpu().double().eval().requires_grad_(False)
             found.append(BlockInput(title(label(name), block.block), exact, X.cpu().double(), grid))
     return found
 

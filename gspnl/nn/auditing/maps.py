@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gspnl.errors import InputError
+from gspnl.nn.hooked import plain
 from gspnl.nn.operators import Operator
 from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.unit import Stage, batch_scale
@@ -34,6 +35,8 @@ def channel_maps(stage: Stage, *, scaled: bool = True) -> tuple[np.ndarray, dict
             "the maps of a folded unit are merged with each other and with W_g; take the network "
             "that was folded"
         )
+    stage = plain(stage)
+    assert stage.g is not None
     norm = batch_scale(stage.norm) if scaled else None
     scale = 1.0 if norm is None else norm.cpu().numpy()
     maps = {

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gspnl._base.files import replace
-from gspnl.errors import FileError, InputError, MissingExtraError
+from gspnl._base import files
+from gspnl.errors import FileError, InputError
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.reading import safetensors_library
+from gspnl.nn.hooked import recomputed
 from gspnl.nn.presets import create
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
         If the file cannot be written.
     InputError
         If ``block`` is not a block (:func:`gspnl.nn.describe` lists those of a network), is
-        folded, or has an option that JSON cannot hold.
+        folded, pruned or parametrised, or has an option that JSON cannot hold.
 
     Examples
     --------
@@ -57,6 +59,12 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "a folded block has lost the maps that its configuration describes; save the block "
             "that it was folded from, and fold that when it is loaded"
         )
+    if names := recomputed(block):
+        raise InputError(
+            f"{names[0]!r} is recomputed by pruning, a norm or a parametrisation, which a file "
+            "cannot rebuild; make it plain first, as by torch.nn.utils.prune.remove, "
+            "remove_weight_norm or parametrize.remove_parametrizations"
+        )
     try:
         metadata = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
     except TypeError as error:
@@ -65,7 +73,7 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
-    replace(_path(path), _library().torch.save(tensors, metadata))
+    files.replace(_path(path), safetensors_library().torch.save(tensors, metadata))
 
 
 def load(path: str | PathLike[str]) -> Block:
@@ -109,11 +117,8 @@ def load(path: str | PathLike[str]) -> Block:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the metadata and the tensors of a safetensors file."""
-    safetensors = _library()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    safetensors = safetensors_library()
+    content = files.read(path, "name a file that gspnl.nn.save wrote")
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
@@ -149,14 +154,3 @@ def _path(path: str | PathLike[str]) -> Path:
         return Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-
-
-def _library() -> Any:
-    try:
-        import safetensors
-        import safetensors.torch
-    except ImportError as error:
-        raise MissingExtraError(
-            "saving and loading blocks needs safetensors: pip install 'gspnl[torch]'"
-        ) from error
-    return safetensors

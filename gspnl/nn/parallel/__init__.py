@@ -19,9 +19,11 @@ from gspnl.nn.attention import Attention
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import stacked_rows
 from gspnl.nn.block import Block
+from gspnl.nn.hooked import maps_of, own_memo
 from gspnl.nn.normalization import Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator
 from gspnl.nn.parallel.positions import Positions, Shared
+from gspnl.nn.pointwise import Pointwise
 from gspnl.nn.precision import lift
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, Grouped, NoEdges
 from gspnl.nn.unit import PositionNorm, Stage
@@ -112,9 +114,16 @@ class Sharded(nn.Module):
 
     def __init__(self, block: Block, group: Any = None) -> None:
         super().__init__()
-        shared = {id(t): t for t in (*block.parameters(), *block.buffers())}
+        shared: dict[int, Any] = {id(t): t for t in (*block.parameters(), *block.buffers())}
+        shared |= own_memo(block)
         self.positions = Positions(group)
         self.block = copy.deepcopy(block, shared)
+        for path, _, _, layer in maps_of(self.block):
+            if not isinstance(layer, Pointwise):
+                raise InputError(
+                    f"this block cannot be sharded: {path!r} is a {type(layer).__name__} in the "
+                    "place of a map; put its weight into a plain one"
+                )
         split(self.block.affinity, self.positions)
         for stage in self.block.stages:
             assert isinstance(stage, Stage)

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from gspnl.errors import InputError
 from gspnl.nn.affinity import FeatureAffinity
 from gspnl.nn.block import Block
+from gspnl.nn.hooked import make_plain, own_memo
 from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.operators import sum_of
 from gspnl.nn.pointwise import Pointwise
@@ -50,7 +51,8 @@ def fold(model: nn.Module) -> nn.Module:
     ------
     InputError
         If ``model`` is no module, is wrapped or compiled, or cannot be copied, or if a
-        block has parametrised weights.
+        block has parametrised weights, or a map that computes more than the product with its
+        weight. Pruning, and weight and spectral norm of ``torch.nn.utils``, are merged.
 
     Notes
     -----
@@ -71,12 +73,13 @@ def fold(model: nn.Module) -> nn.Module:
     """
     check_model(model)
     try:
-        folded = copy.deepcopy(model)
+        folded = copy.deepcopy(model, own_memo(model))
     except RuntimeError as error:
         raise InputError(f"the model cannot be copied, and so not folded: {error}") from error
-    for block in folded.modules():
+    for name, block in list(folded.named_modules()):
         if isinstance(block, Block):
             _check_plain(block)
+            make_plain(block, name)
             for stage in block.stages:
                 if isinstance(stage, Stage) and type(stage) in (Stage, SpectralStage):
                     _fold(stage, block.affinity)

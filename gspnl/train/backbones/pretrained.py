@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from gspnl.errors import FileError, InputError
+from gspnl.nn.checkpoints.finder import Found, candidates, choose, fitting, named, plain_names
 from gspnl.nn.checkpoints.peers.formats import COUNTER, read_values
+from gspnl.nn.checkpoints.reading import read_weights
 from gspnl.nn.surgery.targets import CHILD
 from gspnl.train.backbones.registry import Backbone
 
 ENDS = {"conv1.", "fc."}  # another shape for another stem, other images or other classes
 SHOWN = 3
-HOLDERS = ("state_dict", "model")  # keys of training codes for it, beside epochs and the like
-WRAPPED = "module."  # before every key of a network that was saved in its DataParallel
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,30 @@ class Loaded:
     fresh : tuple of str
         Names of those that are as they were: a first convolution or a last layer of another shape
         than the file's, and blocks that the file does not have.
+    key : str
+        Where in the file the weights are, such as "model_state_dict"; "" for the file itself.
+    others : tuple of str
+        Other weights in the file that would have fitted, such as "model_ema".
+    left : tuple of str
+        Names beside the weights that were not used.
     """
 
     loaded: tuple[str, ...]
     fresh: tuple[str, ...]
+    key: str = ""
+    others: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
-def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
+def load_pretrained(
+    model: Backbone, path: str | PathLike[str], *, key: str | None = None
+) -> Loaded:
     """Load a state dict into a backbone, before or after blocks are placed.
 
     "resnet50" has the names and shapes of torchvision's, "i3d_resnet50" those of the 3-D networks
-    of Hara et al.; every network takes its own ``state_dict()``.
+    of Hara et al.; every network takes its own ``state_dict()``. The state dict may be part of a
+    checkpoint, as ``{"model_state_dict": …, "epoch": 3}``, under prefixes such as ``module.`` and
+    ``backbone.``. Of a model and its average the model is loaded; the others are logged.
 
     Parameters
     ----------
@@ -53,6 +64,8 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         Changed in place, or not at all if the file does not fit.
     path : path
         A safetensors file, or one of ``torch.save``. Nothing in it is executed.
+    key : str, optional
+        Which weights to load, where the file holds several: "model_ema", "state_dict.encoder_q".
 
     Returns
     -------
@@ -65,7 +78,8 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
     ------
     FileError
         If the file is missing, damaged, cut off, needs code to be read, or is of another network:
-        the message has the first names that are missing, unexpected or of another shape.
+        the message has the first names that are missing, unexpected or of another shape. Also if
+        several weights in it fit equally well; the message names them.
 
     Examples
     --------
@@ -86,16 +100,26 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         path = Path(path)
     except TypeError:
         raise InputError(f"path={path!r} must be a path, not a {type(path).__name__}") from None
-    own, file = model.state_dict(), _read(path)
+    full = plain_names({name: name for name in model.state_dict()})  # without torch.compile's
+    own = plain_names(model.state_dict())
+    content = read_weights(path)
+    try:
+        found = _find(own, content) if key is None else named(content, key)
+    except InputError as error:
+        raise FileError(f"{str(path)!r} cannot be loaded: {error}") from error
+    file = dict(found.entries)
     wanted = {
         name: value for name, value in own.items() if f".{CHILD}." not in name or name in file
     }
+    beside = [name for name in file if name not in wanted and not hasattr(file[name], "shape")]
+    file = {name: value for name, value in file.items() if name not in beside}
     missing = [name for name in wanted if name not in file and not name.endswith(COUNTER)]
     unexpected = [name for name in file if name not in wanted]
+    another = f"{str(path)!r} holds another network{f' under {found.name!r}' * bool(found.name)}"
     if missing or unexpected:
         lists = (("missing", missing), ("unexpected", unexpected))
         text = "; ".join(f"{what} {_first(names)}" for what, names in lists if names)
-        raise FileError(f"{str(path)!r} holds another network: {text}")
+        raise FileError(f"{another}: {text}")
     file |= {name: torch.zeros(()) for name in wanted if name not in file}  # counters
     shapes = {name: tuple(value.shape) for name, value in file.items() if torch.is_tensor(value)}
     other = [name for name in wanted if shapes.get(name) != tuple(wanted[name].shape)]
@@ -108,13 +132,19 @@ def load_pretrained(model: Backbone, path: str | PathLike[str]) -> Loaded:
         if not name.startswith(fresh)
     ]
     if wrong:
-        raise FileError(f"{str(path)!r} holds another network: {_first(wrong)}")
+        raise FileError(f"{another}: {_first(wrong)}")
     try:
         values = read_values({name: file[name] for name in wanted if not name.startswith(fresh)})
     except InputError as error:
         raise FileError(f"{str(path)!r} does not hold usable weights: {error}") from error
-    model.load_state_dict(values, strict=False)
-    return Loaded(tuple(values), tuple(name for name in own if name not in values))
+    model.load_state_dict({full[name]: value for name, value in values.items()}, strict=False)
+    return Loaded(
+        loaded=tuple(full[name] for name in values),
+        fresh=tuple(full[name] for name in own if name not in values),
+        key=found.name,
+        others=found.others,
+        left=(*found.left, *beside),
+    )
 
 
 def _first(names: list[str]) -> str:
@@ -122,38 +152,48 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The state dict in a file, its values unchecked."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(
-            f"cannot read {str(path)!r}: {error.strerror or error}; name a file of weights"
-        ) from error
-    if content[8:9] == b"{":  # where the header of a safetensors file begins, and no pickle can
-        try:
-            return safetensors.torch.load(content)
-        except Exception as error:  # also of dtypes that torch does not know
-            problem = f"is damaged or cut off, as a safetensors file ({error})"
-            raise FileError(f"{str(path)!r} {problem}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on the age of a format
-            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file can make it raise anything
-        first = str(error).partition("\n")[0]
-        raise FileError(
-            f"{str(path)!r} is damaged, or holds more than arrays and names: safetensors files and "
-            "those of torch.save(model.state_dict(), path) are read, and nothing in a file is run "
-            f"({type(error).__name__}: {first})"
-        ) from error
-    while isinstance(found, Mapping):
-        inner = next((found[name] for name in HOLDERS if name in found), None)
-        if not isinstance(inner, Mapping):
-            break
-        found = inner
-    if not isinstance(found, Mapping) or not found or not all(isinstance(k, str) for k in found):
-        kind = type(found).__name__
-        raise FileError(f"{str(path)!r} holds {kind}, not names of tensors; save its state_dict()")
-    wrapped = all(key.startswith(WRAPPED) for key in found)
-    return {key.removeprefix(WRAPPED) if wrapped else key: value for key, value in found.items()}
+def _find(own: Mapping[str, Any], content: object) -> Found:
+    """Find the weights of a network: of its names and shapes, of its names, or the nearest."""
+    required = {
+        name: tuple(value.shape)
+        for name, value in own.items()
+        if f".{CHILD}." not in name and not name.endswith(COUNTER)
+    }
+
+    def at(least: int, shapes: bool) -> list[Found]:
+        return fitting(
+            content,
+            lambda entries: [
+                prefix
+                for prefix, count in _counts(entries, required, shapes).items()
+                if count >= least
+            ],
+        )
+
+    found = at(len(required), True) or at(len(required), False)
+    if found:
+        return choose(found)
+    everything = candidates(content)
+    counts = [_counts(each.entries, required, False) for each in everything]
+    most = max((max(each.values(), default=0) for each in counts), default=0)
+    # Whole, if the names without a prefix are as near as any others.
+    whole = [each for each, own in zip(everything, counts, strict=True) if own[""] == most]
+    return choose(whole or at(most, False))
+
+
+def _counts(
+    entries: Mapping[str, Any], required: Mapping[str, tuple[int, ...]], shapes: bool
+) -> Counter[str]:
+    """Count, for each prefix, the required names under it, or those of the right shape."""
+    counts: Counter[str] = Counter()
+    for key, value in entries.items():
+        parts = key.split(".")
+        for i in range(len(parts)):
+            name = ".".join(parts[i:])
+            shape = required.get(name)
+            if shape is None:
+                continue
+            same = shape == tuple(getattr(value, "shape", ())) or name.startswith(tuple(ENDS))
+            if same or not shapes:
+                counts["".join(f"{part}." for part in parts[:i])] += 1
+    return counts

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.finder import choose, fitting, named, plain_names
 from gspnl.nn.checkpoints.peers import libraries, papers
 from gspnl.nn.checkpoints.peers.formats import (
     SOURCES,
@@ -35,6 +36,7 @@ def from_peer(
     source: str,
     *,
     prefix: str | None = None,
+    key: str | None = None,
     block: str | None = None,
     activation: str | None = None,
     groups: int | None = None,
@@ -63,12 +65,16 @@ def from_peer(
     Parameters
     ----------
     state_dict : mapping of str to array
-        NumPy arrays or tensors, finite; copied. Batch norms may lack ``num_batches_tracked``.
+        NumPy arrays or tensors, finite; copied. Batch norms may lack ``num_batches_tracked``. It
+        may be a checkpoint that holds the state dict under a name, ``{"model": …, "epoch": 3}``.
+        Of a model and its average the model is taken; the others are logged.
     source : str
         A name in the table.
     prefix : str, optional
         Use only the keys that begin with this, such as ``"layer3.5."``. By default all keys must
         belong to the block, after a prefix that all of them share.
+    key : str, optional
+        Which state dict of a checkpoint, where it holds several: "model_ema", "models.0".
     block : {"snl", "nl", "ns"}, optional
         Which block of the 2021 release; its NL and NS have the same keys.
     activation : {"relu"}, optional
@@ -117,7 +123,7 @@ def from_peer(
     torch.Size([1, 16, 5, 7])
     """
     reader = SOURCES[source]
-    entries = _selected(check_names(state_dict), prefix, source)
+    entries = plain_names(_selected(state_dict, prefix, source, key))
     arguments = {
         "block": block,
         "activation": activation,
@@ -149,21 +155,38 @@ def _create_block(rebuilt: Rebuilt, values: Mapping[str, Tensor]) -> Block:
     return block
 
 
-def _selected(entries: dict[str, Any], prefix: str | None, source: str) -> dict[str, Any]:
+def _selected(
+    state_dict: Mapping[str, Any], prefix: str | None, source: str, key: str | None
+) -> dict[str, Any]:
     """Return the block's entries, with the prefix removed."""
-    if prefix is None:
-        shared = under_prefix(entries, shared_prefix(list(entries)))
-        known = any(SOURCES[name].looks(shared) for name in SOURCES)
-        return shared if known else entries
-    if not isinstance(prefix, str):
+    if prefix is not None and not isinstance(prefix, str):
         raise InputError(
             f"prefix must be the beginning of keys, such as 'layer3.5.', not {prefix!r}"
         )
     start = f"{prefix.removesuffix('.')}." if prefix else ""
+    entries = check_names(state_dict)
+    if key is not None:
+        entries = named(entries, key).entries
+    elif not _starts(entries, start, source) and (
+        found := fitting(entries, lambda each: _starts(each, start, source))
+    ):
+        return choose(found).entries
+    if prefix is None:
+        shared = under_prefix(entries, shared_prefix(list(entries)))
+        known = any(SOURCES[name].looks(shared) for name in SOURCES)
+        return shared if known else entries
     chosen = under_prefix(entries, start)
     if not chosen:
         raise InputError(f"no key begins with {start!r}{_where(entries, source)}")
     return chosen
+
+
+def _starts(entries: dict[str, Any], start: str, source: str) -> list[str]:
+    """Return the prefix under which these entries may be a block: ``start``, or a shared one."""
+    if start:
+        return [start] if under_prefix(entries, start) else []
+    shared = shared_prefix(list(entries))
+    return [shared] if SOURCES[source].looks(under_prefix(entries, shared)) else []
 
 
 def _hint(entries: Mapping[str, Any], source: str) -> str:

@@ -1,0 +1,90 @@
+"""Read files of weights, of safetensors or torch.save, and execute nothing in them."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gspnl._base import files
+from gspnl.errors import FileError, MissingExtraError
+from gspnl.nn.checkpoints.finder import candidates
+
+REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)")  # of torch's errors
+
+
+def read_weights(path: Path) -> object:
+    """Return the content of a file of weights; raise FileError if it cannot be read."""
+    return parse_weights(path, files.read(path, "name a file of weights"))
+
+
+def parse_weights(path: Path, content: bytes) -> object:
+    """Return what the bytes of a file of weights hold."""
+    if is_safetensors(content):
+        library = safetensors_library()
+        try:
+            return library.torch.load(content)
+        except Exception as error:  # also of dtypes that torch does not know
+            problem = f"is damaged or cut off, as a safetensors file ({error})"
+            raise FileError(f"{str(path)!r} {problem}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the age of a format
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file can make it raise anything
+        raise _unreadable(path, error) from error
+
+
+def is_safetensors(content: bytes) -> bool:
+    """Return whether bytes begin as a safetensors file, which no file of torch.save does."""
+    return content[8:9] == b"{"
+
+
+def describe(path: Path, content: bytes) -> str:
+    """Describe in a few words what a file of weights holds."""
+    try:
+        found = candidates(parse_weights(path, content))
+    except FileError:
+        return "more than arrays and names"
+    if not found:
+        return "no weights"
+    most = max(found, key=lambda each: len(each.entries))
+    at = f" under {most.name!r}" if most.name else ""
+    return f"{len(most.entries)} weights{at} ({next(iter(most.entries))!r} …)"
+
+
+def safetensors_library() -> Any:
+    """Import safetensors; raise MissingExtraError where it is not installed."""
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingExtraError(
+            "files of weights need safetensors: pip install 'gspnl[torch]'"
+        ) from error
+    return safetensors
+
+
+def _unreadable(path: Path, error: Exception) -> FileError:
+    text = str(error)
+    if "TorchScript" in text:
+        return FileError(
+            f"{str(path)!r} is a TorchScript archive, a program, and nothing in a file is run; "
+            "save torch.jit.load(path).state_dict() by torch.save"
+        )
+    if refused := REFUSED.search(text):
+        return FileError(
+            f"{str(path)!r} holds {refused[1]} beside its arrays, which needs code to be read, and "
+            "nothing in a file is run; save model.state_dict() alone where it was written, or, if "
+            "you trust it, convert it once: torch.save(torch.load(path, weights_only=False)"
+            "['model'], new)"
+        )
+    return FileError(
+        f"{str(path)!r} is damaged, or holds more than arrays and names: safetensors files and "
+        "those of torch.save(model.state_dict(), path) are read, and nothing in a file is run "
+        f"({type(error).__name__}: {text.partition(chr(10))[0]})"
+    )
