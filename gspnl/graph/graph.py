@@ -157,7 +157,7 @@ class FeatureGraph:
         ----------
         Z : array of shape (..., N, c), or (N,)
         """
-        return self._on_signals(lambda z: z - self.affinity.apply(z), Z)
+        return self._on_signals(self.affinity.laplacian, Z)
 
     def norm(self, Z: Array) -> float:
         r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.

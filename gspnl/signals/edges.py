@@ -7,7 +7,7 @@ With :math:`S` the symmetric core and :math:`v > 0` its mode :math:`S v = v`,
     ⟨Z, L Z⟩_{T^{-2}} = ½ \sum_{ij} K_{ij} (f_i - f_j)^2, \quad
     K = diag(v)\,S\,diag(v), \quad f = T^{-1} Z / v, \quad K 1 = v^2 =: m .
 
-random_walk: K = W, f = Z, m = d. symmetric: K = W, f = Z / √d, m = d. bistochastic: K = A, f = Z,
+random_walk, combinatorial: K = W, f = Z, m = d. symmetric: K = W, f = Z / √d, m = d. bistochastic: K = A, f = Z,
 m = 1.
 """
 
@@ -15,8 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity, scale_rows
+from gspnl.affinity.weights import AddedLoops, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +36,32 @@ class Edges:
     @property
     def scale(self) -> Array | None:
         """Scale u of K = diag(u) W diag(u), (..., N); None stands for ones."""
-        return self.affinity.right if self.affinity.row_stochastic else None
+        if self.affinity.unit is not None or not self.affinity.row_stochastic:
+            return None
+        return self.affinity.right
 
     def potential(self, Z: Array) -> Array:
         """Compute f of signals Z (..., N, c)."""
         return Z if self.affinity.row_stochastic else scale_rows(self.affinity.core_scale, Z)
 
+    @property
+    def weights(self) -> Weights:
+        """W in its storage."""
+        weights = self.affinity.weights
+        return weights.full if isinstance(weights, AddedLoops) else weights
+
+    @property
+    def mass(self) -> Array:
+        """M = K 1, (..., N); 0 where isolated."""
+        return self.affinity.degrees if self.affinity.unit is not None else self.affinity.core_mass
+
+    @property
+    def factor(self) -> np.ndarray | None:
+        """Factor exp(log_factor) of K, (..., 1, 1), which the combinatorial Laplacian has."""
+        if self.affinity.unit is None:
+            return None
+        return np.exp(np.asarray(self.affinity.weights.log_factor))[..., None, None]
+
     def apply(self, f: Array) -> Array:
         """Compute K f."""
-        return scale_rows(self.scale, self.affinity.weights.matmul(scale_rows(self.scale, f)))
+        return scale_rows(self.scale, self.weights.matmul(scale_rows(self.scale, f)))
