@@ -188,7 +188,8 @@ def _interval(
     if lo > low + ROUNDING or hi < high - ROUNDING:
         raise InputError(
             f"interval={interval!r} does not cover the spectrum, which reaches from "
-            f"{unit * low:.6g} to {unit * high:.6g}; a Chebyshev series explodes outside its interval: widen it"
+            f"{unit * low:.6g} to {unit * high:.6g}; a Chebyshev series explodes outside its "
+            "interval: widen it"
         )
     ends = deflation.ends
     return (lo, hi), known is not None or (lo <= ends[0] and ends[1] <= hi)

@@ -65,8 +65,8 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
         affinity.require_core("no core", ", or of='affinity'")
         if affinity.unit is not None:
             raise InputError(
-                "of='core' has the eigenvalues 1 − λ, and a combinatorial graph has L = D − W, which "
-                "is symmetric; use of='laplacian'"
+                "of='core' has eigenvalues 1 − λ of a normalised A, and a combinatorial graph has "
+                "a symmetric L = D − W; use of='laplacian'"
             )
     sample = affinity.left
 

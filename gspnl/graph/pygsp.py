@@ -69,7 +69,7 @@ def to_pygsp(graph: FeatureGraph, lap_type: str | None = None) -> Any:
 
 
 def from_pygsp(G: Any, normalization: str | None = None) -> FeatureGraph:
-    r"""Convert a PyGSP graph to a graph of gspnl, with the weights ``G.W`` and the Laplacian ``G.L``.
+    r"""Convert a PyGSP graph to a graph of gspnl, with its weights and its Laplacian.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def from_pygsp(G: Any, normalization: str | None = None) -> FeatureGraph:
     normalization : str, optional
         Default: that of ``G.lap_type``, so that λ, filters and transforms are those of PyGSP:
         "combinatorial" (PyGSP's default, L = D − W), or "symmetric" for lap_type="normalized". A
-        name chooses another Laplacian for the same weights. See :func:`gspnl.graph_from_weights`; directed graphs need "softmax".
+        name chooses another Laplacian for the same weights, see :func:`gspnl.graph_from_weights`;
+        directed graphs need "softmax".
 
     Returns
     -------
@@ -87,7 +88,8 @@ def from_pygsp(G: Any, normalization: str | None = None) -> FeatureGraph:
     Raises
     ------
     InputError
-        For directed edges without "softmax", a ``lap_type`` that is not known, and as for :func:`gspnl.graph_from_weights`.
+        For directed edges without "softmax", a ``lap_type`` that is not known, and as for
+        :func:`gspnl.graph_from_weights`.
     MissingExtraError
         Without pygsp.
 

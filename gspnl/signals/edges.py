@@ -7,8 +7,8 @@ With :math:`S` the symmetric core and :math:`v > 0` its mode :math:`S v = v`,
     ⟨Z, L Z⟩_{T^{-2}} = ½ \sum_{ij} K_{ij} (f_i - f_j)^2, \quad
     K = diag(v)\,S\,diag(v), \quad f = T^{-1} Z / v, \quad K 1 = v^2 =: m .
 
-random_walk, combinatorial: K = W, f = Z, m = d. symmetric: K = W, f = Z / √d, m = d. bistochastic: K = A, f = Z,
-m = 1.
+random_walk: K = W, f = Z, m = d. symmetric: K = W, f = Z / √d, m = d. bistochastic: K = A, f = Z,
+m = 1. combinatorial: K, f and m of random_walk, and the plain inner product.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Edges:
         """Factor exp(log_factor) of K, (..., 1, 1), which the combinatorial Laplacian has."""
         if self.affinity.unit is None:
             return None
-        return np.exp(np.asarray(self.affinity.weights.log_factor))[..., None, None]
+        return np.asarray(np.exp(self.affinity.weights.log_factor))[..., None, None]
 
     def apply(self, f: Array) -> Array:
         """Compute K f."""
