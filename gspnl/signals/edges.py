@@ -13,13 +13,15 @@ m = 1. combinatorial: K, f and m of random_walk, and the plain inner product.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array
+from gspnl._base.array import Array, constant
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights import AddedLoops, Weights
+from gspnl.errors import DegreeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,21 @@ class Edges:
 
     @property
     def factor(self) -> np.ndarray | None:
-        """Factor exp(log_factor) of K, (..., 1, 1), which the combinatorial Laplacian has."""
-        if self.affinity.unit is None:
+        """Factor exp(log_factor) of K = W, (..., 1, 1), without which W is stored; None for 1."""
+        logs = np.asarray(self.affinity.weights.log_factor)
+        normalized = self.scale is not None or not self.affinity.row_stochastic
+        if normalized or not logs.any():
             return None
-        return np.asarray(np.exp(self.affinity.weights.log_factor))[..., None, None]
+        degrees = constant(self.affinity.degrees)
+        limits = np.finfo(degrees.dtype)
+        largest = logs + np.log(np.maximum(degrees.max(axis=-1), 1.0))
+        if not (np.append(largest, -logs) < math.log(float(limits.max))).all():
+            raise DegreeError(
+                f"weights around exp({float(logs.flat[0]):.0f}) leave the range of {limits.dtype}, "
+                "and so do differences weighted by them; scale the features, use float64, or "
+                "normalization='symmetric'"
+            )
+        return np.asarray(np.exp(logs))[..., None, None]
 
     def apply(self, f: Array) -> Array:
         """Compute K f."""

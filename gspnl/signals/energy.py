@@ -62,7 +62,7 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     edges = Edges(symmetric(graph, "dirichlet_energy"))
 
     def energy(z: Array) -> Array:
-        return like(_energy(edges, z), z)
+        return like(_scaled(edges, _energy(edges, z)), z)
 
     return per_column(graph, energy, Z)
 
@@ -118,6 +118,7 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
         value = _energy(edges, unit) / xp.sum(y * y, axis=-2, keepdims=True)
         least, most = affinity.limits
         if affinity.unit is not None:
+            value = _scaled(edges, value)
             most = like(most * affinity.unit[..., None, None], value)
         return like(xp.clip(value, min=least, max=most), z)
 
@@ -184,13 +185,13 @@ def _energy(edges: Edges, z: Array) -> Array:
     f = _centred(edges, edges.potential(z))
     flow = edges.mass[..., None] * f - edges.apply(f)
     total = xp.sum(float64(f) * float64(flow), axis=-2, keepdims=True)
-    total = xp.clip(total, min=0.0) if edges.affinity.nonnegative else total
-    return _scaled(edges, total)
+    return xp.clip(total, min=0.0) if edges.affinity.nonnegative else total
 
 
 def _scaled(edges: Edges, x: Array, power: float = 1.0) -> Array:
-    """Multiply by the factor of K."""
-    return x if edges.factor is None else x * like(edges.factor**power, x)
+    """Multiply by a power of the factor of K."""
+    factor = edges.factor
+    return x if factor is None else x * like(factor**power, x)
 
 
 def _centred(edges: Edges, f: Array) -> Array:

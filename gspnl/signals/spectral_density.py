@@ -163,14 +163,13 @@ def spectral_density(
     angles = (np.arange(points)[::-1] + 0.5) * math.pi / points
     waves = np.cos(np.outer(np.arange(moments), angles))
     waves[1:] *= 2
-    lo, hi = unit * lo, unit * hi  # of λ/s to λ
     slope = math.pi * np.sin(angles) * (hi - lo) / 2
     curves = damped @ waves / slope / n
     return SpectralDensity(
-        (lo + hi) / 2 + (hi - lo) / 2 * np.cos(angles),
-        curves.mean(0),
-        curves.std(0, ddof=1) / math.sqrt(probes),
-        (lo, hi),
+        unit * ((lo + hi) / 2 + (hi - lo) / 2 * np.cos(angles)),  # λ/s to λ
+        curves.mean(0) / unit,
+        curves.std(0, ddof=1) / math.sqrt(probes) / unit,
+        (unit * lo, unit * hi),
         known,
         n,
         damped,
