@@ -154,8 +154,8 @@ def _risk(trial: Trial) -> float:
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
         return float((residual**2).sum()) + 2 * trial.columns * trace
 
-    ends = np.clip(np.log(RANGE) - math.log(trial.unit), -700, 700)  # exp stays in range
-    grid = np.linspace(*ends, GRID)
+    first, last = np.clip(np.log(RANGE) - math.log(trial.unit), -700, 700)  # exp stays in range
+    grid = np.linspace(first, last, GRID)
     risks = [risk(log) for log in grid]
     best = int(np.argmin(risks))
     around = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
