@@ -219,9 +219,9 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
     if scheme.regular:
         if not nonnegative:
             raise InputError(
-                f"normalization={normalization!r} needs non-negative weights: with negative ones "
-                "D − W has negative eigenvalues; use normalization='symmetric', or make the "
-                "weights non-negative"
+                f"normalization={normalization!r} needs non-negative weights, and this "
+                "approximation can make some slightly negative; leave out rank= and tol=, or pass "
+                "approximation='random_features'"
             )
         largest, unit = _largest(degrees, weights)
         weights = AddedLoops(weights, largest - degrees)

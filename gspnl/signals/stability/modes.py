@@ -26,8 +26,8 @@ def require_normalized(graph: FeatureGraph) -> None:
     if check_graph(graph).affinity.unit is not None:
         raise InputError(
             f"gspnl.stability studies repeated products with A, and normalization="
-            f"{graph.normalization!r} has none, L = D − W; use normalization='random_walk' or "
-            "'symmetric'"
+            f"{graph.normalization!r} has L = D − W, without an A: only spectral_gap(graph, "
+            "absolute=False), λ₂, is defined; use normalization='random_walk' or 'symmetric'"
         )
 
 
