@@ -80,8 +80,8 @@ class Settings:
             )
         if NORMALIZATIONS[self.normalization].regular:
             raise InputError(
-                f"normalization={self.normalization!r} has λ beyond [0, 2], to which the figures of "
-                "the report belong; use 'random_walk', 'symmetric' or 'bistochastic'"
+                f"normalization={self.normalization!r} has λ beyond [0, 2], the axis of the "
+                "report's figures; use 'random_walk', 'symmetric' or 'bistochastic'"
             )
         if self.rank is not None and self.kernel != "anchors":
             raise InputError(
