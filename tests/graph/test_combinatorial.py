@@ -428,8 +428,8 @@ def test_what_the_combinatorial_laplacian_does_not_have_is_an_error():
     ):
         with pytest.raises(InputError, match="use normalization='random_walk' or 'symmetric'"):
             ask(graph)
+    far = 32 * X / np.linalg.norm(X, axis=1, keepdims=True)  # degrees of e^1024
     with pytest.raises(DegreeError, match="depends on their scale"):
-        far = 32 * X / np.linalg.norm(X, axis=1, keepdims=True)  # degrees of e^1024
         gspnl.feature_graph(far, "gaussian", normalization=NAME, storage="tiled").laplacian(X)
 
 
