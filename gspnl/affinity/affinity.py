@@ -1,4 +1,4 @@
-"""Normalised affinity A = diag(l) W diag(r), and its symmetric core S."""
+"""Normalised affinity A = diag(l) W diag(r), its symmetric core S and its Laplacian L."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gspnl._base.array import Array, eps, namespace
+import numpy as np
+
+from gspnl._base.array import Array, constant64, eps, like, namespace
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.weights import LowRank, Weights, low_rank
+from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
+from gspnl.errors import DegreeError, InputError, NonsymmetricError
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
@@ -28,6 +31,10 @@ class Affinity:
     With :math:`S = diag(√(lr))\,W\,diag(√(lr))` and :math:`T = diag(√(l/r))`,
     :math:`A = T S T^{-1}`: spectra and filters are computed on S and transformed by T.
 
+    The Laplacian is :math:`L = s (I - A)`, s = 1 but for "combinatorial". There s is the largest
+    degree, and W has self-loops added until every degree is s, so that L = D − W for the degrees
+    and weights of the graph, and λ/s lies in [0, 2] as for all others.
+
     Parameters
     ----------
     weights : Weights
@@ -43,6 +50,8 @@ class Affinity:
         Whether W ≥ 0, so that λ lies in [0, 2].
     row_stochastic : bool
         Whether A 1 = 1; else S √(1/lr) = √(1/lr), as for l = r = d^-½.
+    unit : array of float64 of shape (...), or None
+        s, with the factor exp(log_factor) of W; None stands for 1.
     """
 
     weights: Weights
@@ -53,6 +62,7 @@ class Affinity:
     symmetric_core: bool = True
     nonnegative: bool = True
     row_stochastic: bool = True
+    unit: np.ndarray | None = None
 
     @cached_property
     def n_nodes(self) -> int:
@@ -79,11 +89,21 @@ class Affinity:
 
     @cached_property
     def limits(self) -> tuple[float, float]:
-        """Interval in which every λ lies: [0, 2] for non-negative weights."""
+        """Interval in which every λ/s lies: [0, 2] for non-negative weights."""
         return (0.0, 2.0) if self.nonnegative else (-math.inf, math.inf)
 
+    def require_core(self, lacking: str, remedy: str = "") -> None:
+        """Raise NonsymmetricError, naming what is ``lacking``, where A has no symmetric core."""
+        if not self.symmetric_core:
+            raise NonsymmetricError(
+                "normalization='softmax' gives a graph that is not similar to a symmetric one, so "
+                f"it has {lacking}; use normalization='random_walk'{remedy}"
+            )
+
     def apply(self, Z: Array) -> Array:
-        """Compute A Z."""
+        """Compute A Z, or W Z where L = D − W."""
+        if isinstance(self.weights, AddedLoops):
+            return self._factor(Z) * self.weights.full.matmul(Z)
         out = scale_rows(self.left, self.weights.matmul(scale_rows(self.right, Z)))
         if self.isolated is None:
             return out
@@ -94,9 +114,23 @@ class Affinity:
         scale = self.core_scale[..., None]
         return scale * self.weights.matmul(scale * Y)
 
+    def laplacian(self, Z: Array) -> Array:
+        """Compute L Z."""
+        if isinstance(self.weights, AddedLoops):
+            flow = scale_rows(self.degrees, Z) - self.weights.full.matmul(Z)
+            return self._factor(Z) * flow
+        return Z - self.apply(Z)
+
+    def _factor(self, Z: Array) -> Array:
+        """The factor exp(log_factor) of W, which products with D and W need."""
+        return like(np.exp(np.asarray(self.weights.log_factor))[..., None, None], Z)
+
     def rows(self, index: Array) -> Array:
-        """Return k rows of A, (..., k, N)."""
+        """Return k rows of A, or of W where L = D − W, (..., k, N)."""
         xp = namespace(self.left)
+        if isinstance(self.weights, AddedLoops):
+            part = self.weights.full.rows(index)
+            return self._factor(part) * part
         part = xp.take(self.left, index, axis=-1)[..., None] * self.weights.rows(index)
         if self.right is not None:
             part = part * self.right[..., None, :]
@@ -170,6 +204,7 @@ class Affinity:
             self.symmetric_core,
             self.nonnegative,
             self.row_stochastic,
+            None if self.unit is None else self.unit[index],
         )
 
 
@@ -178,8 +213,20 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
     scheme = NORMALIZATIONS[normalization]
     degrees = checked_degrees(weights, kernel)
     xp = namespace(degrees)
-    left, right = scheme.scales(weights, degrees)
+    nonnegative = kernel.nonnegative and not weights.signed
     isolated = degrees == 0
+    unit, padded = None, degrees
+    if scheme.regular:
+        if not nonnegative:
+            raise InputError(
+                f"normalization={normalization!r} needs non-negative weights, and this "
+                "approximation can make some slightly negative; leave out rank= and tol=, or pass "
+                "approximation='random_features'"
+            )
+        largest, unit = _largest(degrees, weights)
+        weights = AddedLoops(weights, largest - degrees)
+        padded = xp.where(isolated, 0 * degrees, largest + 0 * degrees)  # carries a gradient
+    left, right = scheme.scales(weights, padded)
     return Affinity(
         weights,
         degrees,
@@ -187,6 +234,24 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
         right,
         isolated if bool(xp.any(isolated)) else None,
         symmetric_core=scheme.symmetric_core,
-        nonnegative=kernel.nonnegative and not weights.signed,
+        nonnegative=nonnegative,
         row_stochastic=scheme.row_stochastic,
+        unit=unit,
     )
+
+
+def _largest(degrees: Array, weights: Weights) -> tuple[Array, np.ndarray]:
+    """Return the largest degree of each graph, (..., 1), and with the factor of W, (...)."""
+    peak = constant64(degrees).max(axis=-1)
+    peak = np.where(peak > 0, peak, 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        factor = np.exp(np.asarray(weights.log_factor, dtype=np.float64))
+        unit = peak * factor
+    limits = namespace(degrees).finfo(degrees.dtype)
+    sizes = np.append(factor, unit)
+    if not ((sizes >= float(limits.smallest_normal)) & (sizes <= float(limits.max))).all():
+        raise DegreeError(
+            f"degrees leave the range of {degrees.dtype}, and D − W depends on their scale; scale "
+            "the features, use float64, or normalization='symmetric'"
+        )
+    return like(peak[..., None], degrees), unit

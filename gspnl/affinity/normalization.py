@@ -1,4 +1,4 @@
-"""Normalisations of W, all of the form A = diag(l) W diag(r)."""
+"""Normalisations of W, all of the form A = diag(l) W diag(r), and the combinatorial Laplacian."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Normalization:
         that mode is √d, as for l = r = d^-½.
     averages : bool
         Whether l = 1/d and r = 1, so that A Z is a weighted mean.
+    nonnegative : bool
+        Whether W ≥ 0 is required.
+    regular : bool
+        Whether self-loops are added first, until every degree is the largest one, s. Then
+        L = D − W = s (I − A), which self-loops do not change.
     of_inverse : callable, optional
         ``of_inverse(1/d) -> (l, r)``, where degrees alone set the scales.
     """
@@ -40,6 +45,8 @@ class Normalization:
     symmetric_core: bool = True
     row_stochastic: bool = True
     averages: bool = False
+    nonnegative: bool = False
+    regular: bool = False
     of_inverse: Callable[[Array], tuple[Array, Array | None]] | None = None
 
 
@@ -131,5 +138,6 @@ def sinkhorn_step(s: Array, ws: Array, live: Array) -> Array:
 
 NORMALIZATIONS.register("random_walk")(_of_degrees(_left_only, averages=True))
 NORMALIZATIONS.register("symmetric")(_of_degrees(_both_sides, row_stochastic=False))
-NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic))
+NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic, nonnegative=True))
 NORMALIZATIONS.register("softmax")(_of_degrees(_left_only, symmetric_core=False, averages=True))
+NORMALIZATIONS.register("combinatorial")(_of_degrees(_both_sides, nonnegative=True, regular=True))

@@ -15,6 +15,7 @@ from gspnl.chebyshev.series import Family
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
 from gspnl.filters.lowrank_engine import LowRankEngine
+from gspnl.filters.relative import relative_bank, relative_series
 from gspnl.responses.banks import FilterBank
 from gspnl.responses.evaluate import evaluate, numbers
 
@@ -82,7 +83,8 @@ class ChebyshevBank:
 
     @cached_property
     def _family(self) -> Family:
-        return Family.of([plan.series for plan in self.plans])
+        affinity = self.plans[0].affinity
+        return Family.of([relative_series(affinity, plan.series) for plan in self.plans])
 
     @cached_property
     def _gains(self) -> np.ndarray:
@@ -102,7 +104,14 @@ def chebyshev_bank(
 
 @dataclass(frozen=True, eq=False)
 class ExactBank:
-    """An exact filter bank of one graph: one Gram matrix or Fourier transform for all filters."""
+    """An exact filter bank of one graph: one Gram matrix or Fourier transform for all filters.
+
+    Parameters
+    ----------
+    cache : SpectralCache
+    bank : FilterBank
+        Of responses over λ/s.
+    """
 
     cache: SpectralCache
     bank: FilterBank
@@ -156,7 +165,7 @@ class ExactBank:
     def _gains(self) -> np.ndarray:
         """g_f on every mode, (F, N)."""
         spectrum = self.cache.spectrum
-        lam = constant(float64(spectrum.eigenvalues))
+        lam = constant(float64(spectrum.relative))
         return np.repeat(_values(self.bank, lam), spectrum.multiplicities, axis=1)
 
 
@@ -173,5 +182,5 @@ def bank_on_graph(
 ) -> BankOnGraph:
     """Return a bank on one graph, exact unless an order or a tolerance is given."""
     if order is None and tol is None:
-        return ExactBank(cache, bank)
+        return ExactBank(cache, relative_bank(cache.affinity, bank))
     return chebyshev_bank(cache, bank, order, tol)

@@ -30,14 +30,14 @@ class Distribution:
 def band_eigenvalues(
     cache: SpectralCache, count: int, interval: tuple[float, float]
 ) -> Distribution:
-    """Return λ and multiplicities without isolated nodes and the ``count`` modes of least λ."""
+    """Return λ/s and multiplicities without isolated nodes and the ``count`` modes of least λ."""
     spectrum = cache.spectrum
     isolated = cache.affinity.isolated
     drop = count + (int(constant(isolated).sum()) if count and isolated is not None else 0)
     left = np.maximum(np.cumsum(spectrum.multiplicities) - drop, 0)
     left = np.minimum(left, spectrum.multiplicities)
     keep = left > 0
-    lam = to_numpy(float64(spectrum.eigenvalues))[keep]
+    lam = to_numpy(float64(spectrum.relative))[keep]
     return Distribution(np.clip(lam, *interval), left[keep])
 
 

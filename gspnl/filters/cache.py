@@ -6,9 +6,9 @@ from functools import cached_property
 
 from gspnl._base.array import Array
 from gspnl.affinity.affinity import Affinity
-from gspnl.errors import NonsymmetricError
 from gspnl.filters.deflation import Deflation, deflate
 from gspnl.filters.lowrank_engine import LowRankEngine
+from gspnl.filters.relative import unit_of
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
 
@@ -55,11 +55,10 @@ class SpectralCache:
     @property
     def interval(self) -> tuple[float, float]:
         """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
-        if not self.affinity.symmetric_core:
-            raise NonsymmetricError(
-                "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
-            )
-        return self.deflation(1).interval
+        self.affinity.require_core("no real spectrum to bound")
+        low, high = self.deflation(1).interval
+        unit = unit_of(self.affinity)
+        return unit * low, unit * high
 
     def deflation(self, count: int) -> Deflation:
         """Return the deflation of the ``count`` modes of least λ."""

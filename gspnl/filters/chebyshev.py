@@ -20,6 +20,7 @@ from gspnl.errors import InputError, NonsymmetricError
 from gspnl.filters.bounds import FULL, balanced, band_eigenvalues, rounding, spectrum_error
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
+from gspnl.filters.relative import relative_response, relative_series, unit_of
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 
@@ -70,7 +71,10 @@ class ChebyshevFilter:
         if self.deflation is None:
             step = scaled(self.series.interval, self.affinity.apply)
             return apply_series(step, self.series, Z)
-        return self.deflation.polynomial(self.series, self.gains, self.isolated_gain, Z)
+        series = self.series
+        if self.affinity.unit is not None:
+            series = relative_series(self.affinity, series)
+        return self.deflation.polynomial(series, self.gains, self.isolated_gain, Z)
 
     def __repr__(self) -> str:
         lo, hi = self.series.interval
@@ -109,6 +113,9 @@ def chebyshev_filter(
     if not callable(response) and method == "interpolate":
         method = "least_squares"  # values on the spectrum: the paper's free Ω
     count = _count(deflate, free=not callable(response))
+    unit = None if cache.affinity.unit is None else unit_of(cache.affinity)
+    if unit is not None:
+        response = relative_response(cache.affinity, response)
     deflation = cache.deflation(count)
     span, covered = _interval(cache, deflation, interval, count)
     spectrum = band_eigenvalues(cache, count, span) if method == "least_squares" else None
@@ -135,9 +142,13 @@ def chebyshev_filter(
         series = Series(theta, span, bound)
         # Isolated nodes have λ = 0: filtered exactly where modes are deflated.
         isolated_gain = float(series(0.0)) if at_zero is None else at_zero
+        bound += rounding(deflation, target, series)
+        deflated = deflation.eigenvalues
+        if unit is not None:  # λ/s to λ
+            deflated = unit * deflated
+            series = replace(series, interval=(unit * span[0], unit * span[1]))
         return ChebyshevFilter(
-            series, bound + rounding(deflation, target, series),
-            deflation.eigenvalues, gains, isolated_gain, cache.affinity, deflation,
+            series, bound, deflated, gains, isolated_gain, cache.affinity, deflation
         )  # fmt: skip
 
     if tol is not None:
@@ -161,11 +172,12 @@ def _count(deflate: int | bool | None, *, free: bool) -> int:
 def _interval(
     cache: SpectralCache, deflation: Deflation, interval: tuple[float, float] | None, count: int
 ) -> tuple[tuple[float, float], bool]:
-    """Return the interval of the series, and whether it is known to cover the other λ."""
+    """Return the interval of the series over λ/s, and whether it is known to cover the others."""
     nonnegative = deflation.affinity.nonnegative
     if interval is None:
         return (deflation.interval if count or not nonnegative else FULL), True
-    lo, hi = make_interval(interval)
+    unit = unit_of(cache.affinity)
+    lo, hi = (end / unit for end in make_interval(interval))
     if nonnegative and lo <= 0 and hi >= 2:
         return (lo, hi), True
     known = cache.cheap_spectrum
@@ -175,8 +187,9 @@ def _interval(
         low, high = float(lam.min(initial=hi)), float(lam.max(initial=lo))
     if lo > low + ROUNDING or hi < high - ROUNDING:
         raise InputError(
-            f"interval={interval!r} does not cover the spectrum, which reaches from {low:.6g} to "
-            f"{high:.6g}; a Chebyshev series explodes outside its interval: widen it"
+            f"interval={interval!r} does not cover the spectrum, which reaches from "
+            f"{unit * low:.6g} to {unit * high:.6g}; a Chebyshev series explodes outside its "
+            "interval: widen it"
         )
     ends = deflation.ends
     return (lo, hi), known is not None or (lo <= ends[0] and ends[1] <= hi)
@@ -216,11 +229,9 @@ def _nonsymmetric(
 ) -> ChebyshevFilter:
     """Plan a filter of a softmax graph, on which ‖T_k‖ grows without bound for k > 1."""
     if deflate:
-        raise NonsymmetricError("normalization='softmax' has no real modes to deflate")
+        cache.affinity.require_core("no real modes to deflate")
     if not callable(response) or method == "least_squares":
-        raise NonsymmetricError(
-            "normalization='softmax' has no real spectrum to give ω on; use 'random_walk'"
-        )
+        cache.affinity.require_core("no real spectrum to give ω on")
     target = make_target(response, interval or FULL, None)
     resolved = resolve(target)
     if tol is not None:

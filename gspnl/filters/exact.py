@@ -10,6 +10,7 @@ from gspnl.chebyshev.series import Series
 from gspnl.chebyshev.target import make_target
 from gspnl.errors import GspnlError
 from gspnl.filters.cache import SpectralCache
+from gspnl.filters.relative import relative_response
 from gspnl.filters.spectrum import SMALL
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
@@ -29,6 +30,7 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
     if not callable(response):
         to_numpy(affinity.left)  # raises where a gradient would be lost: ω carries none
         return cache.spectrum.multiply(Z, response)
+    response = relative_response(affinity, response)
     if affinity.symmetric_core and carries_gradient(affinity.left):
         return _differentiable(cache, response, Z)
     lowrank = cache.lowrank_engine(Z)
@@ -43,7 +45,7 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
         if series is not None and series.order < affinity.n_nodes:
             return _by_series(cache, response, series, Z)
     spectrum = cache.spectrum
-    return spectrum.multiply(Z, evaluate(response, to_numpy(float64(spectrum.eigenvalues))))
+    return spectrum.multiply(Z, evaluate(response, to_numpy(float64(spectrum.relative))))
 
 
 def _differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:

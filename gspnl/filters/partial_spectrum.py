@@ -11,7 +11,8 @@ from gspnl._base.array import Array, check_fits, constant, constant64, like, to_
 from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
-from gspnl.errors import ConvergenceError, NonsymmetricError
+from gspnl.errors import ConvergenceError
+from gspnl.filters.relative import unit_of
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
 STEPS = 600  # largest number of products with a block
@@ -114,11 +115,7 @@ def partial_spectrum(affinity: Affinity, k: Any, which: str, seed: Any) -> Parti
     n = affinity.n_nodes
     one_of("which", which, ENDS)
     k, seed = whole_number("k", k, 1, n, ", the number of nodes"), whole_number("seed", seed)
-    if not affinity.symmetric_core:
-        raise NonsymmetricError(
-            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
-            "has no real spectrum; use normalization='random_walk'"
-        )
+    affinity.require_core("no real spectrum")
     to_numpy(affinity.left)  # raises where a gradient would be lost: eigenpairs carry none
     below = {"low": k, "high": 0, "both": -(-k // 2)}[which]
     above = k - below
@@ -134,7 +131,7 @@ def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> P
     n = spectrum.n_nodes
     sample = affinity.left
     check_fits((n, below + above), sample, "the modes", "ask for fewer", copies=4)
-    every = np.repeat(to_numpy(spectrum.eigenvalues), spectrum.multiplicities)
+    every = np.repeat(to_numpy(spectrum.relative), spectrum.multiplicities)
     chosen = np.r_[0:below, n - above : n]
     unit = np.zeros((n, len(chosen)))
     unit[chosen, np.arange(len(chosen))] = 1.0
@@ -143,7 +140,7 @@ def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> P
 
 
 def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpectrum:
-    """Fix signs, and compute the residuals by one more product."""
+    """Fix signs, compute the residuals by one more product, and turn λ/s into λ."""
     sample = affinity.left
     U = constant(affinity.change)[:, None] * V
     peak = np.argmax(np.abs(U), axis=0)
@@ -155,13 +152,15 @@ def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpect
         alone = constant(affinity.isolated)
         image[alone] = rounded[alone]
     gaps = np.linalg.norm(image - (1 - lam) * rounded, axis=0)
-    return PartialSpectrum(like(lam, sample), like(gaps, sample), vectors, affinity.change)
+    unit = unit_of(affinity)
+    lam, gaps = like(unit * lam, sample), like(unit * gaps, sample)
+    return PartialSpectrum(lam, gaps, vectors, affinity.change)
 
 
 def _by_lanczos(
     affinity: Affinity, below: int, above: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute λ, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0."""
+    """Compute λ/s, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0."""
     n = affinity.n_nodes
     live = constant(affinity.core_scale) > 0
     constant_mode = constant64(affinity.stationary)[:, None]

@@ -7,7 +7,7 @@ modes; all others share λ = 1, and their space is stored as a multiplicity and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -26,7 +26,8 @@ from gspnl._base.qr import Reflection, TallQR, tall_qr
 from gspnl._base.validate import on_signals, whole_number
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import LowRank
-from gspnl.errors import InputError, NonsymmetricError
+from gspnl.errors import InputError
+from gspnl.filters.relative import unit_of
 from gspnl.responses.evaluate import numbers
 
 SMALL = 1024  # nodes up to which all eigenpairs take a fraction of a second
@@ -39,7 +40,8 @@ class Spectrum:
     Attributes
     ----------
     eigenvalues : array of shape (m,)
-        λ, ascending, in [0, 2] for non-negative weights. One entry for each mode, except one entry
+        λ, ascending, in [0, 2] for non-negative weights, and in [0, 2 max d] for the combinatorial
+        Laplacian. One entry for each mode, except one entry
         λ = 0 for all isolated nodes and, at low rank, one entry λ = 1 for the null space of A.
     multiplicities : array of int of shape (m,)
         Number of modes of each entry; they sum to N.
@@ -61,11 +63,17 @@ class Spectrum:
     _make_vectors: Callable[[], Array]
     _split: int  # number of explicit modes with λ < 1
     _live: np.ndarray | None  # indices of the nodes that are not isolated, where some are
+    _relative: Array | None = None  # λ/s for L = s (I − A); None where s = 1
 
     @property
     def n_nodes(self) -> int:
         """N."""
         return int(self._change.shape[0])
+
+    @property
+    def relative(self) -> Array:
+        """λ/s for L = s (I − A): the eigenvalues, but for the combinatorial Laplacian."""
+        return self.eigenvalues if self._relative is None else self._relative
 
     def gft(self, Z: Array) -> Array:
         r"""Compute the graph Fourier transform :math:`\hat Z = U^{-1} Z`.
@@ -203,14 +211,15 @@ def exact_spectrum(affinity: Affinity) -> Spectrum:
     SizeError
         Where dense eigenvectors would not fit in memory.
     """
-    if not affinity.symmetric_core:
-        raise NonsymmetricError(
-            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
-            "has no real spectrum and no exact filter; use normalization='random_walk', or apply() "
-            "and filter(..., order=1)"
-        )
+    affinity.require_core(
+        "no real spectrum and no exact filter", ", or apply() and filter(..., order=1)"
+    )
     weights = affinity.low_rank
-    return _dense(affinity) if weights is None else _low_rank(affinity, weights)
+    found = _dense(affinity) if weights is None else _low_rank(affinity, weights)
+    if affinity.unit is None:
+        return found
+    lam = unit_of(affinity) * found.eigenvalues
+    return replace(found, eigenvalues=lam, _relative=found.eigenvalues)
 
 
 def _dense(affinity: Affinity) -> Spectrum:

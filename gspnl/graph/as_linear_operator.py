@@ -13,7 +13,7 @@ from gspnl._base.registry import Registry
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, scale_rows
 from gspnl.affinity.weights.adjoint import rmatmul
-from gspnl.errors import NonsymmetricError
+from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 
 Map = Callable[[Affinity, Array], Array]
@@ -30,7 +30,8 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     graph : FeatureGraph
         One graph, not a batch.
     of : {"affinity", "laplacian", "core"}
-        "affinity": A. "laplacian": L = I − A. "core":
+        "affinity": A, or W for normalization="combinatorial". "laplacian": L = I − A, or D − W.
+        "core":
         :math:`S = T^{-1} A T = diag(√(lr))\,W\,diag(√(lr))`, which is symmetric (1 on the diagonal
         at isolated nodes) with eigenvalues 1 − λ, as ``eigsh`` requires.
 
@@ -60,11 +61,13 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     graph = single_graph(graph, "as_linear_operator")
     forward, adjoint = OPERATORS[of]
     affinity = graph.affinity
-    if of == "core" and not affinity.symmetric_core:
-        raise NonsymmetricError(
-            "normalization='softmax' gives a graph that is not similar to a symmetric one, so it "
-            "has no core; use of='affinity', or normalization='random_walk'"
-        )
+    if of == "core":
+        affinity.require_core("no core", ", or of='affinity'")
+        if affinity.unit is not None:
+            raise InputError(
+                "of='core' has eigenvalues 1 − λ of a normalised A, and a combinatorial graph has "
+                "a symmetric L = D − W; use of='laplacian'"
+            )
     sample = affinity.left
 
     def through(fn: Map, X: np.ndarray) -> np.ndarray:
@@ -82,6 +85,8 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
 
 def _adjoint(affinity: Affinity, Y: Array) -> Array:
     """Compute Aᵀ Y = r∘(Wᵀ (l∘Y)), plus Y on isolated nodes."""
+    if affinity.unit is not None:
+        return affinity.apply(Y)  # W = Wᵀ
     scaled = scale_rows(affinity.left, Y)
     weights = affinity.weights
     product = weights.matmul(scaled) if affinity.symmetric_core else rmatmul(weights, scaled)
@@ -90,6 +95,13 @@ def _adjoint(affinity: Affinity, Y: Array) -> Array:
         return out
     # A node of a directed graph without outgoing edges may have incoming ones.
     return out + namespace(Y).where(affinity.isolated[:, None], Y, 0 * Y)
+
+
+def _adjoint_laplacian(affinity: Affinity, Y: Array) -> Array:
+    """Compute Lᵀ Y."""
+    if affinity.unit is not None:
+        return affinity.laplacian(Y)
+    return Y - _adjoint(affinity, Y)
 
 
 def _core(affinity: Affinity, Y: Array) -> Array:
@@ -101,7 +113,5 @@ def _core(affinity: Affinity, Y: Array) -> Array:
 
 
 OPERATORS.register("affinity")((Affinity.apply, _adjoint))
-OPERATORS.register("laplacian")(
-    (lambda affinity, Z: Z - affinity.apply(Z), lambda affinity, Z: Z - _adjoint(affinity, Z))
-)
+OPERATORS.register("laplacian")((Affinity.laplacian, _adjoint_laplacian))
 OPERATORS.register("core")((_core, _core))

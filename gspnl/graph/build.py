@@ -46,7 +46,7 @@ def feature_graph(
     embed : pair of arrays, optional
         (W_phi, W_psi), each (C, r), for "dot" and "embedded_gaussian"; (w_a, w_b), each (C,), for
         "concatenation"; None for the others.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
         ===============  =======  =======  ==========================================
         name             l        r        rows sum to 1; symmetric
         ===============  =======  =======  ==========================================
@@ -54,7 +54,11 @@ def feature_graph(
         symmetric        d^-½     d^-½     no; yes
         bistochastic     s        s        yes; yes (s∘(W s) = 1)
         softmax          1/(M1)   1        yes; no, and M is not symmetrised
+        combinatorial    1        1        no; yes: A = W and L = D − W, not I − A
         ===============  =======  =======  ==========================================
+
+        For "combinatorial" λ lies in [0, 2 max d] and is proportional to W. Low-rank storage keeps
+        products in O(N r); exact filters of more than 1,024 nodes are series of such products.
     storage : {"auto", "dense", "lowrank", "tiled", "sorted"}
         Storage of W. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
         products; "sorted": sorted features, for the concatenation kernel; "tiled": no entries, each
@@ -119,9 +123,9 @@ def feature_graph(
         )
     check_finite(X, "X")
     pair = check_embedding(fitted, X, embed)
-    if normalization == "bistochastic" and not fitted.nonnegative:
+    if scheme.nonnegative and not fitted.nonnegative:
         raise InputError(
-            "normalization='bistochastic' needs non-negative weights; pass "
+            f"normalization={normalization!r} needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
     if approximated:

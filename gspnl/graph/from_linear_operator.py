@@ -85,11 +85,11 @@ def from_linear_operator(
     ----------
     operator : scipy.sparse.linalg.LinearOperator
         W, (N, N), N ≥ 2, real; symmetric, except for "softmax".
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
         See :func:`gspnl.graph_from_weights`.
     nonnegative : bool
         True states that W ≥ 0, which products cannot show: then λ lies in [0, 2] and nodes of
-        degree 0 are allowed. "bistochastic" requires it.
+        degree 0 are allowed. "bistochastic" and "combinatorial" require it.
     seed : int
         Seed of the random probes for symmetry.
 
@@ -133,9 +133,9 @@ def from_linear_operator(
     sample = np.ones(1, dtype if dtype == np.float32 else np.float64)
     weights = Operator(operator, scheme.symmetric_core, sample)
     kernel = Precomputed(signed=not nonnegative)
-    if normalization == "bistochastic" and not nonnegative:
+    if scheme.nonnegative and not nonnegative:
         raise InputError(
-            "normalization='bistochastic' needs non-negative weights; pass nonnegative=True if "
+            f"normalization={normalization!r} needs non-negative weights; pass nonnegative=True if "
             "they are, or use normalization='symmetric'"
         )
     if scheme.symmetric_core:

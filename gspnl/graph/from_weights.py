@@ -56,7 +56,9 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
         for "softmax"; differences of rounding (64 eps of the largest weights of the two nodes) are
         averaged. Diagonal entries are self-loops and are kept. Integers and booleans become
         float64. W is copied.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+        "combinatorial" keeps W as it is, with L = D − W: the Laplacian of PyGSP, NetworkX and
+        scipy.sparse.csgraph unless they are asked for another. Its λ lies in [0, 2 max d].
         "softmax" does not symmetrise W and divides each row by its sum: a random walk along
         directed edges. It has no real spectrum.
 
@@ -69,7 +71,7 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     ------
     InputError
         For a W that is not square, finite, real or symmetric, and for negative weights with
-        "bistochastic".
+        "bistochastic" or "combinatorial".
     DegreeError
         If negative weights make a degree ≤ 0, or sums leave the range of the dtype.
     SizeError
@@ -97,9 +99,9 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
         matrix = symmetrized(matrix, normalization)
     values = matrix.data if sparse else constant(matrix)
     kernel = Precomputed(signed=bool((values < 0).any()))
-    if kernel.signed and normalization == "bistochastic":
+    if kernel.signed and scheme.nonnegative:
         raise InputError(
-            f"normalization='bistochastic' needs non-negative weights, and the least is "
+            f"normalization={normalization!r} needs non-negative weights, and the least is "
             f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
         )
     weights: Weights = Sparse(matrix) if sparse else Dense(matrix, scheme.symmetric_core)

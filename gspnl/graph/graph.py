@@ -125,7 +125,7 @@ class FeatureGraph:
             return logs
 
     def apply(self, Z: Array) -> Array:
-        r"""Compute A Z.
+        r"""Compute A Z, or W Z for normalization="combinatorial".
 
         Parameters
         ----------
@@ -151,19 +151,19 @@ class FeatureGraph:
         return self.apply(Z)
 
     def laplacian(self, Z: Array) -> Array:
-        r"""Compute L Z = Z − A Z.
+        r"""Compute L Z: Z − A Z, or D Z − W Z for normalization="combinatorial".
 
         Parameters
         ----------
         Z : array of shape (..., N, c), or (N,)
         """
-        return self._on_signals(lambda z: z - self.affinity.apply(z), Z)
+        return self._on_signals(self.affinity.laplacian, Z)
 
     def norm(self, Z: Array) -> float:
         r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 
-        For random_walk it is D-weighted; for symmetric and bistochastic it is the plain one. The
-        certificates of Chebyshev filters are relative to it.
+        For random_walk it is D-weighted; for all others it is the plain one. The certificates of
+        Chebyshev filters are relative to it.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class FeatureGraph:
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     def dense(self) -> Array:
-        """Return A as a dense array (..., N, N).
+        """Return A, or W for normalization="combinatorial", as a dense array (..., N, N).
 
         Raises
         ------
@@ -250,9 +250,9 @@ class FeatureGraph:
         """Bound all λ except those of the constant mode and of isolated nodes.
 
         The bounds are the extreme Ritz values of a short block Lanczos run, plus their residuals,
-        widened by 1 % of the band, within [0, 2] for non-negative weights; at low rank they come
-        from all eigenvalues. An eigenvalue lies outside only if every random start is orthogonal
-        to its eigenvector.
+        widened by 1 % of the band, within [0, 2] for non-negative weights ([0, 2 max d] for
+        "combinatorial"); at low rank they come from all eigenvalues. An eigenvalue lies outside
+        only if every random start is orthogonal to its eigenvector.
 
         Returns
         -------
@@ -303,9 +303,10 @@ class FeatureGraph:
             Fit of the series, see :func:`gspnl.chebyshev.fit`.
         deflate : int or bool, optional
             Number of modes of least λ that are filtered exactly, outside the series. Default: 1,
-            the constant mode, which is known in closed form; False: the series alone, on [0, 2].
+            the constant mode, which is known in closed form; False: the series alone, on [0, 2]
+            ([0, 2 max d] for "combinatorial").
         interval : (float, float), optional
-            Interval of the series; default: the band of the remaining λ, or [0, 2].
+            Interval of the series; default: the band of the remaining λ, or that of deflate=False.
         allow_nonsymmetric : bool
             Permit an order above 1 on a softmax graph.
 

@@ -77,9 +77,10 @@ def from_networkx(
         At least 2 nodes. w_ij is the weight of the edge i → j.
     weight : str or None
         The edge attribute with the weights; an edge without it, or any edge for None, has weight 1.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax"}
-        See :func:`gspnl.graph_from_weights`; directed graphs need "softmax", which averages over
-        successors, or ``G.to_undirected()``.
+    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+        "combinatorial" is ``networkx.laplacian_matrix``, "symmetric" is
+        ``networkx.normalized_laplacian_matrix``. See :func:`gspnl.graph_from_weights`;
+        directed graphs need "softmax", which averages over successors, or ``G.to_undirected()``.
 
     Returns
     -------
@@ -100,6 +101,9 @@ def from_networkx(
     >>> graph = gspnl.from_networkx(nx.path_graph(["a", "b", "c"]))
     >>> graph.spectrum().eigenvalues.round(12)  # a path is bipartite: λ = 2
     array([0., 1., 2.])
+    >>> graph = gspnl.from_networkx(nx.path_graph(3), normalization="combinatorial")
+    >>> graph.spectrum().eigenvalues.round(12)
+    array([0., 1., 3.])
     """
     nx = _networkx()
     if not isinstance(G, nx.Graph):

@@ -54,12 +54,14 @@ def responses(
     ax = curve_axes(ax)
     exact = list(response) if isinstance(response, Sequence) else [response]
     approximate = list(series) if isinstance(series, Sequence) else [series]
-    lam = np.linspace(0, 2, 1001)
+    polynomials = [
+        item.series if isinstance(item, ChebyshevFilter) else item for item in approximate
+    ]
+    lam = np.linspace(0, _end(spec, [p.interval[1] for p in polynomials]), 1001)
     for g, colour in zip(exact, ["black", *COLOURS] * len(exact), strict=False):
         values = np.broadcast_to(np.asarray(g(lam)), lam.shape)
         ax.plot(lam, values, color=colour, linewidth=1.8, label=repr(g))
-    for item, colour in zip(approximate, COLOURS * len(approximate), strict=False):
-        polynomial = item.series if isinstance(item, ChebyshevFilter) else item
+    for polynomial, colour in zip(polynomials, COLOURS * len(polynomials), strict=False):
         inside = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
         ax.plot(inside, polynomial(inside), "--", color=colour, linewidth=1.4,
                 label=f"Chebyshev, order {polynomial.order}")  # fmt: skip
@@ -68,7 +70,7 @@ def responses(
     if dots.size and len(exact) == 1:
         ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,
                 label="filtered exactly", clip_on=False)  # fmt: skip
-    return _finished(ax, spec)
+    return _finished(ax, spec, float(lam[-1]))
 
 
 def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
@@ -95,15 +97,21 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
     ['filter 0', 'filter 1', 'filter 2', 'sum of squares']
     """
     ax = curve_axes(ax)
-    lam = np.linspace(0, 2, 1001)
+    lam = np.linspace(0, _end(spec, []), 1001)
     values = bank(lam)
     for f, curve in enumerate(values):
         ax.plot(lam, curve, color=COLOURS[f % len(COLOURS)], linewidth=1.8, label=f"filter {f}")
     ax.plot(lam, (values**2).sum(axis=0), "--", color="black", label="sum of squares")
-    return _finished(ax, spec)
+    return _finished(ax, spec, float(lam[-1]))
 
 
-def _finished(ax: Axes, spec: Spectrum | None) -> Axes:
+def _end(spec: Spectrum | None, ends: Sequence[float]) -> float:
+    """The largest λ to draw: 2, or beyond it those of a spectrum or of the intervals of series."""
+    largest = 0.0 if spec is None else float(constant(spec.eigenvalues).max())
+    return max([2.0, largest, *ends])
+
+
+def _finished(ax: Axes, spec: Spectrum | None, end: float) -> Axes:
     """Label the axes, and draw the eigenvalues of a graph as ticks below the curves."""
     if spec is not None:
         ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,
@@ -111,6 +119,8 @@ def _finished(ax: Axes, spec: Spectrum | None) -> Axes:
                 clip_on=False)  # fmt: skip
     ax.set_xlabel("eigenvalue λ")
     ax.set_ylabel("response g(λ)")
-    ax.set_xlim(0, 2 if spec is None else max(1.02, 1.02 * float(constant(spec.eigenvalues).max())))
+    if spec is not None:
+        end = max(1.02, 1.02 * float(constant(spec.eigenvalues).max()))
+    ax.set_xlim(0, end)
     ax.legend(frameon=False)
     return ax

@@ -78,7 +78,11 @@ class Settings:
                 f"kernel={self.kernel!r} needs embedding vectors, which a photo does not bring; "
                 "use kernel='anchors', or gspnl.feature_graph(..., embed=) from Python"
             )
-        NORMALIZATIONS[self.normalization]
+        if NORMALIZATIONS[self.normalization].regular:
+            raise InputError(
+                f"normalization={self.normalization!r} has λ beyond [0, 2], the axis of the "
+                "report's figures; use 'random_walk', 'symmetric' or 'bistochastic'"
+            )
         if self.rank is not None and self.kernel != "anchors":
             raise InputError(
                 f"rank={self.rank} is the number of anchors and belongs to kernel='anchors'; leave "

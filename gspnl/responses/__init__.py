@@ -1,6 +1,7 @@
 r"""Responses :math:`g(\lambda)` of spectral filters, independent of any graph.
 
-λ is an eigenvalue of the Laplacian L = I − A, in [0, 2] for non-negative weights: 0 for the
+λ is an eigenvalue of the Laplacian L = I − A, in [0, 2] for non-negative weights (of L = D − W, in
+[0, 2 max d], for normalization="combinatorial"): 0 for the
 constant mode, 1 for modes that A annihilates, 2 only on a bipartite component. A response is any
 callable on arrays of λ; those of this module also declare their jumps for Chebyshev certificates.
 """

@@ -39,7 +39,7 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
         first = lam[~np.isfinite(values)].flat[0]
         raise InputError(
             f"the response {response!r} is not finite on the spectrum: g({first:.6g}) = "
-            f"{values[lam == first].flat[0]}; choose one that is finite on [0, 2]"
+            f"{values[lam == first].flat[0]}; choose one that is finite there"
         )
     return np.asarray(values)
 

@@ -8,17 +8,13 @@ from typing import Any
 from gspnl._base.array import Array
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
-from gspnl.errors import InputError, NonsymmetricError
+from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
 
 
 def symmetric(graph: FeatureGraph, what: str) -> Affinity:
     """Return the affinity of a graph with a symmetric core; raises an error that names ``what``."""
-    if not check_graph(graph).affinity.symmetric_core:
-        raise NonsymmetricError(
-            f"{what} needs symmetric weights, and normalization='softmax' keeps W unsymmetrised; "
-            "use normalization='random_walk'"
-        )
+    check_graph(graph).affinity.require_core(f"no {what}, which needs symmetric weights")
     return graph.affinity
 
 

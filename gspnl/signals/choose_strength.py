@@ -14,12 +14,13 @@ from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
+from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
 from gspnl.signals.denoise import SMOOTHERS
 
-RANGE = (1e-6, 1e12)  # strengths: the least changes no mode, the largest keeps the constant one
+RANGE = (1e-6, 1e12)  # strengths times s: the least changes no mode, the largest all but one
 GRID = 37  # strengths of the first search, two per decade
 
 
@@ -38,6 +39,8 @@ class Trial:
         Standard deviation of the noise.
     columns : int
         Number of columns of Z.
+    unit : float
+        s of L = s (I − A), 1 but for the combinatorial Laplacian.
     """
 
     graph: FeatureGraph
@@ -45,6 +48,7 @@ class Trial:
     smoother: Callable[[float], Any]
     sigma: float
     columns: int
+    unit: float
 
 
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
@@ -87,7 +91,7 @@ def choose_strength(
     Returns
     -------
     float
-        Between 1e-6 and 1e12.
+        Between 1e-6 and 1e12, divided by max d for combinatorial.
 
     Raises
     ------
@@ -133,7 +137,9 @@ def choose_strength(
     def residual(strength: float) -> Array:
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
-    return find(Trial(graph, residual, smoother, noise, math.prod(z.shape[:-2]) * z.shape[-1]))
+    columns = math.prod(z.shape[:-2]) * z.shape[-1]
+    unit = unit_of(graph.affinity)
+    return find(Trial(graph, residual, smoother, noise, columns, unit))
 
 
 @RULES.register("risk")
@@ -148,7 +154,8 @@ def _risk(trial: Trial) -> float:
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
         return float((residual**2).sum()) + 2 * trial.columns * trace
 
-    grid = np.linspace(math.log(RANGE[0]), math.log(RANGE[1]), GRID)
+    first, last = np.clip(np.log(RANGE) - math.log(trial.unit), -700, 700)  # exp stays in range
+    grid = np.linspace(first, last, GRID)
     risks = [risk(log) for log in grid]
     best = int(np.argmin(risks))
     around = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
@@ -167,12 +174,12 @@ def _discrepancy(trial: Trial) -> float:
             weight[:, None] * constant64(trial.residual(strength))
         ))  # fmt: skip
 
-    low, high = RANGE[0], 1.0
+    low, high = RANGE[0] / trial.unit, 1 / trial.unit
     if size(low) >= target:
         return low
     while size(high) < target:
         low, high = high, 100 * high
-        if high > RANGE[1]:
+        if high * trial.unit > RANGE[1]:
             raise InputError(
                 f"sigma={trial.sigma:g} is more than all that varies in the signal on this graph, "
                 "so no strength removes enough; check sigma"

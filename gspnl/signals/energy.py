@@ -20,6 +20,7 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     random_walk      ½ Σ W_ij (z_i − z_j)² = zᵀ (D − W) z        Σ d_i z_i²
     symmetric        ½ Σ W_ij (z_i/√d_i − z_j/√d_j)²             plain
     bistochastic     ½ Σ A_ij (z_i − z_j)²                       plain
+    combinatorial    ½ Σ W_ij (z_i − z_j)² = zᵀ (D − W) z        plain
     ===============  ==========================================  =========================
 
     Each edge counts once; self-loops and isolated nodes add 0. The cost is O(N r) for a W of rank
@@ -61,7 +62,7 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     edges = Edges(symmetric(graph, "dirichlet_energy"))
 
     def energy(z: Array) -> Array:
-        return like(_energy(edges, z), z)
+        return like(_scaled(edges, _energy(edges, z)), z)
 
     return per_column(graph, energy, Z)
 
@@ -71,7 +72,7 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
 
     It is the mean λ of the signal, weighted by its power: 0 for the constant mode, small for
     signals that vary little between similar nodes, near 1 for noise on a fully-connected graph, and
-    at most 2.
+    at most 2 (2 max d for combinatorial).
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
     Returns
     -------
     array of shape (..., c), or a number for a signal (N,)
-        In [0, 2] for non-negative weights.
+        In [0, 2] for non-negative weights, or [0, 2 max d] for combinatorial.
 
     Raises
     ------
@@ -116,6 +117,9 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
         y = float64(unit / affinity.change[..., None])
         value = _energy(edges, unit) / xp.sum(y * y, axis=-2, keepdims=True)
         least, most = affinity.limits
+        if affinity.unit is not None:
+            value = _scaled(edges, value)
+            most = like(most * affinity.unit[..., None, None], value)
         return like(xp.clip(value, min=least, max=most), z)
 
     return per_column(graph, quotient, Z)
@@ -168,9 +172,9 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
         f = f / xp.where(peak > 0, peak, xp.ones_like(peak))
         c = f.shape[-1]
         both = edges.apply(xp.concat([f, f * f], axis=-1))
-        mass = edges.affinity.core_mass[..., None]
+        mass = edges.mass[..., None]
         squares = mass * f * f - 2 * f * both[..., :c] + both[..., c:]
-        return peak * xp.sqrt(xp.clip(squares, min=0.0))
+        return _scaled(edges, peak * xp.sqrt(xp.clip(squares, min=0.0)), 0.5)
 
     return on_graph(graph, variation, Z)
 
@@ -179,15 +183,21 @@ def _energy(edges: Edges, z: Array) -> Array:
     """Energy of each column, (..., 1, c), summed in float64."""
     xp = namespace(z)
     f = _centred(edges, edges.potential(z))
-    flow = edges.affinity.core_mass[..., None] * f - edges.apply(f)
+    flow = edges.mass[..., None] * f - edges.apply(f)
     total = xp.sum(float64(f) * float64(flow), axis=-2, keepdims=True)
     return xp.clip(total, min=0.0) if edges.affinity.nonnegative else total
+
+
+def _scaled(edges: Edges, x: Array, power: float = 1.0) -> Array:
+    """Multiply by a power of the factor of K."""
+    factor = edges.factor
+    return x if factor is None else x * like(factor**power, x)
 
 
 def _centred(edges: Edges, f: Array) -> Array:
     """Subtract the mean of f with weights m, which changes no difference but reduces rounding."""
     xp = namespace(f)
-    mass = float64(edges.affinity.core_mass)[..., None]
+    mass = float64(edges.mass)[..., None]
     total = xp.sum(mass, axis=-2, keepdims=True)
     safe = xp.where(total > 0, total, xp.ones_like(total))
     return f - like(xp.sum(mass / safe * float64(f), axis=-2, keepdims=True), f)

@@ -54,26 +54,38 @@ def _harmonic(task: Task, z: Array) -> Array:
     def operator(y: Array) -> Array:
         return xp.where(known, zero, y - affinity.apply_core(y))
 
-    y = affinity.change[..., None] * task.solve(operator, b, xp.ones_like(b[..., :1]))
+    y = affinity.change[..., None] * task.solve(operator, b, _diagonal(task, b))
     return xp.where(known, z, y + offset)
 
 
 def _tikhonov(task: Task, z: Array) -> Array:
-    """Solve (M + τ (I − S)) y = M T⁻¹ z, in the symmetric core."""
+    """Solve (M + τ s (I − S)) y = M T⁻¹ z, in the symmetric core."""
     affinity, known = task.affinity, task.known
     xp = namespace(z)
     rest, offset = _without_offset(task, z)
+    unit = affinity.unit
+    strength = task.strength if unit is None else like(task.strength * unit[..., None, None], rest)
 
     def operator(y: Array) -> Array:
         flow = y - affinity.apply_core(y)
         if affinity.isolated is not None:
             flow = xp.where(affinity.isolated[..., None], xp.zeros_like(flow), flow)
-        return xp.where(known, y, xp.zeros_like(y)) + task.strength * flow
+        return xp.where(known, y, xp.zeros_like(y)) + strength * flow
 
     b = rest / affinity.change[..., None]
-    tau = task.strength * xp.ones_like(b[..., :1])
+    tau = strength * _diagonal(task, b)
     y = task.solve(operator, b, xp.where(known, 1 + tau, tau))
     return affinity.change[..., None] * y + offset
+
+
+def _diagonal(task: Task, b: Array) -> Array:
+    """Diagonal of I − S, up to self-loops: 1, or d/s for the combinatorial Laplacian."""
+    affinity, xp = task.affinity, namespace(b)
+    one = xp.ones_like(b[..., :1])
+    if affinity.unit is None:
+        return one
+    shares = affinity.degrees * affinity.core_scale**2
+    return xp.where(shares[..., None] > 0, one * shares[..., None], one)
 
 
 def _heat(task: Task, z: Array) -> Array:

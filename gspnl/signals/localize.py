@@ -76,15 +76,16 @@ def localize(
 def filter_row(graph: FeatureGraph, response: Response, node: int) -> np.ndarray:
     """Compute row ``node`` of g(L) in NumPy and float64: the weights with which it averages.
 
-    A response that is linear in λ takes a row of A, also on a softmax graph; any other one takes an
-    exact filter.
+    A response that is linear in λ takes a row of A, also on a softmax graph; any other one, or a
+    combinatorial graph, takes an exact filter.
     """
     delta = np.zeros(graph.n_nodes)
     delta[node] = 1.0
     points = np.linspace(0, 2, 9)
     values = evaluate(response, points)
     line = values[0] + points / 2 * (values[-1] - values[0])
-    if np.abs(values - line).max() <= 1e-13 * np.abs(values).max():
+    linear = np.abs(values - line).max() <= 1e-13 * np.abs(values).max()
+    if linear and graph.affinity.unit is None:
         slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
         row = constant64(graph.rows(node))
         return np.asarray((values[0] + values[-1]) / 2 * delta + slope * row)

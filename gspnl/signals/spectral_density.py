@@ -12,6 +12,7 @@ from gspnl._base.validate import whole_number
 from gspnl.chebyshev.fits import jackson_damping
 from gspnl.chebyshev.recurrence import scales
 from gspnl.errors import InputError
+from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, check_graph
 
 COLUMNS = 32  # probes in a block: a tiled product with many columns costs what one costs
@@ -151,7 +152,8 @@ def spectral_density(
     check_graph(graph)
     points, moments = whole_number("points", points, 2), whole_number("moments", moments, 4)
     probes, seed = whole_number("probes", probes, 2), whole_number("seed", seed)
-    lo, hi = graph.spectral_interval()
+    unit = unit_of(graph.affinity)
+    lo, hi = (end / unit for end in graph.spectral_interval())
     n = graph.n_nodes
     live = constant(graph.affinity.core_scale) > 0
     known = n - int(live.sum()) + bool(live.any())  # without edges there is no constant mode
@@ -164,10 +166,10 @@ def spectral_density(
     slope = math.pi * np.sin(angles) * (hi - lo) / 2
     curves = damped @ waves / slope / n
     return SpectralDensity(
-        (lo + hi) / 2 + (hi - lo) / 2 * np.cos(angles),
-        curves.mean(0),
-        curves.std(0, ddof=1) / math.sqrt(probes),
-        (lo, hi),
+        unit * ((lo + hi) / 2 + (hi - lo) / 2 * np.cos(angles)),  # λ/s to λ
+        curves.mean(0) / unit,
+        curves.std(0, ddof=1) / math.sqrt(probes) / unit,
+        (unit * lo, unit * hi),
         known,
         n,
         damped,

@@ -19,8 +19,8 @@ from gspnl.signals.edges import Edges
 def total_variation(graph: FeatureGraph, Z: Array) -> Array:
     r"""Total variation of each column, :math:`½ \sum_{ij} K_{ij} |f_i - f_j|`.
 
-    K = W and f = z for random_walk; K = W and f = z/√d for symmetric; K = A and f = z for
-    bistochastic: the edges of :func:`dirichlet_energy`, each counted once.
+    K = W and f = z for random_walk and combinatorial; K = W and f = z/√d for symmetric; K = A and
+    f = z for bistochastic: the edges of :func:`dirichlet_energy`, each counted once.
 
     For a W of rank r it is exact in O(N (r² + log N)) time for each column and O(N r) memory, by
     the co-area formula: with the nodes sorted by f,
@@ -72,13 +72,14 @@ def total_variation(graph: FeatureGraph, Z: Array) -> Array:
         f = edges.potential(z)
         lead = tuple(f.shape[:-2]) or batch
         f = xp.broadcast_to(f, (*lead, *f.shape[-2:]))
-        weights, scale = edges.affinity.weights, edges.scale
+        weights, scale = edges.weights, edges.scale
         sums = []
         for key in np.ndindex(*lead):  # one graph, and one order of its nodes, at a time
             one = weights.item(key) if batch else weights
             u = scale[(*key, ...)] if batch and scale is not None else scale
             sums.append(_variation(one, u, f[(*key, ...)]))
-        return like(xp.reshape(xp.stack(sums), (*lead, 1, f.shape[-1])), z)
+        total = xp.reshape(xp.stack(sums), (*lead, 1, f.shape[-1]))
+        return like(total if edges.factor is None else total * like(edges.factor, total), z)
 
     return per_column(graph, variation, Z)
 

@@ -161,6 +161,7 @@ def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
         (["report", "PHOTO", "--pixel", "16,0"], "pixel=16,0 lies outside the photo of 16 × 12"),
         (["report", "PHOTO", "--colour", "-1"], "colour=-1.0 must be a finite number ≥ 0"),
         (["report", "PHOTO", "--normalization", "softmax"], "no real spectrum"),
+        (["report", "PHOTO", "--normalization", "combinatorial"], "use 'random_walk', 'symmetric'"),
         (["report", "PHOTO", "--out", "PHOTO"], "photo.png' is a file, and a report is a folder"),
         (["report", "--out", "."], "cannot be replaced; pass --out with a new folder"),
     ],

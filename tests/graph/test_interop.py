@@ -13,7 +13,16 @@ import scipy.linalg
 import scipy.sparse
 import torch
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, cg, eigsh, lsmr
-from support.formulas import affinity, dense_filter, eigen, normalized, relative, weights
+from support.formulas import (
+    affinity,
+    dense_filter,
+    eigen,
+    normalized,
+    relative,
+    size_of,
+    weights,
+)
+from support.formulas import operator as product
 
 import gspnl
 from gspnl.affinity.kernels import KERNELS
@@ -83,7 +92,11 @@ def test_linear_operators_equal_their_matrices(kernel, storage, normalization, s
     rng = np.random.default_rng(2)
     Z = rng.standard_normal((N, 3))
     of = {"affinity": A, "laplacian": np.eye(N) - A}
-    if normalization != "softmax":
+    if normalization == "combinatorial":  # A stands for W
+        of["laplacian"] = np.diag(A.sum(1)) - A
+        with pytest.raises(InputError, match="of='laplacian'"):
+            gspnl.as_linear_operator(graph, of="core")
+    elif normalization != "softmax":
         T = graph.affinity.change
         of["core"] = A / T[:, None] * T
     for name, matrix in of.items():
@@ -112,10 +125,14 @@ def test_linear_operators_of_sparse_graphs(normalization):
     A, change = normalized(W.toarray(), normalization)
     graph = gspnl.graph_from_weights(W.tocsr(), normalization)
     Z = np.random.default_rng(2).standard_normal((N, 3))
+    P = product(W.toarray(), normalization)
     operator = gspnl.as_linear_operator(graph)
-    assert relative(operator @ Z, A @ Z) < 1e-12
-    assert relative(operator.H @ Z, A.T @ Z) < 1e-12
-    if normalization != "softmax":
+    assert relative(operator @ Z, P @ Z) < 1e-12
+    assert relative(operator.H @ Z, P.T @ Z) < 1e-12
+    laplacian = gspnl.as_linear_operator(graph, of="laplacian")
+    assert relative(laplacian @ Z, Z - A @ Z) < 1e-12
+    assert relative(laplacian.H @ Z, Z - A.T @ Z) < 1e-12
+    if normalization not in ("softmax", "combinatorial"):
         core = gspnl.as_linear_operator(graph, of="core")
         S = A / change[:, None] * change
         assert relative(core @ np.eye(N), S) < 1e-12
@@ -199,7 +216,8 @@ def test_batches_and_other_objects_raise(verb):
 def test_a_graph_of_an_operator_equals_that_of_its_matrix(normalization):
     M = affinity("gaussian", X)
     M = M if normalization != "softmax" else M * np.arange(1, N + 1)
-    A, _ = normalized(M, normalization)
+    A, change = normalized(M, normalization)
+    P = product(M, normalization)
     calls = []
     operator = LinearOperator(
         (N, N), lambda z: calls.append(0) or M @ z, rmatvec=lambda z: M.T @ z, dtype=float
@@ -208,14 +226,16 @@ def test_a_graph_of_an_operator_equals_that_of_its_matrix(normalization):
     assert calls
     assert graph.storage == "operator"
     Z = np.random.default_rng(0).standard_normal((N, 2))
-    assert relative(graph.apply(Z), A @ Z) < 1e-12
-    assert relative(graph.apply(np.stack([Z, Z])), A @ np.stack([Z, Z])) < 1e-12
-    assert relative(graph.dense(), A) < 1e-12
-    assert relative(gspnl.as_linear_operator(graph).H @ Z, A.T @ Z) < 1e-12
+    assert relative(graph.apply(Z), P @ Z) < 1e-12
+    assert relative(graph.apply(np.stack([Z, Z])), P @ np.stack([Z, Z])) < 1e-12
+    assert relative(graph.dense(), P) < 1e-12
+    assert relative(gspnl.as_linear_operator(graph).H @ Z, P.T @ Z) < 1e-12
     if normalization != "softmax":
-        truth = scipy.linalg.expm(-2 * (np.eye(N) - A)) @ Z
-        assert relative(graph.filter(Z, gspnl.responses.heat(2.0)), truth) < 1e-10
-        assert relative(graph.filter(Z, gspnl.responses.heat(2.0), order=15), truth) < 1e-10
+        time = 2 / size_of(eigen(A, change)[0])
+        truth = scipy.linalg.expm(-time * (np.eye(N) - A)) @ Z
+        assert relative(graph.filter(Z, gspnl.responses.heat(time)), truth) < 1e-10
+        assert relative(graph.filter(Z, gspnl.responses.heat(time), order=15), truth) < 1e-10
+    if normalization not in ("softmax", "combinatorial"):
         back = gspnl.from_linear_operator(
             gspnl.as_linear_operator(graph, of="core"), "symmetric", nonnegative=True
         )

@@ -57,7 +57,9 @@ def test_energies_equal_the_sums_over_edges(case, normalization, dtype, toleranc
     assert relative(gspnl.local_variation(graph, Z), np.sqrt(squares)) < np.sqrt(tolerance)
 
 
-@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize(
+    "normalization", ["random_walk", "symmetric", "bistochastic", "combinatorial"]
+)
 def test_the_energy_equals_the_quadratic_form_of_the_laplacian(normalization):
     graph, _, A, change = build("rbf", normalization)
     Z = signals(graph.n_nodes)

@@ -60,8 +60,10 @@ def weights(M, normalization, self_loops=True):
 
 
 def normalized(W, normalization):
-    """Return A and the diagonal of T, with A = T S T⁻¹ for its symmetric core S."""
+    """Return A = I − L and the diagonal of T, with A = T S T⁻¹ for its symmetric core S."""
     d = W.sum(1)
+    if normalization == "combinatorial":
+        return np.eye(len(W)) - (np.diag(d) - W), np.ones_like(d)
     live = d > 0
     safe = np.where(live, d, 1.0)
     if normalization in ("random_walk", "softmax"):
@@ -79,6 +81,16 @@ def normalized(W, normalization):
     A = left[:, None] * W * right + np.diag((~live).astype(float))
     change = np.sqrt(np.where(live, left / np.where(live, right, 1.0), 1.0))
     return A, change
+
+
+def operator(W, normalization):
+    """Compute the matrix of ``graph.apply``: A, or W where L = D − W."""
+    return W if normalization == "combinatorial" else normalized(W, normalization)[0]
+
+
+def size_of(lam):
+    """Return the unit of λ: 1 up to [0, 2], else half the largest λ, for D − W of large weights."""
+    return max(1.0, lam[-1] / 2)
 
 
 def eigen(A, change):

@@ -29,7 +29,7 @@ CASES = {
     "two": (X[:2], "rbf", {}, {}),
     "line": (LINE, "rbf", {"sigma": 0.1}, {}),
 }
-NORMALIZATIONS = ("random_walk", "symmetric", "bistochastic")
+NORMALIZATIONS = ("random_walk", "symmetric", "bistochastic", "combinatorial")
 # relu features of mixed sign have a pattern of zeros that may allow no bistochastic scaling
 PAIRS = [
     (case, normalization)
@@ -56,7 +56,7 @@ def pairs_of(W, A, normalization, Z):
     """(K, f): the edge weights and the signal whose differences count, as the docstrings say."""
     d = W.sum(1)
     root = np.where(d > 0, np.sqrt(np.where(d > 0, d, 1)), 1)[:, None]
-    if normalization == "random_walk":
+    if normalization in ("random_walk", "combinatorial"):
         return W, Z
     if normalization == "symmetric":
         return W, Z / root

@@ -1,5 +1,6 @@
 """Storages of the weight matrix W: dense, low rank, tiled, sorted, sparse."""
 
+from gspnl.affinity.weights.added_loops import AddedLoops
 from gspnl.affinity.weights.base import STORAGES, Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.exponential import TiledExponential
@@ -10,6 +11,7 @@ from gspnl.affinity.weights.tiled import Tiled
 
 __all__ = [
     "STORAGES",
+    "AddedLoops",
     "Dense",
     "LowRank",
     "NoSelfLoops",

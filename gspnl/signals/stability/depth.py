@@ -11,7 +11,7 @@ from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
-from gspnl.signals.stability.modes import dense, modes, nonconstant
+from gspnl.signals.stability.modes import dense, modes, nonconstant, require_normalized
 
 MANY = 1024  # nodes above which μ₂ is computed from a partial spectrum
 
@@ -99,11 +99,11 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
     >>> round(gspnl.stability.spectral_gap(graph) * 9, 12)
     8.0
     """
-    if (
-        check_graph(graph).affinity.symmetric_core
-        and graph.shape[-1] > MANY
-        and graph.storage != "lowrank"
-    ):
+    affinity = check_graph(graph).affinity
+    if affinity.unit is not None and not absolute:  # λ₂ has a meaning for every Laplacian
+        return max(0.0, float(constant(graph.spectrum(2).eigenvalues)[1]))
+    require_normalized(graph)
+    if affinity.symmetric_core and graph.shape[-1] > MANY and affinity.low_rank is None:
         return max(0.0, 1 - _second(graph, absolute))
     return mode_gap(nonconstant(*modes(graph)), absolute=absolute)  # not empty, since N ≥ 2
 

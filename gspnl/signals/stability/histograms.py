@@ -12,6 +12,7 @@ from gspnl._base.array import as_floats, check_finite, check_fits, constant64
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
+from gspnl.signals.stability.modes import require_normalized
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ def strengths(
 
 def _matrix(graph: FeatureGraph | Any, copies: int) -> np.ndarray:
     if isinstance(graph, FeatureGraph):
+        require_normalized(graph)
         shape, sample = graph.shape, graph.affinity.left
         check_fits(shape, sample, "powers of A", "take a sample of the nodes", copies=copies)
         values = graph.dense()

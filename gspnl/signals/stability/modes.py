@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from gspnl._base.array import constant64
+from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph, single_graph
 
 
 def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     """Return μ, real and descending, or complex for softmax, and the multiplicities."""
+    require_normalized(graph)
     if not check_graph(graph).affinity.symmetric_core:
         mu = np.linalg.eigvals(dense(graph))
         mu = mu[np.argsort(-mu.real)]
@@ -17,6 +19,16 @@ def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     spectrum = graph.spectrum()
     mu = 1 - constant64(spectrum.eigenvalues)
     return mu, np.asarray(spectrum.multiplicities, dtype=np.float64)
+
+
+def require_normalized(graph: FeatureGraph) -> None:
+    """Raise for a combinatorial graph: units, their depth and their steps are those of an A."""
+    if check_graph(graph).affinity.unit is not None:
+        raise InputError(
+            f"gspnl.stability studies repeated products with A, and normalization="
+            f"{graph.normalization!r} has L = D − W, without an A: only spectral_gap(graph, "
+            "absolute=False), λ₂, is defined; use normalization='random_walk' or 'symmetric'"
+        )
 
 
 def nonconstant(mu: np.ndarray, counts: np.ndarray) -> np.ndarray:
