@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from gspnl._base.array import Array, eps, namespace
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
@@ -173,6 +174,7 @@ class Affinity:
         )
 
 
+@on_one_thread
 def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
     """Compute degrees and scales of one graph or a batch; raises DegreeError."""
     scheme = NORMALIZATIONS[normalization]

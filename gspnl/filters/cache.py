@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from gspnl._base.array import Array
+from gspnl._base.blas import one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import NonsymmetricError
 from gspnl.filters.deflation import Deflation, deflate
@@ -59,7 +60,8 @@ class SpectralCache:
             raise NonsymmetricError(
                 "normalization='softmax' has no real spectrum to bound; use 'random_walk'"
             )
-        return self.deflation(1).interval
+        with one_thread:
+            return self.deflation(1).interval
 
     def deflation(self, count: int) -> Deflation:
         """Return the deflation of the ``count`` modes of least λ."""
