@@ -46,6 +46,17 @@ class Points:
         )
         return out
 
+    def means(self, rows: slice, cols: np.ndarray) -> np.ndarray:
+        """Compute the mean over some columns of K, for some rows."""
+        right, shift = self.a[cols], self.h[cols]
+        out: np.ndarray = map_rows(
+            lambda a, h: cross(a, h[:, 0], right, shift, self.bounded).mean(1, keepdims=True),
+            self.a[rows],
+            self.h[rows, None],
+            columns=len(cols),
+        )
+        return out[:, 0]
+
     def diagonal(self) -> np.ndarray:
         """Compute K_ii, (n,)."""
         out: np.ndarray = np.exp((self.a**2).sum(-1) - 2 * self.h)
@@ -132,8 +143,11 @@ def points_of(parts: list[tuple[Array, Array]], bounded: bool) -> Points:
 def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
     """Estimate W 1, (n,), from the columns of some nodes: positive, and at least W_ii."""
     nodes = np.random.default_rng([seed, 2]).choice(n, min(n, SAMPLE), replace=False)
-    first, last = np.arange(n), np.arange(len(points.a) - n, len(points.a))
-    phi, psi = points.columns(nodes)[last], points.columns(last[nodes])[first]
-    diagonal = np.exp((points.a[first] * points.a[last]).sum(-1) - points.h[first] - points.h[last])
-    out: np.ndarray = (phi + psi).mean(1) * (n / 2) + diagonal
+    first, last = slice(n), slice(len(points.a) - n, len(points.a))
+    means = [points.means(last, nodes)]
+    if len(points.a) > n:
+        means.append(points.means(first, nodes + n))
+    a, h = points.a, points.h
+    diagonal = np.exp((a[first] * a[last]).sum(-1) - h[first] - h[last])
+    out: np.ndarray = sum(means) / len(means) * n + diagonal
     return out
