@@ -6,6 +6,7 @@ tile by tile, so a block finds many pairs in few sweeps over all pairs of nodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, na
 BLOCK = 16  # columns of a block
 WIDEST = 1024  # largest number of columns of a basis, unless ``count`` needs more
 BYTES = 1 << 30  # largest memory of a basis and its images, unless ``count`` needs more
+FIRST, GROWTH = 8, 1.15  # size of a basis at the first check of its Ritz values, and their ratio
 RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
 
 
@@ -39,6 +41,7 @@ class Krylov:
         self.values: Callable[[Array], np.ndarray] = np.asarray if is_numpy(known) else constant
         self.fixed: int = known.shape[1]
         self.size = 0  # columns of B
+        self.scale = 0.0  # largest entry of Bᵀ S B in magnitude, at most ‖S‖
         self.tail = known[:, :0]  # components of the newest images outside the span of B
         self.newest = slice(0, 0)
         self._columns, self._images, self._small = known, self.tail, np.zeros((0, 0))
@@ -69,6 +72,7 @@ class Krylov:
         small = self.values(heads)[self.fixed :]
         self._small[: new.stop, new] = small
         self._small[new, : new.stop] = small.T
+        self.scale = max(self.scale, float(np.abs(small).max()))
         self.tail, self.newest, self.size = image - known_and_basis @ heads, new, new.stop
 
     def ritz(self, count: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,7 +84,10 @@ class Krylov:
         small = self._small[: self.size, : self.size]
         values, turn = np.linalg.eigh((small + small.T) / 2)
         tail = self.values(self.tail).astype(np.float64, copy=False)
-        return values, turn, np.linalg.norm(tail @ turn[self.newest, -count:], axis=0)
+        heads = turn[self.newest, -count:]
+        if len(heads) == 1:
+            return values, turn, _length(tail) * np.abs(heads[0])
+        return values, turn, np.linalg.norm(tail @ heads, axis=0)
 
     def off(self, block: Array, negligible: float) -> Array:
         """Return an orthonormal basis of the components of a block outside the span of B.
@@ -91,11 +98,19 @@ class Krylov:
         """
         xp, dtype, place = self.xp, block.dtype, block.device
         known_and_basis = self._columns[:, : self.fixed + self.size]
+        single = block.shape[1] == 1
+        before = _length(block) if single else 0.0
         # In the second pass columns have length 1; one that becomes shorter than ½ is rounding.
         for least in (negligible, 0.5):
             rest = block - known_and_basis @ (known_and_basis.mT @ block)
             rest = xp.astype(rest, xp.float64, copy=False)
             block = rest[:, :0]
+            if single:
+                size = _length(rest)
+                block = xp.astype(rest / size if size > least else block, dtype, copy=False)
+                if size > 0.5 * before or size <= least:
+                    break  # little was cancelled: no second pass is needed
+                continue
             while rest.shape[1]:
                 squares, turn = np.linalg.eigh(self.values(rest.mT @ rest))
                 sizes = np.sqrt(np.maximum(squares, 0.0))
@@ -135,6 +150,11 @@ class Krylov:
         self._small = np.pad(self._small, (0, capacity - len(self._small)))
 
 
+def _length(column: Array) -> float:
+    """Compute the norm of an array of shape (n, 1)."""
+    return math.sqrt(float((column.mT @ column)[0, 0]))
+
+
 @dataclass(frozen=True, eq=False)
 class Ritz:
     """Ritz values of one run, ascending, with residual norms, and the vector of the largest.
@@ -169,21 +189,24 @@ def lanczos(
     ``known`` are those of :class:`Krylov`; ``steps`` is the largest number of applications.
     """
     start = detached(start)
-    space = Krylov(apply, detached(known), 8 * start.shape[1])
+    space = Krylov(apply, detached(known), max(32, 8 * start.shape[1]))
     block = space.off(start, 1e-6 * float(np.abs(space.values(start)).max(initial=0.0)))
-    width, rounding = block.shape[1], eps(start)
+    width, rounding, checked = block.shape[1], eps(start), FIRST / GROWTH
     if width == 0:
         zero = np.zeros(1)
         return Ritz(zero, zero, np.ones(1), space.xp.sum(start, axis=-1, keepdims=True))
     for step in range(1, steps + 1):
         space.extend(block)
-        values, turn, residuals = space.ritz()
-        floor = rounding * max(1.0, float(np.abs(values).max()))
-        if step == steps or done(values, residuals):
-            break
-        block = space.off(space.tail, 64 * floor)
+        if space.size >= GROWTH * checked or step == steps:
+            checked = space.size
+            values, turn, residuals = space.ritz()
+            if step == steps or done(values, residuals):
+                break
+        block = space.off(space.tail, 64 * rounding * max(1.0, space.scale))
         if block.shape[1] == 0:
+            values, turn, residuals = space.ritz()
             break
+    floor = rounding * max(1.0, float(np.abs(values).max()))
     vectors = space.basis @ like(turn, start)
     gaps = space.values(space.images @ like(turn, start) - vectors * like(values, start))
     residuals = np.linalg.norm(gaps.astype(np.float64), axis=0) + floor

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from gspnl._base.array import Array, constant, namespace
-from gspnl._base.rows import map_rows, sum_rows
+import numpy as np
+
+from gspnl._base.array import Array, constant, is_numpy, like, namespace
+from gspnl._base.rows import BLOCK_BYTES, PARALLEL_BLOCKS, map_rows, on_cores, sum_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +41,11 @@ class Reflection:
         """Compute H y, which is also H⁻¹ y."""
         if self.wide is None:
             return y
-        small = self.inner @ (self.wide.mT @ y)
-        return (
-            map_rows(lambda k, z: z - k @ small, self.wide, y)
-            if y.ndim == 2
-            else (y - self.wide @ small)
-        )
+        if y.ndim > 2:
+            return y - self.wide @ (self.inner @ (self.wide.mT @ y))
+        (heads,) = sum_rows(lambda k, z: (k.mT @ z,), self.wide, y)
+        small = self.inner @ like(heads, y)
+        return map_rows(lambda k, z: z - k @ small, self.wide, y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +104,28 @@ def blocked_qr(B: Array, block: int = 1024) -> tuple[Array, Array]:
     if whole < 2:
         Q, R = xp.linalg.qr(B, mode="reduced")
         return Q, R
-    Qs, Rs = xp.linalg.qr(xp.reshape(B[: whole * block, :], (whole, block, m)), mode="reduced")
+    pieces = xp.reshape(B[: whole * block, :], (whole, block, m))
+    Qs, Rs = _on_cores(partial(xp.linalg.qr, mode="reduced"), pieces)
     stacked = xp.reshape(Rs, (whole * m, m))
     if n > whole * block:
         stacked = xp.concat([stacked, B[whole * block :, :]], axis=0)
     top, R = blocked_qr(stacked, block)
-    head = xp.reshape(Qs @ xp.reshape(top[: whole * m, :], (whole, m, m)), (whole * block, m))
+    (head,) = _on_cores(lambda q, t: (q @ t,), Qs, xp.reshape(top[: whole * m, :], (whole, m, m)))
+    head = xp.reshape(head, (whole * block, m))
     return (xp.concat([head, top[whole * m :, :]], axis=0) if n > whole * block else head), R
+
+
+def _on_cores(fn: Callable[..., tuple[Array, ...]], *stacks: Array) -> tuple[Array, ...]:
+    """Apply ``fn`` to stacks of matrices (k, ·, ·): in NumPy one by one, on all cores."""
+    if not is_numpy(stacks[0]) or stacks[0].nbytes < PARALLEL_BLOCKS * BLOCK_BYTES:
+        return tuple(fn(*stacks))
+    count, first = len(stacks[0]), fn(*[stack[:1] for stack in stacks])
+    outs = [np.empty((count, *part.shape[1:]), part.dtype) for part in first]
+
+    def share(worker: int, workers: int) -> None:
+        for i in range(worker, count, workers):
+            for out, part in zip(outs, fn(*[stack[i : i + 1] for stack in stacks]), strict=True):
+                out[i] = part[0]
+
+    on_cores(share)
+    return tuple(outs)

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from gspnl._base.array import Array
+from gspnl._base.blas import one_thread
 
 BLOCK_BYTES = 2 << 20  # measured: 4,096 rows of 64 float64 columns is the best of 1,024 to 16,384
 PARALLEL_BLOCKS = 8  # with fewer blocks, starting threads costs more than it saves
@@ -44,16 +41,28 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
     blocks = _blocks(columns, *arrays)
     if len(blocks) == 1:
         return fn(*arrays)
-    first = fn(*[a[..., blocks[0], :] for a in arrays])
-    out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
-    out[..., blocks[0], :] = first
 
     def fill(rows: slice) -> None:
         out[..., rows, :] = fn(*[a[..., rows, :] for a in arrays])
 
-    for _ in _each(fill, blocks[1:]):
-        pass
+    with one_thread:
+        first = fn(*[a[..., blocks[0], :] for a in arrays])
+        out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
+        out[..., blocks[0], :] = first
+        for _ in _each(fill, blocks[1:]):
+            pass
     return out
+
+
+def map_columns(fn: Callable[[Array], Array], matrix: Array) -> Array:
+    """Apply ``fn``, which acts column by column, to the columns of a matrix (m, n)."""
+    if not isinstance(matrix, np.ndarray):
+        return fn(matrix)
+    blocks = _blocks(1, matrix.T)
+    if len(blocks) < PARALLEL_BLOCKS:
+        return fn(matrix)
+    with one_thread:
+        return np.concatenate(list(_each(lambda cols: fn(matrix[:, cols]), blocks)), axis=-1)
 
 
 def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any, ...]:
@@ -74,12 +83,13 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
     if len(blocks) == 1:
         return tuple([np.asarray(part, dtype=np.float64) for part in fn(*arrays)])
     totals: list[np.ndarray] = []
-    for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
-        if not totals:
-            totals = [np.array(part, dtype=np.float64) for part in parts]
-        else:
-            for total, part in zip(totals, parts, strict=True):
-                total += part
+    with one_thread:
+        for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
+            if not totals:
+                totals = [np.array(part, dtype=np.float64) for part in parts]
+            else:
+                for total, part in zip(totals, parts, strict=True):
+                    total += part
     return tuple(totals)
 
 
@@ -99,46 +109,28 @@ def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
         yield from map(fn, blocks)
         return
-    context = copy_context()  # for the caller's np.errstate
-    with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda rows: context.copy().run(fn, rows), blocks)
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(_alone(fn), blocks)
 
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
     """Call ``fn(worker, workers)`` once per core, in threads with one BLAS thread each."""
     workers = _cores()
-    context = copy_context()
-    with _one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda w: context.copy().run(fn, w, workers), range(workers)))
+    with one_thread, ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_alone(lambda worker: fn(worker, workers)), range(workers)))
+
+
+def _alone(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Run ``fn`` in other threads as in this one, each with one BLAS thread."""
+    context = copy_context()  # for the caller's np.errstate
+
+    def run(item: Any) -> Any:
+        with one_thread:
+            return context.copy().run(fn, item)
+
+    return run
 
 
 def _cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-_lock = threading.Lock()
-_inside = 0
-_limit: Any = None
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread; the first to enter sets the limit, the last to leave lifts it."""
-    global _inside, _limit
-    with _lock:
-        _inside += 1
-        if _inside == 1:
-            _limit = _blas().limit(limits=1, user_api="blas")
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _limit.restore_original_limits()

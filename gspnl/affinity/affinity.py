@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, constant64, eps, like, namespace
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
@@ -208,6 +209,7 @@ class Affinity:
         )
 
 
+@on_one_thread
 def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
     """Compute degrees and scales of one graph or a batch; raises DegreeError."""
     scheme = NORMALIZATIONS[normalization]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
+from gspnl._base.blas import on_one_thread
 from gspnl._base.registry import Registry
 from gspnl.chebyshev.certificate import certify, resolve, spectral_error
 from gspnl.chebyshev.remez import remez
@@ -90,6 +91,7 @@ def _interpolate(target: Target, order: int) -> np.ndarray:
 
 
 @FITS.register("least_squares")
+@on_one_thread
 def _least_squares(target: Target, order: int) -> np.ndarray:
     if target.spectrum is None or target.multiplicities is None:
         raise InputError("method='least_squares' needs spectrum=, the eigenvalues it fits")

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
+from gspnl._base.blas import on_one_thread
 from gspnl.chebyshev.series import EPS
 
 ROUNDS = 60
 
 
+@on_one_thread
 def remez(g: Callable[[np.ndarray], np.ndarray], order: int, start: np.ndarray) -> np.ndarray:
     """Compute the coefficients of the minimax polynomial of g on [−1, 1].
 

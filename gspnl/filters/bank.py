@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from gspnl._base.array import Array, constant, float64, like
+from gspnl._base.blas import on_one_thread
 from gspnl.chebyshev.families import clenshaw, combine
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
@@ -95,6 +96,7 @@ class ChebyshevBank:
         return np.array([plan.isolated_gain for plan in self.plans])
 
 
+@on_one_thread
 def chebyshev_bank(
     cache: SpectralCache, bank: FilterBank, order: int | None = None, tol: float | None = None
 ) -> ChebyshevBank:
@@ -177,6 +179,7 @@ def _values(bank: FilterBank, lam: np.ndarray) -> np.ndarray:
     return values
 
 
+@on_one_thread
 def bank_on_graph(
     cache: SpectralCache, bank: FilterBank, order: int | None, tol: float | None
 ) -> BankOnGraph:

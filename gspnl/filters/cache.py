@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from gspnl._base.array import Array
+from gspnl._base.blas import one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.deflation import Deflation, deflate
 from gspnl.filters.lowrank_engine import LowRankEngine
@@ -56,7 +57,8 @@ class SpectralCache:
     def interval(self) -> tuple[float, float]:
         """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
         self.affinity.require_core("no real spectrum to bound")
-        low, high = self.deflation(1).interval
+        with one_thread:
+            low, high = self.deflation(1).interval
         unit = unit_of(self.affinity)
         return unit * low, unit * high
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev import FITS, Series
@@ -84,6 +85,7 @@ class ChebyshevFilter:
         )
 
 
+@on_one_thread
 def chebyshev_filter(
     cache: SpectralCache,
     response: Response | Array,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, constant64, like, to_numpy
+from gspnl._base.blas import on_one_thread
 from gspnl._base.lanczos import BLOCK, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -104,6 +105,7 @@ class PartialSpectrum:
         )
 
 
+@on_one_thread
 def partial_spectrum(affinity: Affinity, k: Any, which: str, seed: Any) -> PartialSpectrum:
     """Compute k eigenpairs of least ("low") or greatest λ ("high"), or half of each ("both").
 

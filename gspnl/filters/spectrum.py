@@ -7,6 +7,7 @@ modes; all others share λ = 1, and their space is stored as a multiplicity and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -22,6 +23,7 @@ from gspnl._base.array import (
     namespace,
     ones,
 )
+from gspnl._base.blas import on_one_thread, one_thread
 from gspnl._base.qr import Reflection, TallQR, tall_qr
 from gspnl._base.validate import on_signals, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -31,6 +33,7 @@ from gspnl.filters.relative import unit_of
 from gspnl.responses.evaluate import numbers
 
 SMALL = 1024  # nodes up to which all eigenpairs take a fraction of a second
+LARGE = 4096  # nodes above which a step of eigh takes longer than BLAS threads wait for each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +135,7 @@ class Spectrum:
             y = xp.take(xp.concat([Zhat[..., :skip, :], y], axis=-2), xp.asarray(order), axis=-2)
         return self._change[:, None] * y
 
+    @on_one_thread
     def modes(self, k: int | None = None) -> Array:
         r"""Return the k right eigenvectors of least λ: columns of U, (N, k), with L u = λ u.
 
@@ -201,6 +205,7 @@ class Spectrum:
         return Reflection.onto_first_axes(self._vectors)
 
 
+@on_one_thread
 def exact_spectrum(affinity: Affinity) -> Spectrum:
     """Compute every eigenpair of one graph: eigh of S, or of a small matrix at low rank.
 
@@ -234,7 +239,8 @@ def _dense(affinity: Affinity) -> Spectrum:
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
     if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
-    mu, V = xp.linalg.eigh(S)
+    with one_thread.lifted() if n > LARGE else nullcontext():
+        mu, V = xp.linalg.eigh(S)
     lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])
     counts = [n_isolated] * bool(n_isolated) + [1] * (n - n_isolated)
     vectors = partial(xp.flip, V, axis=-1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, check_finite
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
@@ -18,6 +19,7 @@ from gspnl.errors import ConvergenceError, DegreeError, InputError
 from gspnl.graph.graph import FeatureGraph
 
 
+@on_one_thread
 def feature_graph(
     X: Any,
     kernel: str | Kernel = "dot",

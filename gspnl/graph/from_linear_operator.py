@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from gspnl._base.array import Array
+from gspnl._base.blas import one_thread
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.adjoint import rmatmul
@@ -46,7 +47,8 @@ class Operator(Weights):
 
     def matmul(self, Z: Array) -> Array:
         columns = np.moveaxis(Z, -2, 0)
-        out = np.asarray(self.operator.matmat(columns.reshape(len(columns), -1)))
+        with one_thread.lifted():  # the operator is the user's, whose products may be large
+            out = np.asarray(self.operator.matmat(columns.reshape(len(columns), -1)))
         return np.moveaxis(out.astype(Z.dtype, copy=False).reshape(columns.shape), 0, -2)
 
     def rows(self, index: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
@@ -174,6 +175,7 @@ class FeatureGraph:
         peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
+    @on_one_thread
     def dense(self) -> Array:
         """Return A, or W for normalization="combinatorial", as a dense array (..., N, N).
 
@@ -187,6 +189,7 @@ class FeatureGraph:
         )
         return self.affinity.rows(self.affinity.xp.arange(self.n_nodes))
 
+    @on_one_thread
     def rows(self, index: Any) -> Array:
         """Return rows of A: the attention maps of the chosen nodes.
 

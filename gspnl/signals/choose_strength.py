@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
+from gspnl._base.blas import on_one_thread
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -54,6 +55,7 @@ class Trial:
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
 
 
+@on_one_thread
 def choose_strength(
     graph: FeatureGraph,
     Z: Array,

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2
 
 from gspnl._base.array import Array, constant
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
 from gspnl.errors import ConvergenceError
 from gspnl.graph.graph import FeatureGraph
@@ -17,6 +18,7 @@ from gspnl.signals.checks import symmetric
 ISOLATED = -1  # the label of a node without edges
 
 
+@on_one_thread
 def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts: int = 10) -> Array:
     r"""Partition the nodes into k clusters by the k modes of least λ.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gspnl._base.array import check_fits, constant, constant64, like
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
 from gspnl.chebyshev.fits import jackson_damping
 from gspnl.chebyshev.recurrence import scales
@@ -89,6 +90,7 @@ class SpectralDensity:
         )
 
 
+@on_one_thread
 def spectral_density(
     graph: FeatureGraph,
     points: int = 200,

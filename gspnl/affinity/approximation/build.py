@@ -155,19 +155,19 @@ def _pivoted(
 
     def at(rank: int) -> tuple[LowRank, Approximation]:
         F = root[:, None] * grown.factor[:, :rank]
-        halves = [F] if len(F) == n else [F[:n], F[n:]]
-        factor = like(np.ascontiguousarray(np.concatenate(halves, axis=1)), X)
-        core = like(core_of(factor.shape[-1], len(halves) == 2, symmetric), X)
+        paired = len(F) > n
+        factor = like(np.concatenate([F[:n], F[n:]], axis=1) if paired else F, X)
+        core = like(core_of(factor.shape[-1], paired, symmetric), X)
         weights = LowRank(factor, core, approximate=True)
         stored = constant(factor)
         residual = Residual(
-            points, [stored[:, i * rank : (i + 1) * rank] for i in range(len(halves))], self_loops,
+            points, [stored[:, i * rank : (i + 1) * rank] for i in range(1 + paired)], self_loops,
             8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS) + points.error,
             request.seed,
         )  # fmt: skip
-        trace = float(np.maximum(points.diagonal() - (F**2).sum(1), 0).sum()) / total
-        plain = math.sqrt(math.prod(residual.norms(np.ones(n))[0]))
+        trace = float(np.maximum(points.diagonal() - np.einsum("ij,ij->i", F, F), 0).sum()) / total
         bound = _bound(kernel, weights, residual, normalization)
+        plain = math.sqrt(math.prod(residual.plain_norms))
         return weights, Approximation(request.method, rank, request.seed, trace, plain, bound)
 
     if request.rank is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gspnl._base.array import check_fits
+from gspnl._base.rows import map_rows
 from gspnl.affinity.approximation.points import Points
 
 BLOCK = 128  # pivots proposed at once
@@ -79,12 +80,19 @@ class PivotedFactor:
         return pivots, DEPENDENT * self.diagonal[pivots]
 
     def _add(self, pivots: np.ndarray, lower: np.ndarray) -> None:
-        F = self.factor
-        rest = self.points.columns(pivots) - F @ F[pivots].T
-        fresh = solve_triangular(lower, rest.T, lower=True, check_finite=False).T
-        self._buffer[:, self.rank : self.rank + len(pivots)] = fresh
-        self.rank += len(pivots)
-        self.residual = np.maximum(self.residual - (fresh**2).sum(1), 0.0)
+        p, at, count = self.points, self.factor[pivots], len(pivots)
+        right, shift = p.a[pivots], p.h[pivots]
+
+        def fresh(a: np.ndarray, h: np.ndarray, F: np.ndarray) -> np.ndarray:
+            rest = p.cross(a, h[:, 0], right, shift)
+            rest -= F @ at.T
+            solved: np.ndarray = solve_triangular(lower, rest.T, lower=True, check_finite=False)
+            return np.concatenate([solved.T, (solved * solved).sum(0)[:, None]], axis=1)
+
+        added = map_rows(fresh, p.a, p.h[:, None], self.factor, columns=count + 1)
+        self._buffer[:, self.rank : self.rank + count] = added[:, :-1]
+        self.rank += count
+        self.residual = np.maximum(self.residual - added[:, -1], 0.0)
         self.residual[pivots] = 0.0
 
     def _reserve(self, rank: int) -> None:

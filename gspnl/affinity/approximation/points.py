@@ -46,9 +46,10 @@ class Points:
 
     def block(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Compute K of some rows and columns."""
-        return self._cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols])
+        return self.cross(self.a[rows], self.h[rows], self.a[cols], self.h[cols])
 
-    def _cross(self, a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def cross(self, a: np.ndarray, h: np.ndarray, b: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """Compute K of points (a, h) and (b, g)."""
         s = a @ b.T if self.factor is None else self.factor * squared_distances(a, b)
         s -= h[:, None]
         s -= g
@@ -61,12 +62,23 @@ class Points:
         """Compute K of all rows and some columns, (n, k)."""
         right, shift = self.a[cols], self.h[cols]
         out: np.ndarray = map_rows(
-            lambda a, h: self._cross(a, h[:, 0], right, shift),
+            lambda a, h: self.cross(a, h[:, 0], right, shift),
             self.a,
             self.h[:, None],
             columns=len(cols),
         )
         return out
+
+    def means(self, rows: slice, cols: np.ndarray) -> np.ndarray:
+        """Compute the mean over some columns of K, for some rows."""
+        right, shift = self.a[cols], self.h[cols]
+        out: np.ndarray = map_rows(
+            lambda a, h: self.cross(a, h[:, 0], right, shift).mean(1, keepdims=True),
+            self.a[rows],
+            self.h[rows, None],
+            columns=len(cols),
+        )
+        return out[:, 0]
 
     def diagonal(self) -> np.ndarray:
         """Compute K_ii, (n,)."""
@@ -164,8 +176,9 @@ def points_of(kernel: Exponential, parts: list[tuple[Array, Array]], X: Array) -
 def rough_degrees(points: Points, n: int, seed: int) -> np.ndarray:
     """Estimate W 1, (n,), from the columns of some nodes: positive, and at least W_ii."""
     nodes = np.random.default_rng([seed, 2]).choice(n, min(n, SAMPLE), replace=False)
-    first, last = np.arange(n), np.arange(len(points.a) - n, len(points.a))
-    phi, psi = points.columns(nodes)[last], points.columns(last[nodes])[first]
-    diagonal = points.pairs(first, last)
-    out: np.ndarray = (phi + psi).mean(1) * (n / 2) + diagonal
+    first, last = slice(n), slice(len(points.a) - n, len(points.a))
+    means = [points.means(last, nodes)]
+    if len(points.a) > n:
+        means.append(points.means(first, nodes + n))
+    out: np.ndarray = sum(means) / len(means) * n + points.pairs(first, last)
     return out

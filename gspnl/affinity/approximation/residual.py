@@ -15,15 +15,17 @@ close to the norm, at a cost of O(N · block · rank).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from gspnl._base.rows import on_cores
 from gspnl.affinity.approximation.points import Points
 
 BLOCK = 512  # nodes in a block
+FEW = 8  # blocks below which threads are not worth their start
 CACHED = 1 << 24  # entries of blocks cached from one bound to the next: 128 MiB
 
 
@@ -50,7 +52,7 @@ class Residual:
     self_loops: bool
     rounding: float
     seed: int
-    _memo: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
+    _memo: dict[int, list[np.ndarray]] = field(default_factory=dict, repr=False)
 
     @property
     def n(self) -> int:
@@ -70,32 +72,62 @@ class Residual:
         rows, cols = nodes + i * self.n, nodes + j * self.n
         return self.points.block(rows, cols)
 
-    def _parts(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield E_aa of Φ and of Ψ; blocks are cached if all together take little memory."""
-        cached = self.n * len(self.blocks[0]) * len(self.factors) <= CACHED
+    def _blocks(self, a: int) -> list[np.ndarray]:
+        """Compute E_aa of Φ and of Ψ; blocks are cached if all together take little memory."""
+        if a in self._memo:
+            return self._memo[a]
+        nodes, found = self.blocks[a], []
         for i, F in enumerate(self.factors):
-            key = (int(nodes[0]), i)
-            if key not in self._memo:
-                part = F[nodes].astype(np.float64, copy=False)
-                E = self._kernel(i, i, nodes) - part @ part.T
-                if not cached:
-                    yield E
-                    continue
-                self._memo[key] = E
-            yield self._memo[key]
+            part = F[nodes].astype(np.float64, copy=False)
+            E = self._kernel(i, i, nodes)
+            E -= part @ part.T
+            found.append(E)
+        if self.n * len(self.blocks[0]) * len(self.factors) <= CACHED:
+            self._memo[a] = found
+        return found
+
+    def _each_block(self, fn: Callable[[int], None]) -> None:
+        """Call ``fn`` with the number of every block, on all cores."""
+        count = len(self.blocks)
+        if count < FEW:
+            for a in range(count):
+                fn(a)
+            return
+
+        def share(worker: int, workers: int) -> None:
+            for a in range(worker, count, workers):
+                fn(a)
+
+        on_cores(share)
 
     def norms(self, *scales: np.ndarray) -> list[tuple[float, float]]:
         r"""Bound ‖diag(s) E diag(s)‖_F, of Φ and of Ψ, for each of several s ≥ 0.
 
         Their geometric mean is at least ‖diag(s) (W − Ŵ) diag(s)‖_F.
         """
-        totals = np.zeros((len(scales), len(self.factors)))
-        for nodes in self.blocks:
-            for i, E in enumerate(self._parts(nodes)):
+        found = np.zeros((len(self.blocks), len(scales), len(self.factors)))
+
+        def add(a: int) -> None:
+            nodes = self.blocks[a]
+            for i, E in enumerate(self._blocks(a)):
                 squares = E * E
                 for j, scale in enumerate(scales):
                     s = scale[nodes] ** 2
-                    totals[j, i] += math.sqrt(float(s @ squares @ s))
+                    found[a, j, i] = math.sqrt(float(s @ squares @ s))
+
+        self._each_block(add)
+        return self._rounded(found, scales)
+
+    @cached_property
+    def plain_norms(self) -> tuple[float, float]:
+        """:meth:`norms` for s = 1; :meth:`row_sums` computes it on the way."""
+        return self.norms(np.ones(self.n))[0]
+
+    def _rounded(
+        self, found: np.ndarray, scales: tuple[np.ndarray, ...]
+    ) -> list[tuple[float, float]]:
+        """Sum the norms of blocks, and add the rounding error of F Fᵀ."""
+        totals = found.sum(0)
         for i, root in enumerate(self.roots):
             for j, scale in enumerate(scales):
                 totals[j, i] += self.rounding * float((scale**2) @ root**2)
@@ -106,19 +138,31 @@ class Residual:
         n, count = self.n, len(self.factors)
         diagonals, roots = np.zeros((count, n)), np.zeros((count, len(self.blocks)))
         own, floor, of = np.zeros(n), np.zeros(n), np.zeros(n, dtype=int)
-        for a, nodes in enumerate(self.blocks):
+        norms = np.zeros((len(self.blocks), 1, count))
+
+        def add(a: int) -> None:
+            nodes = self.blocks[a]
             s = scale[nodes]
-            for i, E in enumerate(self._parts(nodes)):
+            parts = self._blocks(a)
+            for i, E in enumerate(parts):
                 diagonals[i, nodes] = np.maximum(E.diagonal(), 0.0)
                 roots[i, a] = math.sqrt(max(float(s @ E @ s), 0.0))
-            W = self._kernel(0, count - 1, nodes)
-            tall = [F[nodes].astype(np.float64) for F in self.factors]
+                norms[a, 0, i] = np.linalg.norm(E)
+            tall = [F[nodes].astype(np.float64, copy=False) for F in self.factors]
             known = tall[0] @ tall[-1].T
-            W, known = (W + W.T) / 2, (known + known.T) / 2
+            if count == 1:
+                gap, W = parts[0], parts[0] + known
+            else:
+                W = self._kernel(0, 1, nodes)
+                W, known = (W + W.T) / 2, (known + known.T) / 2
+                gap = W - known
+            own[nodes], floor[nodes], of[nodes] = gap @ s, W @ s, a
             if not self.self_loops:
-                np.fill_diagonal(W, 0.0)
-                np.fill_diagonal(known, 0.0)
-            own[nodes], floor[nodes], of[nodes] = (W - known) @ s, W @ s, a
+                own[nodes] -= gap.diagonal() * s
+                floor[nodes] -= W.diagonal() * s
+
+        self._each_block(add)
+        self.__dict__["plain_norms"] = self._rounded(norms, (np.ones(n),))[0]
         total = roots.sum(1)
         beyond = total[:, None] - roots[:, of]
         spread = np.sqrt(diagonals[0]) * beyond[-1] + np.sqrt(diagonals[-1]) * beyond[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from gspnl._base.array import Array, float64, namespace
+from gspnl._base.rows import map_columns
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.lowrank import LowRank
@@ -29,7 +30,7 @@ def rmatmul(weights: Weights, Z: Array) -> Array:
 
 @rmatmul.register
 def _(weights: Dense, Z: Array) -> Array:
-    return weights.matrix.mT @ Z
+    return map_columns(lambda w: Z.mT @ w, weights.matrix).mT
 
 
 @rmatmul.register

@@ -62,6 +62,11 @@ class Weights(ABC):
         return None
 
     @property
+    def lanczos_block(self) -> int:
+        """Columns of a block of a Lanczos run: a few, where a product with a few costs as one."""
+        return 4
+
+    @property
     def lazy(self) -> bool:
         """Whether degrees, positive and as costly as a pass over all pairs, are deferred."""
         return False

@@ -8,6 +8,7 @@ of the band.
 
 from __future__ import annotations
 
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.deflation.base import Deflation
 from gspnl.filters.deflation.lowrank import LowRankDeflation
@@ -16,6 +17,7 @@ from gspnl.filters.deflation.recurrence import RecurrenceDeflation
 __all__ = ["Deflation", "LowRankDeflation", "RecurrenceDeflation", "deflate"]
 
 
+@on_one_thread
 def deflate(affinity: Affinity, count: int) -> Deflation:
     """Deflate the ``count`` modes of least λ of one graph (0: none)."""
     weights = affinity.low_rank

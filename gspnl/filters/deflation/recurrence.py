@@ -17,7 +17,6 @@ from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.deflation.base import Deflation
 
-BLOCK = 4  # random starts of a Lanczos run
 BAND_STEPS = 40
 MODE_STEPS = 100
 
@@ -147,7 +146,8 @@ def _run(
     its start is orthogonal, so the same start would never find a second one.
     """
     n = affinity.n_nodes
-    noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, min(BLOCK, n)))
+    width = min(affinity.weights.lanczos_block, n)
+    noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, width))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 

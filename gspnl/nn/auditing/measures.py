@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gspnl._base.array import constant
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import ConvergenceError, DegreeError, SizeError
 from gspnl.graph.build import feature_graph
@@ -73,6 +74,7 @@ def size_limit(n: int, most: int) -> str:
     return f"N = {n:,} is more than nodes={most:,}, beyond which N × N matrices are not made"
 
 
+@on_one_thread
 def audit_affinity(
     affinity: nn.Module, X: Tensor, spatial: tuple[int, ...], most: int
 ) -> AffinityAudit:

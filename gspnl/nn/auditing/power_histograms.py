@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.affinity import Pooled
@@ -69,6 +70,7 @@ class PowerHistograms:
         return ax
 
 
+@on_one_thread
 def power_histograms(
     model: nn.Module, images: Any, *, image: int = 0, nodes: int = 1024, seed: int = 0
 ) -> tuple[PowerHistograms, ...]:

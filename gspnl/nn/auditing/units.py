@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.blas import on_one_thread
 from gspnl.nn.auditing.measures import JOINED, AffinityAudit
 from gspnl.nn.operators import Operator
 from gspnl.nn.pointwise import Pointwise
@@ -74,6 +75,7 @@ class SingleModes(Operator):
         return self.mu * Z
 
 
+@on_one_thread
 def audit_unit(stage: Stage, affinity: nn.Module, items: Sequence[AffinityAudit]) -> UnitAudit:
     """Measure a unit in evaluation mode, in float64; its CFL verdict for each item."""
     exact = copy.deepcopy(stage).cpu().double().eval()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, constant64
+from gspnl._base.blas import on_one_thread
 from gspnl.errors import InputError
 
 
@@ -40,6 +41,7 @@ class Damping:
         return np.asarray(self.eigenvalues[np.sort(chosen)])
 
 
+@on_one_thread
 def damping(W_g: Any, W: Any) -> Damping:
     r"""Compute the eigenvalues of the symmetric part of a block's channel weights.
 

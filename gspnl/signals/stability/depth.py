@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import constant
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph
@@ -16,6 +17,7 @@ from gspnl.signals.stability.modes import dense, modes, nonconstant, require_nor
 MANY = 1024  # nodes above which μ₂ is computed from a partial spectrum
 
 
+@on_one_thread
 def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     r"""Measure the distance of a graph from the stable hypothesis :math:`A^p = A`.
 
@@ -123,6 +125,7 @@ def _second(graph: FeatureGraph, absolute: bool) -> float:
     return max(abs(low), abs(1 - float(constant(graph.spectrum(1, "high").eigenvalues)[-1])))
 
 
+@on_one_thread
 def memory(graph: FeatureGraph, depth: Any = 1) -> Any:
     r"""Compute the share of a signal's variation that is left after k units, :math:`|\mu_2|^k`.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, check_fits, constant64
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
@@ -40,6 +41,7 @@ class Strengths:
     defects: np.ndarray
 
 
+@on_one_thread
 def strengths(
     graph: FeatureGraph | Any, powers: Sequence[int] = (1, 2, 3, 4), bins: int = 50
 ) -> Strengths:

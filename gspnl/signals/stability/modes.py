@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gspnl._base.array import constant64
+from gspnl._base.blas import on_one_thread
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, check_graph, single_graph
 
 
+@on_one_thread
 def modes(graph: FeatureGraph) -> tuple[np.ndarray, np.ndarray]:
     """Return μ, real and descending, or complex for softmax, and the multiplicities."""
     require_normalized(graph)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite, constant64
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError, NonsymmetricError
 from gspnl.graph.graph import FeatureGraph
@@ -46,6 +47,7 @@ class CFL:
     mode: float | complex
 
 
+@on_one_thread
 def cfl(
     graph: FeatureGraph,
     response: Response | Sequence[Any],
