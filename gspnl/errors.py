@@ -41,3 +41,7 @@ class MissingExtraError(GspnlError, ImportError):
 
 class BusyError(InputError):
     """Another process holds the lock."""
+
+
+class AveragingWarning(UserWarning):
+    """A graph only averages, so a verb that needs its structure says little; see the remedy."""

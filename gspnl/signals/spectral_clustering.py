@@ -15,6 +15,7 @@ from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.partial_spectrum import PartialSpectrum
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import symmetric
+from gspnl.signals.structure import warn_of_averaging
 
 ISOLATED = -1  # the label of a node without edges
 
@@ -53,6 +54,11 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     ConvergenceError
         If every run of k-means leaves a cluster empty: fewer than k rows differ.
 
+    Warns
+    -----
+    AveragingWarning
+        Where the graph only averages (second λ above 0.8), so that it has no clusters.
+
     References
     ----------
     Shi, J. and Malik, J. (2000). Normalized cuts and image segmentation. Ng, A., Jordan, M. and
@@ -77,6 +83,8 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     # Modes of isolated nodes come first; each is 0 on all other nodes. One more pair shows the cut.
     spectrum = graph.spectrum(min(skip + k + 1, n))
     _check_cut(spectrum, skip, k)
+    if 1 < k < n - skip:
+        warn_of_averaging(graph, "spectral_clustering", float(spectrum.eigenvalues[skip + 1]))
     rows = constant(spectrum.modes())[~isolated, skip : skip + k].astype(np.float64)
     if not affinity.row_stochastic:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
