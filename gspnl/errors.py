@@ -45,3 +45,7 @@ class BusyError(InputError):
 
 class PrecisionWarning(UserWarning):
     """A result has fewer digits than its dtype; the message says how few, and what to do."""
+
+
+class AveragingWarning(UserWarning):
+    """A graph only averages, so a verb that needs its structure says little; see the remedy."""

@@ -179,13 +179,22 @@ def available_memory() -> int | None:
 
 def check_fits(shape: tuple[int, ...], x: Array, what: str, instead: str, copies: int = 1) -> None:
     """Raise SizeError, before allocating, if ``copies`` arrays of ``shape`` do not fit."""
-    itemsize = 8 if x.dtype == namespace(x).float64 else 4
-    size = copies * itemsize
-    for n in shape:
-        size *= n
-    free = available_memory()
+    size, free = _bytes(shape, x, copies), available_memory()
     if free is not None and size > 0.9 * free:
         raise SizeError(
             f"{what} of shape {shape} would take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
             f"are free; {instead}"
         )
+
+
+def fits(shape: tuple[int, ...], x: Array, copies: int = 1) -> bool:
+    """Tell whether ``copies`` arrays of ``shape`` fit in memory."""
+    free = available_memory()
+    return free is None or _bytes(shape, x, copies) <= 0.9 * free
+
+
+def _bytes(shape: tuple[int, ...], x: Array, copies: int) -> int:
+    size = copies * (8 if x.dtype == namespace(x).float64 else 4)
+    for n in shape:
+        size *= n
+    return size

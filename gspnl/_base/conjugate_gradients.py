@@ -43,7 +43,9 @@ def conjugate_gradients(
     p, old = z, dot(r, z)
     goal = dot(z, z) * tol**2
     one, zero = xp.ones_like(old), xp.zeros_like(old)
-    for _ in range(max_steps):
+    steps = 0
+    while steps < max_steps:
+        steps += 1
         on = dot(z, z) > goal
         if not bool(xp.any(on)):
             r = b - operator(x)  # the recurrence may have drifted from the residual
@@ -53,7 +55,10 @@ def conjugate_gradients(
                 return x * size
             p, old = z, dot(r, z)
         q = operator(p)
-        alpha = xp.where(on, old / xp.where(on, dot(p, q), one), zero)
+        curvature = dot(p, q)
+        if bool(xp.any(on & ~(curvature > 0))):
+            break  # singular to rounding
+        alpha = xp.where(on, old / xp.where(on, curvature, one), zero)
         x, r = x + alpha * p, r - alpha * q
         z = r / diagonal
         new = dot(r, z)
@@ -66,6 +71,6 @@ def conjugate_gradients(
         return x * size
     raise ConvergenceError(
         f"conjugate gradients left a residual of {reached:.1e}, above tol={tol:g}, after "
-        f"{max_steps} steps; raise max_steps=, raise tol= (rounding allows {eps(b):.0e} at best), "
+        f"{steps} steps; raise max_steps=, raise tol= (rounding allows {eps(b):.0e} at best), "
         "or mark more nodes as known"
     )

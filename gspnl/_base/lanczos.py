@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ WIDEST = 1024  # largest number of columns of a basis, unless ``count`` needs mo
 BYTES = 1 << 30  # largest memory of a basis and its images, unless ``count`` needs more
 FIRST, GROWTH = 8, 1.15  # size of a basis at the first check of its Ritz values, and their ratio
 RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
+TRIED = 0.1  # share of another way's operations after which a run may give way to it
+EIGH = 7  # operations of all eigenpairs of an n × n matrix, by n³, in units of matrix products
 
 
 class Krylov:
@@ -217,13 +219,16 @@ def lanczos(
 class Pairs:
     """Eigenvalues, descending, with orthonormal vectors and residuals ‖S v − μ v‖.
 
-    ``products`` is the number of blocks to which the operator was applied.
+    ``products`` is the number of blocks to which the operator was applied; ``found`` tells whether
+    all pairs asked for meet the tolerance, ``spent`` is the number of operations.
     """
 
     values: np.ndarray
     vectors: np.ndarray
     residuals: np.ndarray
     products: int
+    found: bool
+    spent: float
 
 
 def largest(
@@ -235,8 +240,15 @@ def largest(
     count: int,
     tolerance: float,
     steps: int,
+    relative: bool = False,
+    product: float = 0.0,
+    budget: float = math.inf,
+    alternative: float = math.inf,
 ) -> Pairs:
     """Find the ``count`` largest eigenvalues of a symmetric operator, with thick restarts [1]_.
+
+    The run ends early, with what it has, once its operations exceed ``budget``, or once they are a
+    share of those of the ``alternative`` and the decay of the residuals forecasts more than those.
 
     Parameters
     ----------
@@ -250,6 +262,12 @@ def largest(
         Largest norm of each residual.
     steps : int
         Largest number of blocks to which the operator is applied.
+    relative : bool
+        Whether the tolerance is relative to each eigenvalue; the operator is positive definite.
+    product : float
+        Operations of a product with a block, in units of matrix products.
+    budget, alternative : float
+        Largest number of operations, and that of another way to the same pairs.
 
     References
     ----------
@@ -261,33 +279,47 @@ def largest(
     limit = min(room, limit)
     space = Krylov(apply, known, limit)
     checked, scale, locked = 0, 1.0, np.zeros(0)
+    spent = 0.0
     block = space.filled(space.tail, width, random)
     for step in range(1, steps + 1):
         space.extend(block)
         size, width = space.size, block.shape[1]
+        spent += product + 12 * len(known) * size * width
         last, full = size == room or step == steps, size + width > limit
+        last |= spent > budget
         if last or full or (size >= count and size >= 1.2 * checked):
             checked = size
             values, turn, residuals = (x[..., ::-1] for x in space.ritz(count + 1))
+            spent += EIGH * size**3
             scale = max(scale, float(np.abs(values).max()))
             few, found = turn[:, :count], values[:count]
-            if last or residuals[:count].max() <= tolerance / 2:
+            allowed = tolerance * found if relative else np.full(len(found), tolerance)
+            worst = float((residuals[:count] / allowed).max()) * tolerance
+            if spent > TRIED * alternative and worst > tolerance:
+                # Residuals fall by a factor a step or faster; steps cost more as columns are added.
+                ratio = math.log(tolerance) / math.log(min(worst, 0.5))
+                last |= spent * ratio**1.5 > alternative
+            if last or worst <= tolerance / 2:
                 vectors = space.basis @ few
                 gaps = np.linalg.norm(space.images @ few - vectors * found, axis=0)
-                pairs = Pairs(found, vectors, gaps, step)
+                pairs = Pairs(found, vectors, gaps, step, len(found) == count, spent)
                 if last:
-                    return pairs
-                if gaps.max() <= tolerance:
+                    good = pairs.found and bool((gaps <= allowed).all())
+                    marks = np.log(found) if relative and good else found
+                    sure = size == room or not _repeated(marks, 10 * tolerance)
+                    return replace(pairs, found=good and sure)
+                if (gaps <= allowed).all():
                     # A block finds at most BLOCK copies of an eigenvalue: restart to find others.
-                    new = not len(locked) or float((found - locked).max()) > tolerance
-                    if new and _repeated(found, 10 * tolerance):
+                    marks = np.log(found) if relative else found
+                    new = not len(locked) or float((marks - locked).max()) > tolerance
+                    if new and _repeated(marks, 10 * tolerance):
                         space.restart(found, few)
-                        locked, checked = found, 0
+                        locked, checked = marks, 0
                         width = min(BLOCK, limit - count)
                         block = space.filled(space.tail[:, :0], width, random)
                         continue
                     beyond = values[count] + residuals[count] if size > count else np.inf
-                    if not len(locked) or beyond <= found[-1] + tolerance:
+                    if not len(locked) or beyond <= found[-1] + allowed[-1]:
                         return pairs
             if full and limit < room:
                 kept = count + max(width, count // 4)

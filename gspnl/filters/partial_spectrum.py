@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant, constant64, like, to_numpy
+from gspnl._base.array import Array, check_fits, constant, constant64, fits, like, to_numpy
 from gspnl._base.blas import on_one_thread
-from gspnl._base.lanczos import BLOCK, Pairs, largest
+from gspnl._base.lanczos import BLOCK, EIGH, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import ConvergenceError
+from gspnl.filters.direct import Shifted
 from gspnl.filters.relative import unit_of
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
 
 STEPS = 600  # largest number of products with a block
+DOUBT = 8  # factor by which solves may need more operations than is estimated
+WHOLE = 20_000  # nodes up to which all eigenpairs may replace a search that does not converge
 TOLERANCE = 1e-10  # of residuals in float64
 ENDS = ("low", "high", "both")
 
@@ -123,9 +128,17 @@ def partial_spectrum(affinity: Affinity, k: Any, which: str, seed: Any) -> Parti
     above = k - below
     live = int(np.count_nonzero(constant(affinity.core_scale)))
     cheap = n <= SMALL or k > n // 4 or live <= k + 1 or affinity.low_rank is not None
-    if cheap:
+    found = None if cheap else _by_lanczos(affinity, below, above, seed)
+    if found is None:
         return _of_all(affinity, exact_spectrum(affinity), below, above)
-    return _checked(affinity, *_by_lanczos(affinity, below, above, seed))
+    return _checked(affinity, *found)
+
+
+def _whole(affinity: Affinity) -> float:
+    """Count the operations of all eigenpairs; inf where they do not fit or take too long."""
+    n = affinity.n_nodes
+    operations = EIGH * float(n) ** 3 + 2 * affinity.weights.operations(0)
+    return operations if n <= WHOLE and fits((n, n), affinity.left, copies=4) else math.inf
 
 
 def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> PartialSpectrum:
@@ -135,9 +148,7 @@ def _of_all(affinity: Affinity, spectrum: Spectrum, below: int, above: int) -> P
     check_fits((n, below + above), sample, "the modes", "ask for fewer", copies=4)
     every = np.repeat(to_numpy(spectrum.relative), spectrum.multiplicities)
     chosen = np.r_[0:below, n - above : n]
-    unit = np.zeros((n, len(chosen)))
-    unit[chosen, np.arange(len(chosen))] = 1.0
-    V = constant(spectrum.inverse(like(unit, sample)) / affinity.change[:, None])
+    V = constant(spectrum.core_modes(chosen))
     return _checked(affinity, every[chosen], V)
 
 
@@ -161,59 +172,138 @@ def _checked(affinity: Affinity, lam: np.ndarray, V: np.ndarray) -> PartialSpect
 
 def _by_lanczos(
     affinity: Affinity, below: int, above: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute λ/s, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Compute λ/s, ascending, and V by block Lanczos, orthogonal to the known modes of λ = 0.
+
+    Returns None where all eigenpairs take less time.
+    """
     n = affinity.n_nodes
     live = constant(affinity.core_scale) > 0
     constant_mode = constant64(affinity.stationary)[:, None]
     alone = np.nonzero(~live)[0]
     known = len(alone) + bool(live.any())
-    room = n - known  # the known modes have λ = 0, the least
-    rng = np.random.default_rng(seed)
+    search = _Search(affinity, constant_mode, n - known, np.random.default_rng(seed))
     count = max(below, above, 1)
     check_fits(
         (n, 8 * count + 16 * BLOCK), affinity.left, "the Krylov basis", "ask for fewer modes"
     )
-
-    known_modes = constant_mode
-
-    def random(width: int) -> np.ndarray:
-        return np.where(live[:, None], rng.standard_normal((n, width)), 0.0)
-
-    def run(sign: float, count: int) -> Pairs:
-        def apply(block: np.ndarray) -> np.ndarray:
-            image = constant(affinity.apply_core(like(block, affinity.left)))
-            return sign * image.astype(np.float64)
-
-        tolerance = max(TOLERANCE, 200 * affinity.eps)
-        found = largest(
-            apply, random, known_modes, room=room, count=count, tolerance=tolerance, steps=STEPS
-        )
-        if found.residuals.max() > tolerance:
-            raise ConvergenceError(
-                f"{int((found.residuals > tolerance).sum())} of {count} eigenpairs are not found "
-                f"to {tolerance:.0e} after {found.products} products: their λ lie too close "
-                "together; ask for fewer, or for gspnl.spectral_density"
-            )
-        return found
-
     lam, vectors = [np.zeros(0)], [np.zeros((n, 0))]
     if below:
-        found = run(1.0, min(below, room))
+        found = search.run(1.0, min(below, search.room))
+        if found is None:
+            return None
         units = np.zeros((n, len(alone)))
         units[alone, np.arange(len(alone))] = 1.0
-        every = np.concatenate([units, constant_mode[:, : known - len(alone)], found.vectors], 1)
-        values = np.concatenate([np.zeros(known), 1 - found.values])
+        every = np.concatenate([units, constant_mode[:, : known - len(alone)], found[1]], 1)
+        values = np.concatenate([np.zeros(known), 1 - found[0]])
         order = np.argsort(values, kind="stable")[:below]
         lam.append(values[order])
         vectors.append(every[:, order])
     if above:
         # Orthogonal to the modes of least λ: both ends may have the same repeated eigenvalue.
-        if below:
-            known_modes = np.concatenate([constant_mode, found.vectors], axis=1)
-            room -= found.vectors.shape[1]
-        found = run(-1.0, above)
-        lam.append((1 + found.values)[::-1])
-        vectors.append(found.vectors[:, ::-1])
+        if below and found is not None:
+            search.exclude(found[1])
+        found = search.run(-1.0, above)
+        if found is None:
+            return None
+        lam.append((1 + found[0])[::-1])
+        vectors.append(found[1][:, ::-1])
     least, most = affinity.limits
     return np.clip(np.concatenate(lam), least, most), np.concatenate(vectors, axis=1)
+
+
+class _Search:
+    """Search for eigenvectors of ± S, by products while they are the cheaper way, then by solves.
+
+    Lanczos with products gives way to Lanczos with a Cholesky factor of the shifted core, and that
+    to all eigenpairs, where the forecast of its operations is above those of the next way. They are
+    counted, not timed, so that results do not depend on the load of the machine.
+    """
+
+    def __init__(
+        self, affinity: Affinity, known: np.ndarray, room: int, rng: np.random.Generator
+    ) -> None:
+        self.affinity, self.known, self.room, self.rng = affinity, known, room, rng
+        self.live = constant(affinity.core_scale) > 0
+        self.tolerance = max(TOLERANCE, 200 * affinity.eps)
+        self.whole = _whole(affinity)
+
+    def exclude(self, vectors: np.ndarray) -> None:
+        """Search on the orthogonal complement of orthonormal eigenvectors."""
+        self.known = np.concatenate([self.known, vectors], axis=1)
+        self.room -= vectors.shape[1]
+
+    def run(self, sign: float, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find the ``count`` largest μ of σ S, descending, and V; None: all pairs cost less."""
+        solver = Shifted(self.affinity, sign)
+        by_solves = _solves(solver, count) if math.isfinite(solver.limit) else math.inf
+        pairs = self._largest(
+            self._products(sign), count, steps=STEPS, budget=0.4 * self.whole,
+            alternative=min(DOUBT * by_solves, self.whole),
+            product=self.affinity.weights.operations(BLOCK),
+        )  # fmt: skip
+        if pairs.found:
+            return pairs.values, pairs.vectors
+        if by_solves <= self.whole / (2 if pairs.spent < self.whole / 4 else 8):
+            shift = _shift(solver, count)
+            inverse = self._largest(
+                solver.factor(shift), count, steps=STEPS, budget=0.4 * self.whole,
+                alternative=self.whole, product=solver.solving(BLOCK), relative=True,
+            )  # fmt: skip
+            if inverse.found:
+                found = self._quotients(sign, inverse.vectors)
+                if found is not None:
+                    return found
+        if math.isfinite(self.whole):
+            return None
+        raise ConvergenceError(
+            f"{count} eigenpairs are not found to {self.tolerance:.0e} after {pairs.products} "
+            "products: their λ lie too close together, and this graph is too large to compute all "
+            "of them; ask for fewer, or for gspnl.spectral_density"
+        )
+
+    def _largest(self, apply: Callable[[np.ndarray], np.ndarray], count: int, **how: Any) -> Pairs:
+        return largest(
+            apply, self._random, self.known, room=self.room, count=count,
+            tolerance=self.tolerance, **how,
+        )  # fmt: skip
+
+    def _random(self, width: int) -> np.ndarray:
+        noise = self.rng.standard_normal((self.affinity.n_nodes, width))
+        return np.where(self.live[:, None], noise, 0.0)
+
+    def _products(self, sign: float) -> Callable[[np.ndarray], np.ndarray]:
+        def apply(block: np.ndarray) -> np.ndarray:
+            image = constant(self.affinity.apply_core(like(block, self.affinity.left)))
+            return sign * image.astype(np.float64)
+
+        return apply
+
+    def _quotients(self, sign: float, V: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return Rayleigh quotients of σ S, descending, and V; None where residuals are large."""
+        image = self._products(sign)(V)
+        mu = np.sum(V * image, axis=0)
+        if np.linalg.norm(image - V * mu, axis=0).max() > self.tolerance:
+            return None
+        order = np.argsort(-mu, kind="stable")
+        return mu[order], V[:, order]
+
+
+def _solves(solver: Shifted, count: int) -> float:
+    """Estimate the operations of Lanczos with solves: about three columns a pair, and 160."""
+    if not solver.fits:
+        return math.inf
+    n, size = float(len(solver.nodes)), float(3 * count + 10 * BLOCK)
+    return (
+        solver.factoring + size / BLOCK * solver.solving(BLOCK) + 6 * n * size**2 + EIGH * size**3
+    )
+
+
+def _shift(solver: Shifted, count: int) -> float:
+    """Return a shift of about the λ of mode ``count``, as of a grid of that bandwidth.
+
+    A smaller one costs digits, a larger one steps; both within wide limits.
+    """
+    if solver.band is None:
+        return float(np.clip((count / len(solver.nodes)) ** 2, 1e-5, 1e-2))
+    return float(np.clip((count * solver.width / len(solver.nodes)) ** 2, 1e-8, 1e-2))

@@ -159,6 +159,15 @@ class Spectrum:
         signs = np.sign(constant(u)[peak, np.arange(k)])
         return u * like(np.where(signs == 0, 1.0, signs), u)
 
+    def core_modes(self, chosen: np.ndarray) -> Array:
+        """Return V[:, chosen], modes of the symmetric core S, as :meth:`gft` numbers them."""
+        xp, n = namespace(self._change), self.n_nodes
+        if self._live is None and self._vectors.shape[1] == n:
+            return xp.take(self._vectors, xp.asarray(chosen), axis=1)
+        unit = np.zeros((n, len(chosen)))
+        unit[chosen, np.arange(len(chosen))] = 1.0
+        return self.inverse(like(unit, self._change)) / self._change[:, None]
+
     def filter(self, Z: Array, omega: Any) -> Array:
         """Compute U diag(ω) U⁻¹ Z, with one ω per entry of :attr:`eigenvalues`.
 

@@ -11,6 +11,7 @@ from gspnl.affinity.affinity import Affinity
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import RESPONSES
+from gspnl.signals.inpainting_solver import Equations
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Task:
     tol : float or None
         The caller's argument.
     solve : callable
-        Conjugate gradients, ``solve(operator, b, diagonal)``, to the caller's tolerance.
+        ``solve(equations)``, to the caller's tolerance.
     """
 
     graph: FeatureGraph
@@ -35,7 +36,7 @@ class Task:
     known: Array
     strength: float
     tol: float | None
-    solve: Callable[[Callable[[Array], Array], Array, Array], Array]
+    solve: Callable[[Equations], Array]
 
 
 Method = Callable[[Task, Array], Array]
@@ -47,15 +48,17 @@ def _harmonic(task: Task, z: Array) -> Array:
     affinity, known = task.affinity, task.known
     xp = namespace(z)
     rest, offset = _without_offset(task, z)
-    zero = xp.zeros_like(rest)
+    zero = xp.zeros_like(rest[..., :1])
     # Only the rows of unknown nodes enter the equations.
-    b = xp.where(known, zero, affinity.apply_core(rest / affinity.change[..., None]))
+    data = rest / affinity.change[..., None]
+    b = xp.where(known, zero, affinity.apply_core(data))
 
     def operator(y: Array) -> Array:
         return xp.where(known, zero, y - affinity.apply_core(y))
 
-    y = affinity.change[..., None] * task.solve(operator, b, _diagonal(task, b))
-    return xp.where(known, z, y + offset)
+    diagonal = _diagonal(task, b)
+    y = task.solve(Equations(affinity, operator, b, diagonal, known, data, None))
+    return xp.where(known, z, affinity.change[..., None] * y + offset)
 
 
 def _tikhonov(task: Task, z: Array) -> Array:
@@ -74,7 +77,8 @@ def _tikhonov(task: Task, z: Array) -> Array:
 
     b = rest / affinity.change[..., None]
     tau = strength * _diagonal(task, b)
-    y = task.solve(operator, b, xp.where(known, 1 + tau, tau))
+    diagonal = xp.where(known, 1 + tau, tau)
+    y = task.solve(Equations(affinity, operator, b, diagonal, known, b, task.strength))
     return affinity.change[..., None] * y + offset
 
 

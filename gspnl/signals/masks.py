@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, constant, is_array, like, namespace
+from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
+from gspnl.graph.from_weights import Precomputed
 from gspnl.graph.graph import FeatureGraph
+
+ENTRYWISE = ("dense", "tiled", "sparse")  # storages of single entries, not of factors
 
 
 def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
@@ -50,7 +54,8 @@ def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     """Raise if some node has no path to a known one: its value would be arbitrary.
 
     Each step adds the neighbours of the nodes that have been reached, by one product with W; a
-    fully-connected graph takes one step. An edge below the rounding of the degree does not count.
+    fully-connected graph takes one step. Where weights come from differences, an edge below the
+    rounding of the degree does not count; exponentials and given weights have all their digits.
     """
     weights, degrees = graph.weights, graph.affinity.degrees
     batch = graph.shape[:-2]
@@ -58,6 +63,9 @@ def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     if reached.all():
         return
     floor = 4 * graph.affinity.eps * constant(degrees)
+    if isinstance(graph.kernel, (Exponential, Precomputed)) and graph.storage in ENTRYWISE:
+        tiny = np.finfo(floor.dtype)
+        floor = floor * 0 + tiny.smallest_normal / tiny.eps
     while True:
         spread = constant(weights.matmul(like(reached[..., None].astype(float), degrees)))[..., 0]
         grown = reached | (spread > floor)

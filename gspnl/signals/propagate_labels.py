@@ -15,6 +15,7 @@ from gspnl.responses import RESPONSES
 from gspnl.signals.checks import nonnegative
 from gspnl.signals.inpaint import inpaint
 from gspnl.signals.masks import check_reach
+from gspnl.signals.structure import warn_of_averaging
 
 METHODS: Registry[Any] = Registry("method")
 
@@ -82,6 +83,11 @@ def propagate_labels(
     InputError
         For labels of another shape or dtype, no known label, or nodes that no path joins to one.
 
+    Warns
+    -----
+    AveragingWarning
+        Where the graph only averages (second λ above 0.8), as dot products of ordinary data do.
+
     References
     ----------
     Zhou, D. et al. (2004). Learning with local and global consistency. Zhu, X., Ghahramani, Z. and
@@ -102,6 +108,8 @@ def propagate_labels(
     mask = checked >= 0
     classes = np.unique(checked[mask])
     check_reach(graph, mask)
+    if len(classes) > 1:
+        warn_of_averaging(graph, "propagate_labels")
     Y = like((checked[:, None] == classes).astype(np.float64), affinity.left)
     xp = affinity.xp
     raw = run(graph, Y, mask, alpha, order, tol)

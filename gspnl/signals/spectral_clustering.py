@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2
 
-from gspnl._base.array import Array, constant
+from gspnl._base.array import Array, constant, constant64, eps
 from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import whole_number
-from gspnl.errors import ConvergenceError
+from gspnl.errors import ConvergenceError, InputError
+from gspnl.filters.partial_spectrum import PartialSpectrum
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import symmetric
+from gspnl.signals.structure import warn_of_averaging
 
 ISOLATED = -1  # the label of a node without edges
 
@@ -48,9 +51,15 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For a batch, or a k outside its range.
+        For a batch, a k outside its range, or one that cuts inside a repeated eigenvalue: λ of the
+        modes k and k + 1 are equal to within their accuracy, and the clusters would be arbitrary.
     ConvergenceError
         If every run of k-means leaves a cluster empty: fewer than k rows differ.
+
+    Warns
+    -----
+    AveragingWarning
+        Where the graph only averages (second λ above 0.8), so that it has no clusters.
 
     References
     ----------
@@ -73,14 +82,37 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     k = whole_number("k", k, 1, n - skip, ", the nodes that have edges")
     whole_number("seed", seed)
     whole_number("restarts", restarts, 1)
-    # Modes of isolated nodes come first; each is 0 on all other nodes.
-    rows = constant(graph.spectrum(skip + k).modes())[~isolated, skip:].astype(np.float64)
+    # Modes of isolated nodes come first; each is 0 on all other nodes. One more pair shows the cut.
+    spectrum = graph.spectrum(min(skip + k + 1, n))
+    _check_cut(spectrum, skip, k)
+    if 1 < k < n - skip:
+        warn_of_averaging(graph, "spectral_clustering", float(spectrum.eigenvalues[skip + 1]))
+    rows = constant(spectrum.modes())[~isolated, skip : skip + k].astype(np.float64)
     if not affinity.row_stochastic:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
     labels = np.full(n, ISOLATED)
     labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts))
     return affinity.xp.asarray(labels, device=affinity.left.device)
+
+
+def _check_cut(spectrum: PartialSpectrum, skip: int, k: int) -> None:
+    """Raise where the modes k and k + 1 have equal λ: any basis of them would do for the cut."""
+    lam, off = constant64(spectrum.eigenvalues)[skip:], constant64(spectrum.residuals)[skip:]
+    if k == 1 or len(lam) <= k:
+        return  # one cluster of all nodes, or nothing is cut off
+    rounding = 8 * math.sqrt(spectrum.n_nodes) * eps(spectrum.eigenvalues)
+    accuracy = off[k - 1] + off[k] + rounding
+    if lam[k] - lam[k - 1] > accuracy:
+        return
+    first = int(np.nonzero(lam[k - 1] - lam[:k] <= accuracy)[0][0])
+    fewer = f"ask for k={first}, below it, or for more clusters" if first else "ask for more"
+    raise InputError(
+        f"k={k} cuts inside a repeated eigenvalue: λ = {lam[k - 1]:.6g} of the modes {k} and "
+        f"{k + 1} is equal to within {accuracy:.0e}, as with equal nodes, symmetric ones, or more "
+        f"components than clusters, so the clusters would be arbitrary; {fewer}, or merge equal "
+        "nodes"
+    )
 
 
 def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:

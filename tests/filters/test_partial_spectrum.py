@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import array_api_strict
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from support.formulas import affinity, eigen, normalized, relative, size_of
 
@@ -17,6 +20,8 @@ from gspnl.filters import partial_spectrum as partial
 @pytest.fixture
 def always_lanczos(monkeypatch):
     monkeypatch.setattr(partial, "SMALL", 0)
+    monkeypatch.setattr(partial, "WHOLE", 0)  # no fall back to all eigenpairs
+    monkeypatch.setattr(partial.Shifted, "fits", False)  # nor to solves
 
 
 def features(n, c=3, seed=0):
@@ -185,6 +190,8 @@ def test_invalid_arguments_raise(monkeypatch):
             verb()
     monkeypatch.setattr(partial, "SMALL", 0)
     monkeypatch.setattr(partial, "STEPS", 2)
+    monkeypatch.setattr(partial, "WHOLE", 0)
+    monkeypatch.setattr(partial.Shifted, "fits", False)
     with pytest.raises(ConvergenceError, match=r"ask for fewer, or for gspnl.spectral_density"):
         gspnl.feature_graph(features(300), "rbf", sigma=0.3).spectrum(30)
 
@@ -216,3 +223,77 @@ def test_more_copies_than_the_block_width_are_found(always_lanczos):
         assert found.residuals.max() < 2e-10
         inner = found.modes() / change[:, None]
         assert relative(inner.T @ inner, np.eye(k)) < 1e-9
+
+
+def ring(n):
+    offsets = [1 - n, -1, 1, n - 1]
+    return scipy.sparse.csr_array(
+        scipy.sparse.diags_array([1.0] * 4, offsets=offsets, shape=(n, n))
+    )
+
+
+def path(n):
+    return scipy.sparse.csr_array(
+        scipy.sparse.diags_array([1.0] * 2, offsets=[-1, 1], shape=(n, n))
+    )
+
+
+def grid(a, b):
+    eye = scipy.sparse.eye_array
+    kron = scipy.sparse.kron
+    return scipy.sparse.csr_array(kron(eye(a), path(b)) + kron(path(a), eye(b)))
+
+
+CLOSE = {
+    "ring": ring(1100),
+    "path": path(1030),
+    "grid": grid(33, 34),
+    "dense ring": ring(1030).toarray(),
+    "components": scipy.sparse.csr_array(scipy.sparse.block_diag([ring(40)] * 27)),
+}
+
+
+@pytest.mark.parametrize("name", CLOSE)
+@pytest.mark.parametrize(("k", "which"), [(3, "low"), (40, "low"), (5, "high"), (6, "both")])
+def test_close_eigenvalues_are_found_by_solves(name, k, which):
+    """Products alone need as many columns as there are nodes, or more."""
+    W = CLOSE[name]
+    A, _ = normalized(W.toarray() if scipy.sparse.issparse(W) else W, "symmetric")
+    lam = np.linalg.eigvalsh(np.eye(len(A)) - A)
+    graph = gspnl.graph_from_weights(W, "symmetric")
+    start = time.process_time()
+    found = graph.spectrum(k, which)
+    few = time.process_time() - start
+    assert np.abs(found.eigenvalues - ends(lam, k, which)).max() < 1e-9
+    assert found.residuals.max() < 2e-10
+    U = found.modes()
+    assert np.abs(U.T @ U - np.eye(k)).max() < 1e-9
+    start = time.process_time()
+    gspnl.graph_from_weights(W, "symmetric").spectrum().gft(np.ones(len(A)))
+    assert few < 3 * (time.process_time() - start)  # 1.5 on a quiet machine
+
+
+def test_a_ring_has_the_eigenvalues_of_the_closed_form():
+    n = 30_000
+    lam = gspnl.graph_from_weights(ring(n)).spectrum(7).eigenvalues
+    truth = 2 * np.sin(np.pi * np.array([0, 1, 1, 2, 2, 3, 3]) / n) ** 2
+    assert np.abs(lam - truth).max() < 1e-13
+
+
+def test_the_solves_equal_those_of_the_dense_matrix():
+    X = np.abs(features(90))
+    X[[3, 50]] = -1.0  # isolated
+    W = affinity("dot", X)
+    sparse = scipy.sparse.csr_array(
+        np.where(np.abs(np.subtract.outer(*[np.arange(90)] * 2)) < 4, W, 0)
+    )
+    Y = features(90, 2, seed=1)
+    for graph in (gspnl.feature_graph(X, "dot", storage="tiled"), gspnl.graph_from_weights(sparse)):
+        scale = np.asarray(graph.affinity.core_scale)
+        S = scale[:, None] * graph.weights.rows(np.arange(90)) * scale
+        live = scale > 0
+        for sign in (1.0, -1.0):
+            matrix = (1.3 * np.eye(90) - sign * S)[np.ix_(live, live)]
+            found = partial.Shifted(graph.affinity, sign).factor(0.3)(Y)
+            assert relative(found[live], np.linalg.solve(matrix, Y[live])) < 1e-12
+            assert (found[~live] == 0).all()

@@ -6,11 +6,14 @@ import array_api_strict
 import numpy as np
 import pytest
 import scipy.linalg
-from support.formulas import eigen, relative
+import scipy.sparse
+from support.calls import count_calls
+from support.formulas import eigen, normalized, relative
 from support.operator_graphs import X, build
 
 import gspnl
-from gspnl.errors import ConvergenceError, InputError, NonsymmetricError
+from gspnl.errors import AveragingWarning, ConvergenceError, InputError, NonsymmetricError
+from gspnl.signals import structure
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 N = len(X)
@@ -85,6 +88,7 @@ def test_isolated_nodes_belong_to_no_cluster():
             gspnl.spectral_clustering(graph, 13)
 
 
+@pytest.mark.filterwarnings("ignore::gspnl.errors.AveragingWarning")  # softplus only averages
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
 def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
@@ -142,14 +146,57 @@ def test_duplicate_nodes_get_one_label():
     assert (labels[:20] == labels[20:]).all()
 
 
-def test_fewer_distinct_nodes_than_clusters_raise_or_use_every_label():
-    graph = gspnl.feature_graph(np.ones((6, 1)), storage="lowrank")
-    try:  # the modes of λ = 1 are one basis among many: any partition, or none
-        labels = gspnl.spectral_clustering(graph, 3)
-    except ConvergenceError as error:
-        assert "fewer than k=3" in str(error)
-    else:
-        assert set(labels.tolist()) == {0, 1, 2}
+@pytest.mark.parametrize(
+    ("features", "options", "k"),
+    [
+        (np.ones((6, 1)), {"storage": "lowrank"}, 3),
+        (np.zeros((6, 2)), {"kernel": "rbf", "sigma": 0.5}, 2),
+        (np.ones((1100, 2)), {"kernel": "rbf", "storage": "tiled"}, 4),
+        (np.repeat(np.arange(5.0)[:, None], 4, axis=0), {"kernel": "rbf"}, 7),
+        (1000.0 * np.arange(5)[:, None] + np.linspace(0, 1, 7), {"kernel": "rbf"}, 3),
+        (np.eye(6), {"kernel": "rbf"}, 4),  # all nodes alike: λ₂ has multiplicity 5
+    ],
+)
+def test_a_cut_inside_a_repeated_eigenvalue_raises(features, options, k):
+    graph = gspnl.feature_graph(features, **options)
+    with pytest.raises(InputError, match=f"k={k} cuts inside a repeated eigenvalue"):
+        gspnl.spectral_clustering(graph, k)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("storage", ["dense", "tiled"])
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+def test_distinct_points_with_copies_are_clusters(normalization, storage, dtype):
+    """Five points, each four times: λ = 1 begins behind the fifth mode."""
+    features = np.repeat(np.array([[0.0, 0], [9, 0], [0, 8], [10, 9], [4, 4.5]]), 4, axis=0)
+    graph = gspnl.feature_graph(
+        features.astype(dtype), "rbf", sigma=3.0, storage=storage, normalization=normalization
+    )
+    assert gspnl.spectral_clustering(graph, 5).tolist() == np.repeat(range(5), 4).tolist()
+    for k in (6, 12, 19):
+        with pytest.raises(InputError, match=r"cuts inside a repeated eigenvalue.*ask for k=5"):
+            gspnl.spectral_clustering(graph, k)
+
+
+def test_components_are_clusters_only_all_together():
+    W = scipy.sparse.block_diag([np.ones((n, n)) for n in (3, 5, 4)])
+    graph = gspnl.graph_from_weights(scipy.sparse.csr_array(W))
+    assert gspnl.spectral_clustering(graph, 3).tolist() == [0] * 3 + [1] * 5 + [2] * 4
+    assert (gspnl.spectral_clustering(graph, 1) == 0).all()
+    with pytest.raises(InputError, match=r"k=2 cuts inside .*more\s*components.*ask for more"):
+        gspnl.spectral_clustering(graph, 2)
+
+
+def test_a_ring_is_cut_between_its_pairs_of_modes():
+    """λ of a ring: 0, then pairs; an odd k keeps both modes of each pair."""
+    n = 1200
+    offsets = [1 - n, -1, 1, n - 1]
+    ring = scipy.sparse.diags_array([1.0] * 4, offsets=offsets, shape=(n, n))
+    graph = gspnl.graph_from_weights(scipy.sparse.csr_array(ring))
+    labels = gspnl.spectral_clustering(graph, 3)
+    assert np.count_nonzero(labels != np.roll(labels, 1)) == 3  # three arcs
+    with pytest.raises(InputError, match="k=4 cuts inside a repeated eigenvalue"):
+        gspnl.spectral_clustering(graph, 4)
 
 
 def test_an_empty_cluster_raises(monkeypatch):
@@ -187,6 +234,7 @@ def indicators(labels, classes):
     return (labels[:, None] == classes).astype(float)
 
 
+@pytest.mark.filterwarnings("ignore::gspnl.errors.AveragingWarning")  # softplus only averages
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 2e-3)])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "cosine", "anchors", "hollow_rbf", "twins"])
@@ -311,3 +359,38 @@ def test_invalid_propagation_arguments_raise():
     for method in ("local_global", "harmonic"):
         with pytest.raises(InputError, match=r"5 of 10 nodes.*joined to no known node"):
             gspnl.propagate_labels(islands, [0, 1, -1, -1, -1, -1, -1, -1, -1, -1], method)
+
+
+@pytest.mark.parametrize("storage", ["lowrank", "dense", "tiled"])
+@pytest.mark.parametrize("verb", ["local_global", "harmonic", "clustering"])
+def test_a_graph_that_only_averages_warns_once_and_names_the_remedy(storage, verb):
+    features, truth = blobs()
+    far = np.concatenate([features, np.full((len(features), 1), 40.0)], axis=1)  # far from 0
+    run = {
+        "clustering": lambda graph: gspnl.spectral_clustering(graph, 3),
+    }.get(verb, lambda graph: gspnl.propagate_labels(graph, some(truth), verb))
+    graph = gspnl.feature_graph(far, "dot", storage=storage)
+    W = np.maximum(far, 0) @ np.maximum(far, 0).T
+    second = eigen(*normalized(W, "random_walk"))[0][1]
+    assert second > 0.8
+    with pytest.warns(
+        AveragingWarning, match=f"second λ is {second:.2f} .*kernel='rbf' and sigma="
+    ) as seen:
+        run(graph)
+    assert len(seen) == 1
+    assert "test_labels" in seen[0].filename  # the caller's line
+    wide = gspnl.feature_graph(
+        features, "rbf", sigma=40.0, storage="dense" if storage == "dense" else "tiled"
+    )
+    with pytest.warns(AveragingWarning, match="a smaller sigma="):
+        run(wide)
+    narrow = gspnl.feature_graph(features, "rbf", sigma=1.0, storage="tiled")
+    run(narrow)  # no warning
+
+
+def test_the_second_eigenvalue_of_a_structured_graph_takes_few_products():
+    features, _ = blobs(size=400)
+    graph = gspnl.feature_graph(features, "rbf", sigma=1.0, storage="tiled")
+    graph.check_degrees()
+    counts = count_calls(lambda: structure.warn_of_averaging(graph, "test"))
+    assert counts["affinity/weights/exponential.py:TiledExponential.matmul"] <= 3

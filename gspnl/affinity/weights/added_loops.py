@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gspnl._base.array import Array, namespace
+import scipy.sparse
+
+from gspnl._base.array import Array, constant64, namespace
 from gspnl.affinity.weights.base import Weights
+from gspnl.affinity.weights.sparse import Sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,13 @@ class AddedLoops(Weights):
     def log_factor(self) -> Any:
         return self.full.log_factor
 
+    @property
+    def lanczos_block(self) -> int:
+        return self.full.lanczos_block
+
+    def operations(self, columns: int) -> float:
+        return self.full.operations(columns)
+
     def matmul(self, Z: Array) -> Array:
         return self.full.matmul(Z) + self.loops[..., None] * Z
 
@@ -51,3 +61,10 @@ class AddedLoops(Weights):
 
     def item(self, index: tuple[int, ...]) -> AddedLoops:
         return AddedLoops(self.full.item(index), self.loops[(*index, ...)])
+
+
+def sparse_matrix(weights: Weights) -> Any | None:
+    """Return W as a SciPy matrix where it is stored as one, added loops included, else None."""
+    if isinstance(weights, AddedLoops) and isinstance(weights.full, Sparse):
+        return weights.full.matrix + scipy.sparse.diags_array(constant64(weights.loops)).tocsr()
+    return weights.matrix if isinstance(weights, Sparse) else None

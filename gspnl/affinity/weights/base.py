@@ -57,6 +57,13 @@ class Weights(ABC):
         """Whether entries may be negative though the kernel is not, as in an approximation."""
         return False
 
+    def operations(self, columns: int) -> float:
+        """Count the operations of a product with ``columns`` signals, in units of matrix products.
+
+        The default is that of N² stored entries.
+        """
+        return 2.0 * self.shape[-2] * self.shape[-1] * columns
+
     def log_degrees(self) -> Array | None:
         """Return log d, (..., N), where d itself would leave the range; it has no gradient."""
         return None

@@ -112,6 +112,9 @@ class TiledExponential(Weights):
         # The scales are multiplied first: with a small one alone, the entry could underflow.
         return part * (scale if right is None else scale * right)
 
+    def operations(self, columns: int) -> float:
+        return self.pattern.operations(self.shape, self.scores.sample.shape[-1], columns)
+
     def item(self, index: tuple[int, ...]) -> TiledExponential:
         return self
 

@@ -59,6 +59,9 @@ class LowRank(Weights):
         small = self.core @ self.heads(Z)
         return map_rows(lambda b: b @ small, self.factor)
 
+    def operations(self, columns: int) -> float:
+        return float(4 * self.factor.shape[-2] * self.factor.shape[-1] * columns)
+
     def heads(self, Z: Array) -> Array:
         """Compute Bᵀ Z, (..., m, c)."""
         (total,) = sum_rows(lambda b, z: (b.mT @ z,), self.factor, Z)

@@ -46,5 +46,8 @@ class NoSelfLoops(Weights):
         part = self.full.rows(index)
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
 
+    def operations(self, columns: int) -> float:
+        return self.full.operations(columns)
+
     def item(self, index: tuple[int, ...]) -> NoSelfLoops:
         return NoSelfLoops(self.full.item(index), self.diagonal[(*index, ...)])

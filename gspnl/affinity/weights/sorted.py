@@ -90,6 +90,9 @@ class Sorted(Weights):
             return part
         return (part + relu(xp.take(self.b, index)[:, None] + self.a)) / 2
 
+    def operations(self, columns: int) -> float:
+        return 40.0 * self.shape[0] * columns * len(self.ramps)
+
     def item(self, index: tuple[int, ...]) -> Sorted:
         return self
 

@@ -69,6 +69,9 @@ class Tiled(Weights):
             return part
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)
 
+    def operations(self, columns: int) -> float:
+        return self.pattern.operations(self.shape, self.phi.shape[-1], columns)
+
     def item(self, index: tuple[int, ...]) -> Tiled:
         return self
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gspnl._base.array import Array, is_numpy, namespace
 from gspnl._base.rows import on_cores
+from gspnl.affinity.weights.choice import EXP
 
 TILE = 512  # measured, float32 and float64: 512 × 512 is the best of 256, 512, 768 and 1,024
 STRIP = 1 << 22  # entries of a strip of rows, for libraries other than NumPy
@@ -32,6 +33,11 @@ class Pattern(Enum):
         cuts = [slice(i, min(i + TILE, n)) for i in range(0, n, TILE)]
         pairs = [(a, b) for i, a in enumerate(cuts) for b in cuts[i * (self is Pattern.HALF) :]]
         return iter(pairs[worker::workers])
+
+    def operations(self, shape: tuple[int, ...], width: int, columns: int) -> float:
+        """Count the operations of a sweep over points of ``width`` coordinates."""
+        pairs = shape[-2] * shape[-1] / (2 if self is Pattern.HALF else 1)
+        return float(pairs * (2 * width + EXP + 4 * columns))
 
 
 def tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern) -> np.ndarray:

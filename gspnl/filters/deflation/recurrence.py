@@ -152,6 +152,17 @@ def _run(
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 
 
+def lower_end(affinity: Affinity, level: float) -> float:
+    """Estimate λ₂ of one graph; the run ends as soon as λ₂ is seen to be at most ``level``."""
+    settled = _Settled()
+
+    def done(values: np.ndarray, residuals: np.ndarray) -> bool:
+        return settled(values, residuals) or 1 - float(values[-1]) <= level
+
+    ritz = _run(affinity, affinity.stationary[:, None], BAND_STEPS, done)
+    return 1 - float(ritz.values[-1])
+
+
 class _Settled:
     """Stop a Lanczos run once both ends of the band are known to a hundredth of its width."""
 
