@@ -227,6 +227,7 @@ def test_energies_of_signed_weights():
         gspnl.local_variation(graph, Z)
 
 
+@pytest.mark.filterwarnings("ignore::gspnl.errors.AveragingWarning")  # 40 random points
 @pytest.mark.parametrize("verb", ["local_variation", "inpaint", "propagate_labels"])
 def test_the_remedy_for_negative_weights_fits_the_graph(verb):
     call = {
