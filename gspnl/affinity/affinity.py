@@ -11,6 +11,7 @@ from gspnl._base.array import Array, eps, namespace
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.scales import check_scales
 from gspnl.affinity.weights import LowRank, Weights, low_rank
 
 
@@ -179,6 +180,7 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
     degrees = checked_degrees(weights, kernel)
     xp = namespace(degrees)
     left, right = scheme.scales(weights, degrees)
+    check_scales(normalization, scheme, weights, degrees, left, right)
     isolated = degrees == 0
     return Affinity(
         weights,
