@@ -19,6 +19,10 @@ class NonsymmetricError(InputError):
     """A real spectrum does not exist: the affinity is not similar to a symmetric matrix."""
 
 
+class KernelError(InputError):
+    """A user's kernel breaks what it declares, or returns wrong shapes or dtypes."""
+
+
 class SizeError(GspnlError, MemoryError):
     """An array does not fit in memory; raised before it is allocated."""
 

@@ -10,6 +10,7 @@ import array_api_compat as compat
 import array_api_compat.numpy as compat_numpy
 import numpy as np
 
+from gspnl._base.plain import plain
 from gspnl.errors import GspnlError, InputError, SizeError
 
 Array = Any  # an array of any conforming library
@@ -48,17 +49,9 @@ def is_numpy(x: Array) -> bool:
 
 def as_floats(x: Any, name: str) -> Array:
     """Return ``x`` as a real floating array; float32 and float64 stay, integers become float64."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise InputError(f"{name} is a masked array; fill or leave out what is masked first")
-    if not compat.is_array_api_obj(x):
-        try:
-            x = np.asarray(x)
-        except ValueError:  # ragged
-            x = np.asarray(None)
-        if x.dtype.kind not in "biufc":
-            raise InputError(
-                f"{name} is not an array of numbers; pass an array of shape (..., N, C)"
-            )
+    if type(x) is np.ndarray and x.dtype.char in "fd" and x.dtype.isnative:
+        return x
+    x = plain(x, name)
     xp = namespace(x)
     if x.dtype in (xp.float32, xp.float64):
         return x
@@ -109,7 +102,15 @@ def to_numpy(x: Array) -> np.ndarray:
             "this step runs in NumPy and carries no gradient; detach the features, or filter by a "
             "smooth response, exactly or with order="
         )
-    return np.asarray(x.cpu().numpy() if compat.is_torch_array(x) else np.from_dlpack(x))
+    if compat.is_torch_array(x):
+        x = x.float() if "bfloat16" in str(x.dtype) else x  # NumPy has none
+        return np.asarray(x.cpu().resolve_conj().resolve_neg().numpy())
+    return np.asarray(np.from_dlpack(x))
+
+
+def values_of(x: Any, name: str) -> np.ndarray:
+    """Return masks, labels or node numbers, given as an array of any library, in NumPy."""
+    return constant(plain(x, name, numbers=False))
 
 
 def carries_gradient(x: Array) -> bool:

@@ -14,6 +14,7 @@ from gspnl._base.blas import on_one_thread
 from gspnl.affinity.degrees import checked_degrees
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.scales import check_scales
 from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
 from gspnl.errors import DegreeError, InputError, NonsymmetricError
 
@@ -229,6 +230,7 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
         weights = AddedLoops(weights, largest - degrees)
         padded = xp.where(isolated, 0 * degrees, largest + 0 * degrees)  # carries a gradient
     left, right = scheme.scales(weights, padded)
+    check_scales(normalization, scheme, weights, padded, left, right)
     return Affinity(
         weights,
         degrees,

@@ -11,6 +11,7 @@ from gspnl._base.blas import on_one_thread
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
+from gspnl.affinity.kernels.declarations import check_declarations, fit_checked
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
@@ -95,6 +96,8 @@ def feature_graph(
     InputError
         For features that are not finite or fewer than 2 nodes, embeddings that do not fit, unknown
         names and options.
+    KernelError
+        If a user's kernel breaks what it declares, as a few nodes show.
     DegreeError
         If degrees are negative, overflow, or (raw dot products) vanish.
     SizeError
@@ -131,10 +134,11 @@ def feature_graph(
             f"feature_map= one of {feature_maps()}"
         )
     if approximated:
+        check_declarations(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
         weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
         return graph_of(weights, fitted, "lowrank", normalization, approximation=report)
-    fitted = fitted.fit(X)
+    fitted = fit_checked(fitted, X, pair)
     chosen, reason = storage, "asked for"
     if storage == "auto":
         chosen, reason = choose(fitted, X, pair, self_loops=bool(self_loops))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,13 @@ from gspnl.errors import InputError
 from gspnl.graph.build import graph_of
 from gspnl.graph.from_weights import Precomputed, check_degrees
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.operator_products import (
+    check_adjoint,
+    check_declared,
+    check_linear,
+    check_nonnegative,
+    product,
+)
 from gspnl.graph.symmetry import probe_symmetry
 
 
@@ -36,6 +43,7 @@ class Operator(Weights):
     operator: Any
     symmetric: bool
     sample: Array
+    adjoint_checked: list[bool] = field(default_factory=list, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,7 +56,9 @@ class Operator(Weights):
     def matmul(self, Z: Array) -> Array:
         columns = np.moveaxis(Z, -2, 0)
         with one_thread.lifted():  # the operator is the user's, whose products may be large
-            out = np.asarray(self.operator.matmat(columns.reshape(len(columns), -1)))
+            out = product(
+                self.operator.matmat, columns.reshape(len(columns), -1), "matvec or matmat"
+            )
         return np.moveaxis(out.astype(Z.dtype, copy=False).reshape(columns.shape), 0, -2)
 
     def rows(self, index: Array) -> Array:
@@ -63,12 +73,25 @@ class Operator(Weights):
 @rmatmul.register
 def _(weights: Operator, Z: Array) -> Array:
     try:
-        weights.operator.rmatvec(Z[:, 0])  # raises NotImplementedError, unlike rmatmat
-        return np.asarray(weights.operator.rmatmat(Z)).astype(Z.dtype, copy=False)
+        weights.operator.rmatvec(Z[:, 0].copy())  # raises NotImplementedError, unlike rmatmat
     except NotImplementedError:
         raise InputError(
             "rows and adjoints of a nonsymmetric operator need its rmatvec; give it one"
         ) from None
+    except Exception:
+        pass  # named below
+    back = weights.operator.rmatmat
+    if not weights.adjoint_checked:
+        n = weights.shape[0]
+        forward = weights.matmul
+        check_adjoint(
+            lambda z: forward(z.astype(weights.sample.dtype)),
+            lambda z: product(back, z.astype(weights.sample.dtype), "rmatvec or rmatmat"),
+            n,
+            0,
+        )
+        weights.adjoint_checked.append(True)
+    return product(back, Z, "rmatvec or rmatmat")
 
 
 def from_linear_operator(
@@ -102,7 +125,8 @@ def from_linear_operator(
     Raises
     ------
     InputError
-        For an operator that is not square, not real, or found to be nonsymmetric.
+        For an operator that is not square, not real, or found to be nonsymmetric, not linear,
+        random, negative where ``nonnegative`` is stated, or of another dtype than it declares.
     DegreeError
         If degrees are not positive.
 
@@ -140,7 +164,16 @@ def from_linear_operator(
             f"normalization={normalization!r} needs non-negative weights; pass nonnegative=True if "
             "they are, or use normalization='symmetric'"
         )
+
+    def matmul(Z: np.ndarray) -> np.ndarray:
+        out: np.ndarray = weights.matmul(Z.astype(sample.dtype))
+        return out
+
+    check_declared(operator, seed)
+    check_linear(matmul, n, seed)
     if scheme.symmetric_core:
-        probe_symmetry(lambda Z: weights.matmul(Z.astype(sample.dtype)), n, normalization, seed)
+        probe_symmetry(matmul, n, normalization, seed)
+    if nonnegative:
+        check_nonnegative(matmul, n, seed)
     check_degrees(weights, kernel)
     return graph_of(weights, kernel, "operator", normalization)

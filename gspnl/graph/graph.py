@@ -172,7 +172,9 @@ class FeatureGraph:
         """
         change = self.affinity.change[..., None]
         inner = constant64(self._on_signals(lambda z: z / change, Z))
-        peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
+        peak = float(
+            np.abs(inner).max(initial=0.0)
+        )  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     @on_one_thread

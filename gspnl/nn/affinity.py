@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.kernels import Concatenation, Exponential, Kernel
+from gspnl.affinity.kernels.declarations import built_in, check_declarations
 from gspnl.affinity.weights import Weights, choice
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.sorted import sort_scalars
@@ -77,6 +78,7 @@ class FeatureAffinity(nn.Module):
         super().__init__()
         self.kernel, self.normalization, self.load = kernel, normalization, load
         self.storage, self.pool, self.isolated = storage, pool, isolated
+        self.unprobed = not built_in(kernel)
         self.project = None
         if kernel.embedding == "matrices":
             self.phi = Pointwise(channels, width, bias)
@@ -107,12 +109,17 @@ class FeatureAffinity(nn.Module):
 
     def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         """Return A of features X (B, N, C) and their embeddings."""
+        if self.unprobed and not torch.compiler.is_compiling() and X.device.type != "meta":
+            self._probe(X)
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
             return Pooled(self._stored(*self._pooled(X, points, pool), None), pool)
         if points is None:
             phi, psi = embedded(self.kernel, X)
             return self._stored(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
+        if isinstance(points, Tensor) and not built_in(self.kernel):  # perhaps not entry by entry
+            first, second = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
+            points = first, second
         if not isinstance(points, Tensor):
             phi, psi = (self.kernel.features(each) for each in points)
             return self._stored(phi, psi, None)
@@ -120,6 +127,15 @@ class FeatureAffinity(nn.Module):
         both = self.kernel.features(points.mT)
         phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=1)
         return self._stored(phi.mT, psi.mT, both.mT)
+
+    def _probe(self, X: Tensor) -> None:
+        """Check the declarations of a user's kernel on the first features that it meets."""
+        pair = None
+        if self.kernel.embedding != "none" and self.project is None:
+            pair = (lift(self.phi.weight).detach().mT, lift(self.psi.weight).detach().mT)
+        if pair is not None or self.kernel.embedding == "none":
+            check_declarations(self.kernel, X, pair)
+        self.unprobed = False
 
     def _pooled(
         self, X: Tensor, points: Points, pool: Callable[[Tensor], Tensor]

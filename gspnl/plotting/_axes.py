@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gspnl.errors import MissingExtraError
+from gspnl.plotting._style import fixed_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +27,10 @@ TITLE, GAP, TALLEST = 0.27, 0.08, 5.5  # inches above a picture, beside one, and
 
 def new_figure(width: float, height: float) -> Figure:
     """Create an empty figure of this size in inches; needs no display."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "plots need matplotlib, which is not installed: pip install 'gspnl[report]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    with fixed_style():
+        from gspnl.plotting._figure import FixedFigure
+
+        return FixedFigure(figsize=(width, height), layout="constrained")
 
 
 def new_axes(width: float, height: float) -> Axes:

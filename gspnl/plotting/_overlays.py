@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from gspnl.errors import InputError
 from gspnl.plotting._axes import GAP, TALLEST, TITLE, new_axes, width_of
+from gspnl.plotting._style import colours
 from gspnl.plotting.pictures import DIVERGING, attention_colours
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def overlay(
 
 
 def _colours(signed: bool) -> Any:
-    from matplotlib import colormaps
-
-    return colormaps[DIVERGING] if signed else attention_colours()
+    return colours(DIVERGING) if signed else attention_colours()
 
 
 def lay(

@@ -10,6 +10,7 @@ import numpy as np
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.plotting._axes import COLOURS, GREY, curve_axes
+from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MARKERS = "osD^vP"
 
 
+@styled
 def top_eigenvalues(
     verdict: Damping | Mapping[str, Damping], k: int = 32, *, ax: Axes | None = None
 ) -> Axes:

@@ -13,6 +13,7 @@ from gspnl._base.array import Array
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.plotting._axes import BLUE, ORANGE, curve_axes
+from gspnl.plotting._style import styled
 from gspnl.responses import Response
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def compare(
     )
 
 
+@styled
 def comparison(table: Comparison, *, ax: Axes | None = None) -> Axes:
     """Draw the measured error of Chebyshev filters, and their certificates, against order.
 

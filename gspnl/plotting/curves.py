@@ -10,6 +10,7 @@ import numpy as np
 from gspnl._base.array import constant
 from gspnl.filters import ChebyshevFilter
 from gspnl.plotting._axes import COLOURS, GREY, curve_axes
+from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gspnl.responses.banks import FilterBank
 
 
+@styled
 def responses(
     response: Response | Sequence[Response],
     *,
@@ -73,6 +75,7 @@ def responses(
     return _finished(ax, spec, float(lam[-1]))
 
 
+@styled
 def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
     """Draw the filters of a bank, and, dashed, the sum of their squares.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gspnl.plotting._axes import COLOURS, LEAST_COUNT, curve_axes
+from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+@styled
 def strengths(figure: Strengths, *, ax: Axes | None = None) -> Axes:
     r"""Draw the histograms of A, A², A³, A⁴, with the distances of the matrices in the legend.
 

@@ -11,6 +11,7 @@ from gspnl._base.array import constant
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.plotting._axes import new_axes, ring, tiles
+from gspnl.plotting._style import colours, styled
 from gspnl.signals.images import to_photo
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 DIVERGING = "PuOr_r"  # white at 0; distinct for colour-blind readers too
 
 
+@styled
 def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None = None) -> Axes:
     """Draw the modes of least λ of a photo's graph as pictures, white where a mode is 0.
 
@@ -61,7 +63,15 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
     pictures = [to_photo(u, shape) for u in (columns / scale).T]
     titles = [f"mode {i + 1},  λ = {lam[i]:.4f}" for i in range(first, count)]
     ax, image = tiles(
-        pictures, titles, ax, across=4, room=1.8, extra=0.55, cmap=DIVERGING, vmin=-1, vmax=1
+        pictures,
+        titles,
+        ax,
+        across=4,
+        room=1.8,
+        extra=0.55,
+        cmap=colours(DIVERGING),
+        vmin=-1,
+        vmax=1,
     )
     bar = ax.figure.colorbar(
         image, ax=ax, location="bottom", shrink=0.3, aspect=30, pad=0.02, ticks=[-1, 0, 1]
@@ -70,6 +80,7 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
     return ax
 
 
+@styled
 def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = None) -> Axes:
     r"""Draw a row of A over the photo: the weights with which a node averages all nodes.
 
@@ -112,7 +123,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     ax = new_axes(4.6, 4.0 * height / width + 0.4) if ax is None else ax
     grey = paper if paper.ndim == 2 else paper.mean(axis=2)
     ax.imshow(
-        0.1 + 0.4 * grey, cmap="gray", vmin=0, vmax=1
+        0.1 + 0.4 * grey, cmap=colours("gray"), vmin=0, vmax=1
     )  # dim, so that bright colours stand out
     image = ax.imshow(row, cmap=attention_colours(), vmin=0, vmax=float(row.max()))
     ring(ax, -1, (y, x), (height, width))
@@ -128,6 +139,7 @@ def attention(graph: FeatureGraph, node: int, photo: Any, *, ax: Axes | None = N
     return ax
 
 
+@styled
 def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     """Draw photos of one size side by side, each under its name.
 
@@ -153,15 +165,16 @@ def filtered(photos: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     shapes = sorted({picture.shape[:2] for picture in pictures})
     if len(shapes) != 1 or not all(picture.ndim in (2, 3) for picture in pictures):
         raise InputError(f"photos have shapes {shapes}; pass one or more of one shape (H, W, 3)")
-    return tiles(pictures, list(photos), ax, across=3, room=2.7, cmap="gray", vmin=0, vmax=1)[0]
+    return tiles(
+        pictures, list(photos), ax, across=3, room=2.7, cmap=colours("gray"), vmin=0, vmax=1
+    )[0]
 
 
 def attention_colours() -> Colormap:
     """Colours from transparent to bright, so that the photo shows where attention is low."""
-    from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
     share = np.linspace(0, 1, 256)
-    colours = colormaps["inferno"](0.25 + 0.7 * share)
-    colours[:, 3] = np.minimum(1.0, 4 * share) * 0.9
-    return ListedColormap(colours)
+    bright = colours("inferno")(0.25 + 0.7 * share)
+    bright[:, 3] = np.minimum(1.0, 4 * share) * 0.9
+    return ListedColormap(bright)

@@ -11,6 +11,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.graph.nodes import node_numbers
 from gspnl.plotting._axes import COLOURS, curve_axes, ring, tiles
+from gspnl.plotting._style import colours, styled
 from gspnl.plotting.pictures import DIVERGING
 from gspnl.responses import RESPONSES
 from gspnl.signals.images import to_photo
@@ -26,6 +27,7 @@ FAINT = 1e-8  # lower end of the axis, in multiples of 1/N
 STYLES = ((3.6, "-"), (2.4, (0, (4, 2))), (1.6, (0, (1, 1.5))))  # visible where curves coincide
 
 
+@styled
 def attention_range(
     graph: FeatureGraph,
     node: int,
@@ -139,7 +141,7 @@ def _pictures(rows: Mapping[str, Any], node: int, shape: tuple[int, int], ax: Ax
     ]
     bound = others or 1.0
     ax, image = tiles(
-        pictures, titles, ax, across=3, room=3.0, extra=0.55, cmap=DIVERGING, vmin=-bound,
+        pictures, titles, ax, across=3, room=3.0, extra=0.55, cmap=colours(DIVERGING), vmin=-bound,
         vmax=bound,
     )  # fmt: skip
     for i in range(-len(pictures), 0):

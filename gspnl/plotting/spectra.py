@@ -9,6 +9,7 @@ import numpy as np
 from gspnl._base.array import constant, constant64
 from gspnl._base.validate import whole_number
 from gspnl.plotting._axes import BLUE, LEAST_COUNT, ORANGE, curve_axes
+from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
 
 
+@styled
 def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
     """Draw the eigenvalues λ of a graph in ascending order, with multiplicities above 1 as labels.
 
@@ -60,6 +62,7 @@ def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def spectral_density(spec: Spectrum, bins: int = 50, *, ax: Axes | None = None) -> Axes:
     """Draw the histogram of a graph's eigenvalues λ, with their multiplicities.
 

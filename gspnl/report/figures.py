@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gspnl import plotting
 from gspnl.plotting._axes import TALLEST, WIDTH, columns_for, new_figure
+from gspnl.plotting._style import fixed_style
 from gspnl.report.analysis import Analysis
 from gspnl.report.segments import false_colour
 from gspnl.signals import images
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+PICTURES = (
+    "segments.png", "spectrum.png", "modes.png", "attention.png", "filtered.png", "responses.png",
+    "comparison.png",
+)  # fmt: skip
 
 
 def draw(analysis: Analysis) -> dict[str, bytes]:
     """Draw all figures: file name → PNG."""
-    return {
-        name + ".png": _png(figure(analysis))
-        for name, figure in (
-            ("segments", _segments),
-            ("spectrum", _spectrum),
-            ("modes", _modes),
-            ("attention", _attention),
-            ("filtered", _filtered),
-            ("responses", _responses),
-            ("comparison", _comparison),
-        )
-    }
+    with fixed_style():
+        return {
+            name: _png(figure(analysis))
+            for name, figure in zip(
+                PICTURES,
+                (_segments, _spectrum, _modes, _attention, _filtered, _responses, _comparison),
+                strict=True,
+            )
+        }
 
 
 def shown_orders(analysis: Analysis) -> list[int]:
@@ -110,5 +112,6 @@ def _of(ax: object) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, facecolor="white")
+    # Without the Software entry the bytes depend on the numbers alone.
+    figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return file.getvalue()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from pathlib import Path
 
 from gspnl.errors import FileError
+from gspnl.report.leftovers import beside, earlier_beside, locked, recover
 
 NUMBERS = "report.json"
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers write these anywhere
@@ -30,7 +30,7 @@ def check_target(out: Path) -> None:
             raise FileError(
                 f"{str(existing)!r} is a file, so {str(out)!r} cannot be made; pass another --out"
             )
-        trial = _beside(existing / out.name)
+        trial = beside(existing / out.name)
         trial.mkdir()
         trial.rmdir()
     except FileError:
@@ -42,27 +42,33 @@ def check_target(out: Path) -> None:
 def publish(out: Path, files: dict[str, bytes]) -> None:
     """Write the files to a temporary folder beside ``out``, then rename it to ``out``.
 
-    If this is interrupted, the earlier report stays and the temporary folder is removed.
+    If this is interrupted, the earlier report stays and the temporary folder is removed. A killed
+    process may leave both, the earlier report as ``<out>.earlier-…``: see :func:`recover`.
 
     Raises
     ------
     FileError
         If the folder cannot be written, or holds files that no report wrote.
     """
-    new, earlier = _beside(out), _beside(out)
+    new, earlier = beside(out), earlier_beside(out)
     created: list[Path] = []
     try:
         for folder in reversed([out.parent, *out.parent.parents]):
             if not folder.exists():
                 created.append(folder)
                 folder.mkdir()
+        recover(out, set(files))
         new.mkdir()
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        check_target(out)  # the folder may have changed during the analysis
-        if out.exists():
-            out.rename(earlier)
-        new.rename(out)
+        with locked(new):  # by which other processes know that it is in use
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            check_target(out)  # the folder may have changed during the analysis
+            if out.exists():
+                with locked(out):
+                    out.rename(earlier)
+                    new.rename(out)
+            else:
+                new.rename(out)
     except FileError:
         raise
     except OSError as error:
@@ -77,11 +83,6 @@ def publish(out: Path, files: dict[str, bytes]) -> None:
                     folder.rmdir()
         for folder in (new, earlier):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    """An unused path in the same folder, so that a rename does not copy."""
-    return path.parent / f".{path.name}.{secrets.token_hex(6)}"
 
 
 def _check_own(out: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from gspnl.report.analysis import analyse
 from gspnl.report.checks import run_checks
 from gspnl.report.clock import Clock
-from gspnl.report.figures import draw
+from gspnl.report.figures import PICTURES, draw
 from gspnl.report.folder import NUMBERS, check_target, publish
+from gspnl.report.leftovers import recover
 from gspnl.report.numbers import collect
 from gspnl.report.page import render
 from gspnl.report.settings import Settings
@@ -35,7 +36,9 @@ def write_report(
         Default: the photo that matplotlib ships, 512 × 600.
     out : path
         A folder that is new, empty, or written by an earlier report. An earlier report is replaced
-        as a whole, once the new one is complete.
+        as a whole, once the new one is complete. If the process is killed while it replaces it, the
+        earlier one may be found as ``<out>.earlier-…``; the next run with the same ``out`` renames
+        it back, and removes what else was left.
     settings : Settings, optional
 
     Returns
@@ -68,6 +71,7 @@ def write_report(
     settings = Settings() if settings is None else settings
     target = Path(os.path.realpath(out))
     clock = Clock()
+    recover(target, {PAGE, NUMBERS, *PICTURES})
     check_target(target)
     analysis = analyse(image, settings, clock)
     with clock.step("checks"):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import is_array, to_numpy
+from gspnl._base.array import to_numpy
+from gspnl._base.plain import plain
 from gspnl.errors import InputError
 from gspnl.responses.base import Response
 
@@ -25,7 +26,8 @@ def make_interval(interval: Any) -> tuple[float, float]:
 
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     """Return g(λ) in float64; raise, naming the λ, where g is not finite or changes the shape."""
-    values: Any = response(lam)
+    own = not (type(response).__module__ or "").startswith("gspnl.")
+    values: Any = response(lam.copy() if own else lam)  # a user's function may write into it
     if type(values) is not np.ndarray or values.dtype != np.float64:
         values = numbers(values)
     if values.shape != lam.shape:
@@ -41,18 +43,36 @@ def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
             f"the response {response!r} is not finite on the spectrum: g({first:.6g}) = "
             f"{values[lam == first].flat[0]}; choose one that is finite there"
         )
+    if own:
+        _check_elementwise(response, lam, values)
     return np.asarray(values)
+
+
+def _check_elementwise(response: Response, lam: np.ndarray, values: np.ndarray) -> None:
+    """Raise where g(λ) depends on the other λ, or on the call, at three of them."""
+    flat, found = lam.reshape(-1), values.reshape(-1)
+    size = float(np.abs(found).max(initial=0.0))
+    for k in sorted({0, flat.size // 2, flat.size - 1}) if flat.size > 1 else ():
+        alone = numbers(response(flat[k : k + 1].copy())).reshape(-1)
+        if alone.shape != (1,) or not abs(alone[0] - found[k]) <= 1e-9 * size:
+            raise InputError(
+                f"the response {response!r} does not work elementwise: g({flat[k]:.6g}) is "
+                f"{found[k]:.6g} beside other λ and {alone.tolist()} alone; compute each g(λ) from "
+                "its λ only"
+            )
 
 
 def numbers(x: Any) -> np.ndarray:
     """Return a scalar, a list or an array of any library as float64 NumPy."""
     if type(x) is np.ndarray and x.dtype.kind in "biuf":
         return x.astype(np.float64)
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError("responses are a masked array; fill what is masked first")
     try:
-        values = np.asarray(to_numpy(x) if is_array(x) else x)
+        values = to_numpy(plain(x, "the response"))
         if values.dtype.kind in "biuf":
             return values.astype(np.float64)
-    except ValueError:  # a ragged list
+    except InputError:
         values = np.asarray(None)
     if values.dtype.kind == "c":
         raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, as_floats, constant, is_array, like, namespace
+from gspnl._base.array import Array, as_floats, constant, like, namespace, values_of
 from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
 from gspnl.graph.from_weights import Precomputed
@@ -17,7 +17,7 @@ ENTRYWISE = ("dense", "tiled", "sparse")  # storages of single entries, not of f
 
 def known_nodes(graph: FeatureGraph, known: Any) -> np.ndarray:
     """Return the mask (N,) or (..., N) as NumPy booleans, or raise."""
-    mask = constant(known) if is_array(known) else np.asarray(known)
+    mask = values_of(known, "known")
     if mask.dtype != np.bool_:
         raise InputError(
             f"known has dtype {mask.dtype}; pass a boolean mask, True where the value is known"

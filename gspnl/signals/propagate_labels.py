@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, is_array, like
+from gspnl._base.array import Array, constant, like, values_of
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -119,7 +119,7 @@ def propagate_labels(
 
 
 def _checked(graph: FeatureGraph, labels: Any) -> np.ndarray:
-    values = constant(labels) if is_array(labels) else np.asarray(labels)
+    values = values_of(labels, "labels")
     if values.dtype.kind not in "iu":
         raise InputError(
             f"labels have dtype {values.dtype}; pass whole numbers, -1 where the label is unknown"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import pytest
 import torch
 from support.nn_cases import CHANNELS, NAMES, OWN, PAIRED, signal
 
 from gspnl import nn as gnn
+from gspnl.affinity.kernels import Kernel
 from gspnl.errors import InputError
 
 
@@ -242,3 +244,32 @@ def test_group_norm_has_several_channels_a_group():
     """With one channel a group, the norm would remove the mean, the mode of λ = 0."""
     for channels, groups in ((8, 2), (32, 8), (48, 12), (64, 16), (256, 32), (7, 1)):
         assert gnn.create("snl", channels, norm="group").stages[0].norm.num_groups == groups
+
+
+def test_a_block_refuses_a_users_kernel_with_a_false_declaration():
+    class Lagged(Kernel):
+        def affinity(self, phi, psi):
+            gaps = phi[..., :, None, :] - psi[..., None, :, :] - 0.3
+            return torch.exp(-(gaps**2).sum(-1))
+
+    block = gnn.create("snl", 4, kernel=Lagged())
+    with pytest.raises(InputError, match="Lagged kernel declares that W is symmetric"):
+        block(torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0)))
+
+
+def test_a_users_feature_map_may_act_on_whole_points():
+    class Rows(Kernel):
+        embedding: ClassVar[str] = "matrices"
+
+        def features(self, points):
+            return torch.softmax(points, -1)
+
+    block = gnn.create("snl", 4, kernel=Rows()).double()
+    x = torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(0)).double()
+    z = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(1)).double()
+    phi, psi = (
+        torch.softmax(x @ m.weight.mT, -1) for m in (block.affinity.phi, block.affinity.psi)
+    )
+    W = (phi @ psi.mT + psi @ phi.mT) / 2
+    truth = W / W.sum(-1, keepdim=True) @ z
+    assert float((block.affinity(x, (5, 6)).apply(z) - truth).detach().abs().max()) < 1e-12

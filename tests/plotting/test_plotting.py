@@ -1,8 +1,10 @@
 """Plots draw the computed values, on new axes or on axes passed."""
 
+import io
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -181,3 +183,78 @@ def test_a_filter_bank_is_drawn_with_its_sum_of_squares():
     assert np.allclose(ax.lines[4].get_ydata(), 9 / 8)
     assert np.allclose(ax.lines[1].get_ydata(), bank[1](ax.lines[1].get_xdata()))
     assert ax.lines[5].get_label() == "eigenvalues of the graph"
+
+
+# --- settings of the user -------------------------------------------------------------------------
+
+HOSTILE = [
+    {
+        "image.origin": "lower", "image.cmap": "jet", "image.interpolation": "bicubic",
+        "savefig.dpi": 40, "figure.dpi": 30, "savefig.bbox": "tight", "savefig.pad_inches": 2.0,
+        "font.size": 30, "font.family": "serif", "mathtext.fontset": "stix", "text.color": "green",
+        "axes.facecolor": "yellow", "axes.grid": True, "axes.spines.left": False,
+    },
+    {
+        "image.aspect": "auto", "image.resample": False, "image.interpolation": "nearest",
+        "savefig.transparent": True, "savefig.facecolor": "red", "figure.facecolor": "black",
+        "axes.prop_cycle": "cycler('color', ['red'])", "lines.linewidth": 12, "lines.marker": "x",
+        "legend.frameon": True, "legend.loc": "center", "legend.fontsize": 30, "xtick.top": True,
+        "font.sans-serif": ["DejaVu Serif"], "axes.unicode_minus": False, "text.hinting": "none",
+    },
+    {
+        "figure.constrained_layout.use": False, "figure.autolayout": True, "figure.figsize": (1, 1),
+        "path.sketch": (3, 100, 2), "path.simplify_threshold": 1.0, "lines.antialiased": False,
+        "axes.autolimit_mode": "round_numbers", "xtick.direction": "in", "ytick.labelright": True,
+        "lines.markersize": 40, "lines.markeredgewidth": 9, "hist.bins": 3, "patch.linewidth": 9,
+        "text.usetex": True, "axes.formatter.use_locale": True, "axes.xmargin": 1.0,
+    },
+]  # fmt: skip
+
+
+def png(ax):
+    file = io.BytesIO()
+    ax.figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The bytes of every plot under matplotlib's defaults."""
+    return {name: png(plot()) for name, plot in PLOTS.items()}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=["pictures", "lines", "layout"])
+def test_pixels_do_not_depend_on_the_users_settings(hostile, plain):
+    with matplotlib.rc_context(hostile):
+        before = dict(matplotlib.rcParams)
+        for name, plot in PLOTS.items():
+            assert png(plot()) == plain[name], name
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_made_under_other_settings_is_saved_in_the_same_pixels(plain):
+    with matplotlib.rc_context(HOSTILE[0]):
+        axes = {name: plot() for name, plot in PLOTS.items()}
+    with matplotlib.rc_context(HOSTILE[1]):
+        for name, ax in axes.items():
+            assert png(ax) == plain[name], name
+
+
+@pytest.mark.parametrize("name", ["filtered", "attention", "modes", "attention_range"])
+def test_pictures_on_the_users_axes_stand_upright(name):
+    with matplotlib.rc_context({"image.origin": "lower", "image.aspect": "auto"}):
+        ax = Figure(figsize=(6, 4)).add_subplot()
+        PLOTS[name](ax=ax)
+        assert matplotlib.rcParams["image.origin"] == "lower"
+    low, high = ax.get_ylim()
+    assert low > high  # row 0 at the top
+    assert all(image.origin == "upper" for image in ax.images)
+
+
+def test_plots_on_the_users_axes_keep_the_users_text():
+    with matplotlib.rc_context({"text.color": "red", "font.size": 23.0}):
+        ax = Figure().add_subplot()
+        plotting.responses(HEAT, ax=ax)
+        assert ax.get_legend().get_texts()[0].get_color() == "red"
+        assert ax.get_legend().get_texts()[0].get_fontsize() == 23.0
+    assert plotting.responses(HEAT).get_legend().get_texts()[0].get_color() == "black"

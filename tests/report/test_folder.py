@@ -3,6 +3,8 @@
 import errno
 import io
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from support.reports import picture
 from gspnl.errors import FileError, InputError, MissingExtraError, NonsymmetricError
 from gspnl.report import Settings, write_report
 from gspnl.report import folder as folders
+from gspnl.report.folder import publish
+from gspnl.report.leftovers import locked, recover
 
 
 def listing(path):
@@ -168,3 +172,78 @@ def test_a_missing_library_is_one_line_with_the_fix(tmp_path, monkeypatch, quick
     with pytest.raises(MissingExtraError, match=message):
         run(tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+# --- killed while it publishes --------------------------------------------------------------------
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from gspnl.report.folder import publish
+
+step, out = int(sys.argv[1]), Path(sys.argv[2])
+
+def counted(fn):
+    def run(*args, **options):
+        global step
+        if step == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        step -= 1
+        return fn(*args, **options)
+    return run
+
+for owner, name in ((Path, "write_bytes"), (Path, "rename"), (os, "unlink"), (os, "rmdir")):
+    setattr(owner, name, counted(getattr(owner, name)))
+publish(out, {"report.json": b'{"gspnl": "2", "files": ["report.json", "a.png"]}', "a.png": b"2"})
+"""
+
+
+def report_files(text):
+    return {
+        "report.json": f'{{"gspnl": "{text}", "files": ["report.json", "a.png"]}}'.encode(),
+        "a.png": text.encode(),
+    }
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_kill_at_any_step_loses_no_report_and_the_next_run_cleans_up(tmp_path, step):
+    out = tmp_path / "out"
+    publish(out, report_files("1"))
+    run = subprocess.run([sys.executable, "-c", KILLED, str(step), str(out)])
+    if run.returncode == 0:  # fewer steps than that
+        assert step > 4
+        assert (out / "a.png").read_bytes() == b"2"
+        return
+    assert run.returncode == -signal.SIGKILL
+    visible = [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    texts = [(p / "a.png").read_bytes() for p in visible if (p / "a.png").exists()]
+    assert b"1" in texts or b"2" in texts  # one report at least is whole, and not hidden
+    recover(out, {"report.json", "a.png"})
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert (out / "a.png").read_bytes() in (b"1", b"2")
+    publish(out, report_files("3"))
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert (out / "a.png").read_bytes() == b"3"
+
+
+def test_only_folders_of_reports_are_cleaned(tmp_path):
+    out = tmp_path / "out"
+    publish(out, report_files("1"))
+    theirs = tmp_path / ".out.0123456789ab"
+    theirs.mkdir()
+    (theirs / "thesis.tex").write_text("mine")
+    other = tmp_path / ".out.notes"
+    other.mkdir()
+    (tmp_path / ".out.aaaaaaaaaaaa").symlink_to(other)
+    in_use = tmp_path / ".out.bbbbbbbbbbbb"
+    in_use.mkdir()
+    left = tmp_path / ".out.cccccccccccc"
+    left.mkdir()
+    (left / "a.png").write_bytes(b"half")
+    with locked(in_use) as free:
+        assert free
+        publish(out, report_files("2"))
+    assert (theirs / "thesis.tex").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".out.0123456789ab", ".out.aaaaaaaaaaaa", ".out.bbbbbbbbbbbb", ".out.notes", "out",
+    ]  # fmt: skip

@@ -2,11 +2,16 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gspnl import images
 from gspnl.report.page import render
@@ -120,3 +125,29 @@ def test_figures_are_not_blank(report):
         assert min(pixels.shape[:2]) > 150
         assert pixels.std() > 0.03
         assert len(np.unique(pixels[:, :, 0])) > 50
+
+
+def test_the_pictures_of_a_report_do_not_depend_on_a_matplotlibrc(report, tmp_path):
+    folder, _, _, path = report
+    rc = "image.origin: lower\nimage.cmap: jet\nfont.size: 30\nsavefig.dpi: 40\nfigure.dpi: 30\n"
+    rc += "savefig.bbox: tight\nsavefig.transparent: True\naxes.facecolor: yellow\n"
+    rc += "lines.linewidth: 9\nimage.interpolation: bicubic\nimage.lut: 7\nbackend: svg\n"
+    (tmp_path / "matplotlibrc").write_text(rc)
+    code = (
+        "import sys; from support.reports import SMALL; from gspnl.report import write_report; "
+        "write_report(sys.argv[1], sys.argv[2], SMALL)"
+    )
+    root = Path(__file__).parents[1]
+    environment = os.environ | {
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "PYTHONPATH": os.pathsep.join([str(root), *sys.path]),
+    }
+    subprocess.run(
+        [sys.executable, "-c", code, str(path), str(tmp_path / "out")], env=environment, check=True
+    )
+    pictures = sorted(file.name for file in folder.glob("*.png"))
+    assert "filtered.png" in pictures
+    for name in pictures:
+        if name != "comparison.png":  # which shows seconds
+            one, other = (np.asarray(Image.open(f / name)) for f in (folder, tmp_path / "out"))
+            assert np.array_equal(one, other), name

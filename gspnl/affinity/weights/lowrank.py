@@ -11,7 +11,8 @@ import numpy as np
 
 from gspnl._base.array import Array, constant, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
-from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.kernels import Dot, Kernel
+from gspnl.affinity.kernels.declarations import built_in
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights, item_factor
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 
@@ -104,14 +105,13 @@ def build_lowrank(
 ) -> Weights:
     """Factor the kernel's W of features X (..., N, C); see :class:`~.base.Storage`."""
     xp = namespace(X)
-    paired = embed is not None and embed[0] is not embed[1]
-    balance = (
-        _balance(*kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)) if paired else 1.0
-    )
+    phi, psi = kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)
+    paired = psi is not phi
+    balance = _balance(phi, psi) if paired else 1.0
 
     # One product for both embeddings, where the kernel maps their entries one by one.
     stacked = None
-    if paired and embed is not None and type(kernel).embed is Kernel.embed:
+    if paired and embed is not None and type(kernel) is Dot and built_in(kernel):
         stacked = xp.concat(list(embed), axis=-1)
 
     def block(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,10 @@ def sparse_floats(W: Any) -> Any:
     """Return a scipy.sparse matrix or array as a CSR copy without explicit zeros."""
     if W.dtype.kind not in "biuf" or (W.dtype.itemsize < 4 and W.dtype.kind == "f"):
         raise InputError(f"W has dtype {W.dtype}; pass real float32 or float64")
+    data = getattr(W, "data", None)
+    if isinstance(data, np.ndarray) and not data.dtype.isnative:  # SciPy has no arithmetic for it
+        W = copy(W)
+        W.data = data.astype(data.dtype.newbyteorder("="))
     dtype = W.dtype if W.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     csr: Any = scipy.sparse.csr_array(W, dtype=dtype, copy=True)
     csr.sum_duplicates()

@@ -16,6 +16,7 @@ from gspnl.nn.surgery.describe import aligned
 from gspnl.nn.surgery.targets import title
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
+from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,6 +123,7 @@ class Audit:
             ]
         }
 
+    @styled
     def plot(self) -> Figure:
         r"""Draw spectra, responses and channel weights of all units.
 

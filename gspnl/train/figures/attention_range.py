@@ -18,6 +18,7 @@ from gspnl.nn.auditing.maps import gradients, norms_of
 from gspnl.nn.structured import Grouped, Unconnected
 from gspnl.plotting._axes import ring
 from gspnl.plotting._overlays import bar, frame, lay, overlay
+from gspnl.plotting._style import styled
 from gspnl.plotting.reach import reach_of
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def attention_ranges(
     return tuple(found)
 
 
+@styled
 def draw_attention_ranges(
     found: Mapping[str, Sequence[AttentionRange]], *, ax: Axes | None = None
 ) -> Axes:

@@ -14,6 +14,7 @@ from gspnl._base.validate import one_of
 from gspnl.errors import InputError
 from gspnl.nn.auditing.features import block_inputs, photos_of
 from gspnl.plotting._overlays import bar, frame, lay, overlay
+from gspnl.plotting._style import styled
 from gspnl.plotting.reach import reach_of
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def feature_maps(model: nn.Module, images: Any, *, pictures: Any = None) -> tupl
     return tuple(found)
 
 
+@styled
 def draw_feature_maps(
     found: Mapping[str, Sequence[FeatureMaps]], of: str = "norm", *, ax: Axes | None = None
 ) -> Axes:

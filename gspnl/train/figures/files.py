@@ -20,6 +20,7 @@ from gspnl.nn.auditing.features import blocks_of
 from gspnl.nn.auditing.power_histograms import PowerHistograms, power_histograms
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, new_axes, new_figure
+from gspnl.plotting._style import fixed_style
 from gspnl.train.figures.attention_range import attention_ranges, draw_attention_ranges
 from gspnl.train.figures.evaluation import open_run
 from gspnl.train.figures.feature_maps import draw_feature_maps, feature_maps
@@ -109,7 +110,8 @@ def write_figures(
         "figure5.png": lambda: _eigenvalues(weights),
     }
     for file, draw in draws.items():
-        _write_picture(folder / file, draw().figure)
+        with fixed_style():
+            _write_picture(folder / file, draw().figure)
     numbers = {"files": list(draws), "image": image, "networks": by_network}
     _write_numbers(folder / "figures.json", numbers)
     return numbers
