@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from gspnl._base.warn import warn
 from gspnl.affinity.kernels import Exponential
 from gspnl.errors import AveragingWarning
 from gspnl.filters.deflation.recurrence import lower_end
@@ -22,11 +21,10 @@ def warn_of_averaging(graph: FeatureGraph, what: str, second: float | None = Non
         if isinstance(graph.kernel, Exponential)
         else "build it with kernel='rbf' and sigma= near the distance of neighbouring features"
     )
-    warnings.warn(
+    warn(
         f"{what} follows the structure of the graph, and this one only averages: its second λ is "
         f"{second:.2f} (0 for separate clusters, 1 for none), so its result says little; {remedy}",
         AveragingWarning,
-        stacklevel=3,
     )
 
 

@@ -9,7 +9,6 @@ refuses what none of them can compute.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from gspnl._base.array import Array, constant, eps, float64, is_numpy, namespace, ones
+from gspnl._base.warn import warn
 from gspnl.errors import DegreeError, PrecisionWarning
 
 # Rounding error of a score up to which the cheapest formula is taken, by the spacing of the dtype.
@@ -185,11 +185,7 @@ def report(error: float, X: Array) -> None:
     remedy = "scale the features down, centre them, raise temperature= or sigma=, or use float64"
     if error > NO_DIGITS:
         raise DegreeError(f"{cause}rounding, up to {error:.1e}, leaves them no digits; {remedy}")
-    warnings.warn(
-        f"{cause}weights have relative errors up to {error:.1e}; {remedy}",
-        PrecisionWarning,
-        stacklevel=2,
-    )
+    warn(f"{cause}weights have relative errors up to {error:.1e}; {remedy}", PrecisionWarning)
 
 
 def finite_points(scores: Differences) -> Differences:
