@@ -20,7 +20,7 @@ BLOCKS, EACH = 20, 50
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-9}  # of the signal's norm, in ‖T⁻¹ · ‖
 KERNELS = ("dot", "cosine", "gaussian", "embedded_gaussian", "rbf", "concatenation", "anchors")
 STORAGES = ("auto", "auto", "dense", "tiled", "lowrank", "sorted")
-NORMALIZATIONS = ("random_walk", "symmetric", "bistochastic", "softmax")
+NORMALIZATIONS = ("random_walk", "symmetric", "bistochastic", "softmax", "combinatorial")
 OPERATIONS = ("apply", "laplacian", "dense", "rows", "degrees", "exact", "order", "tol", "gft")
 Long = np.longdouble
 
@@ -38,6 +38,7 @@ class Draw:
     time: float = 1.0
     order: int = 3
     in_torch: bool = False
+    unit: float = 1.0  # the largest degree of the batch, of combinatorial graphs
 
     def __str__(self) -> str:
         options = {k: np.shape(v[0]) if k == "embed" else v for k, v in self.options.items()}
@@ -95,7 +96,7 @@ def draw(rng):
     if kernel != "anchors" and rng.random() < 0.15:
         options["self_loops"] = False
     return Draw(
-        X, Z, kernel, NORMALIZATIONS[rng.integers(4)], OPERATIONS[rng.integers(len(OPERATIONS))],
+        X, Z, kernel, NORMALIZATIONS[rng.integers(5)], OPERATIONS[rng.integers(len(OPERATIONS))],
         options, 10.0 ** rng.uniform(-2, 1.5), int(rng.integers(0, 12)), bool(rng.random() < 0.3),
     )  # fmt: skip
 
@@ -165,6 +166,10 @@ def scaled(item, X, points, rounding):
     live = np.isfinite(d)
     safe = np.where(live, d, 0)
     half = safe / 2
+    if item.normalization == "combinatorial":
+        if W.max() > 5000:  # beyond what extended precision holds
+            return None
+        return np.exp(W), np.ones(n, Long), d
     left, right = {
         "random_walk": (safe, 0 * safe), "softmax": (safe, 0 * safe), "symmetric": (half, half),
         "bistochastic": (half, half),
@@ -187,6 +192,26 @@ def scaled(item, X, points, rounding):
     return A, np.exp(half - half.max()), d
 
 
+def laplacian_truth(item, W, Z):
+    """The result for L = D − W, where apply() is W Z; times of heat are divided by the largest d."""
+    d = W.sum(1)
+    if item.operation in ("dense", "rows"):
+        return W
+    if item.operation == "degrees":
+        return d
+    if item.operation == "gft":
+        return Z
+    if item.operation == "apply":
+        return W @ Z
+    if item.operation == "laplacian":
+        return d[:, None] * Z - W @ Z
+    most = d.max() or 1
+    lam, V = np.linalg.eigh((np.diag(d / most) - W / most).astype(np.float64))
+    V, size = V.astype(Long), np.abs(Z).max() or 1
+    time = item.time * float(most / item.unit)
+    return V @ (np.exp(-time * lam)[:, None] * (V.T @ (Z / size))) * size
+
+
 def truth(item, X, Z, points, rounding=(0.0, 0.0)):
     """The result of one graph, or None where the formula has none, and T."""
     made = scaled(item, X, points, rounding)
@@ -194,6 +219,8 @@ def truth(item, X, Z, points, rounding=(0.0, 0.0)):
         return None
     A, change, d = made
     Z = Z.astype(Long)
+    if item.normalization == "combinatorial":
+        return laplacian_truth(item, A, Z), change
     if item.operation in ("apply", "laplacian"):
         return (A @ Z if item.operation == "apply" else Z - A @ Z), change
     if item.operation in ("dense", "rows"):
@@ -221,7 +248,11 @@ def run(item):
     graph = gspnl.feature_graph(
         made(item.X), item.kernel, normalization=item.normalization, **options
     )
-    Z, heat = made(item.Z), gspnl.responses.heat(item.time)
+    Z, time = made(item.Z), item.time
+    if item.normalization == "combinatorial":
+        item.unit = float(np.asarray(graph.degrees).max()) or 1.0
+        time = item.time / item.unit
+    heat = gspnl.responses.heat(time)
     points = getattr(graph.kernel, "_points", None)
     bound = None
     if item.operation == "apply":
@@ -259,7 +290,9 @@ def distance(item, index, got, right, change):
         error[small | (right > most)] = 0
         return error
     if item.operation in ("dense", "rows"):
-        return np.abs(got - right)
+        return np.abs(got - right) / (np.abs(right).max() or 1)
+    if item.normalization == "combinatorial" and item.operation in ("apply", "laplacian"):
+        return np.abs(got - right).max() / (np.abs(right).max() or 1)
     size = np.sqrt(((item.Z[index].astype(Long) / change[:, None]) ** 2).sum())
     return np.sqrt((((got - right) / change[:, None]) ** 2).sum()) / (size or 1)
 
