@@ -228,3 +228,38 @@ def test_harmonic_labels_carry_the_gradient_of_the_solution():
 
     slope, difference = directional(run, [draw(8, 2)])
     assert abs(slope - difference) < 1e-7 + 1e-6 * abs(difference)
+
+
+ANCHORS = [
+    (draw(30, 2), {"anchors": 5}),
+    (draw(30, 2), {"anchors": 5, "sigma": 0.7}),
+    (draw(6, 2), {"anchors": 6}),  # each node is an anchor
+    (draw(5, 2), {"anchors": 5, "sigma": 0.4}),
+    (draw(2, 20, 3), {"anchors": 3, "seed": 4}),
+    (draw(4300, 2) + 50 * ring(4).repeat(1075, 1), {"anchors": 4}),  # a sample of 4,096 nodes
+]
+
+
+@pytest.mark.parametrize(("X", "options"), ANCHORS, ids=range(len(ANCHORS)))
+def test_gradients_include_the_anchor_points(X, options):
+    """Centres are means of clusters, whose assignment stays as it is in a small step."""
+    Z, w = draw(*X.shape[:-1], 2, seed=3), draw(*X.shape[:-1], 2, seed=4)
+
+    def run(x):
+        kernel = gspnl.KERNELS["anchors"](**options)
+        return (gspnl.feature_graph(x, kernel).apply(Z) * w).sum()
+
+    slope, difference = directional(run, [X], step=1e-6)
+    assert abs(slope - difference) < 1e-6 * max(1.0, abs(difference))
+    with torch.no_grad():
+        plain = float(run(X))
+    assert float(run(X.clone().requires_grad_()).detach()) == plain
+
+
+def test_anchors_without_nodes_refuse_gradients():
+    from gspnl.affinity.kernels.placement import Placement
+
+    X = draw(4, 1).requires_grad_()
+    placed = Placement(np.zeros((2, 1)), 1.0, np.arange(4), nearest=np.zeros(4, dtype=int))
+    with pytest.raises(GspnlError, match="1 of 2 anchors lost all their nodes"):
+        placed.of(X)
