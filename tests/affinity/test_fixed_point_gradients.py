@@ -230,6 +230,35 @@ def test_harmonic_labels_carry_the_gradient_of_the_solution():
     assert abs(slope - difference) < 1e-7 + 1e-6 * abs(difference)
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "dot"])
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
+def test_exact_banks_carry_the_gradient_of_their_eigenvalues(normalization, kernel):
+    """With gains as constants, only the eigenvectors would be differentiated."""
+    bank = gspnl.banks.mexican_hat(3)
+    Z, C, w = draw(9, 2, seed=1), draw(3, 9, 2, seed=2), draw(3, 9, 2, seed=3)
+
+    def graph(x):
+        return gspnl.feature_graph(x.abs() if kernel == "dot" else x, kernel, **options)
+
+    options = {"normalization": normalization}
+    X = draw(9, 3)
+    for run in (
+        lambda x: (gspnl.analyze(graph(x), Z, bank) * w).sum(),
+        lambda x: (gspnl.synthesize(graph(x), C, bank) * w[0]).sum(),
+    ):
+        slope, difference = directional(run, [X])
+        assert abs(slope - difference) < 1e-6 * max(1.0, abs(difference))
+        recorded = run(X.clone().requires_grad_()).detach()
+        assert abs(float(recorded - run(X))) < 1e-12
+
+
+def test_exact_banks_with_kinks_refuse_gradients():
+    bank = gspnl.banks.abspline(3)
+    graph = gspnl.feature_graph(draw(9, 3).requires_grad_(), "rbf")
+    with pytest.raises(GspnlError, match="resolves into a series"):
+        gspnl.analyze(graph, draw(9, 2), bank)
+
+
 ANCHORS = [
     (draw(30, 2), {"anchors": 5}),
     (draw(30, 2), {"anchors": 5, "sigma": 0.7}),
