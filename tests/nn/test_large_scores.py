@@ -191,3 +191,19 @@ def test_balanced_rbf_of_far_positions_is_the_identity():
     stage = block.stages[0]
     wanted = x + stage.w.weight @ (stage.g.weight @ x)
     assert torch.allclose(block(x), wanted, rtol=1e-5)
+
+
+def test_compiled_symmetric_attention_warns_of_lost_digits():
+    torch.compiler.reset()
+    v = draw(1, 20, 2, seed=3)
+
+    def apply(x):
+        return attention(x, 0.5 * x, "symmetric", False).apply(v)
+
+    run = torch.compile(apply, fullgraph=True, backend="aot_eager")
+    x = draw(1, 20, 4, seed=1).requires_grad_()
+    wanted = torch.autograd.grad(apply(x).square().sum(), x)[0]
+    (found,) = torch.autograd.grad(run(x).square().sum(), x)
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-5)
+    with pytest.warns(UserWarning, match="so weights lose digits"):
+        run(30 * x)

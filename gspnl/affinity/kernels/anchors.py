@@ -70,7 +70,7 @@ class Anchors(Kernel):
         )
         values = constant(X)
         count = min(self.anchors, X.shape[-2])
-        placed = [place(values[i], count, self.seed) for i in np.ndindex(*batch)]
+        placed = [placement(values[i], count, self.seed) for i in np.ndindex(*batch)]
         points = np.stack([p.points for p in placed]).reshape(*batch, count, X.shape[-1])
         sigmas = np.reshape([self.sigma or p.sigma for p in placed], (*batch, 1, 1))
         if carries_gradient(X):
@@ -99,8 +99,14 @@ class Anchors(Kernel):
         return points, points
 
 
-def place(X: np.ndarray, count: int, seed: int) -> Placement:
+def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
     """Return k-means centres of a sample of X (N, C), and its rms distance to the nearest."""
+    found = placement(X, count, seed)
+    return found.points, found.sigma
+
+
+def placement(X: np.ndarray, count: int, seed: int) -> Placement:
+    """Place anchors on X (N, C) by k-means of a sample."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel
 
     rng = np.random.default_rng(seed)
