@@ -93,5 +93,6 @@ def gradients(
     if not symmetric:
         more = BACKWARD(grad, k, q, v, out, log_sums, 0.0, False, scale=1.0)
         dq, dk, dv = dq + more[1], dk + more[0], dv + more[2]
-    dq, dk, dv = (x[..., :width].to(dtype) for x in (dq, dk, dv))
-    return dq, dk, dv
+    if grad_log is not None:
+        dq, dk, dv = dq[..., :width], dk[..., :width], dv[..., :width]
+    return dq.to(dtype), dk.to(dtype), dv.to(dtype)
