@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gspnl._base.array import Array, constant, eps, namespace
+from gspnl._base.array import Array, constant, detached, eps, is_numpy, namespace
+from gspnl._base.implicit import implicit
 from gspnl.errors import ConvergenceError
 
 
@@ -12,6 +13,9 @@ def conjugate_gradients(
     operator: Callable[[Array], Array], b: Array, diagonal: Array, *, tol: float, max_steps: int
 ) -> Array:
     """Solve ``operator(x) = b`` for a symmetric, positive definite operator, column by column.
+
+    The gradient is that of the solution, by a second system with the same operator, and not that of
+    the steps that led to it.
 
     Parameters
     ----------
@@ -30,6 +34,21 @@ def conjugate_gradients(
     ConvergenceError
         Where the residual does not reach ``tol``.
     """
+
+    def solve(right: Array) -> Array:
+        values = detached(right), detached(diagonal)
+        return _steps(lambda v: detached(operator(v)), *values, tol, max_steps)
+
+    x = solve(b)
+    if is_numpy(b):
+        return x
+    return implicit(x, operator(x) - b, lambda g: -solve(g))
+
+
+def _steps(
+    operator: Callable[[Array], Array], b: Array, diagonal: Array, tol: float, max_steps: int
+) -> Array:
+    """Run the iteration of :func:`conjugate_gradients`."""
     xp = namespace(b)
 
     def dot(u: Array, v: Array) -> Array:

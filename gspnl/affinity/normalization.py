@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gspnl._base.array import Array, carries_gradient, constant, detached, eps, namespace
+from gspnl._base.conjugate_gradients import conjugate_gradients
+from gspnl._base.implicit import implicit
 from gspnl._base.registry import Registry
 from gspnl.affinity.weights import Weights
 from gspnl.errors import ConvergenceError
@@ -84,8 +86,42 @@ def _of_degrees(
 
 
 def _bistochastic(weights: Weights, degrees: Array) -> tuple[Array, Array]:
-    scale = sinkhorn(lambda v: weights.matmul(v[..., None])[..., 0], degrees)
+    def product(v: Array) -> Array:
+        return weights.matmul(v[..., None])[..., 0]
+
+    scale = sinkhorn(lambda v: detached(product(v)), detached(degrees))
+    if carries_gradient(degrees):
+        scale = _differentiable(weights, scale)
     return scale, scale
+
+
+def _differentiable(weights: Weights, s: Array) -> Array:
+    r"""Return the fixed point s of s∘(W s) = 1 with its gradient.
+
+    With ds = s∘u, :math:`(I + SWS)\,u = -s∘(dW\,s)`: a system that is positive semi-definite, as
+    the eigenvalues of the bistochastic SWS lie in [−1, 1]. It is singular for a bipartite W, in a
+    direction of s that changes no entry of SWS.
+    """
+    column = s[..., None]
+    tol = 256 * eps(s)
+
+    def operator(v: Array) -> Array:
+        return v + column * weights.matmul(column * v)
+
+    def adjoint(g: Array) -> Array:
+        one = namespace(g).ones_like(column)
+        try:
+            u = conjugate_gradients(operator, column * g, one, tol=tol, max_steps=SINKHORN_STEPS)
+        except ConvergenceError as error:
+            raise ConvergenceError(
+                "the gradient of normalization='bistochastic' did not converge: the scales are "
+                "hardly determined by the features; use normalization='random_walk', or float64"
+            ) from error
+        return -u
+
+    residual = column * weights.matmul(column) - 1
+    live = column > 0
+    return implicit(column, namespace(s).where(live, residual, 0 * column), adjoint)[..., 0]
 
 
 def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: int = 1) -> Array:

@@ -15,6 +15,7 @@ from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.chebyshev import ChebyshevFilter, chebyshev_filter
+from gspnl.filters.exact import differentiable, needs_series
 from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.filters.relative import relative_bank, relative_series
 from gspnl.responses.banks import FilterBank
@@ -120,6 +121,9 @@ class ExactBank:
 
     def analysis(self, Z: Array) -> Array:
         """Compute g_f(L) Z for every f."""
+        if needs_series(self.cache):
+            parts = [differentiable(self.cache, g, Z) for g in self.bank]
+            return self.cache.affinity.xp.stack(parts, axis=-3)
         lowrank = self._lowrank(Z)
         if lowrank is not None:
             engine, heads, core = lowrank
@@ -132,6 +136,10 @@ class ExactBank:
 
     def synthesis(self, C: Array) -> Array:
         """Compute the sum of g_f(L) C_f."""
+        if needs_series(self.cache):
+            signals = (C[..., f, :, :] for f in range(C.shape[-3]))
+            parts = [differentiable(self.cache, g, c) for g, c in zip(self.bank, signals)]  # noqa: B905
+            return self.cache.affinity.xp.sum(self.cache.affinity.xp.stack(parts), axis=0)
         lowrank = self._lowrank(C)
         if lowrank is not None:
             engine, heads, core = lowrank

@@ -31,8 +31,8 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
         to_numpy(affinity.left)  # raises where a gradient would be lost: ω carries none
         return cache.spectrum.multiply(Z, response)
     response = relative_response(affinity, response)
-    if affinity.symmetric_core and carries_gradient(affinity.left):
-        return _differentiable(cache, response, Z)
+    if needs_series(cache):
+        return differentiable(cache, response, Z)
     lowrank = cache.lowrank_engine(Z)
     if lowrank is not None:
         engine, heads = lowrank
@@ -48,7 +48,12 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
     return spectrum.multiply(Z, evaluate(response, to_numpy(float64(spectrum.relative))))
 
 
-def _differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:
+def needs_series(cache: SpectralCache) -> bool:
+    """Return whether gradients by the features are asked for, which eigenpairs do not have."""
+    return cache.affinity.symmetric_core and carries_gradient(cache.affinity.left)
+
+
+def differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:
     r"""Compute g(L) Z by a series, whose value and gradient are both accurate.
 
     The gradient of an eigendecomposition has poles :math:`1/(μ_i - μ_j)`, so it is wrong or NaN

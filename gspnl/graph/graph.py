@@ -325,6 +325,10 @@ class FeatureGraph:
             For signals that do not fit the graph, or a response that is not finite on the spectrum.
         NonsymmetricError
             For an exact filter, or an order above 1, on a softmax graph.
+
+        Notes
+        -----
+        Gradients by torch features take the coefficients and the interval of a series as constants.
         """
         options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
                    "interval": interval, "allow_nonsymmetric": allow_nonsymmetric}  # fmt: skip

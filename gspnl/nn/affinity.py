@@ -18,6 +18,7 @@ from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.sorted import sort_scalars
 from gspnl.errors import InputError, SizeError
 from gspnl.nn.attention import LOGARITHMIC, attention
+from gspnl.nn.exponentials import check_balanced, embedded
 from gspnl.nn.hooked import dtype_of, must_be_called, recompute
 from gspnl.nn.normalization import NORMALIZATIONS, Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator, Scaled
@@ -27,7 +28,6 @@ from gspnl.nn.precision import lift, readable, without_autocast
 ENTRY = 240  # operations for one of the N² entries, without its products; measured
 SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
 DENSE_NODES = 1 << 14  # 1 GiB of float32 for each graph
-DIGITS = 1e-5  # largest rounding error of squared distances in float32
 SMALL = 1 << 18  # entries; smaller weights are cheap to concatenate
 Points = Tensor | tuple[Tensor, Tensor] | None  # φ and ψ, concatenated or as a pair; None: X itself
 
@@ -228,6 +228,8 @@ class FeatureAffinity(nn.Module):
         else:
             degrees = product(torch.ones_like(psi[..., 0]))
         left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
+        if isinstance(self.kernel, Exponential) and left is not None and readable(left):
+            check_balanced(left, type(self.kernel).__name__)
         return Scaled(Affinity(weights, degrees, left, right, isolated))
 
     def _weights(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Weights:
@@ -246,7 +248,7 @@ class FeatureAffinity(nn.Module):
                 "the feature map, or use kernel='dot'"
             )
         if isinstance(kernel, Exponential):
-            # Balancing is invariant to scales on both sides of W, so no row need underflow.
+            # Balancing is invariant to scales on both sides of W: these keep most rows in range.
             q, k = kernel.scores(phi, psi)
             s = q @ k.mT
             logs = torch.logaddexp(s, s.mT)
@@ -273,21 +275,6 @@ class Pooled(Operator):
 
     def apply(self, Z: Tensor) -> Tensor:
         return self.operator.apply(self.pool(Z))
-
-
-def embedded(kernel: Kernel, X: Tensor) -> tuple[Tensor, Tensor]:
-    """Embed features without maps, in float64 where float32 cancels the digits of distances.
-
-    The scores of a bounded kernel, as the rbf, are differences of squares of its points: rounding
-    of these may exceed the scores.
-    """
-    phi, psi = kernel.embed(X, None)
-    if not getattr(kernel, "bounded", False) or X.dtype == torch.float64 or not readable(X):
-        return phi, psi
-    longest = float(torch.linalg.vector_norm(phi.detach(), dim=-1).amax())
-    if longest**2 * torch.finfo(X.dtype).eps <= DIGITS:
-        return phi, psi
-    return kernel.embed(X.double(), None)
 
 
 def concatenated(X: Tensor, *maps: Pointwise) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gspnl._base.implicit import once
 from gspnl._base.registry import Registry
 from gspnl.affinity.normalization import NORMALIZATIONS as CORE
 from gspnl.affinity.normalization import sinkhorn, sinkhorn_step
@@ -101,7 +102,8 @@ def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
     """Solve s∘(W s) = 1 by the core's Sinkhorn, with the gradient of the implicit function.
 
     Autograd does not record the iteration. One Newton step from the fixed point follows: it changes
-    s by no more than rounding, and its gradient is that of the implicit function.
+    s by no more than rounding, and its gradient is that of the implicit function. Gradients of
+    gradients, which would need a second step, raise a GspnlError.
     """
     live = degrees > floor(degrees)
     with torch.no_grad():
@@ -112,6 +114,9 @@ def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
     if not (torch.is_grad_enabled() and degrees.requires_grad):
         return s
     residual = torch.where(live, s * product(s) - 1, 0)
+    if not torch.compiler.is_compiling():
+        hook = lambda g: None if g is None else once(g, g + degrees)  # noqa: E731
+        residual.register_hook(hook)  # type: ignore[no-untyped-call]  # untyped in torch
     return s * (1 - solve(s, residual))
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gspnl import nn as gnn
+from gspnl.errors import DegreeError
 from gspnl.nn.attention import attention
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import joint_attention
@@ -165,3 +166,44 @@ def test_half_precision_at_large_scores(dtype):
     wanted = values(lambda *t: dense(*t, "softmax"), [x.double() for x in leaves], w.to(dtype))
     got = values(softmax_attention, leaves, w)
     assert max(errors(got, wanted)) < 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [100.0, 1000.0])
+def test_balanced_exponentials_whose_rows_underflow_are_refused(size, dtype):
+    """Rows that underflow to 0 would pass for isolated positions, which keep their signal."""
+    options = {"kernel": "embedded_gaussian", "normalization": "bistochastic", "norm": "none"}
+    torch.manual_seed(0)
+    block = gnn.create("snl", 8, **options).to(dtype)
+    x = draw(1, 8, 6, 6, seed=1, size=size).to(dtype)
+    with pytest.raises(DegreeError, match="EmbeddedGaussian kernel span more than"):
+        block(x)
+    small = block(x / size)
+    assert bool(torch.isfinite(small).all())
+
+
+def test_balanced_rbf_of_far_positions_is_the_identity():
+    """Positions 1,000 σ apart: W = I to any rounding, and no row underflows."""
+    torch.manual_seed(0)
+    options = {"kernel": "rbf", "normalization": "bistochastic", "norm": "none"}
+    block = gnn.create("nl", 3, zero_init=False, **options)
+    x = 1000 * torch.arange(12.0).reshape(1, 1, 12).expand(1, 3, 12)
+    stage = block.stages[0]
+    wanted = x + stage.w.weight @ (stage.g.weight @ x)
+    assert torch.allclose(block(x), wanted, rtol=1e-5)
+
+
+def test_compiled_symmetric_attention_warns_of_lost_digits():
+    torch.compiler.reset()
+    v = draw(1, 20, 2, seed=3)
+
+    def apply(x):
+        return attention(x, 0.5 * x, "symmetric", False).apply(v)
+
+    run = torch.compile(apply, fullgraph=True, backend="aot_eager")
+    x = draw(1, 20, 4, seed=1).requires_grad_()
+    wanted = torch.autograd.grad(apply(x).square().sum(), x)[0]
+    (found,) = torch.autograd.grad(run(x).square().sum(), x)
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-5)
+    with pytest.warns(UserWarning, match="so weights lose digits"):
+        run(30 * x)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gspnl._base.array import (
     Array,
+    carries_gradient,
     check_fits,
     constant,
     detached,
@@ -21,6 +22,7 @@ from gspnl._base.array import (
 from gspnl._base.rows import sum_rows
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.kernels.base import KERNELS, Kernel
+from gspnl.affinity.kernels.placement import Placement, differentiable
 from gspnl.affinity.kernels.scores import DIGITS, squared_distances
 from gspnl.errors import InputError
 
@@ -35,8 +37,8 @@ class Anchors(Kernel):
 
     Row i of :math:`Z` is the softmax over the anchors of :math:`-\|x_i - c_a\|^2 / 2σ^2`. W has
     rank at most r, is positive semi-definite, and its rows and columns sum to 1: with every
-    normalisation it meets the assumptions of the paper's Theorem 1. Gradients with respect to the
-    features treat the anchor points and σ as constants.
+    normalisation it meets the assumptions of the paper's Theorem 1. Gradients include those
+    of the anchor points and of σ; the assignment of nodes to clusters has none.
 
     Parameters
     ----------
@@ -81,9 +83,12 @@ class Anchors(Kernel):
         )
         values = constant(X)
         count = min(self.anchors, X.shape[-2])
-        placed = [place(values[i], count, self.seed) for i in np.ndindex(*batch)]
-        points = np.stack([p for p, _ in placed]).reshape(*batch, count, X.shape[-1])
-        sigmas = np.reshape([self.sigma or s for _, s in placed], (*batch, 1, 1))
+        placed = [placement(values[i], count, self.seed) for i in np.ndindex(*batch)]
+        points = np.stack([p.points for p in placed]).reshape(*batch, count, X.shape[-1])
+        sigmas = np.reshape([self.sigma or p.sigma for p in placed], (*batch, 1, 1))
+        if carries_gradient(X):
+            points, spreads = differentiable(placed, X)
+            sigmas = sigmas if self.sigma else spreads
         ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))
         if not ready._error(X) <= DIGITS[eps(X)]:
             wide = float64(X) if has_float64(X) else X
@@ -130,21 +135,29 @@ class Anchors(Kernel):
 
 def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
     """Return k-means centres of a sample of X (N, C), and its rms distance to the nearest."""
+    found = placement(X, count, seed)
+    return found.points, found.sigma
+
+
+def placement(X: np.ndarray, count: int, seed: int) -> Placement:
+    """Place anchors on X (N, C) by k-means of a sample."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel
 
     rng = np.random.default_rng(seed)
     n = X.shape[0]
-    sample = X[rng.choice(n, SAMPLE, replace=False)] if n > SAMPLE else X
+    nodes = rng.choice(n, SAMPLE, replace=False) if n > SAMPLE else np.arange(n)
+    sample = X[nodes] if n > SAMPLE else X
     sample = sample.astype(np.float64)
     middle = sample.mean(0)
     unit = float(np.abs(sample - middle).max()) or 1.0
     sample = (sample - middle) / unit  # squares of huge or tiny features leave the range
-    distinct = np.unique(sample, axis=0)
+    distinct, first = np.unique(sample, axis=0, return_index=True)
     if count >= len(distinct):
-        points = np.resize(distinct, (count, X.shape[1]))
-        return middle + unit * points, unit * (float(sample.std()) or 1.0)
+        points, chosen = np.resize(distinct, (count, X.shape[1])), np.resize(nodes[first], count)
+        spread = float(sample.std()) or 1.0
+        return Placement(middle + unit * points, unit * spread, nodes, nodes=chosen)
     with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
         points, nearest = kmeans2(sample, count, iter=ROUNDS, minit="++", rng=rng)
     spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
-    return middle + unit * points, unit * spread
+    return Placement(middle + unit * points, unit * spread, nodes, nearest)

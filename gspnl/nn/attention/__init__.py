@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gspnl.nn.attention.flash import large
+from gspnl.nn.attention.attend import warn_operator
+from gspnl.nn.attention.flash import available, large
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import joint_attention
 from gspnl.nn.operators import Operator
@@ -60,7 +61,9 @@ def degree_scaled(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
     """
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)
-    if readable(logs) and large(logs):
+    if torch.compiler.is_compiling() and available(q):
+        logs = warn_operator(logs)
+    elif readable(logs) and large(logs):
         return degree_scaled(q.double(), k.double(), same)
     half = logs.to(q.dtype)[..., None] / -2
     return torch.cat([q, half, unit], dim=-1), torch.cat([k, unit, half], dim=-1)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gspnl.nn.attention import flash
+from gspnl.nn.attention.attend import attend
 from gspnl.nn.attention.points import check_points, fused_layout, fused_width, original_layout
 from gspnl.nn.precision import common_dtype, without_autocast
 
@@ -67,7 +68,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         values = fused_layout(v, width, dtype)
         recorded = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
         if recorded and flash.available(q):
-            out, _ = flash.attend(queries, keys, values, True)
+            out, _ = attend(queries, keys, values, True)
         else:
             out = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
         return original_layout(out, q, v)

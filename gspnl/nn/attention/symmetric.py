@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gspnl.errors import InputError
 from gspnl.nn.attention import flash
+from gspnl.nn.attention.attend import attend
 from gspnl.nn.attention.points import check_points, fused_layout, fused_width, original_layout
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.precision import common_dtype, without_autocast
@@ -93,7 +94,7 @@ def joint_attention(
         queries = fused_layout(q, width, dtype)
         keys = queries if k is q else fused_layout(k, width, dtype)
         values = fused_layout(v, width, dtype)
-        rows, log_sums = flash.attend(queries, keys, values, symmetric)
+        rows, log_sums = attend(queries, keys, values, symmetric)
         out = original_layout(rows, q, v)
         if not log_degrees:
             return out

@@ -1,0 +1,48 @@
+"""Gradients of the solution of an equation, by the implicit function theorem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gspnl._base.array import Array, carries_gradient, detached
+from gspnl.errors import GspnlError
+
+
+def implicit(solution: Array, residual: Array, adjoint: Callable[[Array], Array]) -> Array:
+    r"""Return a solution of F = 0 with its derivative, :math:`-J^{-1} ∂F`.
+
+    Gradients of gradients raise a GspnlError.
+
+    Parameters
+    ----------
+    solution : array
+        Values without gradient.
+    residual : array of the same shape
+        F at the solution; it carries the gradients of all that F depends on.
+    adjoint : callable
+        :math:`g ↦ -J^{-T} g`, J the derivative of F by the solution.
+    """
+    if not carries_gradient(residual):
+        return solution
+    change = residual - detached(residual)
+    change.register_hook(lambda g: None if g is None else once(detached(adjoint(g)), g + residual))
+    return solution + change
+
+
+def once(gradient: Array, sources: Array) -> Array:
+    """Return a gradient that raises where it is differentiated by what ``sources`` depend on.
+
+    ``sources`` carries gradients only in a backward pass with create_graph=True.
+    """
+    if not carries_gradient(sources):
+        return gradient
+    guard = sources - detached(sources)
+    guard.register_hook(_refuse)
+    return gradient + guard
+
+
+def _refuse(gradient: Array) -> Array:
+    raise GspnlError(
+        "gradients of gradients through normalization='bistochastic' or a linear system are not "
+        "available; use normalization='random_walk', or differentiate once"
+    )
