@@ -169,8 +169,8 @@ class FeatureGraph:
         ----------
         Z : array of shape (N, c), or (N,)
         """
-        change = self.affinity.change[..., None]
-        inner = constant64(self._on_signals(lambda z: z / change, Z))
+        change = constant64(self.affinity.change[..., None])
+        inner = self._on_signals(lambda z: constant64(z) / change, Z)
         peak = float(np.abs(inner).max())  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
+from gspnl._base.array import (
+    Array,
+    as_floats,
+    constant64,
+    float64,
+    largest_entry,
+    times_power,
+    to_numpy,
+)
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -38,6 +46,8 @@ class Trial:
         Standard deviation of the noise.
     columns : int
         Number of columns of Z.
+    unit : float
+        What Z and ``sigma`` were divided by.
     """
 
     graph: FeatureGraph
@@ -45,6 +55,7 @@ class Trial:
     smoother: Callable[[float], Any]
     sigma: float
     columns: int
+    unit: float
 
 
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
@@ -129,11 +140,15 @@ def choose_strength(
     z = as_floats(Z, "Z")
     if z.ndim == 1:
         z = z[:, None]
+    # The strength has no unit; squares of huge or tiny signals leave the range.
+    power = math.frexp(largest_entry(z, "Z")[1])[1]
+    z, noise = times_power(z, -power), math.ldexp(noise, -power)
 
     def residual(strength: float) -> Array:
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
-    return find(Trial(graph, residual, smoother, noise, math.prod(z.shape[:-2]) * z.shape[-1]))
+    columns = math.prod(z.shape[:-2]) * z.shape[-1]
+    return find(Trial(graph, residual, smoother, noise, columns, math.ldexp(1.0, power)))
 
 
 @RULES.register("risk")
@@ -174,7 +189,7 @@ def _discrepancy(trial: Trial) -> float:
         low, high = high, 100 * high
         if high > RANGE[1]:
             raise InputError(
-                f"sigma={trial.sigma:g} is more than all that varies in the signal on this graph, "
+                f"sigma={trial.sigma * trial.unit:g} is more than all that varies in the signal on this graph, "
                 "so no strength removes enough; check sigma"
             )
     log = brentq(
