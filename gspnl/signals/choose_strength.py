@@ -189,8 +189,8 @@ def _discrepancy(trial: Trial) -> float:
         low, high = high, 100 * high
         if high > RANGE[1]:
             raise InputError(
-                f"sigma={trial.sigma * trial.unit:g} is more than all that varies in the signal on this graph, "
-                "so no strength removes enough; check sigma"
+                f"sigma={trial.sigma * trial.unit:g} is more than all that varies in the signal on "
+                "this graph, so no strength removes enough; check sigma"
             )
     log = brentq(
         lambda s: math.log(max(size(math.exp(s)), 1e-300) / target),
