@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,13 @@ def has_float64(x: Array) -> bool:
     return not str(device(x)).startswith("mps")
 
 
+def times_power(x: Array, power: Any) -> Array:
+    """Compute 2^power x by two factors, each within the range."""
+    half = np.floor(np.asarray(power) / 2)
+    with np.errstate(over="ignore"):
+        return x * like(np.exp2(half), x) * like(np.exp2(power - half), x)
+
+
 def to_numpy(x: Array) -> np.ndarray:
     """Return ``x`` in NumPy; raise rather than drop a gradient silently."""
     if is_numpy(x):
@@ -143,7 +151,7 @@ def eps(x: Array) -> float:
 def check_finite(x: Array, name: str) -> None:
     """Raise if ``x`` has a NaN or an infinity, with the index of the first."""
     # A finite sum of squares proves it in half the time of isfinite.
-    if isinstance(x, np.ndarray) and x.flags.c_contiguous and _finite_squares(x.reshape(-1)):
+    if math.isfinite(_squares(x)):
         return
     xp = namespace(x)
     if bool(xp.all(xp.isfinite(x))):
@@ -157,12 +165,37 @@ def check_finite(x: Array, name: str) -> None:
     )
 
 
-def _finite_squares(flat: np.ndarray, step: int = 1 << 18) -> bool:
+def largest_entry(x: Array, name: str) -> tuple[float, float]:
+    r"""Return a lower and an upper bound of the largest \|x\|; raise if an entry is not finite.
+
+    They come from the pass that proves ``x`` finite: the root of a sum of squares where that is in
+    the range, else the largest entry itself.
+    """
+    size = math.prod(x.shape)
+    if not size:
+        return 0.0, 0.0
+    squares = _squares(x)
+    if 0 < squares < math.inf:
+        root = math.sqrt(squares)
+        return root / math.sqrt(size), root
+    xp = namespace(x)
+    peak = float(xp.max(xp.abs(detached(x))))
+    if not math.isfinite(peak):
+        check_finite(x, name)
+    return peak, peak
+
+
+def _squares(x: Array, step: int = 1 << 18) -> float:
+    """Sum the squares of a NumPy array, in blocks; NaN for other arrays."""
+    if not (isinstance(x, np.ndarray) and x.flags.c_contiguous):
+        return math.nan
+    flat, total = x.reshape(-1), 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for i in range(0, flat.size, step):
-            if not np.isfinite(np.dot(flat[i : i + step], flat[i : i + step])):
-                return False
-    return True
+            total += float(np.dot(flat[i : i + step], flat[i : i + step]))
+            if not math.isfinite(total):
+                return math.nan
+    return total
 
 
 def available_memory() -> int | None:

@@ -9,9 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, as_floats, check_finite, like, namespace
+from gspnl._base.array import (
+    Array,
+    as_floats,
+    constant,
+    detached,
+    eps,
+    largest_entry,
+    like,
+    namespace,
+    times_power,
+)
 from gspnl._base.blas import one_thread
 from gspnl.errors import InputError
+
+# Range of the largest entry of signals that are used as they are, by the spacing of the dtype.
+PLAIN = {2.0**-23: (1e-5, 1e8), 2.0**-52: (1e-100, 1e100)}
 
 
 def whole_number(
@@ -111,7 +124,12 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> str:
 
 
 def on_signals(
-    fn: Callable[[Array], Array], Z: Any, shape: tuple[int, ...], sample: Array
+    fn: Callable[[Array], Array],
+    Z: Any,
+    shape: tuple[int, ...],
+    sample: Array,
+    degree: int = 1,
+    summed: bool = False,
 ) -> Array:
     """Check signals against a graph and apply ``fn``; a signal (N,) gives (N,).
 
@@ -124,6 +142,11 @@ def on_signals(
         (..., N, N), of the graph.
     sample : array
         Array of the graph's library and dtype.
+    degree : int
+        p with ``fn(c z) = c^p fn(z)``, column by column: huge and tiny signals are scaled, so that
+        no intermediate result leaves the range.
+    summed : bool
+        Whether ``fn`` sums over the axis before that of the nodes.
     """
     z = as_floats(Z, "Z")
     n, batch = shape[-1], shape[:-2]
@@ -133,7 +156,7 @@ def on_signals(
             "convert one of them"
         )
     if z.ndim == 1 and not batch and z.shape[0] == n:
-        return on_signals(fn, z[:, None], shape, sample)[:, 0]
+        return on_signals(fn, z[:, None], shape, sample, degree, summed)[:, 0]
     if z.ndim < 2 or z.shape[-2] != n:
         raise InputError(
             f"Z has shape {tuple(z.shape)}; signals on this graph have shape (..., {n}, c)"
@@ -144,6 +167,33 @@ def on_signals(
         )
     with np.errstate(over="ignore"):  # a cast to float32 may overflow: checked next
         z = like(z, sample)
-    check_finite(z, "Z")
+    low, high = largest_entry(z, "Z")
+    least, most = PLAIN[eps(z)]
     with one_thread:
-        return fn(z)
+        if high == 0 or (least <= low and high <= most):
+            return fn(z)
+        return _in_units(fn, z, degree, summed)
+
+
+def _in_units(fn: Callable[[Array], Array], Z: Array, degree: int, summed: bool) -> Array:
+    """Compute ``fn(Z)`` with every column scaled to a largest entry in [½, 1) by a power of 2."""
+    xp = namespace(Z)
+    peak = constant(xp.max(xp.abs(detached(Z)), axis=-2, keepdims=True))
+    if summed:
+        peak = peak.max(-3)
+    power = np.frexp(peak)[1].astype(np.float64)
+
+    def scale(x: Array, factor: int) -> Array:
+        fitted = power
+        while fitted.ndim < x.ndim:  # the axis of a bank comes right before that of the nodes
+            fitted = fitted[..., None, :, :]
+        return times_power(x, factor * fitted)
+
+    out = fn(scale(Z, -1))
+    full, xp = scale(out, degree), namespace(out)
+    if bool(xp.any(xp.isfinite(out) & ~xp.isfinite(full))):
+        raise InputError(
+            f"Z has entries up to {float(peak.max()):.1e}, and the result overflows "
+            f"{str(Z.dtype).removeprefix('torch.')}; scale Z down, or use float64"
+        )
+    return full

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like
+from gspnl._base.array import Array, constant, times_power
 from gspnl._base.rows import sum_rows
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights import Weights
@@ -46,14 +46,14 @@ def rescaled(kernel: Kernel, X: Array, embed: Pair) -> tuple[Array, Pair, Any] |
         if not kernel.bilinear:  # a sum keeps its value under a common factor only
             first = second = max(first, second)
         shifts = (first, second)
-        scaled = _times(embed[0], -first)
-        pair = (scaled, scaled if embed[1] is embed[0] else _times(embed[1], -second))
+        scaled = times_power(embed[0], -first)
+        pair = (scaled, scaled if embed[1] is embed[0] else times_power(embed[1], -second))
     # Half of the degree for each of φ and ψ.
     total = kernel.homogeneous * (powers[..., 0, 0] + sum(shifts) / 2)
     if np.abs(total).max() <= NEAR and max(map(abs, shifts)) <= NEAR:
         return None
     factor = math.log(2) * total
-    return _times(X, -powers), pair, factor if factor.ndim else float(factor)
+    return times_power(X, -powers), pair, factor if factor.ndim else float(factor)
 
 
 def with_factor(weights: Weights, factor: Any) -> Weights:
@@ -120,9 +120,3 @@ def _exponents(x: Array, axes: tuple[int, ...] | None) -> np.ndarray:
     low = np.min(values, axis=axes, keepdims=axes is not None)
     out: np.ndarray = np.frexp(np.maximum(high, -low))[1].astype(np.float64)
     return out
-
-
-def _times(x: Array, power: Any) -> Array:
-    """Compute 2^power x by two factors, each within the range."""
-    half = np.floor(np.asarray(power) / 2)
-    return x * like(np.exp2(half), x) * like(np.exp2(power - half), x)

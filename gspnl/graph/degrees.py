@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace
+from gspnl._base.array import Array, constant, constant64, like, namespace
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import DegreeError
 
@@ -15,7 +15,8 @@ def degrees_of(affinity: Affinity) -> Array:
     if not factor.any():
         return affinity.degrees
     with np.errstate(over="ignore", under="ignore"):
-        degrees = np.exp(constant(log_degrees_of(affinity)))
+        half = np.exp(factor[..., None] / 2)
+        degrees = constant(like(constant64(affinity.degrees) * half * half, affinity.degrees))
     live = constant(affinity.degrees) > 0
     if not (np.isfinite(degrees).all() and degrees[live].all()):
         raise DegreeError(

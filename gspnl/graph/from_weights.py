@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +105,34 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
             f"normalization={normalization!r} needs non-negative weights, and the least is "
             f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
         )
-    weights: Weights = Sparse(matrix) if sparse else Dense(matrix, scheme.symmetric_core)
+    matrix, factor = _in_range(matrix, values, kernel.signed)
+    weights: Weights = Dense(matrix, scheme.symmetric_core, factor)
+    if sparse:
+        weights = Sparse(matrix, factor)
     sizes = abs(matrix if sparse else values).sum(-1) if kernel.signed else None
     check_degrees(weights, kernel, sizes)
     return graph_of(weights, kernel, "sparse" if sparse else "dense", normalization)
+
+
+def _in_range(matrix: Any, values: np.ndarray, signed: bool) -> tuple[Any, float]:
+    """Divide W by a power of 2 where products with signals would leave the range of its dtype.
+
+    Returns the matrix and the logarithm of the factor. What overflows, or has lost its digits, is
+    left as it is: the check of degrees refuses it.
+    """
+    limits, peak = np.finfo(values.dtype), float(np.abs(values).max(initial=0.0))
+    far = matrix.shape[-1] / float(limits.eps)
+    if peak == 0 or far * float(limits.smallest_normal) < peak < float(limits.max) / far:
+        return matrix, 0.0
+    with np.errstate(over="ignore"):
+        sums = (abs(matrix) if signed else matrix).sum(-1)
+    known = constant(sums)
+    lowest = known[known > 0].min(initial=np.inf)
+    if not (np.isfinite(known).all() and lowest >= limits.smallest_normal):
+        return matrix, 0.0
+    power = int(np.frexp(peak)[1])
+    half = -power // 2  # 2^power itself may leave the range
+    return matrix * 2.0**half * 2.0 ** (-power - half), power * math.log(2)
 
 
 def check_degrees(weights: Weights, kernel: Precomputed, sizes: Any = None) -> None:

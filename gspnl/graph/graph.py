@@ -170,11 +170,9 @@ class FeatureGraph:
         ----------
         Z : array of shape (N, c), or (N,)
         """
-        change = self.affinity.change[..., None]
-        inner = constant64(self._on_signals(lambda z: z / change, Z))
-        peak = float(
-            np.abs(inner).max(initial=0.0)
-        )  # squares of huge or tiny signals leave the range
+        change = constant64(self.affinity.change[..., None])
+        inner = self._on_signals(lambda z: constant64(z) / change, Z)
+        peak = float(np.abs(inner).max(initial=0.0))  # squares of huge or tiny signals may overflow
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
     @on_one_thread

@@ -43,15 +43,18 @@ def _negative(graph: FeatureGraph) -> str:
     )
 
 
-def on_graph(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any) -> Array:
-    """Check signals Z against a graph and apply ``fn``, (..., N, c) to (..., N, c)."""
-    return on_signals(fn, Z, graph.shape, graph.affinity.left)
+def on_graph(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any, degree: int = 1) -> Array:
+    """Check signals Z against a graph and apply ``fn``, (..., N, c) to (..., N, c).
+
+    ``fn(c z) = c^degree fn(z)``, see :func:`~gspnl._base.validate.on_signals`.
+    """
+    return on_signals(fn, Z, graph.shape, graph.affinity.left, degree)
 
 
-def per_column(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any) -> Array:
+def per_column(graph: FeatureGraph, fn: Callable[[Array], Array], Z: Any, degree: int = 1) -> Array:
     """Check signals Z and reduce each column by ``fn``, (..., N, c) to (..., 1, c).
 
     Returns an array (..., c), or a number for a signal (N,).
     """
-    out = on_graph(graph, fn, Z)
+    out = on_graph(graph, fn, Z, degree)
     return out[0] if out.ndim == 1 else out[..., 0, :]

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
+from gspnl._base.array import (
+    Array,
+    as_floats,
+    constant64,
+    float64,
+    largest_entry,
+    times_power,
+    to_numpy,
+)
 from gspnl._base.blas import on_one_thread
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
@@ -42,6 +50,8 @@ class Trial:
         Number of columns of Z.
     unit : float
         s of L = s (I − A), 1 but for the combinatorial Laplacian.
+    given : float
+        The standard deviation before it was scaled with Z.
     """
 
     graph: FeatureGraph
@@ -50,6 +60,7 @@ class Trial:
     sigma: float
     columns: int
     unit: float
+    given: float
 
 
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
@@ -135,13 +146,16 @@ def choose_strength(
     z = as_floats(Z, "Z")
     if z.ndim == 1:
         z = z[:, None]
+    # The strength has no unit; squares of huge or tiny signals leave the range.
+    power = math.frexp(largest_entry(z, "Z")[1])[1]
+    z, scaled = times_power(z, -power), math.ldexp(noise, -power)
 
     def residual(strength: float) -> Array:
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
     columns = math.prod(z.shape[:-2]) * z.shape[-1]
     unit = unit_of(graph.affinity)
-    return find(Trial(graph, residual, smoother, noise, columns, unit))
+    return find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
 
 
 @RULES.register("risk")
@@ -183,7 +197,7 @@ def _discrepancy(trial: Trial) -> float:
         low, high = high, 100 * high
         if high * trial.unit > RANGE[1]:
             raise InputError(
-                f"sigma={trial.sigma:g} is more than all that varies in the signal on this graph, "
+                f"sigma={trial.given:g} is more than all that varies in the signal on this graph, "
                 "so no strength removes enough; check sigma"
             )
     log = brentq(

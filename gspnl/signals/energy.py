@@ -64,7 +64,7 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     def energy(z: Array) -> Array:
         return like(_scaled(edges, _energy(edges, z)), z)
 
-    return per_column(graph, energy, Z)
+    return per_column(graph, energy, Z, degree=2)
 
 
 def smoothness(graph: FeatureGraph, Z: Array) -> Array:
@@ -122,7 +122,7 @@ def smoothness(graph: FeatureGraph, Z: Array) -> Array:
             most = like(most * affinity.unit[..., None, None], value)
         return like(xp.clip(value, min=least, max=most), z)
 
-    return per_column(graph, quotient, Z)
+    return per_column(graph, quotient, Z, degree=0)
 
 
 def local_variation(graph: FeatureGraph, Z: Array) -> Array:

@@ -144,7 +144,7 @@ def synthesize(
 
     # In the check of signals, the axis of the bank is one more batch dimension.
     shape = (*batch, f, n, n) if batch else (n, n)
-    out = on_signals(partial(graph.caches.map, one), c, shape, graph.affinity.left)
+    out = on_signals(partial(graph.caches.map, one), c, shape, graph.affinity.left, summed=True)
     return out[..., 0] if single else out
 
 

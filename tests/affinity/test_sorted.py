@@ -97,3 +97,35 @@ def test_float32_batches_and_leading_dimensions_equal_the_dense_formula():
 def test_only_the_concatenation_kernel_is_sorted():
     with pytest.raises(gspnl.errors.InputError, match="cannot hold the RBF kernel"):
         gspnl.feature_graph(RNG.random((4, 2)), "rbf", storage="sorted")
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("normalization", ["random_walk", "softmax"])
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_float32_sums_over_100_000_nodes_are_those_of_float64(library, normalization, offset):
+    """Running sums in float32 lose three digits, and more where scalars share an offset."""
+    n = 100_000
+    rng = np.random.default_rng(14)
+    X = rng.standard_normal((n, 2)).astype("f4")
+    X[:, 1] += np.float32(offset)
+    X[:, 0] -= np.float32(offset)
+    Z = (1 + rng.standard_normal((n, 2))).astype("f4")
+    pair = tuple(np.eye(2, dtype="f4"))
+    given = [X, *pair, Z]
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        given = [torch.tensor(part) for part in given]
+    graph = gspnl.feature_graph(
+        given[0], "concatenation", tuple(given[1:3]), normalization, storage="sorted"
+    )
+    rows = np.argsort(X[:, 0])[:: n // 40]
+    a, b, z = (part.astype("f8") for part in (X[:, 0], X[:, 1], Z))
+    W = np.maximum(a[rows, None] + b, 0)
+    if normalization != "softmax":
+        W = (W + np.maximum(b[rows, None] + a, 0)) / 2
+    degrees = W.sum(1)
+    live = degrees > 0
+    assert np.allclose(np.asarray(graph.degrees)[rows][live], degrees[live], rtol=2e-7)
+    right = (W @ z)[live] / degrees[live, None]
+    size = (W @ np.abs(z))[live] / degrees[live, None]
+    assert (np.abs(np.asarray(graph.apply(given[3]))[rows][live] - right) / size).max() < 3e-7

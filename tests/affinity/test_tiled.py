@@ -443,3 +443,44 @@ def test_gradients_hold_where_the_square_of_a_degree_leaves_the_range(storage, s
     _ = graph.log_degrees  # from now on A Z is l∘(W Z)
     (found,) = torch.autograd.grad((graph.apply(Z) * C).sum(), x)
     assert float((found - truth).abs().max()) < 1e-9 * float(truth.abs().max())
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("n", [40, 1300])
+def test_row_and_column_maxima_may_lie_more_than_the_range_apart(library, dtype, swapped, n):
+    """S_i0 = 2000 for most i, and S_0j = 0: the logarithms of W = ½(e^S + e^Sᵀ) need both."""
+    rng = np.random.default_rng(12)
+    q, k = np.ones(n), rng.standard_normal(n)
+    q[:2], k[:2] = 0.0, (2000.0, 0.0)
+    X = np.stack([k, q] if swapped else [q, k], axis=1).astype(dtype)
+    wide = X.astype("f8")
+    A, logs = attention(wide[:, :1] * wide[:, 1])
+    Z = rng.standard_normal((n, 2)).astype(dtype)
+    pair = tuple(np.eye(2, dtype=dtype)[:, i, None] for i in range(2))
+    given = [X, *pair, Z]
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        given = [torch.tensor(part) for part in given]
+    graph = gspnl.feature_graph(given[0], "embedded_gaussian", tuple(given[1:3]), storage="tiled")
+    near = 2e-5 if dtype == "f4" else 1e-11
+    assert np.abs(np.asarray(graph.apply(given[3])) - A @ Z).max() < near
+    assert np.allclose(np.asarray(graph.log_degrees), logs, rtol=1e-6 if dtype == "f4" else 1e-12)
+
+
+@pytest.mark.parametrize("pattern", ["one tile", "many tiles"])
+@pytest.mark.parametrize("normalization", ["random_walk", "softmax"])
+def test_blocks_whose_largest_score_grows_from_tile_to_tile(pattern, normalization):
+    """Sums so far are rescaled whenever a later tile has a larger score."""
+    n = 300 if pattern == "one tile" else 1800
+    rng = np.random.default_rng(13)
+    X = np.linspace(0.0, 6.0, n)[:, None] + 0.1 * rng.standard_normal((n, 1))
+    Z = rng.standard_normal((n, 2))
+    A, logs = attention(X @ X.T, symmetrize=normalization != "softmax")
+    for order in (slice(None), slice(None, None, -1), rng.permutation(n)):
+        graph = gspnl.feature_graph(
+            X[order], "gaussian", normalization=normalization, storage="tiled"
+        )
+        assert relative(graph.apply(Z[order]), (A @ Z)[order]) < 1e-11
+        assert np.allclose(graph.log_degrees, logs[order], rtol=1e-12)

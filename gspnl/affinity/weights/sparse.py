@@ -24,9 +24,12 @@ class Sparse(Weights):
     ----------
     matrix : csr_array of shape (N, N)
         float32 or float64.
+    log_factor : float
+        See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
     matrix: Any
+    log_factor: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
