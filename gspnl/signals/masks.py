@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, constant, is_array, like, namespace
+from gspnl._base.blas import on_one_thread
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 
@@ -46,6 +47,7 @@ def mask_column(mask: np.ndarray, x: Array) -> Array:
     return like(mask[..., None].astype(np.float64), x) > 0
 
 
+@on_one_thread
 def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     """Raise if some node has no path to a known one: its value would be arbitrary.
 
