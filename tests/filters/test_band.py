@@ -105,8 +105,7 @@ def test_ends_themselves_enclose_the_band(name):
     )
 
 
-@pytest.mark.parametrize("columns", [1, 2, 4])
-@pytest.mark.parametrize("steps", [3, 5, 7])
+@pytest.mark.parametrize(("columns", "steps"), [(1, 3), (1, 5), (2, 3), (2, 9), (4, 5), (4, 9)])
 def test_ends_of_a_short_run_enclose_the_eigenvalues(columns, steps):
     """Far from convergence the extreme Ritz values alone miss the ends by a few per cent."""
     rng = np.random.default_rng(columns)
