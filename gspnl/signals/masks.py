@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, constant, like, namespace, values_of
+from gspnl._base.blas import on_one_thread
 from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
 from gspnl.graph.from_weights import Precomputed
@@ -50,6 +51,7 @@ def mask_column(mask: np.ndarray, x: Array) -> Array:
     return like(mask[..., None].astype(np.float64), x) > 0
 
 
+@on_one_thread
 def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     """Raise if some node has no path to a known one: its value would be arbitrary.
 

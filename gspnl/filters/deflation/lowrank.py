@@ -67,11 +67,15 @@ class LowRankDeflation(Deflation):
             values += [float(v) for v in to_numpy(small.values)[: m - extra - 1 : -1]]
             mu = mu[: m - extra]
         # One mu, at 0, is that of the deflated constant mode; N − m − 1 other modes have μ = 0.
-        shares = np.append(np.ones(len(mu)), max(n_live - m - bool(count), 0))
+        # A factor with more columns than there are modes has further μ = 0, which are none.
+        bulk = n_live - m - bool(count)
+        shares = np.append(np.ones(len(mu)), max(bulk, 0))
+        if bulk < 0:
+            shares[np.argsort(np.abs(mu))[:-bulk]] = 0.0
         limits = affinity.limits
         band = np.clip(1 - np.append(mu, 0.0), *limits)
         lam = np.clip(1 - np.array(values), *limits)
-        return cls(affinity, engine, J, heads, lam, band, shares / shares.sum())
+        return cls(affinity, engine, J, heads, lam, band, shares / max(shares.sum(), 1.0))
 
     @cached_property
     def ends(self) -> tuple[float, float]:
