@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -11,9 +11,6 @@ from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.nn.checkpoints.contents import check_sizes
 from gspnl.train.recipes import Recipe
-
-if TYPE_CHECKING:
-    from gspnl.train.checkpoints import State
 
 WHOLE = ("epoch", "step", "peak_bytes")
 SUMS = ("loss", "correct", "count", "seconds")
@@ -38,7 +35,7 @@ def check_header(about: Mapping[str, Any]) -> None:
         number(f"scaler.{name}", value)
 
 
-def check_position(state: State, recipe: Recipe) -> None:
+def check_position(state: Any, recipe: Recipe) -> None:
     """Raise InputError unless the state is a position in a run of the recipe."""
     for name in WHOLE:
         whole_number(f"state.{name}", getattr(state, name))
