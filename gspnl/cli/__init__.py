@@ -12,11 +12,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from gspnl._base.extras import fix
 from gspnl._base.version import __version__
 from gspnl.cli import audit, bench, figures, report, tables, train, verify
 from gspnl.cli.status import BAD_INPUT, INTERRUPTED
 from gspnl.errors import GspnlError
 
+EXTRAS = {  # what a command needs
+    "audit": "train",
+    "bench": "dev",
+    "figures": "train",
+    "report": "report",
+    "tables": "train",
+    "train": "train",
+    "verify": "report",
+}
 COMMANDS = (audit, bench, figures, report, tables, train, verify)
 
 
@@ -49,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except GspnlError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except ImportError as error:  # of an optional package, or of one that is broken
+        print(f"{name}: {fix(error, EXTRAS[options.command])}", file=sys.stderr)
         return BAD_INPUT
     except MemoryError as error:
         print(f"{name}: out of memory: {error}; ask for fewer nodes or anchors", file=sys.stderr)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gspnl._base import extras
 from gspnl.errors import FileError, InputError
 
 INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # in a wheel
@@ -40,7 +40,7 @@ class Script:
     @property
     def missing(self) -> tuple[str, ...]:
         """The peers that are not installed, by the names that install them."""
-        absent = [peer for peer in self.peers if importlib.util.find_spec(peer) is None]
+        absent = [peer for peer in self.peers if extras.spec(peer) is None]
         return tuple(PACKAGES.get(peer, peer) for peer in absent)
 
 

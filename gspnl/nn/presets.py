@@ -17,6 +17,7 @@ from gspnl.nn.unit import NODES, SpectralStage, Stage, Terms
 # Coefficients of I and A over T_k(−A): T₀ = I, T₁(−A) = −A.
 IDENTITY = (1.0,)
 AFFINITY = (0.0, -1.0)
+LARGEST_ORDER = 170  # of a Taylor expansion: 171! is no float64
 
 
 @BLOCKS.register("linear")
@@ -169,6 +170,11 @@ class CGNL(Block):
             )
         if kernel == "rbf":
             order = 3 if order is None else whole_number("order", order, 1)
+            if order > LARGEST_ORDER:
+                raise InputError(
+                    f"order={order} of the Taylor expansion must be at most {LARGEST_ORDER}; terms "
+                    "above 60 vanish in float64"
+                )
             self.options["order"] = order
         return Generalized(self.channels, self.inner, bias, groups, order)
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gspnl._base.extras import require
+
 if TYPE_CHECKING:
     from gspnl.train.loop import train
     from gspnl.train.recipes import RECIPES, Recipe, recipe
     from gspnl.train.run import Run, load_run
 
 __all__ = ["RECIPES", "Recipe", "Run", "load_run", "recipe", "train"]
+
+require("gspnl.train", "train", "torch", "safetensors", "pydantic", "tomli_w")
 
 _HOMES = {"Run": "run", "load_run": "run", "train": "loop"}  # the others are of recipes
 

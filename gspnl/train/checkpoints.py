@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -18,7 +17,9 @@ from torch import Tensor
 from gspnl._base.files import read, replace
 from gspnl.errors import FileError
 from gspnl.nn.checkpoints import KEY as BLOCK
-from gspnl.nn.checkpoints.reading import describe
+from gspnl.nn.checkpoints.contents import checksum
+from gspnl.nn.checkpoints.reading import describe, is_safetensors
+from gspnl.train.contents import check_header, check_network, check_position
 from gspnl.train.recipes import Recipe, to_dict
 
 KEY, SUM, VERSION = "gspnl.train", "gspnl.crc32", 1
@@ -75,7 +76,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in checkpoint.tensors.items()
     }
-    note = {KEY: text, SUM: str(_checksum(text, tensors))}
+    note = {KEY: text, SUM: str(checksum(text, tensors))}
     replace(path, safetensors.torch.save(tensors, note))
 
 
@@ -87,7 +88,7 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     path = Path(path)
     fix = "name the folder of a run of gspnl train, or its checkpoint"
     content = read(path, fix, "the checkpoint ")
-    if content.startswith(TORCH):
+    if content.startswith(TORCH) and not is_safetensors(content):
         raise _foreign(path, content)
     try:
         tensors = safetensors.torch.load(content)
@@ -97,29 +98,22 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     if KEY not in note:
         raise _foreign(path, content, block=BLOCK in note)
-    if note.get(SUM) != str(_checksum(note[KEY], tensors)):
+    if note.get(SUM) != str(checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
-    about = json.loads(note[KEY])
     try:
+        about = json.loads(note[KEY])
         if (version := about.pop("version")) != VERSION:
             raise ValueError(f"it is of version {version!r}, and this one reads {VERSION}")
+        check_header(about)
         about["recipe"], about["state"] = Recipe(**about["recipe"]), State(**about["state"])
+        check_position(about["state"], about["recipe"])
+        check_network(about["recipe"], tuple(about["shape"]), about["classes"], tensors)
         return Checkpoint(**{**about, "shape": tuple(about["shape"]), "tensors": tensors})
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise FileError(
-            f"{str(path)!r} does not fit this version of gspnl ({error}); install the one that "
-            "wrote it"
+            f"{str(path)!r} does not fit this version of gspnl ({' '.join(str(error).split())}); "
+            "install the one that wrote it, or put back a copy"
         ) from error
-
-
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
-    total = zlib.crc32(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name].contiguous()
-        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
-        # As bytes: numpy has no bfloat16.
-        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes(), total)
-    return total
 
 
 def _foreign(path: Path, content: bytes, block: bool = False) -> FileError:

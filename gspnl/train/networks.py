@@ -8,6 +8,7 @@ from os import PathLike
 import torch
 from torch import Tensor, nn
 
+from gspnl.errors import InputError
 from gspnl.nn.parallel.batch_norm import synchronise
 from gspnl.train.recipes import Recipe
 
@@ -85,6 +86,13 @@ def restore_optimiser(
     """Put the tensors of :func:`optimiser_state` back."""
     parameters = dict(model.named_parameters())
     for full, value in tensors.items():
-        name, key = full.rsplit(".", 1)
+        name, _, key = full.rpartition(".")
+        if name not in parameters:
+            raise InputError(f"the optimiser has {full!r}, and the network no parameter {name!r}")
+        if value.shape != parameters[name].shape or not value.is_floating_point():
+            raise InputError(
+                f"{full!r} of the optimiser is {value.dtype} of shape {tuple(value.shape)}, and "
+                f"its parameter of shape {tuple(parameters[name].shape)}"
+            )
         fresh = torch.empty_like(parameters[name])  # in the parameter's own layout
         optimizer.state[parameters[name]][key] = fresh.copy_(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import statistics
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gspnl._base import extras
 from gspnl._base.files import make_folder, replace
 from gspnl.train.checkpoints import State
 from gspnl.train.run import METRICS, RESULT
@@ -87,7 +87,7 @@ class Progress:
 
 def _board(folder: Path) -> Any:
     """A new TensorBoard writer for a folder; None where TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
+    if extras.spec("tensorboard") is None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies

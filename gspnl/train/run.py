@@ -11,10 +11,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from gspnl._base.files import clean, make_folder, open_lock
 from gspnl.errors import BusyError, FileError, InputError
+from gspnl.nn.checkpoints.contents import check_state
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
 from gspnl.train.recipes import Recipe, read, write
@@ -66,7 +68,11 @@ def load_run(path: str | PathLike[str]) -> tuple[Recipe, nn.Module]:
         If there is no checkpoint, or it is damaged.
     """
     found = checkpoint_of(path)
-    model = network(found.recipe, found.shape, found.classes)
+    with _described(Path(path)):
+        with torch.device("meta"):  # sizes that the file does not hold would fill the memory
+            empty = network(found.recipe, found.shape, found.classes)
+        check_state(empty.state_dict(), found.part("model"))
+        model = network(found.recipe, found.shape, found.classes)
     fit(model, found, Path(path))
     return found.recipe, model.eval()
 
@@ -79,9 +85,18 @@ def checkpoint_of(path: str | PathLike[str]) -> checkpoints.Checkpoint:
 
 def fit(model: nn.Module, found: checkpoints.Checkpoint, path: Path) -> None:
     """Load the weights of a checkpoint into a network."""
+    weights = found.part("model")
+    with _described(path):
+        check_state(model.state_dict(), weights)
+        model.load_state_dict(weights)
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
+    """Raise FileError where recipe and weights of a checkpoint do not agree."""
     try:
-        model.load_state_dict(found.part("model"))
-    except RuntimeError as error:
+        yield
+    except (InputError, LookupError, RuntimeError, TypeError) as error:
         raise FileError(
             f"{str(path)!r} does not hold the network that its recipe describes, or needs another "
             f"version of gspnl: {' '.join(str(error).split())[:300]}"

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gspnl.errors import ConvergenceError
+from gspnl._base.validate import whole_number
+from gspnl.errors import ConvergenceError, FileError
 from gspnl.train import checkpoints, cost, data, networks
 from gspnl.train.checkpoints import Checkpoint, State
 from gspnl.train.distributed import Ranks, batch_count
@@ -60,13 +61,21 @@ class Session:
         found = checkpoints.load(path)
         check_data(out, found.data, self.fingerprint)
         fit(self.model, found, path)
-        networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
-        if found.scaler:
-            self.scaler.load_state_dict(dict(found.scaler))
-        self.state, states = found.state, found.part("rng")
-        for kind, module in self._generators().items():
-            if (state := states.get(f"{kind}.{self.ranks.rank}")) is not None:
-                module.set_rng_state(state)
+        try:
+            whole_number("state.step", found.state.step, 0, self.steps, ", the steps of an epoch")
+            networks.restore_optimiser(self.optimiser, self.model, found.part("optimiser"))
+            if found.scaler:
+                self.scaler.load_state_dict(dict(found.scaler))
+            states = found.part("rng")
+            for kind, module in self._generators().items():
+                if (state := states.get(f"{kind}.{self.ranks.rank}")) is not None:
+                    module.set_rng_state(state)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise FileError(
+                f"{str(path)!r} does not hold the state of this run: "
+                f"{' '.join(str(error).split())}; put back a copy, or begin again in another folder"
+            ) from error
+        self.state = found.state
 
     def _generators(self) -> dict[str, Any]:
         """The modules that hold torch's generators: of the CPU, and of a GPU of this rank."""

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import time
 
 import pytest
 import torch
@@ -230,6 +231,100 @@ def test_flipped_header_bytes_raise_file_errors_or_load(tmp_path, x):
             refused += 1
             assert str(path) in str(error)
     assert refused > 0.9 * size
+
+
+@pytest.mark.parametrize(("name", "options"), [("linear", {}), ("snl", {"kernel": "rbf"})])
+def test_a_flipped_bit_in_the_weights_is_found(tmp_path, name, options):
+    path = tmp_path / "b"
+    gnn.save(gnn.create(name, 2, **options), path)
+    content = path.read_bytes()
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    for place in range(start, len(content)):
+        for bit in (0, 6, 7):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            with pytest.raises(FileError, match="its checksum is wrong"):
+                gnn.load(path)
+
+
+def test_a_changed_option_is_found(tmp_path):
+    path = tmp_path / "b"
+    gnn.save(gnn.create("snl", 4), path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'\\"isolated\\": \\"self\\"', b'\\"isolated\\": \\"zero\\"'))
+    with pytest.raises(FileError, match="its checksum is wrong"):
+        gnn.load(path)
+
+
+def test_files_without_a_checksum_load(tmp_path):
+    """As gspnl wrote them before."""
+    block = gnn.create("gsnl", 4, zero_init=False)
+    gnn.save(block, tmp_path / "b")
+    edit_file(tmp_path / "b")
+    assert b"crc32" not in (tmp_path / "b").read_bytes()
+    other = gnn.load(tmp_path / "b")
+    assert torch.equal(other.stages[0].w_3.weight, block.stages[0].w_3.weight)
+
+
+ABSURD = [
+    None, True, -1, 0, 1, 2**31, 2**60, 10**400, -(2**60), 0.5, 1e308, -1e308, float("inf"),
+    float("nan"), "", "x", "snl", "\0", "a" * 10_000, [], [1, 2], [2**60] * 3, [[[]]], {}, {"a": 1},
+    {"units": 2**60}, [None], "__class__",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_absurd_options_in_a_header_are_errors_at_once(tmp_path, name, options):
+    path = tmp_path / "b"
+    block = gnn.create(name, 8, **options)
+    gnn.save(block, path)
+    content, began = path.read_bytes(), time.perf_counter()
+    for option in [*block.config, "match", "colour"]:
+        for value in ABSURD:
+            path.write_bytes(content)
+            edit_file(path, config={option: value})
+            try:
+                found = gnn.load(path)
+            except FileError as error:
+                assert "\n" not in str(error)
+                assert len(str(error)) < 21_000
+            else:
+                shapes = {k: v.shape for k, v in found.state_dict().items()}
+                assert shapes == {k: v.shape for k, v in block.state_dict().items()}
+    assert time.perf_counter() - began < 60
+
+
+@pytest.mark.parametrize("option", ["units", "channels", "inner"])
+@pytest.mark.parametrize("value", [2**60, 10**12, 10**6])
+def test_sizes_beyond_the_tensors_held_are_refused_before_anything_is_built(
+    tmp_path, monkeypatch, option, value
+):
+    gnn.save(gnn.create("snl", 4), tmp_path / "b")
+    edit_file(tmp_path / "b", config={option: value})
+    monkeypatch.setattr("gspnl.nn.checkpoints.create", interrupted)
+    with pytest.raises(FileError, match=f"{option}={value} must be .* as the file holds"):
+        gnn.load(tmp_path / "b")
+
+
+def test_orders_and_units_together_are_limited(tmp_path, monkeypatch):
+    path = tmp_path / "b"
+    gnn.save(gnn.create("chebyshev", 4, order=8, units=2), path)
+    assert len(gnn.load(path).stages) == 2
+    edit_file(path, config={"order": 20, "units": 20})
+    monkeypatch.setattr("gspnl.nn.checkpoints.create", interrupted)
+    with pytest.raises(FileError, match="units=20 of order=20 have more maps"):
+        gnn.load(path)
+
+
+@pytest.mark.parametrize("order", [171, 2**60])
+def test_taylor_orders_beyond_any_float_are_refused(order):
+    with pytest.raises(InputError, match="at most 170"):
+        gnn.create("cgnl", 4, kernel="rbf", order=order)
+    block = gnn.create("cgnl", 4, kernel="rbf", order=170)
+    assert bool(block(torch.randn(1, 4, 3, 3)).isfinite().all())
 
 
 def test_missing_files_and_safetensors_of_other_code(tmp_path):

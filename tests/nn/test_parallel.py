@@ -22,7 +22,7 @@ def found(tmp_path_factory):
     return [json.loads((folder / f"{r}.json").read_text()) for r in range(nn_parallel.WORLD)]
 
 
-@pytest.mark.parametrize("case", [*nn_parallel.CASES, "training"])
+@pytest.mark.parametrize("case", [*nn_parallel.CASES, "training", "pruned"])
 def test_equal_to_one_process(found, case):
     for rank in found:
         # sums of tens of positions in another order
@@ -34,6 +34,26 @@ def test_mismatched_parts_raise_on_every_process(found):
         for message in rank["mismatches"].values():
             assert "split along its first spatial dimension" in message
         assert "(2, 8, 3, 4), (2, 8, 3, 5)" in rank["mismatches"]["other"]
+
+
+@pytest.mark.parametrize("case", nn_parallel.DIFFERENT)
+def test_blocks_that_differ_raise_on_every_process(found, case):
+    for rank in found:
+        assert nn_parallel.DIFFERENT[case][2] in rank["differences"][case]
+
+
+def test_a_process_that_does_not_answer_is_an_error(tmp_path):
+    mp.spawn(nn_parallel.left_alone, (str(tmp_path),), nn_parallel.WORLD)
+    errors = json.loads((tmp_path / "alone.json").read_text())
+    assert [kind for kind, _ in errors] == ["ProcessError", "ProcessError"]
+    assert all("failed or does not answer" in text for _, text in errors)
+
+
+def test_modules_in_the_place_of_a_map_raise(alone):
+    block = gnn.create("snl", 8)
+    block.affinity.phi = torch.nn.Sequential(block.affinity.phi)
+    with pytest.raises(InputError, match=r"'affinity\.phi' is a Sequential"):
+        gnn.parallel.shard(block)
 
 
 @pytest.fixture

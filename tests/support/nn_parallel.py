@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.nn.utils import prune
 
 from gspnl import nn as gnn
 from gspnl.errors import InputError
@@ -47,7 +50,7 @@ PARTS = {7: 5, 9: 2, 5: 3}  # size of the first dimension → positions of proce
 
 
 def make(name, options):
-    block = gnn.create(name, 8, inner=4, zero_init=False, **options).double()
+    block = gnn.create(name, 8, **{"inner": 4, "zero_init": False, **options}).double()
     with torch.no_grad():
         for key, parameter in block.named_parameters():
             if key.endswith("gate"):
@@ -139,6 +142,90 @@ def mismatches(rank):
     return messages
 
 
+def changed_weight(block):
+    with torch.no_grad():
+        block.stages[0].w_2.weight[0, 0] += 1e-3
+
+
+DIFFERENT = {  # of process 1 → part of the message
+    "kernel": ({"kernel": "cosine"}, None, "kernel differs between the processes: 'dot', 'cosine'"),
+    "inner": ({"inner": 3}, None, "inner differs between the processes: 4, 3"),
+    "units": ({"units": 2}, None, "units differs between the processes: 1, 2"),
+    "norm": ({"norm": "group"}, None, "norm differs between the processes: 'batch', 'group'"),
+    "isolated": ({"isolated": "zero"}, None, "isolated differs"),
+    "dtype": ({}, lambda b: b.float(), "torch.float64, torch.float32"),
+    "features": ({}, None, "the dtype of the features differs"),
+    "mode": ({}, lambda b: b.eval(), "the mode (training) differs"),
+    "frozen": ({}, lambda b: b.affinity.requires_grad_(False), "requires_grad of 'affinity.phi"),
+    "weights": ({}, changed_weight, "the checksum of 'stages.0.w_2.weight' differs"),
+}
+
+
+def differences(rank):
+    """Error messages of blocks that differ; every process gets one."""
+    messages = {}
+    for name, (options, change, _) in DIFFERENT.items():
+        torch.manual_seed(0)
+        block = make("snl", options if rank else {})
+        if rank and change:
+            change(block)
+        x = torch.randn(2, 8, 3, 4, dtype=torch.float64)
+        try:
+            dtype = torch.float32 if rank and name in ("features", "dtype") else x.dtype
+            gnn.parallel.shard(block)(x.to(dtype)).sum().backward()
+            messages[name] = ""
+        except InputError as error:
+            messages[name] = str(error)
+    return messages
+
+
+def pruned(rank):
+    """Differences of a pruned block, sharded, from itself on one process."""
+    torch.manual_seed(0)
+    block = make("snl", {"norm": "none"})
+    for layer in (block.affinity.phi, block.stages[0].g, block.stages[0].w_2):
+        prune.l1_unstructured(layer, "weight", 0.5)
+    x = torch.randn(2, 8, 7, 3, dtype=torch.float64)
+    truth = block(x)
+    truth.square().sum().backward()
+    right = flat(p.grad for p in block.parameters())
+    block.zero_grad(set_to_none=True)
+    sharded = gnn.parallel.shard(block)
+    for _ in range(2):
+        block.zero_grad(set_to_none=True)
+        out = sharded(part(x, rank))
+        out.square().sum().backward()
+    own = flat(p.grad for p in block.parameters())
+    return {"values": apart(out, part(truth, rank)), "parameters": apart(own, right)}
+
+
+def left_alone(rank, folder):
+    """Process 1 ends, forward or backward; process 0 writes the error that it gets."""
+    torch.set_num_threads(1)
+    found = []
+    for i, forward in enumerate((True, False)):
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/store{i}", rank=rank, world_size=WORLD,
+            timeout=timedelta(seconds=5),
+        )  # fmt: skip
+        torch.manual_seed(0)
+        sharded = gnn.parallel.shard(make("snl", {}))
+        x = torch.randn(2, 8, 3, 4, dtype=torch.float64)
+        out = sharded(x)
+        if rank == 0:
+            try:
+                sharded(x) if forward else out.sum().backward()
+            except Exception as error:
+                found.append([type(error).__name__, str(error)])
+            (Path(folder) / f"{i}.done").touch()
+        else:
+            while not (Path(folder) / f"{i}.done").exists():  # does not answer
+                time.sleep(0.1)
+        dist.destroy_process_group()
+    if rank == 0:
+        (Path(folder) / "alone.json").write_text(json.dumps(found))
+
+
 def work(rank, folder):
     """Write the largest relative differences of each case to a file, for one process."""
     torch.set_num_threads(1)
@@ -151,5 +238,7 @@ def work(rank, folder):
         found[case] = compared(make(name, options), SPATIAL[i % len(SPATIAL)], rank)
     found["training"] = training(rank)
     found["mismatches"] = mismatches(rank)
+    found["differences"] = differences(rank)
+    found["pruned"] = pruned(rank)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()

@@ -11,6 +11,7 @@ import torch
 from gspnl._base import files
 from gspnl.errors import FileError, InputError
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.contents import check_sizes, check_state, checksum
 from gspnl.nn.checkpoints.reading import safetensors_library
 from gspnl.nn.hooked import recomputed
 from gspnl.nn.presets import create
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 KEY, VERSION = "gspnl.nn.block", 1  # of the metadata, and of its format
+SUM = "gspnl.crc32"  # missing in files of earlier versions
 
 
 def save(block: Block, path: str | PathLike[str]) -> None:
@@ -66,13 +68,14 @@ def save(block: Block, path: str | PathLike[str]) -> None:
             "remove_weight_norm or parametrize.remove_parametrizations"
         )
     try:
-        metadata = {KEY: json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)}
+        text = json.dumps({"version": VERSION, "config": block.config}, sort_keys=True)
     except TypeError as error:
         raise InputError(
             f"the configuration of the block cannot be written ({error}); an object among its "
             "options, as a kernel, must be registered and given by its name"
         ) from error
     tensors = {key: value.detach().contiguous().cpu() for key, value in block.state_dict().items()}
+    metadata = {KEY: text, SUM: str(checksum(text, tensors))}
     files.replace(_path(path), safetensors_library().torch.save(tensors, metadata))
 
 
@@ -93,8 +96,9 @@ def load(path: str | PathLike[str]) -> Block:
     Raises
     ------
     FileError
-        If the file is missing, damaged, cut off or not a block of gspnl, or if this version of
-        gspnl cannot rebuild its configuration.
+        If the file is missing, damaged (each bit is under a checksum, in files of this version),
+        cut off or not a block of gspnl, or if this version of gspnl cannot rebuild its
+        configuration.
 
     Examples
     --------
@@ -103,14 +107,23 @@ def load(path: str | PathLike[str]) -> Block:
     path = _path(path)
     metadata, tensors = _read(path)
     config = _config(path, metadata)
+    if SUM in metadata and metadata[SUM] != str(checksum(metadata[KEY], tensors)):
+        raise FileError(
+            f"{str(path)!r} is damaged: its checksum is wrong; put back a copy, or save the block "
+            "again"
+        )
     try:
+        check_sizes(config, tensors)
         with torch.device("meta"):  # draws no initial values, which the file would replace
             block = create(**config)
+        check_state(block.state_dict(), tensors)
         block.load_state_dict(tensors, assign=True)
-    except (InputError, TypeError, KeyError, RuntimeError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+    ) as error:  # fmt: skip  # a header that is wrong can make any check fail
         raise FileError(
             f"{str(path)!r} does not hold the block that it describes, or needs another version of "
-            f"gspnl: {error}"
+            f"gspnl: {' '.join(str(error).split())}"
         ) from error
     return block
 
@@ -121,12 +134,12 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     content = files.read(path, "name a file that gspnl.nn.save wrote")
     try:
         tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # also of dtypes that torch does not know
         raise FileError(
             f"{str(path)!r} is damaged, cut off or no safetensors file ({error})"
         ) from error
     size = int.from_bytes(content[:8], "little")  # of the header, checked just now
-    return json.loads(content[8 : 8 + size]).get("__metadata__", {}), tensors
+    return json.loads(content[8 : 8 + size]).get("__metadata__") or {}, tensors
 
 
 def _config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from gspnl.nn.attention import Attention
 from gspnl.nn.attention.softmax import softmax_attention
 from gspnl.nn.attention.symmetric import stacked_rows
 from gspnl.nn.block import Block
+from gspnl.nn.checkpoints.contents import checksum
 from gspnl.nn.hooked import maps_of, own_memo
 from gspnl.nn.normalization import Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator
@@ -56,7 +58,11 @@ def shard(block: Block, group: Any = None) -> Sharded:
     InputError
         Without a process group, and for blocks that cannot be sharded: block "cc",
         normalization="bistochastic", "symmetric" with an exponential kernel, the concatenation
-        kernel, ``sub_sample``. When called, on every process, for parts that do not fit together.
+        kernel, ``sub_sample``. When called, on every process, for parts that do not fit together,
+        and for options, dtypes, modes or first weights that differ.
+    ProcessError
+        When called, if another process of the group failed or does not answer within the timeout
+        of ``init_process_group``.
 
     Notes
     -----
@@ -117,6 +123,7 @@ class Sharded(nn.Module):
         shared: dict[int, Any] = {id(t): t for t in (*block.parameters(), *block.buffers())}
         shared |= own_memo(block)
         self.positions = Positions(group)
+        self.compared = False  # whether the weights were
         self.block = copy.deepcopy(block, shared)
         for path, _, _, layer in maps_of(self.block):
             if not isinstance(layer, Pointwise):
@@ -132,11 +139,31 @@ class Sharded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return this process's part of Y, for its part (B, C, h, ...) of the feature map."""
-        self.positions.measure(x)
+        self.positions.measure(x, self._about(x))
+        self.compared = True
         names, parameters = zip(*self.block.named_parameters(), strict=True)
         shared = Shared.apply(self.positions.group, *parameters)  # type: ignore[no-untyped-call]  # untyped in torch
         out: Tensor = functional_call(self.block, dict(zip(names, shared, strict=True)), (x,))
         return out
+
+    def _about(self, x: Tensor) -> dict[str, str]:
+        """Describe what must be equal on all processes: options, dtypes, modes, first weights."""
+        autocast = torch.is_autocast_enabled(x.device.type)
+        about: dict[str, Any] = {
+            **self.block.config,
+            "the dtype of the features": x.dtype,
+            "autocast": torch.get_autocast_dtype(x.device.type) if autocast else None,
+            "the mode (training)": [m.training for m in self.block.modules()],
+        }
+        for name, tensor in self.block.state_dict(keep_vars=True).items():
+            about[f"the dtype of {name!r}"] = tensor.dtype
+            about[f"the shape of {name!r}"] = tuple(tensor.shape)
+            about[f"requires_grad of {name!r}"] = tensor.requires_grad
+        if not self.compared:
+            for name, parameter in self.block.named_parameters():
+                about[f"the checksum of {name!r}"] = checksum("", {name: parameter.detach().cpu()})
+        # Objects, as a kernel, may show their address, which is of one process.
+        return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(value)) for name, value in about.items()}
 
 
 class SplitFeatureAffinity(FeatureAffinity):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,9 +12,23 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from gspnl.errors import InputError
+from gspnl.errors import InputError, ProcessError
 
 MOST_DIMENSIONS = 8  # of shapes that processes exchange
+
+
+def together(act: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """Call a collective of torch.distributed; raise ProcessError if another process is gone."""
+    try:
+        act(*args, **options)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):  # of this process
+            raise
+        raise ProcessError(
+            "a process that shares the positions failed or does not answer; see its own message, "
+            "and start all again (timeout= of init_process_group says how long to wait: "
+            f"{' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 class Total(torch.autograd.Function):
@@ -22,7 +38,7 @@ class Total(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
         ctx.group = group
         out = x.detach().clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(out, group=group)
+        together(dist.all_reduce, out, group=group)
         return out
 
     @staticmethod
@@ -65,15 +81,23 @@ class Positions:
         self.group = group
         self.sizes: tuple[int, ...] = ()  # positions of each rank in the current pass
 
-    def measure(self, x: Tensor) -> None:
-        """All-gather the shapes of the parts; raise on all processes where they do not fit."""
-        own = torch.zeros(MOST_DIMENSIONS + 1, dtype=torch.int64, device=x.device)
+    def measure(self, x: Tensor, about: Mapping[str, str]) -> None:
+        """All-gather shapes and settings; raise on all processes where they do not fit.
+
+        ``about`` describes what must be equal everywhere. Messages of other sizes than expected
+        would end the process, so its checksum is compared first.
+        """
+        own = torch.zeros(MOST_DIMENSIONS + 2, dtype=torch.int64, device=x.device)
         shape = x.shape[:MOST_DIMENSIONS]
         own[0] = len(shape)
         own[1 : 1 + len(shape)] = torch.tensor(shape)
+        own[-1] = zlib.crc32(repr(about).encode())
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(self.group))]
-        dist.all_gather(every, own, group=self.group)
-        shapes = [tuple(s[1 : 1 + s[0]]) for s in (row.tolist() for row in every)]
+        together(dist.all_gather, every, own, group=self.group)
+        rows = [row.tolist() for row in every]
+        if len({row[-1] for row in rows}) > 1:
+            self._name_difference(about)
+        shapes = [tuple(row[1 : 1 + row[0]]) for row in rows]
         if len({(s[:2], s[3:]) for s in shapes}) > 1 or any(
             len(s) < 3 or 0 in s[2:] for s in shapes
         ):
@@ -83,6 +107,18 @@ class Positions:
                 "position or more, and the same sizes but for dimension 2"
             )
         self.sizes = tuple(math.prod(s[2:]) for s in shapes)
+
+    def _name_difference(self, about: Mapping[str, str]) -> None:
+        """Raise InputError for the first setting in which the processes differ."""
+        every: list[Any] = [None] * dist.get_world_size(self.group)
+        together(dist.all_gather_object, every, dict(about), group=self.group)
+        for name in dict.fromkeys(key for each in every for key in each):
+            values = [str(each.get(name)) for each in every]
+            if len(set(values)) > 1:
+                raise InputError(
+                    f"{name} differs between the processes: {', '.join(values)}, by rank; make the "
+                    "same block everywhere, with the same weights, dtype and mode"
+                )
 
     @property
     def count(self) -> int:
@@ -101,7 +137,7 @@ class Positions:
     def largest(self, x: Tensor) -> Tensor:
         """Return the maximum over all processes, without a gradient."""
         out = x.detach().clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(out, op=dist.ReduceOp.MAX, group=self.group)
+        together(dist.all_reduce, out, op=dist.ReduceOp.MAX, group=self.group)
         return out
 
     def gathered(self, X: Tensor) -> Tensor:

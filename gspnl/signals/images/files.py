@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gspnl._base import extras
 from gspnl._base.files import readable
 from gspnl._base.validate import whole_number
 from gspnl.errors import FileError, MissingExtraError, SizeError
@@ -116,7 +116,7 @@ def default_photo() -> Path:
     >>> gspnl.images.default_photo().name
     'grace_hopper.jpg'
     """
-    found = importlib.util.find_spec("matplotlib")  # not imported: that takes half a second
+    found = extras.spec("matplotlib")  # not imported: that takes half a second
     if found is None or found.origin is None:
         raise MissingExtraError(
             "the default photo comes with matplotlib, which is not installed: "

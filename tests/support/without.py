@@ -1,0 +1,119 @@
+"""Run commands and library doors in a process where some packages cannot be imported.
+
+``python without.py FOLDER MODE PACKAGE ...`` prints JSON: for each command its status and stderr,
+for each door the type and text of its error. The folder has a photo, features and weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import sys
+import traceback
+from pathlib import Path
+
+
+class Blocker:
+    """A finder that refuses packages, as if they were not installed or (``loud``) broken."""
+
+    def __init__(self, packages, loud):
+        self.packages, self.loud = packages, loud
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.packages:
+            if self.loud:
+                raise ImportError(f"{name} is broken")
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def commands(folder):
+    return {
+        "train": ["train", "mini", "--data", str(folder / "none"), "--out", str(folder / "run")],
+        "tables": ["tables", "--list"],
+        "tables so far": ["tables", "--no-run", "--out", str(folder / "tables"), "--quiet"],
+        "audit": ["audit", str(folder / "w.pt")],
+        "figures": ["figures", str(folder / "w.pt"), "--out", str(folder / "figures")],
+        "report": ["report", str(folder / "photo.png"), "--rank", "6", "--quiet", "--out",
+                   str(folder / "report")],
+        "verify": ["verify", "--features", str(folder / "X.npy"), "--quiet"],
+        "verify photo": ["verify", "--features", str(folder / "photo.png"), "--quiet"],
+        "bench": ["bench", "--list"],
+        **{f"{name} --help": [name, "--help"] for name in ("train", "report", "tables", "audit")},
+    }  # fmt: skip
+
+
+def saved():
+    from gspnl import nn as gnn
+
+    gnn.save(gnn.create("snl", 4), Path("/nonexistent/b"))
+
+
+def graph():
+    import numpy as np
+
+    import gspnl
+
+    return gspnl.feature_graph(np.random.default_rng(0).standard_normal((9, 3)))
+
+
+def doors(folder):
+    import gspnl
+
+    names = "nn nn.parallel nn.auditing train train.backbones train.data train.figures train.tables"
+    names += " train.recipes train.checkpoints report plotting images graph theory"
+    return {
+        **{f"gspnl.{n}": lambda n=n: reached(n) for n in names.split()},
+        "gspnl.train.train": lambda: importlib.import_module("gspnl.train").train,
+        "gspnl.train.recipe": lambda: importlib.import_module("gspnl.train").recipe("mini"),
+        "gnn.save": saved,
+        "load_photo": lambda: gspnl.images.load_photo(folder / "photo.png"),
+        "default_photo": gspnl.images.default_photo,
+        "to_networkx": lambda: gspnl.to_networkx(graph()),
+        "to_pygsp": lambda: gspnl.to_pygsp(graph()),
+        "plot": lambda: gspnl.plotting.spectrum(graph().spectrum()),
+        "write_report": lambda: gspnl.report.write_report(folder / "photo.png", folder / "page"),
+    }
+
+
+def reached(name):
+    """Import a module, or get the attribute of that name."""
+    try:
+        return importlib.import_module(f"gspnl.{name}")
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("gspnl"):
+            raise
+    import gspnl
+
+    return getattr(gspnl, name)
+
+
+def run(folder, loud, packages):
+    sys.meta_path.insert(0, Blocker(packages, loud))
+    from gspnl.cli import main
+    from gspnl.errors import GspnlError
+
+    found = {"commands": {}, "doors": {}}
+    for name, words in commands(folder).items():
+        text = io.StringIO()
+        with contextlib.redirect_stderr(text), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                status = main(words)
+            except BaseException:
+                status = traceback.format_exc()
+        found["commands"][name] = [status, text.getvalue()]
+    for name, door in doors(folder).items():
+        try:
+            door()
+        except GspnlError as error:
+            found["doors"][name] = [type(error).__name__, str(error)]
+        except Exception as error:
+            found["doors"][name] = [type(error).__name__, traceback.format_exc()]
+        else:
+            found["doors"][name] = ["", ""]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2] == "loud", set(sys.argv[3:]))
