@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from gspnl._base.files import replace
+from gspnl._base.texts import parse_json
+from gspnl._base.validate import whole_number
 from gspnl.errors import FileError
 from gspnl.train.recipes import Recipe, to_dict
 
@@ -94,7 +96,11 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, str(error)) from error
     size = int.from_bytes(content[:8], "little")  # of the header, checked just now
-    note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    header = content[8 : 8 + size]
+    try:
+        note = parse_json(header).get("__metadata__") or {}
+    except (ValueError, AttributeError) as error:
+        raise _damaged(path, str(error)) from error
     if KEY not in note:
         raise FileError(
             f"{str(path)!r} is no checkpoint of gspnl; gspnl.nn.load reads blocks, and weights to "
@@ -102,13 +108,20 @@ def load(path: str | PathLike[str]) -> Checkpoint:
         )
     if note.get(SUM) != str(_checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
-    about = json.loads(note[KEY])
     try:
+        about = parse_json(note[KEY], finite=None)
         if (version := about.pop("version")) != VERSION:
             raise ValueError(f"it is of version {version!r}, and this one reads {VERSION}")
         about["recipe"], about["state"] = Recipe(**about["recipe"]), State(**about["state"])
+        for i, size in enumerate(about["shape"]):
+            whole_number(f"shape[{i}]", size, 1, 2**31)
+        whole_number("classes", about["classes"], 1, 2**31)
+        for name in ("epoch", "step"):
+            whole_number(name, getattr(about["state"], name), 0, 2**63)
+        if not isinstance(about["data"], str) or not isinstance(about["scaler"], dict):
+            raise ValueError("its data or scaler has a wrong type")
         return Checkpoint(**{**about, "shape": tuple(about["shape"]), "tensors": tensors})
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{str(path)!r} does not fit this version of gspnl ({error}); install the one that "
             "wrote it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from gspnl._base.files import clean, make_folder
+from gspnl._base.texts import parse_json
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.train import checkpoints
 from gspnl.train.networks import network
@@ -158,8 +158,11 @@ def lock(out: Path) -> Iterator[None]:
 def finished(out: Path, recipe: Recipe) -> Run | None:
     """Read the run of a folder; None where it has no result yet."""
     try:
-        result = json.loads((out / RESULT).read_text())
-        rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+        result = parse_json((out / RESULT).read_bytes())
+        lines = (out / METRICS).read_bytes().decode().splitlines()
+        rows = [parse_json(line, finite=False) for line in lines]
+        if not isinstance(result, dict) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("it holds no numbers by name")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
