@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, as_floats, check_finite, like, namespace
+from gspnl._base.memory import size_error
 from gspnl.errors import InputError
 
 
@@ -144,4 +145,9 @@ def on_signals(
     with np.errstate(over="ignore"):  # a cast to float32 may overflow: checked next
         z = like(z, sample)
     check_finite(z, "Z")
-    return fn(z)
+    try:
+        return fn(z)
+    except (MemoryError, RuntimeError) as error:
+        if (sized := size_error(error)) is None or sized is error:
+            raise
+        raise sized from error

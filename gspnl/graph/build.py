@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite
+from gspnl._base.memory import within_memory
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
@@ -18,6 +19,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 
 
+@within_memory
 def feature_graph(
     X: Any,
     kernel: str | Kernel = "dot",

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
+from gspnl._base.memory import within_memory
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
@@ -97,6 +98,7 @@ class FeatureGraph:
         """Spectral caches, one for each graph of a batch."""
         return BatchCache(self.affinity)
 
+    @within_memory
     def check_degrees(self) -> FeatureGraph:
         """Compute the degrees now; returns the graph, or raises DegreeError."""
         _ = self.affinity  # cached; its construction checks the degrees
@@ -176,6 +178,7 @@ class FeatureGraph:
         )  # squares of huge or tiny signals leave the range
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
+    @within_memory
     def dense(self) -> Array:
         """Return A as a dense array (..., N, N).
 
@@ -189,6 +192,7 @@ class FeatureGraph:
         )
         return self.affinity.rows(self.affinity.xp.arange(self.n_nodes))
 
+    @within_memory
     def rows(self, index: Any) -> Array:
         """Return rows of A: the attention maps of the chosen nodes.
 
@@ -211,6 +215,7 @@ class FeatureGraph:
     @overload
     def spectrum(self, k: int, which: str = "low", *, seed: int = 0) -> PartialSpectrum: ...
 
+    @within_memory
     def spectrum(
         self, k: int | None = None, which: str = "low", *, seed: int = 0
     ) -> Spectrum | PartialSpectrum:
@@ -248,6 +253,7 @@ class FeatureGraph:
             return cache.spectrum
         return partial_spectrum(cache.affinity, k, which, seed)
 
+    @within_memory
     def spectral_interval(self) -> tuple[float, float]:
         """Bound all λ except those of the constant mode and of isolated nodes.
 
@@ -327,6 +333,7 @@ class FeatureGraph:
         one = partial(filter_signals, response=response, options=options)
         return self._on_signals(partial(self.caches.map, one), Z)
 
+    @within_memory
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any
     ) -> ChebyshevFilter:
