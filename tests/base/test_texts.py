@@ -9,7 +9,8 @@ import pytest
 
 from gspnl import cli
 from gspnl._base.texts import parse_json, parse_toml
-from gspnl.errors import FileError
+from gspnl._base.validate import number, whole_number
+from gspnl.errors import FileError, InputError
 from gspnl.train import Recipe, recipes
 from gspnl.train.run import finished
 
@@ -145,3 +146,34 @@ def test_damaged_results_of_a_run_are_file_errors(name, tmp_path):
     (tmp_path / "result.json").write_text("[1, 2]")
     with pytest.raises(FileError, match="no numbers by name"):
         finished(tmp_path, Recipe())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "--response", "tikhonov(1" + "0" * 400 + ")"],
+        ["report", "--response", "tikhonov(1" + "0" * 5000 + ")"],
+        ["report", "--orders", f"0:{2**80}"],
+        ["report", "--sigma", "1e999"],
+        ["tables", "5", "--seeds", str(2**70), "--list"],
+        ["tables", "5", "--seed", str(2**70), "--list"],
+        ["tables", "5", "--out", __file__, "--list"],
+    ],
+    ids=lambda words: " ".join(words)[:30],
+)
+def test_absurd_options_are_one_line_and_status_2(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        assert cli.main(words) == 2
+    assert errors.getvalue().count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000, -(10**5000)], ids=["400", "5000", "-5000"])
+def test_numbers_of_hundreds_of_digits_raise(value):
+    with pytest.raises(InputError, match=r"sigma=.* must be a finite number") as caught:
+        number("sigma", value, above=0)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(InputError, match=r"order=.* must be a whole number"):
+        whole_number("order", value, 0, 10)
