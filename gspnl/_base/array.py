@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import array_api_compat as compat
 import array_api_compat.numpy as compat_numpy
 import numpy as np
 
+from gspnl._base.memory import available_memory
 from gspnl._base.plain import plain
 from gspnl.errors import GspnlError, InputError, SizeError
 
@@ -196,19 +195,6 @@ def _squares(x: Array, step: int = 1 << 18) -> float:
             if not math.isfinite(total):
                 return math.nan
     return total
-
-
-def available_memory() -> int | None:
-    """Return the bytes of memory available, or None where the system does not report them."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def check_fits(shape: tuple[int, ...], x: Array, what: str, instead: str, copies: int = 1) -> None:

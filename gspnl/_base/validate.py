@@ -21,6 +21,7 @@ from gspnl._base.array import (
     times_power,
 )
 from gspnl._base.blas import one_thread
+from gspnl._base.memory import size_error
 from gspnl.errors import InputError
 
 # Range of the largest entry of signals that are used as they are, by the spacing of the dtype.
@@ -61,7 +62,7 @@ def whole_number(
     whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
     if not whole or value < least or (most is not None and value > most):
         reach = f"≥ {least}" if most is None else f"from {least} to {most}{about_most}"
-        raise InputError(f"{name}={value!r} must be a whole number {reach}")
+        raise InputError(f"{name}={shown(value)} must be a whole number {reach}")
     return int(value)
 
 
@@ -90,7 +91,7 @@ def number(
     real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
     inside = (
         real
-        and math.isfinite(value)
+        and _is_float(value)
         and (above is None or value > above)
         and (least is None or value >= least)
         and (below is None or value < below)
@@ -99,8 +100,25 @@ def number(
     if not inside:
         signs = ((">", above), ("≥", least), ("<", below), ("≤", most))
         bounds = " and ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
-        raise InputError(f"{name}={value!r} must be a finite number {bounds}".rstrip())
+        raise InputError(f"{name}={shown(value)} must be a finite number {bounds}".rstrip())
     return float(value)
+
+
+def _is_float(value: Any) -> bool:
+    """Tell whether a real number is finite as a float."""
+    try:
+        return math.isfinite(float(value))
+    except (OverflowError, ValueError):  # an integer of hundreds of digits
+        return False
+
+
+def shown(value: Any) -> str:
+    """Return ``repr(value)``, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return f"an integer of {value.bit_length()} bits"
+    return text if len(text) <= 200 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def one_of(name: str, value: Any, names: Iterable[str]) -> str:
@@ -169,10 +187,15 @@ def on_signals(
         z = like(z, sample)
     low, high = largest_entry(z, "Z")
     least, most = PLAIN[eps(z)]
-    with one_thread:
-        if high == 0 or (least <= low and high <= most):
-            return fn(z)
-        return _in_units(fn, z, degree, summed)
+    try:
+        with one_thread:
+            if high == 0 or (least <= low and high <= most):
+                return fn(z)
+            return _in_units(fn, z, degree, summed)
+    except (MemoryError, RuntimeError) as error:
+        if (sized := size_error(error)) is None or sized is error:
+            raise
+        raise sized from error
 
 
 def _in_units(fn: Callable[[Array], Array], Z: Array, degree: int, summed: bool) -> Array:

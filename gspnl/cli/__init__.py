@@ -27,6 +27,7 @@ EXTRAS = {  # what a command needs
     "train": "train",
     "verify": "report",
 }
+LONGEST = 2000  # characters of an error message
 COMMANDS = (audit, bench, figures, report, tables, train, verify)
 
 
@@ -58,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except GspnlError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {_one_line(str(error))}", file=sys.stderr)
+        return BAD_INPUT
+    except RecursionError:
+        print(f"{name}: the input is nested too deeply; flatten it", file=sys.stderr)
         return BAD_INPUT
     except ImportError as error:  # of an optional package, or of one that is broken
         print(f"{name}: {fix(error, EXTRAS[options.command])}", file=sys.stderr)
@@ -83,11 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         end_log()
 
 
+def _one_line(message: str) -> str:
+    """Put a message on one line, and leave out the middle of an absurdly long one."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
 
     def parse_known_args(self, *args: Any, **options: Any) -> tuple[Any, list[str]]:
         """Report unknown arguments as errors of the command, not of the outer parser."""

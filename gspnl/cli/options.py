@@ -99,7 +99,12 @@ def _value(text: str) -> Any:
     """Parse a value as TOML; text that is no TOML is itself, and no text is None."""
     import tomllib
 
+    from gspnl._base.texts import parse_toml
+
     try:
-        return tomllib.loads(f"value = {text}")["value"] if text else None
-    except tomllib.TOMLDecodeError:
+        found = parse_toml(f"value = {text}") if text else {"value": None}
+        return found["value"] if len(found) == 1 else text
+    except (tomllib.TOMLDecodeError, KeyError):
         return text
+    except ValueError as error:
+        raise InputError(f"--set ...={text[:24]}: {error}; give a smaller value") from None

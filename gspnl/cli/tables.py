@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gspnl.cli.options import add_machine, add_number, add_out, add_output, add_seed
 from gspnl.cli.status import DONE, FAILED, LEFT, info, show, show_json, warn
+from gspnl.errors import InputError
 
 if TYPE_CHECKING:
     from gspnl.train.tables import Plan, Tables
@@ -69,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     from gspnl.train.tables.pages import as_json, markdown
 
     log_to_stderr(quiet=options.quiet)
+    if options.list and options.no_run:
+        raise InputError("--list and --no-run exclude each other; leave one of them out")
     asked = {
         "out": options.out,
         "seeds": options.seeds,
@@ -76,10 +79,13 @@ def run(options: argparse.Namespace) -> int:
         "only": () if options.only is None else [n.strip() for n in options.only.split(",")],
     }
     if options.list:
-        return _list(plan_tables(options.tables, options.protocol, **asked), options.json)
+        plan = plan_tables(options.tables, options.protocol, **asked)
+        _tell_idle(options, "--list")
+        return _list(plan, options.json)
     try:
         if options.no_run:
             found = tables_so_far(plan_tables(options.tables, options.protocol, **asked))
+            _tell_idle(options, "--no-run")
         else:
             found = run_tables(
                 options.tables,
@@ -122,6 +128,15 @@ def overview(tables: Sequence[Table]) -> str:
         + ", ".join(f"{above[seed]} with seed {seed}" for seed in sorted({s for s, _ in pairs})),
     ]
     return "; ".join(parts)
+
+
+def _tell_idle(options: argparse.Namespace, mode: str) -> None:
+    """Name options that have no effect, since nothing is run."""
+    flags = ("data", "device", "threads", "skip_bad")
+    idle = [flag for flag in flags if getattr(options, flag) not in (None, False)]
+    if idle:
+        names = ", ".join("--" + flag.replace("_", "-") for flag in idle)
+        info(f"gspnl tables: {mode} runs nothing, so {names} has no effect")
 
 
 def _end(found: Tables) -> int:

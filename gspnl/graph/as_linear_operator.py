@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -59,7 +58,7 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
     True
     """
     graph = single_graph(graph, "as_linear_operator")
-    forward, adjoint = OPERATORS[of]
+    OPERATORS[of]  # raises for an unknown name
     affinity = graph.affinity
     if of == "core":
         affinity.require_core("no core", ", or of='affinity'")
@@ -68,19 +67,43 @@ def as_linear_operator(graph: FeatureGraph, of: str = "affinity") -> LinearOpera
                 "of='core' has eigenvalues 1 − λ of a normalised A, and a combinatorial graph has "
                 "a symmetric L = D − W; use of='laplacian'"
             )
-    sample = affinity.left
+    return GraphOperator(affinity, of)
 
-    def through(fn: Map, X: np.ndarray) -> np.ndarray:
+
+class GraphOperator(LinearOperator):
+    """A, L or S of a graph as a SciPy operator; it can be pickled and copied, as the graph can.
+
+    Parameters
+    ----------
+    affinity : Affinity
+    of : str
+        A name of :data:`OPERATORS`.
+    """
+
+    def __init__(self, affinity: Affinity, of: str) -> None:
+        self.affinity, self.of = affinity, of
+        super().__init__(constant(affinity.left).dtype, affinity.weights.shape)  # type: ignore[call-arg]
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        return self._through(OPERATORS[self.of][0], X)
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        return self._through(OPERATORS[self.of][0], x)
+
+    def _rmatmat(self, X: np.ndarray) -> np.ndarray:
+        return self._through(OPERATORS[self.of][1], X)
+
+    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+        return self._through(OPERATORS[self.of][1], x)
+
+    def _through(self, fn: Map, X: np.ndarray) -> np.ndarray:
+        """Apply ``fn`` to signals in NumPy, as arrays of the graph's library."""
         if np.iscomplexobj(X):  # the operator is real
-            return through(fn, X.real) + 1j * through(fn, X.imag)
-        inner = like(np.ascontiguousarray(X), sample)
-        return to_numpy(on_signals(lambda Z: fn(affinity, Z), inner, graph.shape, sample))
-
-    apply, transposed = partial(through, forward), partial(through, adjoint)
-    return LinearOperator(
-        graph.shape, apply, rmatvec=transposed, matmat=apply, rmatmat=transposed,
-        dtype=constant(sample).dtype,
-    )  # fmt: skip
+            return self._through(fn, X.real) + 1j * self._through(fn, X.imag)
+        affinity = self.affinity
+        inner = like(np.ascontiguousarray(X), affinity.left)
+        shape = affinity.weights.shape
+        return to_numpy(on_signals(lambda Z: fn(affinity, Z), inner, shape, affinity.left))
 
 
 def _adjoint(affinity: Affinity, Y: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gspnl._base.array import Array, as_floats, check_finite
 from gspnl._base.blas import on_one_thread
+from gspnl._base.memory import within_memory
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
@@ -20,6 +21,7 @@ from gspnl.errors import ConvergenceError, DegreeError, InputError
 from gspnl.graph.graph import FeatureGraph
 
 
+@within_memory
 @on_one_thread
 def feature_graph(
     X: Any,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import available_memory, check_fits, namespace, to_numpy
+from gspnl._base.array import check_fits, namespace, to_numpy
+from gspnl._base.memory import available_memory
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights.sparse import Sparse
 from gspnl.errors import DegreeError, SizeError

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from gspnl._base.array import Array, as_floats, check_finite, check_fits, constant
+from gspnl._base.memory import within_memory
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import Dense, Weights
@@ -43,6 +44,7 @@ class Precomputed(Kernel):
         raise InputError("precomputed weights have no features; use gspnl.graph_from_weights(W)")
 
 
+@within_memory
 def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGraph:
     r"""Build a graph from a weight matrix W, such as a k-nearest-neighbour graph or a road map.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.blas import on_one_thread
+from gspnl._base.memory import within_memory
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity, normalize
 from gspnl.affinity.approximation import Approximation
@@ -98,6 +99,7 @@ class FeatureGraph:
         """Spectral caches, one for each graph of a batch."""
         return BatchCache(self.affinity)
 
+    @within_memory
     def check_degrees(self) -> FeatureGraph:
         """Compute the degrees now; returns the graph, or raises DegreeError."""
         _ = self.affinity  # cached; its construction checks the degrees
@@ -175,6 +177,7 @@ class FeatureGraph:
         peak = float(np.abs(inner).max(initial=0.0))  # squares of huge or tiny signals may overflow
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
 
+    @within_memory
     @on_one_thread
     def dense(self) -> Array:
         """Return A, or W for normalization="combinatorial", as a dense array (..., N, N).
@@ -189,6 +192,7 @@ class FeatureGraph:
         )
         return self.affinity.rows(self.affinity.xp.arange(self.n_nodes))
 
+    @within_memory
     @on_one_thread
     def rows(self, index: Any) -> Array:
         """Return rows of A: the attention maps of the chosen nodes.
@@ -212,6 +216,7 @@ class FeatureGraph:
     @overload
     def spectrum(self, k: int, which: str = "low", *, seed: int = 0) -> PartialSpectrum: ...
 
+    @within_memory
     def spectrum(
         self, k: int | None = None, which: str = "low", *, seed: int = 0
     ) -> Spectrum | PartialSpectrum:
@@ -249,6 +254,7 @@ class FeatureGraph:
             return cache.spectrum
         return partial_spectrum(cache.affinity, k, which, seed)
 
+    @within_memory
     def spectral_interval(self) -> tuple[float, float]:
         """Bound all λ except those of the constant mode and of isolated nodes.
 
@@ -333,6 +339,7 @@ class FeatureGraph:
         one = partial(filter_signals, response=response, options=options)
         return self._on_signals(partial(self.caches.map, one), Z)
 
+    @within_memory
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any
     ) -> ChebyshevFilter:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from gspnl._base.memory import within_memory
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError, MissingExtraError
 from gspnl.graph.export import check_edges, stored_weights
@@ -16,6 +17,7 @@ from gspnl.graph.graph import FeatureGraph, single_graph
 EDGE_BYTES = 200  # measured, for each w_ij of an undirected graph; twice as many if directed
 
 
+@within_memory
 def to_networkx(graph: FeatureGraph) -> Any:
     r"""Convert a graph to a NetworkX graph, with an edge for each weight w_ij ≠ 0.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import scipy.sparse
 
+from gspnl._base.memory import within_memory
 from gspnl._base.validate import one_of
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import InputError, MissingExtraError
@@ -18,6 +19,7 @@ EDGE_BYTES = 80  # for each weight: 12 in W and 12 in L as CSR, and PyGSP's temp
 LAPLACIANS = {"normalized": "symmetric", "combinatorial": "combinatorial"}  # lap_type
 
 
+@within_memory
 def to_pygsp(graph: FeatureGraph, lap_type: str | None = None) -> Any:
     r"""Convert a graph to a PyGSP graph, with stored W and one of PyGSP's Laplacians.
 

@@ -20,6 +20,7 @@ from gspnl.nn.unit import ACTIVATIONS, NORMS, Stage, Terms
 
 BLOCKS: Registry[type[Block]] = Registry("block")
 KERNEL_OPTIONS = ("feature_map", "temperature", "sigma")
+MOST_TERMS = 1000  # units, and orders of a series: each is a layer with weights of its own
 COMMON_OPTIONS = ("inner", "units", "norm", "activation", "zero_init", "bias")
 UNNORMALIZED = ("mean", "none")  # normalisations without degrees
 
@@ -72,7 +73,7 @@ class Block(nn.Module):
         super().__init__()
         self.channels = whole_number("channels", channels, 1)
         self.inner = max(1, channels // 2) if inner is None else whole_number("inner", inner, 1)
-        units = whole_number("units", units, 1)
+        units = whole_number("units", units, 1, MOST_TERMS)
         NORMS[norm]
         if activation is not None:
             ACTIVATIONS[activation]

@@ -9,7 +9,7 @@ from torch import nn
 
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
-from gspnl.nn.block import BLOCKS, COMMON_OPTIONS, Block, KernelBlock
+from gspnl.nn.block import BLOCKS, COMMON_OPTIONS, MOST_TERMS, Block, KernelBlock
 from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.structured import CrissCross, GatherDistribute, Generalized, NoEdges
 from gspnl.nn.unit import NODES, SpectralStage, Stage, Terms
@@ -115,7 +115,7 @@ class Chebyshev(KernelBlock):
     defaults: ClassVar[dict[str, Any]] = {**KernelBlock.defaults, "order": 2}
 
     def terms(self) -> Terms:
-        order = self.options["order"] = whole_number("order", self.options["order"])
+        order = self.options["order"] = whole_number("order", self.options["order"], 0, MOST_TERMS)
         return {f"w_{k}": (0.0,) * k + (1.0,) for k in range(order + 1)}
 
     def make_affinity(self, bias: bool) -> nn.Module:
@@ -135,7 +135,7 @@ class Spectral(KernelBlock):
     stage: ClassVar[type[Stage]] = SpectralStage
 
     def terms(self) -> Terms:
-        order = self.options["order"] = whole_number("order", self.options["order"], 1)
+        order = self.options["order"] = whole_number("order", self.options["order"], 1, MOST_TERMS)
         return {f"w_{m}": IDENTITY for m in range(order)}
 
     @property

@@ -1,7 +1,10 @@
 """Plots, each a function ``f(object, *, ax=None)`` that returns the axes it drew on.
 
 Without ``ax`` a plot creates a figure, ``ax.figure``, which needs no display; no plot changes the
-state of pyplot.
+state of pyplot. Such a figure is made, drawn and saved under fixed settings, matplotlib's defaults
+at 120 dots per inch: its pixels do not depend on a matplotlibrc. On axes that are passed, the
+settings of the user hold, except those that turn or resample a picture (``image.origin``,
+``image.aspect``, ``image.interpolation``).
 """
 
 from gspnl.plotting.channel_weights import top_eigenvalues

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
+from gspnl._base.texts import parse_json
 from gspnl.errors import FileError
 from gspnl.report.leftovers import beside, earlier_beside, locked, recover
 
@@ -91,7 +91,7 @@ def _check_own(out: Path) -> None:
     if not names:
         return
     try:
-        earlier = json.loads((out / NUMBERS).read_text(encoding="utf-8"))
+        earlier = parse_json((out / NUMBERS).read_bytes(), finite=False)
         own = set(earlier["files"]) if "gspnl" in earlier else set()
     except (OSError, ValueError, KeyError, TypeError):
         own = set()

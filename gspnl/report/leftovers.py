@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -10,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from gspnl._base.texts import parse_json
 
 TOKEN = 6  # random bytes, in hexadecimal, at the end of a name
 
@@ -80,5 +81,5 @@ def _is_report(folder: Path, names: set[str]) -> bool:
     """Tell whether a folder holds files of a report only, perhaps not all of them."""
     own = set(names)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        own |= set(json.loads((folder / "report.json").read_text(encoding="utf-8"))["files"])
+        own |= set(parse_json((folder / "report.json").read_bytes(), finite=False)["files"])
     return all(entry.is_file() and entry.name in own for entry in folder.iterdir())

@@ -165,7 +165,7 @@ def parse_orders(text: str) -> tuple[int, ...]:
             orders = sorted({int(part) for part in text.split(",")})  # type: ignore[assignment]
     except ValueError:
         raise InputError(f"orders={text!r} is no list of whole numbers; {wanted}") from None
-    if not len(orders):
+    if not orders:
         raise InputError(f"orders={text!r} is empty: its first order is above its last; {wanted}")
     if orders[0] < 0 or orders[-1] > HIGHEST_ORDER:
         raise InputError(f"orders={text!r} must lie between 0 and {HIGHEST_ORDER}; {wanted}")

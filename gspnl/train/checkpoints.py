@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gspnl._base.files import read, replace
+from gspnl._base.texts import parse_json
 from gspnl.errors import FileError
 from gspnl.nn.checkpoints import KEY as BLOCK
 from gspnl.nn.checkpoints.contents import checksum
@@ -95,13 +96,17 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, str(error)) from error
     size = int.from_bytes(content[:8], "little")  # of the header, checked just now
-    note = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    header = content[8 : 8 + size]
+    try:
+        note = parse_json(header).get("__metadata__") or {}
+    except (ValueError, AttributeError) as error:
+        raise _damaged(path, str(error)) from error
     if KEY not in note:
         raise _foreign(path, content, block=BLOCK in note)
     if note.get(SUM) != str(checksum(note[KEY], tensors)):
         raise _damaged(path, "its checksum is wrong")
     try:
-        about = json.loads(note[KEY])
+        about = parse_json(note[KEY], finite=None)
         if (version := about.pop("version")) != VERSION:
             raise ValueError(f"it is of version {version!r}, and this one reads {VERSION}")
         check_header(about)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from contextlib import AbstractContextManager
 from os import PathLike
 
 import torch
 from torch import Tensor, nn
 
-from gspnl.errors import InputError
+from gspnl.errors import GspnlError, InputError
 from gspnl.nn.parallel.batch_norm import synchronise
 from gspnl.train.recipes import Recipe
 
@@ -40,6 +42,30 @@ def network(
     if recipe.sync_batch_norm:
         synchronise(model)
     return model
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise InputError for names and options of a recipe that do not exist, before data are read.
+
+    The network is made without memory, for images of 3 channels and 2 classes.
+    """
+    from gspnl.train.data import DATASETS
+    from gspnl.train.data.augmentations import chain
+
+    DATASETS[recipe.data]
+    for parts in (recipe.augmentation, recipe.evaluation):
+        chain(parts)
+    with contextlib.suppress(_NoVerdict), torch.random.fork_rng(devices=[]), torch.device("meta"):
+        try:
+            network(dataclasses.replace(recipe, sync_batch_norm=False), (3,), 2)
+        except GspnlError:
+            raise
+        except Exception as error:  # perhaps for want of memory or data: known later
+            raise _NoVerdict from error
+
+
+class _NoVerdict(Exception):
+    """The network could not be made without memory."""
 
 
 def optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.SGD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from gspnl._base.files import clean, make_folder, open_lock
+from gspnl._base.texts import parse_json
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.nn.checkpoints.contents import check_state
 from gspnl.train import checkpoints
@@ -174,8 +174,11 @@ def lock(out: Path) -> Iterator[None]:
 def finished(out: Path, recipe: Recipe) -> Run | None:
     """Read the run of a folder; None where it has no result yet."""
     try:
-        result = json.loads((out / RESULT).read_text())
-        rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+        result = parse_json((out / RESULT).read_bytes())
+        lines = (out / METRICS).read_bytes().decode().splitlines()
+        rows = [parse_json(line, finite=False) for line in lines]
+        if not isinstance(result, dict) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("it holds no numbers by name")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

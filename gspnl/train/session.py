@@ -31,6 +31,7 @@ class Session:
         pretrained: str | PathLike[str] | None = None,
     ) -> None:
         self.recipe, self.skip_bad, self.ranks = recipe, skip_bad, ranks
+        networks.check_names(recipe)
         self.data = open_data(recipe, path, skip_bad)
         self.fingerprint = data.fingerprint(self.data)
         self.drop_last, self.steps = batch_count(

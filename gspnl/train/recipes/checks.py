@@ -81,8 +81,9 @@ def _writable(value: Any) -> bool:
 
 Name = Annotated[str, Field(pattern=r"\S")]
 Names = tuple[Name, ...]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Units = Annotated[int, Field(ge=1, le=1000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Milestones = Annotated[tuple[Count, ...], AfterValidator(_increasing)]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
@@ -90,10 +91,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Options = Annotated[Mapping[str, Any], BeforeValidator(_options)]
 
 
+MOST = 20  # faults that are named
+
+
 def one_line(error: ValidationError, defaults: Mapping[str, Any]) -> str:
     """Join what is wrong with each field: its name, its value, what to give, its default."""
     found: dict[str, str] = {}
-    for each in error.errors():
+    for each in error.errors()[:MOST]:
         reason = each.get("ctx", {}).get("error")
         if isinstance(reason, InputError) or not each["loc"]:  # a message of this package, whole
             found[str(reason)] = str(reason)

@@ -94,7 +94,7 @@ class Recipe:
     block: checks.Name | None = None
     place: checks.Name | None = None
     reduction: checks.Count = 2
-    units: checks.Count | None = None
+    units: checks.Units | None = None
     block_options: checks.Options = field(default_factory=dict)
     epochs: checks.Count = 300
     batch_size: checks.Count = 128

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from gspnl._base.files import replace
+from gspnl._base.texts import parse_toml
 from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
 
@@ -54,23 +55,23 @@ def read(path: str | PathLike[str]) -> Recipe:
     """
     path = Path(path)
     try:
-        return from_toml(path.read_bytes().decode())
+        return Recipe(**parse_toml(path.read_bytes()))
     except OSError as error:
         raise FileError(
             f"cannot read the recipe {str(path)!r}: {error.strerror or error}; name a TOML file "
             "that exists"
         ) from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{str(path)!r} is no recipe: it is no text in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(f"{str(path)!r} is no TOML: {error}; mend that line") from error
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise FileError(f"{str(path)!r} is no TOML: {error}; mend that line") from error
+    except ValueError as error:
+        raise FileError(f"{str(path)!r} is no recipe: {error}; mend it") from error
 
 
 def from_toml(content: str) -> Recipe:
     """Parse a recipe from TOML."""
-    return Recipe(**tomllib.loads(content))
+    return Recipe(**parse_toml(content))
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gspnl._base import files
+from gspnl._base.texts import parse_json
 from gspnl._base.validate import number
 from gspnl.errors import FileError, InputError
 from gspnl.train.recipes import Recipe
@@ -67,7 +68,7 @@ class Folder:
         rows: list[dict[str, Any]] = []
         with suppress(OSError, ValueError):  # no file, no UTF-8, no JSON
             for line in (self.run(name) / "metrics.jsonl").read_text().splitlines():
-                rows.append(json.loads(line, parse_constant=lambda text: None))
+                rows.append(parse_json(line, finite=False))
         return rows
 
     def epochs(self, name: str) -> int:
@@ -138,4 +139,4 @@ def read(path: Path) -> dict[str, Any]:
 @cache
 def parsed(path: Path, *stamp: int) -> Any:
     """Parse a file; again only if it has changed."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_bytes())

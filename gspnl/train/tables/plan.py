@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from gspnl._base.validate import whole_number
-from gspnl.errors import InputError
+from gspnl.errors import FileError, InputError
 from gspnl.train.recipes import Recipe
 from gspnl.train.tables.data_check import fingerprints
 from gspnl.train.tables.existing import Folder
@@ -22,6 +22,7 @@ from gspnl.train.tables.grids import PROTOCOLS
 from gspnl.train.tables.pages import commands
 from gspnl.train.tables.table import Tables, table_so_far
 
+MOST_SEEDS = 10_000
 FAILED, BUSY = "failed", "being done by another process"
 NOT_ASKED, NOT_RUN = "not asked for by --only", "not run yet"
 
@@ -168,7 +169,8 @@ def plan_tables(
     gspnl.errors.InputError: unknown protocol 'mino'; did you mean 'mini'? Available: mini, paper.
     """
     chosen = PROTOCOLS[protocol]
-    seeds, seed = whole_number("seeds", seeds, 1), whole_number("seed", seed)
+    seeds = whole_number("seeds", seeds, 1, MOST_SEEDS)
+    seed = whole_number("seed", seed, 0, 2**63 - 1 - MOST_SEEDS)
     asked = (tables,) if isinstance(tables, (str, int)) else tables
     names = dict.fromkeys(str(name) for name in asked) or chosen.tables
     grids = tuple(GRIDS[name](protocol) for name in names)
@@ -180,6 +182,8 @@ def plan_tables(
                 f"{', '.join(sorted(blocks - {BACKBONE}))}"
             )
     folder = Folder(Path(out))
+    if folder.path.exists() and not folder.path.is_dir():
+        raise FileError(f"{str(folder.path)!r} is a file, and tables are a folder; name another")
     for other in PROTOCOLS:
         if other != protocol and (others := folder.tables(other)):
             raise InputError(

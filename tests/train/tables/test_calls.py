@@ -320,3 +320,13 @@ def test_the_error_on_another_protocol_has_the_fix(data, out):
     call(data, out)
     with pytest.raises(InputError, match="name another --out for it"):
         plan_tables([6], "paper", out=out)
+
+
+def test_options_without_effect_are_named_and_opposite_ones_refused(tmp_path, capsys):
+    words = ["tables", "5", "--protocol", "mini", "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--list", "--no-run"]) == 2
+    assert "--list and --no-run exclude each other" in capsys.readouterr().err
+    for mode in ("--list", "--no-run"):
+        cli.main([*words, mode, "--data", "x.zip", "--threads", "2", "--skip-bad"])
+        line = f"{mode} runs nothing, so --data, --threads, --skip-bad has no effect"
+        assert line in capsys.readouterr().err
