@@ -11,10 +11,11 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.validate import on_signals
-from gspnl.affinity.affinity import Affinity, normalize
+from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.approximation import Approximation
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.normalize import normalize
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
