@@ -29,7 +29,7 @@ def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
             )
         largest, unit = _largest(degrees, weights)
         weights = AddedLoops(weights, largest - degrees)
-        padded = xp.where(isolated, 0 * degrees, largest + 0 * degrees)  # carries a gradient
+        padded = xp.where(isolated, 0 * degrees, largest)  # carries a gradient, which is 0
     left, right = scheme.scales(weights, padded)
     return Affinity(
         weights,

@@ -15,7 +15,7 @@ from support.formulas import relative
 
 import gspnl
 from gspnl import banks, responses
-from gspnl.errors import DegreeError, InputError
+from gspnl.errors import DegreeError, GspnlError, InputError
 from gspnl.signals.localize import filter_row
 
 NAME = "combinatorial"
@@ -336,6 +336,22 @@ def test_denoising_and_inpainting_solve_their_equations():
     )
 
 
+def test_harmonic_values_are_accurate_where_degrees_differ_by_orders_of_magnitude():
+    rng = np.random.default_rng(0)
+    size = 10.0 ** rng.uniform(-2, 2, 80)
+    W = size[:, None] * size * rng.random((80, 80))
+    W = W + W.T
+    z = rng.standard_normal((80, 1))
+    known = np.arange(80) % 4 == 0
+    L = laplacian(W)
+    truth = z.copy()
+    # each equation divided by its diagonal, or the dense solution loses digits itself
+    rows = L[~known] / np.diag(L)[~known, None]
+    truth[~known] = np.linalg.solve(rows[:, ~known], -rows[:, known] @ z[known])
+    filled = gspnl.inpaint(gspnl.graph_from_weights(W, NAME), z, known, max_steps=15)
+    assert relative(filled, truth) < 1e-7
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_strength_of_least_risk_scales_with_the_weights(scale):
     _, W, _ = features_and_graph()
@@ -404,6 +420,25 @@ def test_gradients_through_a_weight_matrix_equal_those_of_the_matrix_exponential
         loss(W).backward()
         grads.append(W.grad)
     assert relative(grads[0], grads[1].numpy()) < 1e-10
+
+
+def test_gradients_are_right_where_eigenvalues_meet():
+    """All edges of weight 1: λ = N but for the constant mode; eigh would give NaN."""
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 2)))
+    grads = []
+    for ours in (True, False):
+        W = (torch.ones(12, 12, dtype=torch.float64) - torch.eye(12)).requires_grad_()
+        V = (W + W.T) / 2
+        if ours:
+            graph = gspnl.graph_from_weights(V, NAME)
+            out = graph.filter(z, responses.heat(0.1))
+        else:
+            out = torch.matrix_exp(-0.1 * (torch.diag(V.sum(1)) - V)) @ z
+        out.square().sum().backward()
+        grads.append(W.grad.numpy())
+    assert relative(*grads) < 1e-12
+    with pytest.raises(GspnlError, match="gradient"):
+        graph.filter(z, np.ones(12))
 
 
 def test_a_batch_of_weights_has_a_scale_for_each_graph():
