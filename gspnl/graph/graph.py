@@ -189,7 +189,7 @@ class FeatureGraph:
         return self.affinity.rows(self.affinity.xp.arange(self.n_nodes))
 
     def rows(self, index: Any) -> Array:
-        """Return rows of A: the attention maps of the chosen nodes.
+        """Return rows of A (of W for "combinatorial"): the attention maps of the chosen nodes.
 
         Parameters
         ----------
