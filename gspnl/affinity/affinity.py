@@ -9,14 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant64, eps, like, namespace
-from gspnl._base.blas import on_one_thread
-from gspnl.affinity.degrees import checked_degrees
-from gspnl.affinity.kernels import Kernel
-from gspnl.affinity.normalization import NORMALIZATIONS
-from gspnl.affinity.scales import check_scales
+from gspnl._base.array import Array, eps, like, namespace
 from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
-from gspnl.errors import DegreeError, InputError, NonsymmetricError
+from gspnl.errors import NonsymmetricError
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
@@ -208,54 +203,3 @@ class Affinity:
             self.row_stochastic,
             None if self.unit is None else self.unit[index],
         )
-
-
-@on_one_thread
-def normalize(weights: Weights, kernel: Kernel, normalization: str) -> Affinity:
-    """Compute degrees and scales of one graph or a batch; raises DegreeError."""
-    scheme = NORMALIZATIONS[normalization]
-    degrees = checked_degrees(weights, kernel)
-    xp = namespace(degrees)
-    nonnegative = kernel.nonnegative and not weights.signed
-    isolated = degrees == 0
-    unit, padded = None, degrees
-    if scheme.regular:
-        if not nonnegative:
-            raise InputError(
-                f"normalization={normalization!r} needs non-negative weights, and this "
-                "approximation can make some slightly negative; leave out rank= and tol=, or pass "
-                "approximation='random_features'"
-            )
-        largest, unit = _largest(degrees, weights)
-        weights = AddedLoops(weights, largest - degrees)
-        padded = xp.where(isolated, 0 * degrees, largest + 0 * degrees)  # carries a gradient
-    left, right = scheme.scales(weights, padded)
-    check_scales(normalization, scheme, weights, padded, left, right)
-    return Affinity(
-        weights,
-        degrees,
-        left,
-        right,
-        isolated if bool(xp.any(isolated)) else None,
-        symmetric_core=scheme.symmetric_core,
-        nonnegative=nonnegative,
-        row_stochastic=scheme.row_stochastic,
-        unit=unit,
-    )
-
-
-def _largest(degrees: Array, weights: Weights) -> tuple[Array, np.ndarray]:
-    """Return the largest degree of each graph, (..., 1), and with the factor of W, (...)."""
-    peak = constant64(degrees).max(axis=-1)
-    peak = np.where(peak > 0, peak, 1.0)
-    with np.errstate(over="ignore", under="ignore"):
-        factor = np.exp(np.asarray(weights.log_factor, dtype=np.float64))
-        unit = peak * factor
-    limits = namespace(degrees).finfo(degrees.dtype)
-    sizes = np.append(factor, unit)
-    if not ((sizes >= float(limits.smallest_normal)) & (sizes <= float(limits.max))).all():
-        raise DegreeError(
-            f"degrees leave the range of {degrees.dtype}, and D − W depends on their scale; scale "
-            "the features, use float64, or normalization='symmetric'"
-        )
-    return like(peak[..., None], degrees), unit

@@ -41,11 +41,6 @@ class Relative:
         """The λ/s at which g is discontinuous."""
         return tuple(jump / self.unit for jump in getattr(self.response, "jumps", ()))
 
-    @property
-    def points(self) -> Any:
-        """The points of a tabulated response, else None."""
-        return getattr(self.response, "points", None)
-
     def __repr__(self) -> str:
         return repr(self.response)
 

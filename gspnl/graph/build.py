@@ -135,6 +135,12 @@ def feature_graph(
             f"normalization={normalization!r} needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
+    if approximated and scheme.regular and approximation != "random_features":
+        raise InputError(
+            f"normalization={normalization!r} needs non-negative weights, and an approximation can "
+            "make some slightly negative; leave out rank= and tol=, or pass rank= and "
+            "approximation='random_features'"
+        )
     if approximated:
         check_declarations(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)

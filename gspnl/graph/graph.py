@@ -13,10 +13,11 @@ from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.blas import on_one_thread
 from gspnl._base.memory import within_memory
 from gspnl._base.validate import on_signals
-from gspnl.affinity.affinity import Affinity, normalize
+from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.approximation import Approximation
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.normalize import normalize
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
@@ -195,7 +196,7 @@ class FeatureGraph:
     @within_memory
     @on_one_thread
     def rows(self, index: Any) -> Array:
-        """Return rows of A: the attention maps of the chosen nodes.
+        """Return rows of A (of W for "combinatorial"): the attention maps of the chosen nodes.
 
         Parameters
         ----------

@@ -28,8 +28,7 @@ def denoise(
     r"""Smooth a noisy signal along the graph.
 
     - "tikhonov": :math:`\arg\min_Y \|Y - Z\|^2 + τ ⟨Y, L Y⟩ = (I + τ L)^{-1} Z`, the norm and the
-      inner product those of ‖T⁻¹ · ‖: D-weighted for random_walk, plain for symmetric and
-      bistochastic.
+      inner product those of ‖T⁻¹ · ‖: D-weighted for random_walk, plain for all others.
     - "heat": :math:`e^{-t L} Z`, the solution of dZ/dt = −L Z at time t.
 
     Parameters

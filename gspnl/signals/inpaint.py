@@ -28,7 +28,7 @@ def inpaint(
     r"""Fill in the values of a signal at nodes where it is not known.
 
     With M the diagonal of ``known``, and the norm and inner product of ‖T⁻¹ · ‖ (D-weighted for
-    random_walk, plain for symmetric and bistochastic):
+    random_walk, plain for all others):
 
     - "harmonic": :math:`\arg\min_Y ⟨Y, L Y⟩` with Y = Z where known. Known values are kept; at the
       other nodes :math:`(L Y)_i = 0` (Dirichlet problem): for random_walk each value is the

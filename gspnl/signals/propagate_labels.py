@@ -52,7 +52,8 @@ def propagate_labels(
     With Y (N, k) the indicators of the known labels, zero rows where unknown:
 
     - "local_global": :math:`F = (1 - α)(I - αA)^{-1} Y`, a Tikhonov filter with τ = α/(1 − α),
-      response :math:`(1 - α) / (1 - α(1 - λ))`. normalization="symmetric" with self_loops=False is
+      response :math:`(1 - α) / (1 - α(1 - λ))`; for combinatorial, whose λ has the unit of W,
+      :math:`(I + τ L)^{-1} Y`. normalization="symmetric" with self_loops=False is
       the method of Zhou et al.; random_walk is their variant.
     - "harmonic": Y interpolated by :func:`inpaint`; for random_walk the probability that a random
       walk from the node reaches a label of the class first. Known labels are kept. With few labels

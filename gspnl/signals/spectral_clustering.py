@@ -27,7 +27,8 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
 
     k-means on the rows of U, (N, k): for random_walk the relaxed normalised cut (Shi and Malik);
     for symmetric with rows scaled to length 1 (Ng, Jordan and Weiss), since their length depends on
-    the degree; for bistochastic without scaling.
+    the degree; for bistochastic, and for combinatorial (the relaxed ratio cut of Hagen and Kahng),
+    without scaling.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
     ----------
     Shi, J. and Malik, J. (2000). Normalized cuts and image segmentation. Ng, A., Jordan, M. and
     Weiss, Y. (2001). On spectral clustering: analysis and an algorithm. von Luxburg, U. (2007). A
-    tutorial on spectral clustering.
+    tutorial on spectral clustering. Hagen, L. and Kahng, A. (1992). New spectral methods for ratio
+    cut partitioning and clustering.
 
     Examples
     --------

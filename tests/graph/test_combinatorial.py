@@ -15,7 +15,8 @@ from support.formulas import relative
 
 import gspnl
 from gspnl import banks, responses
-from gspnl.errors import DegreeError, InputError
+from gspnl.errors import DegreeError, GspnlError, InputError
+from gspnl.signals.localize import filter_row
 
 NAME = "combinatorial"
 
@@ -169,6 +170,23 @@ def test_series_are_in_lambda_on_an_interval_up_to_twice_the_largest_degree():
         graph.chebyshev(g, order=3, interval=(0, 0.9 * lam[-1]))
 
 
+def test_a_jump_is_where_the_response_has_it():
+    graph = gspnl.graph_from_weights(sparse_weights(40, 0.3, 5).toarray(), NAME)
+    high = graph.spectral_interval()[1]
+    with pytest.raises(InputError, match=r"low_pass\(.*jumps inside the interval"):
+        graph.chebyshev(responses.low_pass(0.6 * high), order=5, method="minimax")
+    beyond = graph.chebyshev(responses.low_pass(1.5 * high), order=0, method="minimax")
+    assert beyond.error_bound < 1e-12
+
+
+def test_rows_of_filters_equal_those_of_the_dense_filter():
+    W = sparse_weights(40, 0.3, 5).toarray()
+    graph = gspnl.graph_from_weights(W, NAME)
+    for g in (responses.snl(0.3, 0.7), responses.heat(0.1)):
+        row = filter_row(graph, g, 7)
+        assert relative(row, exact(laplacian(W), g, np.eye(40))[7]) < 1e-12
+
+
 def test_values_on_the_spectrum_and_tabulated_responses():
     W = sparse_weights(40, 0.3, 5).toarray() * 100
     graph = gspnl.graph_from_weights(W, NAME)
@@ -263,24 +281,28 @@ def test_energies_use_the_plain_inner_product():
 
 @pytest.mark.parametrize("normalization", ["random_walk", NAME])
 def test_energies_have_the_factor_that_is_kept_apart_from_the_weights(normalization):
-    X = np.random.default_rng(0).standard_normal((200, 5)) * 6
-    X = X / np.linalg.norm(X, axis=1, keepdims=True) * 26  # exp⟨x, y⟩ up to e^676
-    graph = gspnl.feature_graph(
-        X.astype(np.float64), "gaussian", normalization=normalization, storage="tiled"
-    )
+    X = np.eye(5)[0] + 0.03 * np.random.default_rng(0).standard_normal((200, 5))
+    X = 26 * X / np.linalg.norm(X, axis=1, keepdims=True)  # weights around e^674
+
+    def graph_of(dtype):
+        return gspnl.feature_graph(
+            X.astype(dtype), "gaussian", normalization=normalization, storage="tiled"
+        )
+
+    graph = graph_of(np.float64)
     assert np.any(graph.weights.log_factor)
     W = np.exp(X @ X.T)
-    np.fill_diagonal(W, 0)
     z = np.random.default_rng(1).standard_normal(200)
     gaps = abs(z[:, None] - z)
-    assert gspnl.total_variation(graph, z) == pytest.approx((W * gaps).sum() / 2, rel=1e-8)
+    energy = (W * gaps**2).sum() / 2
+    assert gspnl.total_variation(graph, z) == pytest.approx((W * gaps).sum() / 2, rel=1e-9)
+    assert gspnl.dirichlet_energy(graph, z) == pytest.approx(energy, rel=1e-9)
+    norm = z @ z if normalization == NAME else z @ (W.sum(1) * z)
+    assert gspnl.smoothness(graph, z) == pytest.approx(energy / norm, rel=1e-9)
+    local = np.sqrt((W * gaps**2).sum(1))
+    assert relative(gspnl.local_variation(graph, z), local) < 1e-7
     with pytest.raises(DegreeError, match="range of float32"):
-        gspnl.total_variation(
-            gspnl.feature_graph(
-                X.astype(np.float32), "gaussian", normalization=normalization, storage="tiled"
-            ),
-            z.astype(np.float32),
-        )
+        gspnl.total_variation(graph_of(np.float32), z.astype(np.float32))
 
 
 def test_denoising_and_inpainting_solve_their_equations():
@@ -312,6 +334,22 @@ def test_denoising_and_inpainting_solve_their_equations():
         )
         < 1e-10
     )
+
+
+def test_harmonic_values_are_accurate_where_degrees_differ_by_orders_of_magnitude():
+    rng = np.random.default_rng(0)
+    size = 10.0 ** rng.uniform(-2, 2, 80)
+    W = size[:, None] * size * rng.random((80, 80))
+    W = W + W.T
+    z = rng.standard_normal((80, 1))
+    known = np.arange(80) % 4 == 0
+    L = laplacian(W)
+    truth = z.copy()
+    # each equation divided by its diagonal, or the dense solution loses digits itself
+    rows = L[~known] / np.diag(L)[~known, None]
+    truth[~known] = np.linalg.solve(rows[:, ~known], -rows[:, known] @ z[known])
+    filled = gspnl.inpaint(gspnl.graph_from_weights(W, NAME), z, known, max_steps=15)
+    assert relative(filled, truth) < 1e-7
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -382,6 +420,25 @@ def test_gradients_through_a_weight_matrix_equal_those_of_the_matrix_exponential
         loss(W).backward()
         grads.append(W.grad)
     assert relative(grads[0], grads[1].numpy()) < 1e-10
+
+
+def test_gradients_are_right_where_eigenvalues_meet():
+    """All edges of weight 1: λ = N but for the constant mode; eigh would give NaN."""
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 2)))
+    grads = []
+    for ours in (True, False):
+        W = (torch.ones(12, 12, dtype=torch.float64) - torch.eye(12)).requires_grad_()
+        V = (W + W.T) / 2
+        if ours:
+            graph = gspnl.graph_from_weights(V, NAME)
+            out = graph.filter(z, responses.heat(0.1))
+        else:
+            out = torch.matrix_exp(-0.1 * (torch.diag(V.sum(1)) - V)) @ z
+        out.square().sum().backward()
+        grads.append(W.grad.numpy())
+    assert relative(*grads) < 1e-12
+    with pytest.raises(GspnlError, match="gradient"):
+        graph.filter(z, np.ones(12))
 
 
 def test_a_batch_of_weights_has_a_scale_for_each_graph():

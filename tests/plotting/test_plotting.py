@@ -85,6 +85,21 @@ def test_responses_show_g_and_its_polynomials():
     np.testing.assert_array_equal(ticks.get_xdata(), SPECTRUM.eigenvalues)
 
 
+def test_responses_are_drawn_as_far_as_the_eigenvalues_of_a_combinatorial_graph():
+    X = np.random.default_rng(0).random((50, 2))
+    graph = gspnl.feature_graph(X, "rbf", normalization="combinatorial")
+    spec, plan = graph.spectrum(), graph.chebyshev(HEAT, order=4)
+    top = float(spec.eigenvalues[-1])
+    assert top > 2
+    ax = plotting.responses(HEAT, series=plan, spec=spec)
+    assert ax.lines[0].get_xdata()[-1] >= top
+    assert ax.get_xlim()[1] == pytest.approx(1.02 * top)
+    assert plotting.filter_bank(gspnl.banks.meyer(3, lmax=top), spec=spec).lines[0].get_xdata()[
+        -1
+    ] == pytest.approx(top)
+    assert plotting.responses(HEAT).get_xlim()[1] == 2
+
+
 def test_several_responses_and_a_constant_one_are_drawn():
     ax = plotting.responses([HEAT, lambda lam: 0.5])
     assert len(ax.lines) == 2

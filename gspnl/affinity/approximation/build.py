@@ -23,7 +23,6 @@ from gspnl._base.array import (
 )
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
-from gspnl.affinity.affinity import normalize
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
 from gspnl.affinity.approximation.cholesky import PivotedFactor
@@ -40,6 +39,7 @@ from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.scores import DIGITS, report
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.normalize import normalize
 from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
 from gspnl.affinity.weights.lowrank import core_of
 from gspnl.errors import DegreeError, GspnlError, InputError
