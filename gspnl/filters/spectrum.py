@@ -18,10 +18,13 @@ from gspnl._base.array import (
     check_fits,
     constant,
     eps,
+    is_numpy,
     like,
     namespace,
     ones,
 )
+from gspnl._base.effort import work
+from gspnl._base.lanczos import EIGH
 from gspnl._base.qr import Reflection, TallQR, tall_qr
 from gspnl._base.validate import on_signals, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -234,7 +237,8 @@ def _dense(affinity: Affinity) -> Spectrum:
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
     if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
-    mu, V = xp.linalg.eigh(S)
+    with work(f"all eigenpairs of {n:,} nodes", EIGH * float(n) ** 3 * is_numpy(S), 0, remedy):
+        mu, V = xp.linalg.eigh(S)
     lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])
     counts = [n_isolated] * bool(n_isolated) + [1] * (n - n_isolated)
     vectors = partial(xp.flip, V, axis=-1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite
+from gspnl._base.effort import Progress, takes_progress
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
@@ -17,6 +18,7 @@ from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 
 
+@takes_progress
 def feature_graph(
     X: Any,
     kernel: str | Kernel = "dot",
@@ -28,6 +30,7 @@ def feature_graph(
     tol: float | None = None,
     approximation: str | None = None,
     seed: int | None = None,
+    progress: Progress = None,
     **kernel_options: Any,
 ) -> FeatureGraph:
     r"""Build the fully-connected graph of a set of features.
@@ -75,6 +78,8 @@ def feature_graph(
         the only one that carries gradients).
     seed : int, optional
         Seed of the approximation (default 0); without an approximation, an option of the kernel.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
     **kernel_options
         Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
         (embedded_gaussian), ``anchors`` and ``seed`` (anchors).

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from gspnl._base.array import Array, as_floats, constant64, float64, to_numpy
+from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -21,6 +22,7 @@ from gspnl.signals.denoise import SMOOTHERS
 
 RANGE = (1e-6, 1e12)  # strengths: the least changes no mode, the largest keeps the constant one
 GRID = 37  # strengths of the first search, two per decade
+TRIALS = GRID + 10  # filters of a search, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class Trial:
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
 
 
+@takes_progress
 def choose_strength(
     graph: FeatureGraph,
     Z: Array,
@@ -59,6 +62,7 @@ def choose_strength(
     rule: str = "risk",
     order: int | None = None,
     tol: float | None = None,
+    progress: Progress = None,
 ) -> float:
     r"""Choose the strength of :func:`denoise` for noise of a known standard deviation.
 
@@ -83,6 +87,8 @@ def choose_strength(
     rule : {"risk", "discrepancy"}
     order, tol : optional
         For the filters, as in :func:`denoise`.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------
@@ -131,9 +137,12 @@ def choose_strength(
         z = z[:, None]
 
     def residual(strength: float) -> Array:
+        shown.done += 1
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
-    return find(Trial(graph, residual, smoother, noise, math.prod(z.shape[:-2]) * z.shape[-1]))
+    columns = math.prod(z.shape[:-2]) * z.shape[-1]
+    with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
+        return find(Trial(graph, residual, smoother, noise, columns))
 
 
 @RULES.register("risk")
