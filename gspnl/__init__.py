@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gspnl import chebyshev, errors, plotting, responses, theory
     from gspnl import nn as nn
     from gspnl import train as train
+    from gspnl._base.effort import patience, progress
     from gspnl.affinity.approximation import Approximation
     from gspnl.affinity.kernels import KERNELS, Kernel
     from gspnl.chebyshev import Series
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "feature_graph": "graph.build",
+    "patience": "_base.effort",
+    "progress": "_base.effort",
     "FeatureGraph": "graph.graph",
     "Approximation": "affinity.approximation",
     "Spectrum": "filters.spectrum",
@@ -135,8 +138,10 @@ __all__ = [
     "inpaint",
     "local_variation",
     "localize",
+    "patience",
     "plan_bank",
     "plotting",
+    "progress",
     "propagate_labels",
     "responses",
     "smoothness",

@@ -31,6 +31,10 @@ class ConvergenceError(GspnlError, RuntimeError):
     """An iteration did not reach its tolerance."""
 
 
+class EffortError(GspnlError, RuntimeError):
+    """Work would take too long by its estimate; raised before or early in it."""
+
+
 class ProcessError(GspnlError, RuntimeError):
     """Another process of a distributed run has failed or does not respond."""
 

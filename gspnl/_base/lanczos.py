@@ -245,6 +245,7 @@ def largest(
     product: float = 0.0,
     budget: float = math.inf,
     alternative: float = math.inf,
+    progress: Any = None,
 ) -> Pairs:
     """Find the ``count`` largest eigenvalues of a symmetric operator, with thick restarts [1]_.
 
@@ -269,6 +270,8 @@ def largest(
         Operations of a product with a block, in units of matrix products.
     budget, alternative : float
         Largest number of operations, and that of another way to the same pairs.
+    progress : object, optional
+        Its attribute ``done`` is set to the number of each step.
 
     References
     ----------
@@ -284,6 +287,8 @@ def largest(
     block = space.filled(space.tail, width, random)
     for step in range(1, steps + 1):
         space.extend(block)
+        if progress is not None:
+            progress.done = step
         size, width, since = space.size, block.shape[1], since + 1
         spent += product + 12 * len(known) * size * width
         last, full = size == room or step == steps, size + width > limit

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gspnl._base.effort import Work
+
+FIRST = 3.0  # seconds before the first line
 
 
 class _Lines(logging.Handler):
@@ -11,6 +17,21 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+class _Lined:
+    """Log a line on work that goes on, after 3 s and then less and less often."""
+
+    def __init__(self) -> None:
+        self.work: object = None
+        self.next = FIRST
+
+    def __call__(self, work: Work) -> None:
+        if work is not self.work:
+            self.work, self.next = work, FIRST
+        if work.seconds >= self.next:
+            self.next = work.seconds + max(FIRST, work.seconds / 5)
+            logging.getLogger("gspnl").info("%s", work)
 
 
 def log_to_stderr(*, quiet: bool) -> None:
@@ -21,14 +42,21 @@ def log_to_stderr(*, quiet: bool) -> None:
     quiet : bool
         Leave out progress.
     """
+    from gspnl._base.effort import show_work
+
     logger = logging.getLogger("gspnl")
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    # On a terminal work shows its progress by itself; elsewhere, by a plain line now and then.
+    show_work(False if quiet else None if sys.stderr.isatty() else _Lined())
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
 
 
 def end_log() -> None:
     """Undo :func:`log_to_stderr`: a program may go on after :func:`gspnl.cli.main`."""
+    from gspnl._base.effort import show_work
+
+    show_work(None)
     logger = logging.getLogger("gspnl")
     for handler in [each for each in logger.handlers if isinstance(each, _Lines)]:
         logger.removeHandler(handler)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant, constant64, fits, like, to_numpy
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import work
 from gspnl._base.lanczos import BLOCK, EIGH, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -237,10 +238,20 @@ class _Search:
         """Find the ``count`` largest μ of σ S, descending, and V; None: all pairs cost less."""
         solver = Shifted(self.affinity, sign)
         by_solves = _solves(solver, count) if math.isfinite(solver.limit) else math.inf
+        product = self.affinity.weights.operations(BLOCK)
+        basis = 3 * count + 10 * BLOCK
+        least = basis / BLOCK * product + 12 * self.affinity.n_nodes * float(basis) ** 2
+        what = f"{count} eigenpairs of {self.affinity.n_nodes:,} nodes"
+        with work(what, least, 0, "ask for fewer, or for gspnl.spectral_density") as shown:
+            return self._run(sign, count, solver, by_solves, shown)
+
+    def _run(
+        self, sign: float, count: int, solver: Shifted, by_solves: float, shown: Any
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         pairs = self._largest(
             self._products(sign), count, steps=STEPS, budget=0.4 * self.whole,
             alternative=min(DOUBT * by_solves, self.whole),
-            product=self.affinity.weights.operations(BLOCK),
+            product=self.affinity.weights.operations(BLOCK), progress=shown,
         )  # fmt: skip
         if pairs.found:
             return pairs.values, pairs.vectors
@@ -249,6 +260,7 @@ class _Search:
             inverse = self._largest(
                 solver.factor(shift), count, steps=STEPS, budget=0.4 * self.whole,
                 alternative=self.whole, product=solver.solving(BLOCK), relative=True,
+                progress=shown,
             )  # fmt: skip
             if inverse.found:
                 found = self._quotients(sign, inverse.vectors)

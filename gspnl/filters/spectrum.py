@@ -19,11 +19,14 @@ from gspnl._base.array import (
     check_fits,
     constant,
     eps,
+    is_numpy,
     like,
     namespace,
     ones,
 )
 from gspnl._base.blas import on_one_thread, one_thread
+from gspnl._base.effort import work
+from gspnl._base.lanczos import EIGH
 from gspnl._base.qr import Reflection, TallQR, tall_qr
 from gspnl._base.validate import on_signals, whole_number
 from gspnl.affinity.affinity import Affinity
@@ -248,7 +251,8 @@ def _dense(affinity: Affinity) -> Spectrum:
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
     if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
-    with one_thread.lifted() if n > LARGE else nullcontext():
+    whole = work(f"all eigenpairs of {n:,} nodes", EIGH * float(n) ** 3 * is_numpy(S), 0, remedy)
+    with whole, one_thread.lifted() if n > LARGE else nullcontext():
         mu, V = xp.linalg.eigh(S)
     lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])
     counts = [n_isolated] * bool(n_isolated) + [1] * (n - n_isolated)

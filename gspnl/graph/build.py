@@ -8,6 +8,7 @@ import numpy as np
 
 from gspnl._base.array import Array, as_floats, check_finite
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
@@ -22,6 +23,7 @@ from gspnl.graph.graph import FeatureGraph
 
 
 @within_memory
+@takes_progress
 @on_one_thread
 def feature_graph(
     X: Any,
@@ -34,6 +36,7 @@ def feature_graph(
     tol: float | None = None,
     approximation: str | None = None,
     seed: int | None = None,
+    progress: Progress = None,
     **kernel_options: Any,
 ) -> FeatureGraph:
     r"""Build the fully-connected graph of a set of features.
@@ -85,6 +88,8 @@ def feature_graph(
         the only one that carries gradients).
     seed : int, optional
         Seed of the approximation (default 0); without an approximation, an option of the kernel.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
     **kernel_options
         Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
         (embedded_gaussian), ``anchors`` and ``seed`` (anchors).

@@ -11,6 +11,8 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import Progress
+from gspnl._base.effort import progress as show_progress
 from gspnl._base.memory import within_memory
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
@@ -212,19 +214,28 @@ class FeatureGraph:
         return part[..., 0, :] if chosen.ndim == 0 else part
 
     @overload
-    def spectrum(self, k: None = None) -> Spectrum: ...
+    def spectrum(self, k: None = None, *, progress: Progress = None) -> Spectrum: ...
 
     @overload
-    def spectrum(self, k: int, which: str = "low", *, seed: int = 0) -> PartialSpectrum: ...
+    def spectrum(
+        self, k: int, which: str = "low", *, seed: int = 0, progress: Progress = None
+    ) -> PartialSpectrum: ...
 
     @within_memory
     def spectrum(
-        self, k: int | None = None, which: str = "low", *, seed: int = 0
+        self,
+        k: int | None = None,
+        which: str = "low",
+        *,
+        seed: int = 0,
+        progress: Progress = None,
     ) -> Spectrum | PartialSpectrum:
         """Compute all eigenpairs exactly, or k of them, with their graph Fourier transform.
 
         k eigenpairs need products with A only: block Lanczos on the symmetric core, or the exact
-        spectrum where that is cheap (low rank, few nodes, k above N/4).
+        spectrum where that is cheap (low rank, few nodes, k above N/4). Where eigenvalues lie close
+        together, as on a ring or a grid, Lanczos gives way to solves with a Cholesky factor, or to
+        the exact spectrum.
 
         Parameters
         ----------
@@ -234,6 +245,8 @@ class FeatureGraph:
             The k of least λ, of greatest λ, or half of each.
         seed : int
             Seed of the random start.
+        progress : bool or callable, optional
+            See :func:`gspnl.progress`.
 
         Returns
         -------
@@ -244,10 +257,15 @@ class FeatureGraph:
         NonsymmetricError
             For normalization="softmax".
         ConvergenceError
-            If the k eigenvalues are not separated from the others.
+            If the k eigenvalues are not separated from the others, and all of them take too long.
+        EffortError
+            Where the estimate is above an hour, see :func:`gspnl.patience`.
         InputError
             For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
         """
+        if progress is not None:
+            with show_progress(progress):
+                return self.spectrum(k, which, seed=seed) if k else self.spectrum()
         cache = self.caches.single()
         if k is None:
             if which != "low":
@@ -296,6 +314,7 @@ class FeatureGraph:
         deflate: int | bool | None = None,
         interval: tuple[float, float] | None = None,
         allow_nonsymmetric: bool = False,
+        progress: Progress = None,
     ) -> Array:
         r"""Filter a signal: g(L) Z exactly, or p_K(L) Z by a Chebyshev series.
 
@@ -319,6 +338,8 @@ class FeatureGraph:
             Interval of the series; default: the band of the remaining λ, or that of deflate=False.
         allow_nonsymmetric : bool
             Permit an order above 1 on a softmax graph.
+        progress : bool or callable, optional
+            See :func:`gspnl.progress`.
 
         Returns
         -------
@@ -330,6 +351,8 @@ class FeatureGraph:
             For signals that do not fit the graph, or a response that is not finite on the spectrum.
         NonsymmetricError
             For an exact filter, or an order above 1, on a softmax graph.
+        EffortError
+            Where the estimate is above an hour, see :func:`gspnl.patience`.
 
         Notes
         -----
@@ -338,6 +361,9 @@ class FeatureGraph:
         options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
                    "interval": interval, "allow_nonsymmetric": allow_nonsymmetric}  # fmt: skip
         one = partial(filter_signals, response=response, options=options)
+        if progress is not None:
+            with show_progress(progress):
+                return self._on_signals(partial(self.caches.map, one), Z)
         return self._on_signals(partial(self.caches.map, one), Z)
 
     @within_memory

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gspnl._base.array import Array
+from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.plotting._axes import BLUE, ORANGE, curve_axes
@@ -57,11 +58,13 @@ class Comparison:
         return comparison(self, ax=ax)
 
 
+@takes_progress
 def compare(
     graph: FeatureGraph,
     Z: Array,
     response: Response | Array,
     orders: Iterable[int] = range(1, 31),
+    progress: Progress = None,
     **options: Any,
 ) -> Comparison:
     r"""Compare the exact filter with Chebyshev filters of several orders.
@@ -74,6 +77,8 @@ def compare(
     response : callable or array
         g(λ), or ω on the spectrum.
     orders : iterable of int
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
     **options
         ``method``, ``deflate``, ``interval`` of :meth:`FeatureGraph.filter`.
 
@@ -93,6 +98,18 @@ def compare(
     orders = list(orders) if isinstance(orders, Iterable) else []
     if not orders:
         raise InputError("orders is empty or no sequence; pass for example range(1, 31)")
+    with Work("the comparison", total=len(orders) + 1) as shown:
+        return _compare(graph, Z, response, orders, options, shown)
+
+
+def _compare(
+    graph: FeatureGraph,
+    Z: Array,
+    response: Response | Array,
+    orders: list[int],
+    options: dict[str, Any],
+    shown: Work,
+) -> Comparison:
     start = time.perf_counter()
     truth = graph.filter(Z, response)
     exact_seconds = time.perf_counter() - start
@@ -100,6 +117,7 @@ def compare(
     size = graph.norm(Z)
     errors, bounds, seconds = [], [], []
     for order in orders:
+        shown.done += 1
         start = time.perf_counter()
         plan = graph.chebyshev(response, order=order, **options)
         approximate = plan(Z)

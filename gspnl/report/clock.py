@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gspnl._base.effort import Work
+
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +30,8 @@ class Clock:
     def step(self, name: str, note: str = "") -> Iterator[None]:
         """Time a block, and log its name, its seconds and ``note``."""
         start = time.perf_counter()
-        yield
+        with Work(name):
+            yield
         self.seconds[name] = time.perf_counter() - start
         log.info("%s", f"{name:<10} {self.seconds[name]:7.2f} s  {note}".rstrip())
 

@@ -20,6 +20,7 @@ from gspnl._base.array import (
     to_numpy,
 )
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -31,6 +32,7 @@ from gspnl.signals.denoise import SMOOTHERS
 
 RANGE = (1e-6, 1e12)  # strengths times s: the least changes no mode, the largest all but one
 GRID = 37  # strengths of the first search, two per decade
+TRIALS = GRID + 10  # filters of a search, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,7 @@ class Trial:
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
 
 
+@takes_progress
 @on_one_thread
 def choose_strength(
     graph: FeatureGraph,
@@ -76,6 +79,7 @@ def choose_strength(
     rule: str = "risk",
     order: int | None = None,
     tol: float | None = None,
+    progress: Progress = None,
 ) -> float:
     r"""Choose the strength of :func:`denoise` for noise of a known standard deviation.
 
@@ -100,6 +104,8 @@ def choose_strength(
     rule : {"risk", "discrepancy"}
     order, tol : optional
         For the filters, as in :func:`denoise`.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------
@@ -151,11 +157,13 @@ def choose_strength(
     z, scaled = times_power(z, -power), math.ldexp(noise, -power)
 
     def residual(strength: float) -> Array:
+        shown.done += 1
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
     columns = math.prod(z.shape[:-2]) * z.shape[-1]
     unit = unit_of(graph.affinity)
-    return find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
+    with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
+        return find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
 
 
 @RULES.register("risk")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gspnl._base.array import Array
+from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.graph.graph import FeatureGraph
@@ -16,6 +17,7 @@ for name in ("tikhonov", "heat"):
     SMOOTHERS.register(name)(RESPONSES[name])
 
 
+@takes_progress
 def denoise(
     graph: FeatureGraph,
     Z: Array,
@@ -24,6 +26,7 @@ def denoise(
     strength: float,
     order: int | None = None,
     tol: float | None = None,
+    progress: Progress = None,
 ) -> Array:
     r"""Smooth a noisy signal along the graph.
 
@@ -41,6 +44,8 @@ def denoise(
     order, tol : optional
         As for :meth:`FeatureGraph.filter`: the order of a Chebyshev filter, or its certified error;
         default: the exact filter, which computes all eigenpairs of a dense W.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from gspnl._base.array import Array
+from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
@@ -15,6 +16,7 @@ from gspnl.signals.inpainting_solver import solve
 from gspnl.signals.masks import check_reach, known_nodes, mask_column, only_known
 
 
+@takes_progress
 def inpaint(
     graph: FeatureGraph,
     Z: Array,
@@ -24,6 +26,7 @@ def inpaint(
     strength: float | None = None,
     tol: float | None = None,
     max_steps: int | None = None,
+    progress: Progress = None,
 ) -> Array:
     r"""Fill in the values of a signal at nodes where it is not known.
 
@@ -66,6 +69,8 @@ def inpaint(
     max_steps : int, optional
         Largest number of steps of conjugate gradients; default: as many as cost less than
         elimination, or 1,000 where that does not fit.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from gspnl._base.array import Array, carries_gradient, constant64, fits, like, namespace
+from gspnl._base.array import Array, carries_gradient, constant64, fits, is_numpy, like, namespace
 from gspnl._base.conjugate_gradients import conjugate_gradients
+from gspnl._base.effort import counted, work
 from gspnl._base.elimination import BLOCK, eliminate, eliminate_banded
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import sparse_matrix
@@ -75,9 +76,12 @@ def solve(equations: Equations, tol: float, max_steps: int | None) -> Array:
     goal = tol
     for _ in range(2):
         try:
-            y = conjugate_gradients(
-                equations.operator, b, equations.diagonal, tol=goal, max_steps=steps
-            )
+            cost = FEWEST * affinity.weights.operations(b.shape[-1]) * is_numpy(b)
+            with work(f"inpainting of {affinity.n_nodes:,} nodes", cost) as shown:
+                y = conjugate_gradients(
+                    counted(equations.operator, shown), b, equations.diagonal,
+                    tol=goal, max_steps=steps,
+                )  # fmt: skip
         except ConvergenceError:
             if direct is None or max_steps is not None:
                 raise
@@ -161,7 +165,8 @@ def _elimination(equations: Equations) -> Callable[[], Array] | None:
             # Signals may have batch dimensions that the graph has not.
             one = affinity.item(index) if batch else affinity
             mask = np.broadcast_to(known[..., 0], (*front, n))[index] > 0
-            out[index] = _one(one, data[index], mask, equations.strength)
+            with work(f"elimination of {n:,} nodes", _cost(equations)):
+                out[index] = _one(one, data[index], mask, equations.strength)
         return like(out, equations.b)
 
     return run

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gspnl._base.array import Array, constant, like, values_of
+from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -38,6 +39,7 @@ class PropagatedLabels(NamedTuple):
     classes: np.ndarray
 
 
+@takes_progress
 def propagate_labels(
     graph: FeatureGraph,
     labels: Any,
@@ -46,6 +48,7 @@ def propagate_labels(
     alpha: float | None = None,
     order: int | None = None,
     tol: float | None = None,
+    progress: Progress = None,
 ) -> PropagatedLabels:
     r"""Label all nodes from the known labels of some.
 
@@ -72,6 +75,8 @@ def propagate_labels(
     order, tol : optional
         For the filter of "local_global", as in :meth:`FeatureGraph.filter`; "harmonic" takes only
         ``tol``, as :func:`inpaint` does.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------

@@ -11,6 +11,7 @@ from scipy.cluster.vq import ClusterError, kmeans2
 
 from gspnl._base.array import Array, constant, constant64, eps
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl._base.validate import whole_number
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.partial_spectrum import PartialSpectrum
@@ -21,8 +22,16 @@ from gspnl.signals.structure import warn_of_averaging
 ISOLATED = -1  # the label of a node without edges
 
 
+@takes_progress
 @on_one_thread
-def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts: int = 10) -> Array:
+def spectral_clustering(
+    graph: FeatureGraph,
+    k: int,
+    *,
+    seed: int = 0,
+    restarts: int = 10,
+    progress: Progress = None,
+) -> Array:
     r"""Partition the nodes into k clusters by the k modes of least λ.
 
     k-means on the rows of U, (N, k): for random_walk the relaxed normalised cut (Shi and Malik);
@@ -40,6 +49,8 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
         Seed of k-means; the same seed gives the same labels.
     restarts : int
         Number of runs of k-means; the one of least squared distance is kept.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------
@@ -94,7 +105,8 @@ def spectral_clustering(graph: FeatureGraph, k: int, *, seed: int = 0, restarts:
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
     labels = np.full(n, ISOLATED)
-    labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts))
+    with Work(f"k-means of {len(rows):,} nodes", total=restarts) as shown:
+        labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts, shown))
     return affinity.xp.asarray(labels, device=affinity.left.device)
 
 
@@ -117,7 +129,7 @@ def _check_cut(spectrum: PartialSpectrum, skip: int, k: int) -> None:
     )
 
 
-def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
+def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int, shown: Work) -> np.ndarray:
     """Run Lloyd's algorithm from k-means++ several times; return the labels of the best run."""
     best: Any = None
     least = np.inf
@@ -131,6 +143,8 @@ def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
                 centres, labels = kmeans2(rows, k, iter=100, minit="++", missing="raise", rng=rng)
         except ClusterError:
             continue
+        finally:
+            shown.done += 1
         spread = float(((rows - centres[labels]) ** 2).sum())
         if spread < least:
             best, least = labels, spread

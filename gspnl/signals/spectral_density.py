@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import check_fits, constant, constant64, like
 from gspnl._base.blas import on_one_thread
+from gspnl._base.effort import Progress, takes_progress, work
 from gspnl._base.validate import whole_number
 from gspnl.chebyshev.fits import jackson_damping
 from gspnl.chebyshev.recurrence import scales
@@ -90,6 +92,7 @@ class SpectralDensity:
         )
 
 
+@takes_progress
 @on_one_thread
 def spectral_density(
     graph: FeatureGraph,
@@ -97,6 +100,8 @@ def spectral_density(
     moments: int = 100,
     probes: int = 32,
     seed: int = 0,
+    *,
+    progress: Progress = None,
 ) -> SpectralDensity:
     r"""Density of λ by the kernel polynomial method, from products with A alone.
 
@@ -121,6 +126,8 @@ def spectral_density(
         R ≥ 2; the standard error falls as 1/√R.
     seed : int
         Seed of the probes.
+    progress : bool or callable, optional
+        See :func:`gspnl.progress`.
 
     Returns
     -------
@@ -159,7 +166,9 @@ def spectral_density(
     n = graph.n_nodes
     live = constant(graph.affinity.core_scale) > 0
     known = n - int(live.sum()) + bool(live.any())  # without edges there is no constant mode
-    raw = _moments(graph, (lo, hi), moments, probes, seed, live)
+    cost = moments // 2 * graph.weights.operations(probes)
+    with work(f"the density of {n:,} nodes", cost, 0, "use fewer moments or probes") as shown:
+        raw = _moments(graph, (lo, hi), moments, probes, seed, live, shown)
     raw[:, 0] = n - known  # the exact value, in place of the estimate
     damped = raw * jackson_damping(moments)
     angles = (np.arange(points)[::-1] + 0.5) * math.pi / points
@@ -185,6 +194,7 @@ def _moments(
     probes: int,
     seed: int,
     live: np.ndarray,
+    shown: Any,
 ) -> np.ndarray:
     """zᵀ T_k z for each probe, (probes, count): T_2k = 2 T_k² − 1 halves the products."""
     affinity, n = graph.affinity, graph.n_nodes
@@ -198,6 +208,7 @@ def _moments(
         return out
 
     def step(block: np.ndarray) -> np.ndarray:  # x = α − βμ, orthogonal to the constant mode
+        shown.done += 1
         image = constant(affinity.apply_core(like(block, affinity.left)))
         return off(alpha * block - beta * image.astype(np.float64))
 

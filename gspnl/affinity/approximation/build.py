@@ -21,12 +21,14 @@ from gspnl._base.array import (
     like,
     namespace,
 )
+from gspnl._base.effort import Work
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
 from gspnl.affinity.approximation.cholesky import PivotedFactor
 from gspnl.affinity.approximation.features import orthogonal_directions, positive_features
+from gspnl.affinity.approximation.forecast import Forecast, operations
 from gspnl.affinity.approximation.points import (
     check_range,
     points_of,
@@ -100,10 +102,18 @@ def approximate(
         )
     batch = tuple(X.shape[:-2])
     make = partial(METHODS[request.method], kernel, pair, request, normalization, self_loops)
-    found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
+    what = f"the approximation of {X.shape[-2]:,} nodes"
+    with Work(what, _operations(X, request.rank), instead="lower rank=") as shown:
+        make = partial(make, shown)
+        found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
     approximation = Approximation.stack([report for _, report in found], batch)
     weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
     return (weights if self_loops else NoSelfLoops(weights, weights.diagonal())), approximation
+
+
+def _operations(X: Array, rank: int | None) -> float:
+    """Count the operations of a factor of some rank and of its certificate, for all graphs."""
+    return 0.0 if rank is None else math.prod(X.shape[:-2]) * operations(X.shape[-2], rank)
 
 
 def _stack(items: list[LowRank], batch: tuple[int, ...]) -> LowRank:
@@ -130,6 +140,7 @@ def _pivoted(
     request: Request,
     normalization: str,
     self_loops: bool,
+    shown: Work,
     X: Array,
 ) -> tuple[LowRank, Approximation]:
     """Approximate by randomly pivoted Cholesky, or by Nyström."""
@@ -173,7 +184,7 @@ def _pivoted(
     if request.rank is not None:
         grown.grow(request.rank)
         return at(grown.rank)
-    return _least_rank(grown, at, float(request.tol or 0), n)
+    return _least_rank(grown, at, float(request.tol or 0), n, shown)
 
 
 def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: str) -> float:
@@ -209,10 +220,13 @@ def _least_rank(
     at: Callable[[int], tuple[LowRank, Approximation]],
     tol: float,
     n: int,
+    shown: Work,
 ) -> tuple[LowRank, Approximation]:
     """Find the least rank, to a few percent, whose bound is at most ``tol``."""
     failed, rank, best = 0, min(FIRST_RANK, n - 1), math.inf
+    forecast = Forecast(tol, n, shown)
     while True:
+        shown.done = rank
         more = grown.grow(rank)
         rank = grown.rank
         found = at(rank)
@@ -225,6 +239,7 @@ def _least_rank(
                 f"{rank}): this graph is not of low rank, or rounding is in the way; raise tol= or "
                 "sigma=, use float64, or storage='tiled'"
             )
+        forecast.check(rank, found[1].bound, found[1].trace_error)
         failed, rank = rank, min(max(rank + 1, int(GROWTH * rank)), n - 1)
     while rank - failed > max(1, failed // 32):
         middle = (failed + rank) // 2
@@ -242,6 +257,7 @@ def _random(
     request: Request,
     normalization: str,
     self_loops: bool,
+    shown: Work,
     X: Array,
 ) -> tuple[LowRank, Approximation]:
     """Approximate by positive random features, which carry gradients."""

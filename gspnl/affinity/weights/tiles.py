@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import Array, is_numpy, namespace
+from gspnl._base.effort import work
 from gspnl._base.rows import on_cores
 from gspnl.affinity.weights.choice import EXP
 
 TILE = 512  # measured, float32 and float64: 512 × 512 is the best of 256, 512, 768 and 1,024
+INSTEAD = "approximate by rank=, or take another kernel"
+SHORT = 16_384  # nodes up to which a product takes less than a second
 STRIP = 1 << 22  # entries of a strip of rows, for libraries other than NumPy
 
 Fill = Callable[[slice, slice, np.ndarray], None]
@@ -44,6 +48,16 @@ def tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern) -> np.ndarray:
     """Compute W Z, (N, c), from the tiles that ``fill(rows, cols, out)`` writes."""
     n = Z.shape[0]
     Z = np.ascontiguousarray(Z)
+    if n <= SHORT:
+        return _tile_products(fill, Z, pattern, None)
+    pairs = (n / TILE) ** 2 / (2 if pattern is Pattern.HALF else 1)
+    cost = pattern.operations((n, n), 0, Z.shape[1])
+    with work(f"a product of {n:,} nodes", cost, int(pairs), INSTEAD) as shown:
+        return _tile_products(fill, Z, pattern, shown)
+
+
+def _tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern, shown: Any) -> np.ndarray:
+    n = Z.shape[0]
 
     def share(worker: int, workers: int) -> np.ndarray:
         out = np.zeros_like(Z)
@@ -51,6 +65,8 @@ def tile_products(fill: Fill, Z: np.ndarray, pattern: Pattern) -> np.ndarray:
         for rows, cols in pattern.tiles(n, worker, workers):
             tile = cut(buffer, rows, cols)
             fill(rows, cols, tile)
+            if shown is not None:
+                shown.done += 1
             out[rows] += tile @ Z[cols]
             if pattern is Pattern.BOTH or (pattern is Pattern.HALF and rows != cols):
                 out[cols] += tile.T @ Z[rows]

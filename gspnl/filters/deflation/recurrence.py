@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, to_numpy
+from gspnl._base.array import Array, constant, is_numpy, like, to_numpy
+from gspnl._base.effort import counted, work
 from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev.families import clenshaw, combine, mix
@@ -62,7 +64,8 @@ class RecurrenceDeflation(Deflation):
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
     ) -> Array:
         heads, rest = self._split(Z)
-        rest = combine(self._step(family), family, rest)
+        with self._work(family, Z) as shown:
+            rest = combine(counted(self._step(family), shown), family, rest)
         heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
         return self._joined(heads, rest, like(isolated_gain[:, None, None], Z) * Z[..., None, :, :])
 
@@ -70,9 +73,19 @@ class RecurrenceDeflation(Deflation):
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, C: Array
     ) -> Array:
         heads, rest = self._split(C)
-        rest = clenshaw(self._step(family), family, rest)
+        with self._work(family, C[..., 0, :, :]) as shown:
+            rest = clenshaw(counted(self._step(family), shown), family, rest)
         heads = self.affinity.xp.sum(like(gains[:, :, None], C) * heads, axis=-3)
         return self._joined(heads, rest, mix(isolated_gain, C))
+
+    def _work(self, family: Family, Z: Array) -> Any:
+        """Estimate the products of a family with signals Z."""
+        if not is_numpy(Z):
+            return work("", 0.0)
+        order = family.coefficients.shape[1] - 1
+        cost = order * self.affinity.weights.operations(Z.size // Z.shape[-2])
+        what = f"a filter of order {order} on {self.affinity.n_nodes:,} nodes"
+        return work(what, cost, order, "lower the order or the columns, or approximate by rank=")
 
     def _split(self, Z: Array) -> tuple[Array, Array]:
         """Split T⁻¹ Z into Vᵀ T⁻¹ Z and the rest, which is 0 on isolated nodes."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.effort import Work
 from gspnl._base.validate import whole_number
 from gspnl.errors import GspnlError, InputError
 from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
@@ -93,22 +94,24 @@ def audit(model: nn.Module, batch: Any, *, nodes: int = 1024) -> Audit:
     blocks = named_blocks(model)
     if not blocks:
         raise InputError("the model has no nonlocal blocks; put some in with gspnl.nn.insert")
-    features = capture(model, blocks, batch)
     records = []
-    for name, original in blocks.items():
-        block = plain(original, name)
-        items: tuple[AffinityAudit, ...] = ()
-        if name in features:
-            X, spatial = features[name]
-            with torch.no_grad():
-                items = tuple(
-                    audit_affinity(block.affinity, x, spatial, nodes) for x in X.cpu().double()
-                )
-        units = tuple(
-            audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]  # a Stage
-            for stage in block.stages
-        )
-        records.append(BlockAudit(label(name), block.block, items, units))
+    with Work("the audit", total=len(blocks)) as shown:
+        features = capture(model, blocks, batch)
+        for name, original in blocks.items():
+            block = plain(original, name)
+            items: tuple[AffinityAudit, ...] = ()
+            if name in features:
+                X, spatial = features[name]
+                with torch.no_grad():
+                    items = tuple(
+                        audit_affinity(block.affinity, x, spatial, nodes) for x in X.cpu().double()
+                    )
+            units = tuple(
+                audit_unit(stage, block.affinity, items)  # type: ignore[arg-type]  # a Stage
+                for stage in block.stages
+            )
+            records.append(BlockAudit(label(name), block.block, items, units))
+            shown.done += 1
     return Audit(tuple(records))
 
 
