@@ -15,6 +15,7 @@ import numpy as np
 from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, namespace
 
 BLOCK = 16  # columns of a block
+SETTLED = 1e-2  # residual, relative to the largest |μ|, from which a Ritz value is trusted
 WIDEST = 1024  # largest number of columns of a basis, unless ``count`` needs more
 BYTES = 1 << 30  # largest memory of a basis and its images, unless ``count`` needs more
 RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
@@ -264,7 +265,9 @@ def largest(
                         block = space.filled(space.tail[:, :0], width, random)
                         continue
                     beyond = values[count] + residuals[count] if size > count else np.inf
-                    if not len(locked) or beyond <= found[-1] + tolerance:
+                    # A Ritz value of a fresh random block bounds nothing until it settles.
+                    settled = size == count or residuals[count] <= SETTLED * scale
+                    if not len(locked) or (settled and beyond <= found[-1] + tolerance):
                         return pairs
             if full and limit < room:
                 kept = count + max(width, count // 4)
