@@ -16,12 +16,12 @@ import numpy as np
 from gspnl._base.array import Array, constant, detached, eps, is_numpy, like, namespace
 
 BLOCK = 16  # columns of a block
+SETTLED = 1e-2  # residual, relative to the largest |μ|, from which a Ritz value is trusted
 WIDEST = 1024  # largest number of columns of a basis, unless ``count`` needs more
 BYTES = 1 << 30  # largest memory of a basis and its images, unless ``count`` needs more
 FIRST, GROWTH = 8, 1.15  # size of a basis at the first check of its Ritz values, and their ratio
 RESOLVED = 1e-7  # singular values, relative to the largest, that a Gram matrix resolves
 TRIED = 0.1  # share of another way's operations after which a run may give way to it
-SURE = 8  # blocks from fresh columns after which a missed copy shows as a large Ritz value
 EIGH = 7  # operations of all eigenpairs of an n × n matrix, by n³, in units of matrix products
 
 
@@ -282,14 +282,14 @@ def largest(
     limit = max(3 * count, count + 8 * width, min(WIDEST, BYTES // (16 * len(known))))
     limit = min(room, limit)
     space = Krylov(apply, known, limit)
-    checked, scale, locked, since = 0, 1.0, np.zeros(0), 0
+    checked, scale, locked = 0, 1.0, np.zeros(0)
     spent = 0.0
     block = space.filled(space.tail, width, random)
     for step in range(1, steps + 1):
         space.extend(block)
         if progress is not None:
             progress.done = step
-        size, width, since = space.size, block.shape[1], since + 1
+        size, width = space.size, block.shape[1]
         spent += product + 12 * len(known) * size * width
         last, full = size == room or step == steps, size + width > limit
         last |= spent > budget
@@ -320,13 +320,14 @@ def largest(
                     new = not len(locked) or float((marks - locked).max()) > tolerance
                     if new and _repeated(marks, 10 * tolerance):
                         space.restart(found, few)
-                        locked, checked, since = marks, 0, 0
+                        locked, checked = marks, 0
                         width = min(BLOCK, limit - count)
                         block = space.filled(space.tail[:, :0], width, random)
                         continue
                     beyond = values[count] + residuals[count] if size > count else np.inf
-                    # A Ritz value of the first steps may be low by chance.
-                    if not len(locked) or (since >= SURE and beyond <= found[-1] + allowed[-1]):
+                    # A Ritz value of a fresh random block bounds nothing until it settles.
+                    settled = size == count or residuals[count] <= SETTLED * scale
+                    if not len(locked) or (settled and beyond <= found[-1] + allowed[-1]):
                         return pairs
             if full and limit < room:
                 kept = count + max(width, count // 4)
