@@ -26,7 +26,7 @@ def warn_of_averaging(graph: FeatureGraph, what: str, second: float | None = Non
         f"{what} follows the structure of the graph, and this one only averages: its second λ is "
         f"{second:.2f} (0 for separate clusters, 1 for none), so its result says little; {remedy}",
         AveragingWarning,
-        stacklevel=3,
+        stacklevel=4,  # past takes_progress
     )
 
 
