@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gspnl._base.effort import Work
 
-FIRST = 3.0  # seconds before the first line
+FIRST = 4.5  # seconds before the first line
 
 
 class _Lines(logging.Handler):
@@ -20,7 +20,7 @@ class _Lines(logging.Handler):
 
 
 class _Lined:
-    """Log a line on work that goes on, after 3 s and then less and less often."""
+    """Log a line on work that goes on, after 4.5 s and then less and less often."""
 
     def __init__(self) -> None:
         self.work: object = None

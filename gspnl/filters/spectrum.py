@@ -35,6 +35,7 @@ from gspnl.errors import InputError
 from gspnl.filters.relative import unit_of
 from gspnl.responses.evaluate import numbers
 
+REMEDY = "filter with order=, or use a low-rank kernel (dot, cosine, anchors)"
 SMALL = 1024  # nodes up to which all eigenpairs take a fraction of a second
 LARGE = 4096  # nodes above which a step of eigh takes longer than BLAS threads wait for each other
 
@@ -239,11 +240,15 @@ def exact_spectrum(affinity: Affinity) -> Spectrum:
     return replace(found, eigenvalues=lam, _relative=found.eigenvalues)
 
 
+def check_whole(n: int, sample: Array) -> None:
+    """Raise SizeError if all eigenvectors of a dense core of n nodes do not fit in memory."""
+    check_fits((n, n), sample, "the eigenvectors", REMEDY, copies=4)
+
+
 def _dense(affinity: Affinity) -> Spectrum:
     n = affinity.n_nodes
     sample = affinity.left
-    remedy = "filter with order=, or use a low-rank kernel (dot, cosine, anchors)"
-    check_fits((n, n), sample, "the eigenvectors", remedy, copies=4)
+    check_whole(n, sample)
     xp = namespace(sample)
     scale = affinity.core_scale
     live, n_isolated = _live_nodes(affinity)
@@ -251,7 +256,7 @@ def _dense(affinity: Affinity) -> Spectrum:
     S = xp.take(scale, nodes, axis=0)[:, None] * affinity.weights.rows(nodes) * scale
     if live is not None:  # isolated nodes have λ = 0 too: eigh would mix them with the constant
         S = xp.take(S, nodes, axis=1)
-    whole = work(f"all eigenpairs of {n:,} nodes", EIGH * float(n) ** 3 * is_numpy(S), 0, remedy)
+    whole = work(f"all eigenpairs of {n:,} nodes", EIGH * float(n) ** 3 * is_numpy(S), 0, REMEDY)
     with whole, one_thread.lifted() if n > LARGE else nullcontext():
         mu, V = xp.linalg.eigh(S)
     lam = xp.concat([0 * ones((1,), sample)] * bool(n_isolated) + [xp.flip(1 - mu)])

@@ -24,7 +24,7 @@ from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
 from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
-from gspnl.filters.spectrum import Spectrum
+from gspnl.filters.spectrum import Spectrum, check_whole
 from gspnl.graph.batch import BatchCache, batch_key
 from gspnl.graph.degrees import degrees_of, log_degrees_of
 from gspnl.graph.nodes import node_numbers
@@ -265,7 +265,11 @@ class FeatureGraph:
         """
         if progress is not None:
             with show_progress(progress):
-                return self.spectrum(k, which, seed=seed) if k else self.spectrum()
+                return self.spectrum(k, which, seed=seed)  # type: ignore[arg-type]
+        if k is None and self.storage == "tiled" and self.weights.lazy:
+            check_whole(
+                self.n_nodes, self.weights.like
+            )  # before the degrees, a pass over all pairs
         cache = self.caches.single()
         if k is None:
             if which != "low":

@@ -105,8 +105,8 @@ def spectral_clustering(
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1.0)
     labels = np.full(n, ISOLATED)
-    with Work(f"k-means of {len(rows):,} nodes", total=restarts) as shown:
-        labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts, shown))
+    with Work(f"k-means of {len(rows):,} nodes"):
+        labels[~isolated] = _in_order(_k_means(rows, k, seed, restarts))
     return affinity.xp.asarray(labels, device=affinity.left.device)
 
 
@@ -129,7 +129,7 @@ def _check_cut(spectrum: PartialSpectrum, skip: int, k: int) -> None:
     )
 
 
-def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int, shown: Work) -> np.ndarray:
+def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int) -> np.ndarray:
     """Run Lloyd's algorithm from k-means++ several times; return the labels of the best run."""
     best: Any = None
     least = np.inf
@@ -143,8 +143,6 @@ def _k_means(rows: np.ndarray, k: int, seed: int, restarts: int, shown: Work) ->
                 centres, labels = kmeans2(rows, k, iter=100, minit="++", missing="raise", rng=rng)
         except ClusterError:
             continue
-        finally:
-            shown.done += 1
         spread = float(((rows - centres[labels]) ** 2).sum())
         if spread < least:
             best, least = labels, spread

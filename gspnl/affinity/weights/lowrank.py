@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -105,9 +104,9 @@ def build_lowrank(
 ) -> Weights:
     """Factor the kernel's W of features X (..., N, C); see :class:`~.base.Storage`."""
     xp = namespace(X)
-    phi, psi = kernel.embed(X[..., : min(SAMPLE, X.shape[-2]), :], embed)
+    phi, psi = kernel.embed(X[..., :: max(1, X.shape[-2] // SAMPLE), :], embed)
     paired = psi is not phi
-    balance = _balance(phi, psi) if paired else 1.0
+    balance = _balance(phi, psi) if paired else None
 
     # One product for both embeddings, where the kernel maps their entries one by one.
     stacked = None
@@ -119,10 +118,7 @@ def build_lowrank(
             points = kernel.features(x @ stacked)
         else:
             points = xp.concat(list(kernel.embed(x, embed)[: 1 + paired]), axis=-1)
-        if balance == 1.0:
-            return points
-        r = points.shape[-1] // 2
-        return xp.concat([points[..., :r] * balance, points[..., r:] / balance], axis=-1)
+        return points if balance is None else points * balance
 
     factor = map_rows(block, X)
     weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
@@ -142,15 +138,20 @@ def swap_halves(H: Array) -> Array:
     return namespace(H).roll(H, H.shape[-2] // 2, axis=-2) / 2
 
 
-def _balance(phi: Array, psi: Array) -> float:
-    """Return a power of 2, c, that makes cΦ and Ψ/c similar in size.
+def _balance(phi: Array, psi: Array) -> Array | None:
+    """Return factors of the columns of [Φ Ψ], powers of 2, or None where none is needed.
 
-    W does not depend on it; the rounding error of G = BᵀB grows with the larger of the two.
+    Column k of Φ times c_k and that of Ψ divided by it have similar largest entries. W does not
+    depend on c; the rounding error of G = BᵀB grows with the larger of the two.
     """
-    first, second = (float(np.abs(constant(part)).max()) for part in (phi, psi))
-    if not (0 < first < math.inf and 0 < second < math.inf):
-        return 1.0
-    return 2.0 ** round(math.log2(second / first) / 2)
+    axes = tuple(range(phi.ndim - 1))
+    first, second = (np.abs(constant(part)).max(axis=axes) for part in (phi, psi))
+    usable = (first > 0) & (first < np.inf) & (second > 0) & (second < np.inf)
+    ratio = np.log2(np.where(usable, second, 1.0)) - np.log2(np.where(usable, first, 1.0))
+    powers = np.round(ratio / 2)
+    if not powers.any():
+        return None
+    return like(np.exp2(np.concatenate([powers, -powers])), phi)
 
 
 STORAGES.register("lowrank")(Storage(build_lowrank, supports=lambda kernel: kernel.bilinear))
