@@ -1,12 +1,13 @@
 """Core operations beside busy processes: default BLAS threads against a single one.
 
 Every core of the machine runs another process: a Python loop, or products of NumPy with threads of
-its own. BLAS threads that wait for each other at every small product then take many times as long
-as one thread.
+its own. Threads that wait for each other at every small product then take many times as long as one
+thread. OMP_WAIT_POLICY=PASSIVE is set for torch, whose threads spin otherwise.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -24,8 +25,9 @@ from _measure import SEED, report
 import gspnl
 
 LIMIT = 2.5  # largest time beside busy processes, in those of one BLAS thread
-ROUNDS, REPEATS = 2, 3
+REPEATS, LEAST = 3, 0.05  # samples of each operation, of at least so many seconds
 ONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+MANY = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's waiting threads sleep, as under `gspnl train`
 NEIGHBOURS = {
     "Python": "while True: sum(range(10_000))",
     "NumPy": "import numpy as np; a = np.ones((700, 700))\nwhile True: a @ a",
@@ -102,7 +104,8 @@ def operations() -> Iterator[tuple[str, Run]]:
     known = rng.random(1500) < 0.5
     noisy = rng.standard_normal((1500, 3)).astype(np.float32)
     yield "denoise, 1,500", lambda: gspnl.denoise(half(), noisy, strength=2.0)
-    yield "choose_strength, 1,500", lambda: gspnl.choose_strength(half(), noisy, sigma=1.0)
+    few = partial(gspnl.feature_graph, P[:500], "rbf", sigma=2.0)
+    yield "choose_strength, 500", lambda: gspnl.choose_strength(few(), noisy[:500], sigma=1.0)
     yield "inpaint, 1,500", lambda: gspnl.inpaint(half(), noisy, known)
     yield "spectral density, 1,500", lambda: gspnl.spectral_density(half())
     yield "total variation, rbf, 1,500", lambda: gspnl.total_variation(half(), noisy)
@@ -142,17 +145,21 @@ def _blocks(torch: Any) -> Iterator[tuple[str, Run]]:
 
 
 def measure(names: list[str]) -> None:
-    """Print the median seconds of each operation of this process as JSON."""
+    """Print the median seconds of each operation, run in this process, as JSON."""
     found = {}
     for name, run in operations():
         if names and not any(part in name for part in names):
             continue
+        start = time.perf_counter()
         run()
+        # A turn of the scheduler is some ms: shorter operations are repeated.
+        number = max(1, round(LEAST / (time.perf_counter() - start)))
         times = []
         for _ in range(REPEATS):
             start = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - start)
+            for _ in range(number):
+                run()
+            times.append((time.perf_counter() - start) / number)
         found[name] = statistics.median(times)
     print(json.dumps(found))
 
@@ -184,15 +191,15 @@ def busy(code: str | None) -> Iterator[None]:
             other.wait()
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], rounds: int) -> None:
     states = {"alone": None, **NEIGHBOURS}
     seconds: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for state, code in states.items():
             with busy(code):
                 print(f"measuring {state}", file=sys.stderr, flush=True)
                 seconds.setdefault((state, "one"), []).append(in_a_process(names, **ONE))
-                seconds.setdefault((state, "default"), []).append(in_a_process(names))
+                seconds.setdefault((state, "default"), []).append(in_a_process(names, **MANY))
     median = {
         key: {name: statistics.median(found[name] for found in runs) for name in runs[0]}
         for key, runs in seconds.items()
@@ -222,4 +229,8 @@ if __name__ == "__main__":
     if "--measure" in sys.argv:
         measure(sys.argv[2:])
     else:
-        main(sys.argv[1:])
+        parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+        parser.add_argument("names", nargs="*", help="parts of names of operations; default: all")
+        parser.add_argument("--rounds", type=int, default=2)
+        given = parser.parse_args()
+        main(given.names, given.rounds)
