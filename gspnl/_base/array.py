@@ -9,7 +9,6 @@ import array_api_compat as compat
 import array_api_compat.numpy as compat_numpy
 import numpy as np
 
-from gspnl._base.blas import one_thread
 from gspnl._base.memory import available_memory
 from gspnl._base.plain import plain
 from gspnl.errors import GspnlError, InputError, SizeError
@@ -179,18 +178,22 @@ def largest_entry(x: Array, name: str) -> tuple[float, float]:
         root = math.sqrt(squares)
         return root / math.sqrt(size), root
     xp = namespace(x)
-    peak = float(xp.max(xp.abs(detached(x))))
+    x = detached(x)
+    peak = max(float(xp.max(x)), -float(xp.min(x)))  # without a copy of x
     if not math.isfinite(peak):
         check_finite(x, name)
     return peak, peak
 
 
 def _squares(x: Array, step: int = 1 << 18) -> float:
-    """Sum the squares of a NumPy array, in blocks; NaN for other arrays."""
+    """Sum the squares of a NumPy array, in blocks; NaN for other arrays.
+
+    Its callers limit BLAS to one thread.
+    """
     if not (isinstance(x, np.ndarray) and x.flags.c_contiguous):
         return math.nan
     flat, total = x.reshape(-1), 0.0
-    with one_thread, np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for i in range(0, flat.size, step):
             total += float(np.dot(flat[i : i + step], flat[i : i + step]))
             if not math.isfinite(total):

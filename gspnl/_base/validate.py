@@ -185,10 +185,10 @@ def on_signals(
         )
     with np.errstate(over="ignore"):  # a cast to float32 may overflow: checked next
         z = like(z, sample)
-    low, high = largest_entry(z, "Z")
-    least, most = PLAIN[eps(z)]
     try:
         with one_thread:
+            low, high = largest_entry(z, "Z")
+            least, most = PLAIN[eps(z)]
             if high == 0 or (least <= low and high <= most):
                 return fn(z)
             return _in_units(fn, z, degree, summed)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gspnl._base.array import Array, constant, like, values_of
+from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
@@ -40,6 +41,7 @@ class PropagatedLabels(NamedTuple):
 
 
 @takes_progress
+@on_one_thread
 def propagate_labels(
     graph: FeatureGraph,
     labels: Any,

@@ -19,6 +19,7 @@ from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.deflation.base import Deflation
 
+COLUMNS = 4  # random columns of a run that looks for one mode
 BAND_STEPS = 40
 MODE_STEPS = 100
 
@@ -130,7 +131,7 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
     if count > 1:
         to_numpy(affinity.left)  # raises where a gradient would be lost: Lanczos carries none
     for _ in range(count - 1):
-        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance)
+        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance, COLUMNS)
         if ritz.values[-1] <= 1e-6:
             raise InputError(
                 f"deflate={count} asks for more modes with λ < 1 than this graph has "
@@ -152,6 +153,7 @@ def _run(
     modes: Array,
     steps: int,
     done: Callable[[np.ndarray, np.ndarray], bool],
+    width: int = 0,
 ) -> Ritz:
     """Run Lanczos on S without ``modes`` and isolated nodes, from a fixed random start.
 
@@ -159,7 +161,7 @@ def _run(
     its start is orthogonal, so the same start would never find a second one.
     """
     n = affinity.n_nodes
-    width = min(affinity.weights.lanczos_block, n)
+    width = min(width or affinity.weights.lanczos_block, n)
     noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, width))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)

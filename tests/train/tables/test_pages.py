@@ -332,7 +332,7 @@ def test_tables_json_has_the_returned_numbers(tmp_path, data):
 
 def test_a_folder_that_cannot_be_made_raises(tmp_path, data):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(FileError, match="cannot make the folder"):
+    with pytest.raises(FileError, match="is a file, and tables are a folder"):
         tables(tmp_path, data)
 
 

@@ -226,7 +226,9 @@ def test_a_result_file_is_parsed_once(tmp_path, data, monkeypatch):
     run_tables([5, 3], "mini", data=data, out=tmp_path, seeds=1, train=Trainer())
     existing.parsed.cache_clear()
     parsed = []
-    monkeypatch.setattr(existing.json, "loads", lambda text: parsed.append(text) or loads(text))
+    monkeypatch.setattr(
+        existing.json, "loads", lambda text, **_: parsed.append(text) or loads(text)
+    )
     loads = json.JSONDecoder().decode
     found = tables_so_far(plan_tables([5, 3], "mini", out=tmp_path, seeds=1))
     assert [table.done for table in found.tables] == [8, 13]
@@ -357,7 +359,7 @@ def test_only_runs_the_named_blocks_and_backbones(tmp_path, data):
         ("[]", "is no result of a run"),
         ({"test_accuracy": None}, "test_accuracy=None must be a finite number ≥ 0 and ≤ 1"),
         ({"test_accuracy": 74.0}, "test_accuracy=74.0 must be"),
-        ({"flops": float("nan")}, "flops=nan must be a finite number ≥ 0"),
+        ({"flops": float("nan")}, "NaN is no number of JSON"),
         ({"parameters": True}, "parameters=True must be"),
         ({"recipe": {"block": "ns"}}, "of another recipe"),
     ],
@@ -442,7 +444,7 @@ def test_the_folder_of_one_data_set_is_accepted(tmp_path):
         ({"tables": ["10"]}, "unknown table '10'"),
         ({"tables": ["order"]}, "did you mean 'orders'"),
         ({"protocol": "papre"}, "did you mean 'paper'"),
-        ({"seeds": 0}, "seeds=0 must be a whole number ≥ 1"),
+        ({"seeds": 0}, "seeds=0 must be a whole number from 1 to 10000"),
         ({"seeds": 2.0}, r"seeds=2.0 must be"),
         ({"seed": -1}, "seed=-1 must be"),
     ],
