@@ -20,7 +20,7 @@ class _Lines(logging.Handler):
 
 
 class _Lined:
-    """Log a line on work that goes on, after 4.5 s and then less and less often."""
+    """Log a line on work that goes on, every 4.5 s, and less often after minutes."""
 
     def __init__(self) -> None:
         self.work: object = None
@@ -30,7 +30,7 @@ class _Lined:
         if work is not self.work:
             self.work, self.next = work, FIRST
         if work.seconds >= self.next:
-            self.next = work.seconds + max(FIRST, work.seconds / 5)
+            self.next = work.seconds + max(FIRST, work.seconds / 60)
             logging.getLogger("gspnl").info("%s", work)
 
 
