@@ -19,7 +19,7 @@ class _Lines(logging.Handler):
         print(record.getMessage(), file=sys.stderr, flush=True)
 
 
-class _Lined:
+class Lined:
     """Log a line on work that goes on, every 4.5 s, and less often after minutes."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def log_to_stderr(*, quiet: bool) -> None:
     logger = logging.getLogger("gspnl")
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     # On a terminal work shows its progress by itself; elsewhere, by a plain line now and then.
-    show_work(False if quiet else None if sys.stderr.isatty() else _Lined())
+    show_work(False if quiet else None if sys.stderr.isatty() else Lined())
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
 

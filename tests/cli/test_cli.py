@@ -16,7 +16,7 @@ from PIL import Image
 
 import gspnl
 from gspnl import cli
-from gspnl.cli.log import _Lined
+from gspnl.cli.log import Lined
 from gspnl.cli.status import show
 from gspnl.report import Settings
 
@@ -247,7 +247,7 @@ def test_an_interrupt_of_a_class_body_is_status_130(photo, capsys, monkeypatch):
 
 def test_work_of_a_minute_is_never_silent_for_more_than_five_seconds(caplog):
     caplog.set_level("INFO", "gspnl")
-    work, show = SimpleNamespace(seconds=0.0), _Lined()
+    work, show = SimpleNamespace(seconds=0.0), Lined()
     times = []
     for quarter in range(4 * 240):  # the display is called four times a second
         work.seconds = quarter / 4
