@@ -51,7 +51,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         if isinstance(name, str) and name in self._items:
             return self._items[name]
-        near = difflib.get_close_matches(str(name), self._items, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(name), self._items, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"unknown {self.kind} {name!r}{hint} Available: {', '.join(self)}.")
 

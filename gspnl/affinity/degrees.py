@@ -38,6 +38,8 @@ def _check(degrees: Array, kernel: Kernel, approximate: bool) -> None:
         if isinstance(kernel, Dot)
         else "the approximation is too coarse: raise rank=, or lower tol="
         if approximate
+        else "make f ≥ 0, or shift it"
+        if not kernel.nonnegative
         else "keep self-loops"
     )
     positive = approximate or not kernel.nonnegative

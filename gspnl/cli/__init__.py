@@ -70,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:  # of an optional package, or of one that is broken
         print(f"{name}: {fix(error, EXTRAS[options.command])}", file=sys.stderr)
         return BAD_INPUT
+    except RuntimeError as error:  # Python 3.11 wraps a Ctrl-C in a class body, while it imports
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except MemoryError as error:
         print(f"{name}: out of memory: {error}; ask for fewer nodes or anchors", file=sys.stderr)
         return BAD_INPUT

@@ -35,8 +35,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl._base.effort import Work, progress
     from gspnl._base.validate import whole_number
-    from gspnl.cli.log import log_to_stderr
+    from gspnl.cli.log import Lined, log_to_stderr
 
     known = scripts()
     if options.list:
@@ -48,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
     failed: list[str] = []
     for script in picked:
         info(f"running {script.name}: {script.about}")
-        status, found = measure(script, options.seed, to_stdout=not options.json)
+        # Lines even on a terminal: the script writes there too.
+        with progress(False if options.quiet else Lined()), Work(script.name):
+            status, found = measure(script, options.seed, to_stdout=not options.json)
         tables += found
         if status:
             failed.append(script.name)

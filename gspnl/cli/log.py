@@ -19,8 +19,8 @@ class _Lines(logging.Handler):
         print(record.getMessage(), file=sys.stderr, flush=True)
 
 
-class _Lined:
-    """Log a line on work that goes on, after 4.5 s and then less and less often."""
+class Lined:
+    """Log a line on work that goes on, every 4.5 s, and less often after minutes."""
 
     def __init__(self) -> None:
         self.work: object = None
@@ -30,7 +30,7 @@ class _Lined:
         if work is not self.work:
             self.work, self.next = work, FIRST
         if work.seconds >= self.next:
-            self.next = work.seconds + max(FIRST, work.seconds / 5)
+            self.next = work.seconds + max(FIRST, work.seconds / 60)
             logging.getLogger("gspnl").info("%s", work)
 
 
@@ -47,7 +47,7 @@ def log_to_stderr(*, quiet: bool) -> None:
     logger = logging.getLogger("gspnl")
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     # On a terminal work shows its progress by itself; elsewhere, by a plain line now and then.
-    show_work(False if quiet else None if sys.stderr.isatty() else _Lined())
+    show_work(False if quiet else None if sys.stderr.isatty() else Lined())
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
 

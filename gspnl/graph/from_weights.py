@@ -96,6 +96,8 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     array([0. , 0.5, 0.5, 1.5, 1.5, 2. ])
     """
     scheme = NORMALIZATIONS[normalization]
+    if (library := type(W).__module__.partition(".")[0]) in ("networkx", "pygsp"):
+        raise InputError(f"W is a graph of {library}; use gspnl.from_{library}(W)")
     sparse = scipy.sparse.issparse(W)
     matrix = _sparse(W) if sparse else _dense(W)
     if scheme.symmetric_core:

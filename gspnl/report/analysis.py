@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gspnl.errors import InputError
+from gspnl.errors import EffortError, InputError, SizeError
 from gspnl.filters.spectrum import Spectrum
 from gspnl.graph.build import feature_graph
 from gspnl.graph.graph import FeatureGraph
@@ -127,7 +127,14 @@ def analyse(image: str | PathLike[str] | None, settings: Settings, clock: Clock)
             **settings.kernel_options,
         )
     with clock.step("spectrum", "exact"):
-        spectrum = graph.spectrum()
+        try:
+            spectrum = graph.spectrum()
+        except (SizeError, EffortError) as error:  # their remedies are those of a library call
+            raise type(error)(
+                f"the report on {height * width:,} pixels with kernel={settings.kernel!r}: "
+                f"{str(error).partition(';')[0]}; pass a smaller --max-nodes, such as 2000, or "
+                "--kernel anchors"
+            ) from None
     with clock.step("modes", "and segments"):
         values = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)[: MODES + 1]
         values = values[: max(1, int((values < 1).sum()))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from gspnl._base.array import to_numpy
 from gspnl._base.plain import plain
-from gspnl.errors import InputError
+from gspnl.errors import GspnlError, InputError
 from gspnl.responses.base import Response
 
 
@@ -27,7 +27,18 @@ def make_interval(interval: Any) -> tuple[float, float]:
 def evaluate(response: Response, lam: np.ndarray) -> np.ndarray:
     """Return g(λ) in float64; raise, naming the λ, where g is not finite or changes the shape."""
     own = not (type(response).__module__ or "").startswith("gspnl.")
-    values: Any = response(lam.copy() if own else lam)  # a user's function may write into it
+    if own and isinstance(response, type):
+        name = response.__name__
+        raise InputError(f"the response is the class {name}; pass an instance, such as {name}(…)")
+    try:  # a user's function may write into its argument
+        values: Any = response(lam.copy() if own else lam)
+    except (GspnlError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the response {response!r} raised {type(error).__name__}: {error}; its argument is an "
+            "array of λ: use np.exp for math.exp, and np.where(λ < 1, …) for if"
+        ) from error
     if type(values) is not np.ndarray or values.dtype != np.float64:
         values = numbers(values)
     if values.shape != lam.shape:

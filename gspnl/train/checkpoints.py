@@ -126,7 +126,9 @@ def _foreign(path: Path, content: bytes, block: bool = False) -> FileError:
     if block:
         held = "it holds one block, which gspnl.nn.load reads"
     else:
-        held = f"it holds {describe(path, content)}, but not of which network they are"
+        found = describe(path, content)
+        unnamed = "" if found == "no weights" else ", but not of which network they are"
+        held = f"it holds {found}{unnamed}"
     return FileError(
         f"{str(path)!r} is no checkpoint of gspnl: {held}; pass a run folder of gspnl train or the "
         "checkpoint in it. In Python, put weights into their network and call "

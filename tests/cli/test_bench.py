@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from support.paths import ROOT
 
 from gspnl import cli
+from gspnl._base import effort
 from gspnl.cli import scripts
 from gspnl.errors import FileError
 
@@ -79,6 +81,16 @@ def test_tables_are_printed_as_text(folder, capfd):
     assert "Counting" in output.out
     assert "one " in output.out
     assert output.err == ""
+
+
+def test_a_script_that_takes_long_is_shown_by_lines(folder, capfd, monkeypatch):
+    for name in ("WAIT", "EVERY"):
+        monkeypatch.setattr(effort, name, 0.01)
+    monkeypatch.setattr("gspnl.cli.log.FIRST", 0.05)
+    assert cli.main(["bench", "good"]) == 0
+    assert re.search(r"^good: 0 s$", capfd.readouterr().err, re.MULTILINE)
+    assert cli.main(["bench", "good", "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_a_failing_script_is_reported(folder, capfd):

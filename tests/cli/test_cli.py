@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 import gspnl
 from gspnl import cli
+from gspnl.cli.log import Lined
 from gspnl.cli.status import show
 from gspnl.report import Settings
 
@@ -185,7 +187,7 @@ def test_a_kernel_of_full_rank_on_a_large_photo(tmp_path, capsys, monkeypatch):
     assert cli.main(["report", "--kernel", "rbf", "--quiet"]) == 2
     told = capsys.readouterr().err
     assert re.fullmatch(
-        r"gspnl report: the eigenvectors .* GiB are free; filter with order=.*\n", told
+        r"gspnl report: .*: the eigenvectors .* GiB are free; pass a smaller --max-nodes.*\n", told
     )
 
 
@@ -232,6 +234,28 @@ def test_an_interrupt_is_status_130(tmp_path):
     assert rest.splitlines()[-1] == "gspnl report: interrupted"
     assert "Traceback" not in rest
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_of_a_class_body_is_status_130(photo, capsys, monkeypatch):
+    def importing(*args, **options):  # Python 3.11: "Error calling __set_name__ on ..."
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr("gspnl.report.write_report", importing)
+    assert cli.main(["report", str(photo)]) == 130
+    assert capsys.readouterr().err == "gspnl report: interrupted\n"
+
+
+def test_work_of_a_minute_is_never_silent_for_more_than_five_seconds(caplog):
+    caplog.set_level("INFO", "gspnl")
+    work, show = SimpleNamespace(seconds=0.0), Lined()
+    times = []
+    for quarter in range(4 * 240):  # the display is called four times a second
+        work.seconds = quarter / 4
+        caplog.clear()
+        show(work)
+        times += [work.seconds] * len(caplog.records)
+    assert np.diff([0.0, *times]).max() <= 5.0
+    assert len(times) < 60
 
 
 def test_a_reader_that_leaves_early(photo, tmp_path):

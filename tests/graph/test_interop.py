@@ -500,3 +500,10 @@ def test_a_missing_package_raises_with_the_extra_to_install(package, verbs, monk
     for verb in verbs:
         with pytest.raises(MissingExtraError, match=rf"{package}.*gspnl\[graphs\]"):
             verb(gspnl.feature_graph(X))
+
+
+@pytest.mark.parametrize("library", ["networkx", "pygsp"])
+def test_a_graph_of_another_library_given_as_weights_names_its_reader(library):
+    G = {"networkx": nx.path_graph, "pygsp": pygsp.graphs.Path}[library](4)
+    with pytest.raises(InputError, match=rf"graph of {library}; use gspnl.from_{library}\(W\)"):
+        gspnl.graph_from_weights(G)

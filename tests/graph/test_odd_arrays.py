@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -207,6 +208,10 @@ def test_signals_without_columns_keep_their_shape():
         (lambda lam: np.full(lam.shape, "a"), "is no response"),
         (lambda lam: lam.astype(object), "is no response"),
         (lambda lam: 1 / (lam - lam), "is not finite on the spectrum"),
+        (lambda lam: math.exp(-lam), "raised TypeError.*np.exp for math.exp"),
+        (lambda lam: 1.0 if lam < 1 else 0.0, "raised ValueError.*np.where"),
+        (lambda lam: {}["gain"], "raised KeyError"),
+        (gspnl.responses.heat, r"is the class heat; pass an instance, such as heat\("),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -12,7 +12,7 @@ import torch
 
 import gspnl
 from gspnl.affinity.kernels import FEATURE_MAPS, RBF, Dot, Exponential, Kernel, declarations
-from gspnl.errors import InputError, KernelError
+from gspnl.errors import DegreeError, InputError, KernelError
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((700, 3))
@@ -489,3 +489,14 @@ def test_the_probe_costs_no_more_with_more_nodes():
     assert sum(calls) < 100_000
     assert isinstance(KernelError("x"), InputError)
     assert re.search("Dot", repr(Dot()))
+
+
+def test_degrees_of_a_signed_kernel_are_not_blamed_on_self_loops():
+    class Signed(Kernel):
+        nonnegative = False
+
+        def embed(self, X, weights):
+            return X, X
+
+    with pytest.raises(DegreeError, match=r"degrees ≤ 0, .*; make f ≥ 0, or shift it"):
+        gspnl.feature_graph(np.random.default_rng(0).standard_normal((30, 3)), Signed())

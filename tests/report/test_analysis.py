@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.reports import logged, picture, refuse_constant
 
-from gspnl.errors import InputError
+from gspnl.errors import EffortError, InputError, SizeError
 from gspnl.report import Settings, write_report
 from gspnl.report.analysis import _node, _pixel, analyse
 from gspnl.report.clock import Clock
@@ -31,6 +31,21 @@ def test_checks_pass_with_other_settings(tmp_path, options):
     numbers = write_report(path, tmp_path / "out", Settings(**{"orders": "1:3"} | options))
     json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=refuse_constant)
     assert all(check["passed"] for check in numbers["checks"])
+
+
+@pytest.mark.parametrize("error", [SizeError, EffortError])
+def test_a_spectrum_that_is_too_large_names_options_of_the_report(error, tmp_path, monkeypatch):
+    def refuse(graph):
+        raise error("all eigenpairs would take 9 of it; filter with order=, or another kernel")
+
+    monkeypatch.setattr("gspnl.graph.graph.FeatureGraph.spectrum", refuse)
+    path = picture(tmp_path / "photo.png", 18, 24)
+    with pytest.raises(error) as found:
+        analyse(path, Settings(kernel="rbf"), Clock())
+    assert str(found.value) == (
+        "the report on 432 pixels with kernel='rbf': all eigenpairs would take 9 of it; pass a "
+        "smaller --max-nodes, such as 2000, or --kernel anchors"
+    )
 
 
 def test_a_photo_of_one_colour_has_rank_one_and_one_segment(tmp_path):

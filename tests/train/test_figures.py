@@ -10,7 +10,9 @@ from support.nn_cases import INNER, OWN
 from support.nn_dense import COMMON, DEFAULTS, RESPONSES, dense, matrix, pool_nodes, under
 from torch import nn
 
+import gspnl
 from gspnl import nn as gnn
+from gspnl._base import effort
 from gspnl.errors import FileError, InputError
 from gspnl.train import figures
 
@@ -331,6 +333,15 @@ def test_all_figures_of_several_networks_are_written(tmp_path):
     assert [len(snl[key]) for key in ("range", "powers", "maps", "weights")] == [4, 2, 2, 6]
     again = figures.write_figures(nets, pictures(), tmp_path / "new" / "out", image=1)
     assert again == numbers
+
+
+def test_reading_blocks_and_drawing_them_show_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr(effort, "WAIT", 0.0)
+    monkeypatch.setattr(effort, "EVERY", 0.001)
+    seen = set()
+    with gspnl.progress(lambda work: seen.add((work.what, work.total))):
+        figures.write_figures(net("nl"), pictures(), tmp_path)
+    assert {("the blocks", 4), ("the figures", 5)} <= seen
 
 
 def test_figures_leave_the_network_unchanged(tmp_path):

@@ -439,7 +439,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     from safetensors.torch import save
 
     path.write_bytes(save({"a": torch.zeros(2)}))
-    with pytest.raises(FileError, match="is no checkpoint of gspnl"):
+    with pytest.raises(FileError, match=r"is no checkpoint of gspnl: it holds 1 w.*, but not"):
+        load_run(path)
+    torch.save([1, 2], path)
+    with pytest.raises(FileError, match="is no checkpoint of gspnl: it holds no weights; pass"):
         load_run(path)
 
 

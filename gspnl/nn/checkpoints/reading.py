@@ -81,7 +81,7 @@ def _unreadable(path: Path, error: Exception) -> FileError:
             f"{str(path)!r} holds {refused[1]} beside its arrays, which needs code to be read, and "
             "nothing in a file is run; save model.state_dict() alone where it was written, or, if "
             "you trust it, convert it once: torch.save(torch.load(path, weights_only=False)"
-            "['model'], new)"
+            "['model'], new), with the key of the weights, or .state_dict() for a whole network"
         )
     return FileError(
         f"{str(path)!r} is damaged, or holds more than arrays and names: safetensors files and "

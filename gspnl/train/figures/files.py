@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from gspnl._base.effort import Work
 from gspnl._base.files import make_folder, replace
 from gspnl.errors import InputError
 from gspnl.nn import Audit
@@ -88,12 +89,16 @@ def write_figures(
     ranges, powers, maps, weights, by_network = {}, {}, {}, {}, {}
     for name, model in models.items():
         log.info(f"reading the blocks{' of ' if name else ''}{name}")
-        ranges[name] = attention_ranges(
-            model, images, image=image, position=position, pictures=pictures
-        )
-        powers[name] = power_histograms(model, images, image=image, nodes=nodes, seed=seed)
-        maps[name] = feature_maps(model, images, pictures=pictures)
-        weights[name] = channel_weights(model, prefix=f"{name}: " if name else "")
+        with Work("the blocks", total=4) as shown:
+            ranges[name] = attention_ranges(
+                model, images, image=image, position=position, pictures=pictures
+            )
+            shown.done += 1
+            powers[name] = power_histograms(model, images, image=image, nodes=nodes, seed=seed)
+            shown.done += 1
+            maps[name] = feature_maps(model, images, pictures=pictures)
+            shown.done += 1
+            weights[name] = channel_weights(model, prefix=f"{name}: " if name else "")
         by_network[name] = {
             "range": [each.numbers() for each in ranges[name]],
             "powers": [each.numbers() for each in powers[name]],
@@ -109,9 +114,11 @@ def write_figures(
         "figure4_mean.png": lambda: draw_feature_maps(maps, "mean"),
         "figure5.png": lambda: _eigenvalues(weights),
     }
-    for file, draw in draws.items():
-        with fixed_style():
-            _write_picture(folder / file, draw().figure)
+    with Work("the figures", total=len(draws)) as shown:
+        for file, draw in draws.items():
+            with fixed_style():
+                _write_picture(folder / file, draw().figure)
+            shown.done += 1
     numbers = {"files": list(draws), "image": image, "networks": by_network}
     _write_numbers(folder / "figures.json", numbers)
     return numbers
