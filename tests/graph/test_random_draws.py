@@ -319,6 +319,8 @@ def check(item):
             continue
         right, change = expected
         got = out[index].astype(Long)
+        if np.abs(right).max() > np.finfo(item.X.dtype).max / 4:
+            continue  # the result has no finite value in this dtype
         assert got.shape == right.shape, f"{got.shape} instead of {right.shape}: {item}"
         tolerance = TOLERANCE[item.X.dtype.type]
         if "embed" in item.options:

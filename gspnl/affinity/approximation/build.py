@@ -42,8 +42,9 @@ from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.scores import DIGITS, report
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.normalize import normalize
-from gspnl.affinity.weights import LowRank, NoSelfLoops, Weights
+from gspnl.affinity.weights import LowRank, Weights
 from gspnl.affinity.weights.lowrank import core_of
+from gspnl.affinity.weights.no_self_loops import without_self_loops
 from gspnl.errors import DegreeError, GspnlError, InputError
 
 METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
@@ -108,7 +109,7 @@ def approximate(
         found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
     approximation = Approximation.stack([report for _, report in found], batch)
     weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
-    return (weights if self_loops else NoSelfLoops(weights, weights.diagonal())), approximation
+    return (weights if self_loops else without_self_loops(weights)), approximation
 
 
 def _operations(X: Array, rank: int | None) -> float:
@@ -192,7 +193,7 @@ def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: 
     if not certified(normalization, len(residual.factors) == 2, residual.self_loops):
         return math.inf
     fn, unit = BOUNDS[normalization]
-    stored = weights if residual.self_loops else NoSelfLoops(weights, weights.diagonal())
+    stored = weights if residual.self_loops else without_self_loops(weights)
     try:
         affinity = normalize(stored, kernel, normalization)
     except DegreeError:

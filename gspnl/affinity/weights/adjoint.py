@@ -45,7 +45,7 @@ def _(weights: LowRank, Z: Array) -> Array:
 
 @rmatmul.register
 def _(weights: NoSelfLoops, Z: Array) -> Array:
-    return rmatmul(weights.full, Z) - weights.diagonal[:, None] * Z
+    return weights.rmatmul(Z, rmatmul)
 
 
 @rmatmul.register

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, like, namespace
+from gspnl._base.array import Array, constant, float64, like, namespace
 from gspnl._base.rows import map_rows, sum_rows
 from gspnl.affinity.kernels import Dot, Kernel
 from gspnl.affinity.kernels.declarations import built_in
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights, item_factor
-from gspnl.affinity.weights.no_self_loops import NoSelfLoops
+from gspnl.affinity.weights.no_self_loops import diagonal, widened, without_self_loops
 
 SAMPLE = 256  # nodes from which the relative sizes of Φ and Ψ are estimated
 
@@ -75,12 +75,18 @@ class LowRank(Weights):
         factor = item_factor(self.log_factor, index)
         return LowRank(self.factor[(*index, ...)], self.core, self.approximate, factor)
 
-    def diagonal(self) -> Array:
-        """Diagonal of W, (..., N)."""
-        xp = namespace(self.factor)
-        return map_rows(lambda b: xp.sum((b @ self.core) * b, axis=-1, keepdims=True), self.factor)[
-            ..., 0
-        ]
+
+@diagonal.register
+def _(weights: LowRank) -> Array:
+    xp, core = namespace(weights.factor), weights.core
+    return map_rows(lambda b: xp.sum((b @ core) * b, axis=-1, keepdims=True), weights.factor)[
+        ..., 0
+    ]
+
+
+@widened.register
+def _(weights: LowRank) -> LowRank:
+    return replace(weights, factor=float64(weights.factor), core=float64(weights.core))
 
 
 @singledispatch
@@ -122,7 +128,7 @@ def build_lowrank(
 
     factor = map_rows(block, X)
     weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
-    return weights if self_loops else NoSelfLoops(weights, weights.diagonal())
+    return weights if self_loops else without_self_loops(weights)
 
 
 def core_of(width: int, paired: bool, symmetrize: bool) -> np.ndarray:

@@ -2,13 +2,13 @@ r"""Sorted storage for the concatenation kernel: exact products in O(N log N).""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gspnl._base.array import Array, float64, like, namespace
 from gspnl.affinity.kernels import Concatenation, Kernel
 from gspnl.affinity.kernels.maps import relu
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights
-from gspnl.affinity.weights.no_self_loops import NoSelfLoops
+from gspnl.affinity.weights.no_self_loops import diagonal, widened, without_self_loops
 from gspnl.affinity.weights.stacked import stacked
 
 
@@ -97,6 +97,16 @@ class Sorted(Weights):
         return self
 
 
+@diagonal.register
+def _(weights: Sorted) -> Array:
+    return relu(weights.a + weights.b)
+
+
+@widened.register
+def _(weights: Sorted) -> Sorted:
+    return replace(weights, a=float64(weights.a), b=float64(weights.b))
+
+
 def build_sorted(
     kernel: Kernel,
     X: Array,
@@ -119,7 +129,7 @@ def sort_scalars(phi: Array, psi: Array, *, symmetrize: bool, self_loops: bool) 
         if symmetrize:
             ramps.append(Ramps.of(float64(a), -float64(b)))
         weights = Sorted(a, b, tuple(ramps))
-        return weights if self_loops else NoSelfLoops(weights, relu(a + b))
+        return weights if self_loops else without_self_loops(weights)
 
     return stacked(one, tuple(phi.shape[:-1]))
 
