@@ -193,7 +193,7 @@ def scaled(item, X, points, rounding):
 
 
 def laplacian_truth(item, W, Z):
-    """The result for L = D − W, where apply() is W Z; times of heat are divided by the largest d."""
+    """The result for L = D − W, where apply() is W Z; times of heat are divided by max d."""
     d = W.sum(1)
     if item.operation in ("dense", "rows"):
         return W
