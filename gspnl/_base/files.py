@@ -113,15 +113,28 @@ def make_folder(path: Path, fix: str = "name another") -> Path:
     return path
 
 
-def read(path: Path, fix: str, what: str = "") -> bytes:
-    """Read a file; raise FileError, whose message ends with ``fix``.
+def refuse_endless(path: Path) -> None:
+    """Raise FileError for a pipe, socket or device: reading may wait for ever, or have no end.
 
-    A device is refused, since it may have no end.
+    Everything that reads a file which a user names calls this first. Files that are missing and
+    folders pass: they have errors of their own.
     """
     try:
         mode = path.stat().st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            raise FileError("it is a device")
+    except (OSError, ValueError):
+        return
+    kind = next((kind for is_kind, kind in KINDS[1:] if is_kind(mode)), None)
+    if kind is not None:
+        raise FileError(
+            f"cannot read {str(path)!r}: it is {kind}; copy what it gives into a regular file, and "
+            "name that"
+        )
+
+
+def read(path: Path, fix: str, what: str = "") -> bytes:
+    """Read a regular file; raise FileError, whose message ends with ``fix``."""
+    refuse_endless(path)
+    try:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise FileError(f"cannot read {what}{str(path)!r}: {reason(error)}; {fix}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from gspnl._base.validate import one_of, whole_number
 from gspnl.affinity.kernels import KERNELS, Anchors, Exponential, Kernel, make_kernel
 from gspnl.errors import InputError
 from gspnl.nn.affinity import FeatureAffinity, Load
+from gspnl.nn.hooked import own_memo
 from gspnl.nn.normalization import NORMALIZATIONS
 from gspnl.nn.precision import HALVES, all_finite
 from gspnl.nn.unit import ACTIVATIONS, NORMS, Stage, Terms
@@ -174,6 +176,14 @@ class Block(nn.Module):
                 f"among {x.numel()} of {x.dtype}, which ends at {torch.finfo(x.dtype).max:.3g}; "
                 "scale the features down, or use bfloat16 or float32"
             )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Block:
+        """Copy the block, also where pruning or an old norm has computed a weight for autograd."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        memo.update({key: value for key, value in own_memo(self).items() if key not in memo})
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def extra_repr(self) -> str:
         shown = {k: v for k, v in self.config.items() if k not in ("block", "channels")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from gspnl._base.files import refuse_endless
 from gspnl._base.texts import parse_json
 from gspnl.errors import FileError
 from gspnl.report.leftovers import beside, earlier_beside, locked, recover
@@ -91,6 +92,7 @@ def _check_own(out: Path) -> None:
     if not names:
         return
     try:
+        refuse_endless(out / NUMBERS)
         earlier = parse_json((out / NUMBERS).read_bytes(), finite=False)
         own = set(earlier["files"]) if "gspnl" in earlier else set()
     except (OSError, ValueError, KeyError, TypeError):

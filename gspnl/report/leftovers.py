@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gspnl._base.files import refuse_endless
 from gspnl._base.texts import parse_json
 
 TOKEN = 6  # random bytes, in hexadecimal, at the end of a name
@@ -81,5 +82,6 @@ def _is_report(folder: Path, names: set[str]) -> bool:
     """Tell whether a folder holds files of a report only, perhaps not all of them."""
     own = set(names)
     with suppress(OSError, ValueError, KeyError, TypeError):
+        refuse_endless(folder / "report.json")
         own |= set(parse_json((folder / "report.json").read_bytes(), finite=False)["files"])
     return all(entry.is_file() and entry.name in own for entry in folder.iterdir())

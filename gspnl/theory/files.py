@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gspnl._base.files import readable
+from gspnl._base.files import readable, refuse_endless
 from gspnl.errors import FileError, InputError, SizeError
 from gspnl.signals import images
 from gspnl.theory.subject import Subject
@@ -46,6 +46,7 @@ def read_subject(path: str | None, seed: int = 0) -> Subject:
     if path is None:
         return Subject.random(seed)
     file = images.default_photo() if path == "" else Path(path)
+    refuse_endless(file)
     name = file.name.encode("utf-8", "replace").decode()
     if file.suffix == ".npy" or _starts_as_array(file):
         return Subject.of(_read_array(file), seed, name)

@@ -19,7 +19,7 @@ from gspnl._base.texts import parse_json
 from gspnl.errors import FileError
 from gspnl.nn.checkpoints import KEY as BLOCK
 from gspnl.nn.checkpoints.contents import checksum
-from gspnl.nn.checkpoints.reading import describe, is_safetensors
+from gspnl.nn.checkpoints.reading import describe, is_safetensors, refuse_others
 from gspnl.train.contents import check_header, check_network, check_position
 from gspnl.train.recipes import Recipe, to_dict
 
@@ -89,6 +89,7 @@ def load(path: str | PathLike[str]) -> Checkpoint:
     path = Path(path)
     fix = "name the folder of a run of gspnl train, or its checkpoint"
     content = read(path, fix, "the checkpoint ")
+    refuse_others(path, content)
     if content.startswith(TORCH) and not is_safetensors(content):
         raise _foreign(path, content)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gspnl._base.files import clean, make_folder, open_lock
+from gspnl._base.files import clean, make_folder, open_lock, refuse_endless
 from gspnl._base.texts import parse_json
 from gspnl.errors import BusyError, FileError, InputError
 from gspnl.nn.checkpoints.contents import check_state
@@ -173,6 +173,8 @@ def lock(out: Path) -> Iterator[None]:
 
 def finished(out: Path, recipe: Recipe) -> Run | None:
     """Read the run of a folder; None where it has no result yet."""
+    for file in (RESULT, METRICS):
+        refuse_endless(out / file)
     try:
         result = parse_json((out / RESULT).read_bytes())
         lines = (out / METRICS).read_bytes().decode().splitlines()

@@ -412,3 +412,25 @@ def test_compiled_pruned_blocks_agree(name):
     y = block(signal())
     torch._dynamo.reset()
     assert_close(torch.compile(block, backend="eager")(signal()), y, 1e-9)
+
+
+@pytest.mark.parametrize("change", [pruned, pruned_twice, old_weight_norm, old_spectral_norm])
+@each_block
+def test_blocks_are_copied_in_training(name, options, change):
+    """A weight that autograd follows is copied by value, which torch's own layers refuse."""
+    block = make(name, options)
+    for layer in maps(block).values():
+        change(layer)
+    net = nn.ModuleDict({"block": block, "again": block})
+    block(signal()).square().sum().backward()
+    block.eval()
+    expected = block(signal())
+    other = copy.deepcopy(net)
+    assert other["block"] is other["again"]
+    assert_close(other["block"](signal()), expected)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert_close(block(signal()), expected)
+    own = {id(value) for value in block.parameters()}
+    assert own.isdisjoint(map(id, other.parameters()))

@@ -16,16 +16,20 @@ from pathlib import Path
 
 
 class Blocker:
-    """A finder that refuses packages, as if they were not installed or (``loud``) broken."""
+    """A finder that hides packages from others, as if not installed, or (``loud``) breaks them."""
 
-    def __init__(self, packages, loud):
-        self.packages, self.loud = packages, loud
+    def __init__(self, finder, packages, loud):
+        self.finder, self.packages, self.loud = finder, packages, loud
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.packages:
-            if self.loud:
-                raise ImportError(f"{name} is broken")
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] not in self.packages:
+            return self.finder.find_spec(name, path, target)
+        if self.loud:
+            raise ImportError(f"{name} is broken")
+        return None
 
 
 def commands(folder):
@@ -90,7 +94,7 @@ def reached(name):
 
 
 def run(folder, loud, packages):
-    sys.meta_path.insert(0, Blocker(packages, loud))
+    sys.meta_path[:] = [Blocker(finder, packages, loud) for finder in sys.meta_path]
     from gspnl.cli import main
     from gspnl.errors import GspnlError
 

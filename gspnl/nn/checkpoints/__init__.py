@@ -12,7 +12,7 @@ from gspnl._base import files
 from gspnl.errors import FileError, InputError
 from gspnl.nn.block import Block
 from gspnl.nn.checkpoints.contents import check_sizes, check_state, checksum
-from gspnl.nn.checkpoints.reading import safetensors_library
+from gspnl.nn.checkpoints.reading import refuse_others, safetensors_library
 from gspnl.nn.hooked import recomputed
 from gspnl.nn.presets import create
 
@@ -26,7 +26,8 @@ SUM = "gspnl.crc32"  # missing in files of earlier versions
 def save(block: Block, path: str | PathLike[str]) -> None:
     """Write a block to a file: its weights, and the configuration that rebuilds it.
 
-    The write is atomic: an interruption leaves an existing file as it was.
+    The write is atomic: an interruption leaves an existing file as it was. Hooks that were
+    registered on the block or its maps are not part of it, as they are of no state dict.
 
     Parameters
     ----------
@@ -132,6 +133,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the metadata and the tensors of a safetensors file."""
     safetensors = safetensors_library()
     content = files.read(path, "name a file that gspnl.nn.save wrote")
+    refuse_others(path, content)
     try:
         tensors = safetensors.torch.load(content)
     except Exception as error:  # also of dtypes that torch does not know

@@ -14,6 +14,20 @@ from gspnl._base import files
 from gspnl.errors import FileError, MissingExtraError
 from gspnl.nn.checkpoints.finder import candidates
 
+# Beginnings of files that are found in the place of weights, and what they are. None is that of a
+# safetensors file, whose first 8 bytes are a number below 10⁸, so that some are 0.
+OTHERS = (
+    (rb"\s*[{\[][\s -~]{7}", "JSON; name the file with the arrays"),
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file itself: git lfs pull"),
+    (rb"\s*<(!doctype|html|\?xml)", "a web page; download the file itself"),
+    (rb"\x89HDF", "HDF5; convert it to safetensors where Keras or h5py is installed"),
+    (
+        rb"\x08[\x01-\x20]\x12[\x01-\x40][ -~]",
+        "an ONNX graph; save the state dict that it was exported from",
+    ),
+)
+INDEX = re.compile(rb'"weight_map"\s*:')
+PARTS = re.compile(rb':\s*"([^"/\\]{1,99}\.(?:safetensors|bin|pt|pth))"')
 REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)")  # of torch's errors
 
 
@@ -22,8 +36,23 @@ def read_weights(path: Path) -> object:
     return parse_weights(path, files.read(path, "name a file of weights"))
 
 
+def refuse_others(path: Path, content: bytes) -> None:
+    """Raise FileError for what is often found in the place of weights, and say what it is."""
+    if re.match(OTHERS[0][0], content[:99]) and INDEX.search(content):
+        parts = sorted({name.decode(errors="replace") for name in PARTS.findall(content)})
+        first = f", such as {parts[0]!r}" if parts else ""
+        raise FileError(
+            f"{str(path)!r} is the index of weights in {len(parts)} files{first}; load each by "
+            "safetensors.torch.load_file or torch.load, and save all their tensors as one file"
+        )
+    for start, kind in OTHERS:
+        if re.match(start, content[:99], re.IGNORECASE):
+            raise FileError(f"{str(path)!r} is damaged or no file of weights: it is {kind}")
+
+
 def parse_weights(path: Path, content: bytes) -> object:
     """Return what the bytes of a file of weights hold."""
+    refuse_others(path, content)
     if is_safetensors(content):
         library = safetensors_library()
         try:
@@ -83,8 +112,10 @@ def _unreadable(path: Path, error: Exception) -> FileError:
             "you trust it, convert it once: torch.save(torch.load(path, weights_only=False)"
             "['model'], new), with the key of the weights, or .state_dict() for a whole network"
         )
+    # What torch says next is how to run it.
+    reason = text.partition("\n")[0].partition(" In PyTorch")[0] or "it is empty"
     return FileError(
         f"{str(path)!r} is damaged, or holds more than arrays and names: safetensors files and "
         "those of torch.save(model.state_dict(), path) are read, and nothing in a file is run "
-        f"({type(error).__name__}: {text.partition(chr(10))[0]})"
+        f"({type(error).__name__}: {reason})"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gspnl._base import extras
-from gspnl._base.files import readable
+from gspnl._base.files import readable, refuse_endless
 from gspnl._base.validate import whole_number
 from gspnl.errors import FileError, MissingExtraError, SizeError
 from gspnl.signals.images.pixels import DAMAGE, Loaded, fitting, load, show
@@ -67,6 +67,7 @@ def read_photo(
         ) from error
     if max_pixels is not None:
         max_pixels = whole_number("max_pixels", max_pixels, 1)
+    refuse_endless(Path(path))
     with image_errors(repr(str(path))), warnings.catch_warnings(), Path(path).open("rb") as file:
         warnings.simplefilter("ignore")  # of metadata; the pixels are judged below
         warnings.simplefilter("error", Image.DecompressionBombWarning)

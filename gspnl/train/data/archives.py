@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from gspnl._base.files import refuse_endless
 from gspnl.errors import InputError
 from gspnl.train.data.names import Names, composed, shown
 from gspnl.train.data.registry import DataError, data_errors
@@ -32,6 +33,7 @@ def open_source(path: Path | None, content: str) -> Source:
     with data_errors(f"cannot read {str(path)!r}", f"give a path with {content}"):
         if path.is_dir():
             return Folder(path)
+        refuse_endless(path)
         with path.open("rb") as file:
             start = file.read(2)
         if zipfile.is_zipfile(path) or start == b"PK":

@@ -36,6 +36,8 @@ def data_errors(problem: str, fix: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except FileError as error:  # it has a fix of its own
+        raise DataError(str(error)) from error
     except (OSError, EOFError, ValueError, RuntimeError, zlib.error, *ARCHIVES) as error:
         cause = getattr(error, "strerror", None) or error
         raise DataError(f"{problem} ({cause}); {fix}") from error

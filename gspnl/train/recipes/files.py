@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from gspnl._base.files import replace
+from gspnl._base.files import refuse_endless, replace
 from gspnl._base.texts import parse_toml
 from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
@@ -42,7 +42,7 @@ def recipe(name: str | PathLike[str], **changes: Any) -> Recipe:
     if not isinstance(name, (str, PathLike)):
         raise InputError(f"recipe {name!r} must be a name or a TOML file")
     path = Path(name)
-    file = path.suffix == ".toml" or len(path.parts) > 1 or path.is_file()
+    file = path.suffix == ".toml" or len(path.parts) > 1 or path.exists()
     base = read(path) if file and str(name) not in RECIPES else RECIPES[str(name)]
     return dataclasses.replace(base, **changes)
 
@@ -54,6 +54,7 @@ def read(path: str | PathLike[str]) -> Recipe:
     nearest one named, or a wrong value.
     """
     path = Path(path)
+    refuse_endless(path)
     try:
         return Recipe(**parse_toml(path.read_bytes()))
     except OSError as error:

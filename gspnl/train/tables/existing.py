@@ -67,7 +67,9 @@ class Folder:
         """The rows of ``metrics.jsonl``, an epoch each; a last line cut short is left out."""
         rows: list[dict[str, Any]] = []
         with suppress(OSError, ValueError):  # no file, no UTF-8, no JSON
-            for line in (self.run(name) / "metrics.jsonl").read_text().splitlines():
+            path = self.run(name) / "metrics.jsonl"
+            files.refuse_endless(path)
+            for line in path.read_text().splitlines():
                 rows.append(parse_json(line, finite=False))
         return rows
 
@@ -83,6 +85,7 @@ class Folder:
     def failure(self, name: str) -> str | None:
         """The reason why the last attempt failed, None if it did not."""
         with suppress(OSError, UnicodeDecodeError):
+            files.refuse_endless(self._failure(name))
             return self._failure(name).read_text().strip() or None
         return None
 
