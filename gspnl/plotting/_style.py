@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from gspnl.errors import MissingExtraError
+from gspnl.errors import InputError, MissingExtraError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +46,12 @@ def fixed_style() -> Iterator[None]:
     except ImportError as error:
         raise MissingExtraError(
             "plots need matplotlib, which is not installed: pip install 'gspnl[report]'"
+        ) from error
+    except (OSError, ValueError) as error:  # it reads the user's settings at its import
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"matplotlib does not start with your settings ({reason}); correct or unset MPLBACKEND "
+            "and MATPLOTLIBRC, or correct your matplotlibrc"
         ) from error
 
     with matplotlib.rc_context(), warnings.catch_warnings():

@@ -34,11 +34,10 @@ NEEDS = {
 }
 # Packages of a set are missing at once, for fewer processes; no command needs two of them.
 APART = [
-    ("torch", "pygsp"),
+    ("torch", "PIL", "pygsp"),
     ("safetensors", "networkx", "jinja2"),
     ("pydantic", "av", "plotly"),
     ("tomli_w", "tabulate", "matplotlib"),
-    ("PIL",),
 ]
 SETS = [*APART, (), ("PIL", "jinja2", "pydantic"), tuple(NEEDS)]
 
@@ -97,10 +96,9 @@ def test_missing_packages_are_named_with_what_to_install(found, missing):
     check(found(missing), missing)
 
 
-@pytest.mark.parametrize("missing", [("torch",)], ids="+".join)
-def test_without_torch_the_commands_that_train_name_their_extra(found, missing):
+def test_without_torch_the_commands_that_train_name_their_extra(found):
     for name in TRAIN:
-        status, text = found(missing)["commands"][name]
+        status, text = found(APART[0])["commands"][name]
         assert (status, text.count("\n")) == (2, 1)
         assert text.endswith("gspnl.train needs torch; pip install 'gspnl[train]'\n")
 

@@ -1,6 +1,7 @@
 """Plots draw the computed values, on new axes or on axes passed."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -273,3 +274,24 @@ def test_plots_on_the_users_axes_keep_the_users_text():
         assert ax.get_legend().get_texts()[0].get_color() == "red"
         assert ax.get_legend().get_texts()[0].get_fontsize() == 23.0
     assert plotting.responses(HEAT).get_legend().get_texts()[0].get_color() == "black"
+
+
+@pytest.mark.parametrize("kind", ["backend", "encoding"])
+def test_settings_that_stop_matplotlib_are_named(kind, tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"font.family: \xff\xfe")
+    settings = {
+        "backend": {"MPLBACKEND": "no such backend"},
+        "encoding": {"MATPLOTLIBRC": str(tmp_path)},
+    }
+    code = "import gspnl; from gspnl.plotting._style import fixed_style; fixed_style().__enter__()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **settings[kind]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("gspnl.errors.InputError: matplotlib does not start"), done.stderr
+    assert "MPLBACKEND" in last
