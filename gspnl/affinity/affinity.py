@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, constant64, eps, like, namespace
+from gspnl._base.array import Array, constant, eps, like, namespace
 from gspnl._base.warn import warn
 from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
 from gspnl.errors import NonsymmetricError, PrecisionWarning
@@ -157,16 +157,18 @@ class Affinity:
             ratio = self.left / xp.where(self.right > 0, self.right, xp.ones_like(self.right))
         change = xp.sqrt(xp.where(self.left > 0, ratio, xp.ones_like(ratio)))
         if self.right is None:
-            self._check_change(change)
+            values = change if type(change) is np.ndarray else constant(change)
+            if not values.max() * 1e-3 <= values.min():
+                self._check_change(values)
         return change
 
-    def _check_change(self, change: Array) -> None:
+    def _check_change(self, values: np.ndarray) -> None:
         """Warn where T, which multiplies results in the basis of S, multiplies rounding too much.
 
         Results are accurate to rounding in ‖T⁻¹ · ‖. Entry by entry, rounding at the nodes of
         large degree reaches those of small degree times the ratio of T.
         """
-        values, live = constant64(change), constant(self.left) > 0
+        values, live = values.astype(np.float64), constant(self.left) > 0
         ends = np.where(live, values, 0.0).max(-1), np.where(live, values, np.inf).min(-1)
         spread = float(np.max(ends[0] / ends[1], initial=0.0))
         if not spread * self.eps <= SPREAD.get(self.eps, 1e-3):
