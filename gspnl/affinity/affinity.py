@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, eps, like, namespace
+from gspnl._base.array import Array, constant, eps, like, namespace
+from gspnl._base.warn import warn
 from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
-from gspnl.errors import NonsymmetricError
+from gspnl.errors import NonsymmetricError, PrecisionWarning
+
+# Amplified rounding above which a warning is given, by the eps of the dtype.
+SPREAD = {float(np.finfo(np.float32).eps): 1e-3, float(np.finfo(np.float64).eps): 1e-7}
 
 
 def scale_rows(scale: Array | None, Z: Array) -> Array:
@@ -145,13 +149,35 @@ class Affinity:
 
     @cached_property
     def change(self) -> Array:
-        """Diagonal of T = √(l / r), 1 on isolated nodes."""
+        """Diagonal of T = √(l / r), 1 on isolated nodes; warns where A is far from symmetric."""
         xp = self.xp
         if self.right is None:
             ratio = self.left
         else:
             ratio = self.left / xp.where(self.right > 0, self.right, xp.ones_like(self.right))
-        return xp.sqrt(xp.where(self.left > 0, ratio, xp.ones_like(ratio)))
+        change = xp.sqrt(xp.where(self.left > 0, ratio, xp.ones_like(ratio)))
+        if self.right is None:
+            values = change if type(change) is np.ndarray else constant(change)
+            if not values.max() * 1e-3 <= values.min():
+                self._check_change(values)
+        return change
+
+    def _check_change(self, values: np.ndarray) -> None:
+        """Warn where T, which multiplies results in the basis of S, multiplies rounding too much.
+
+        Results are accurate to rounding in ‖T⁻¹ · ‖. Entry by entry, rounding at the nodes of
+        large degree reaches those of small degree times the ratio of T.
+        """
+        values, live = values.astype(np.float64), constant(self.left) > 0
+        ends = np.where(live, values, 0.0).max(-1), np.where(live, values, np.inf).min(-1)
+        spread = float(np.max(ends[0] / ends[1], initial=0.0))
+        if not spread * self.eps <= SPREAD.get(self.eps, 1e-3):
+            warn(
+                f"degrees of this graph span a factor of {spread * spread:.0e}: at its nodes of "
+                f"small degree, filters and spectra have errors of up to {spread * self.eps:.0e} "
+                "of the signal; use normalization='symmetric', or a larger sigma= or temperature=",
+                PrecisionWarning,
+            )
 
     @cached_property
     def stationary(self) -> Array:

@@ -24,6 +24,7 @@ from gspnl.nn.normalization import NORMALIZATIONS, Product, Scales, Solve
 from gspnl.nn.operators import Factored, Operator, Scaled
 from gspnl.nn.pointwise import Pointwise, pointwise
 from gspnl.nn.precision import lift, readable, without_autocast
+from gspnl.nn.rescale import OutOfRangeError, check_range, rescaled
 
 ENTRY = 240  # operations for one of the N² entries, without its products; measured
 SORTED_NODES = 2048  # from here on, sorting is cheaper than N² entries
@@ -109,20 +110,30 @@ class FeatureAffinity(nn.Module):
 
     def _operator(self, X: Tensor, points: Points, spatial: Sequence[int]) -> Operator:
         """Return A of features X (B, N, C) and their embeddings."""
+        try:
+            return self._built(X, points, spatial, scaled=False)
+        except OutOfRangeError:
+            return self._built(X, points, spatial, scaled=True)
+
+    def _built(
+        self, X: Tensor, points: Points, spatial: Sequence[int], *, scaled: bool
+    ) -> Operator:
+        """Return A; if ``scaled``, of points whose products are in the range."""
         if self.unprobed and not torch.compiler.is_compiling() and X.device.type != "meta":
             self._probe(X)
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
-            return Pooled(self._stored(*self._pooled(X, points, pool), None), pool)
+            found = self._pooled(X, points, pool, scaled)
+            return Pooled(self._stored(*found, None, scaled=scaled), pool)
         if points is None:
             phi, psi = embedded(self.kernel, X)
             return self._stored(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
-        if isinstance(points, Tensor) and not built_in(self.kernel):  # perhaps not entry by entry
+        if isinstance(points, Tensor) and (scaled or not built_in(self.kernel)):
+            # A user's kernel may not act entry by entry.
             first, second = torch.split(points, [self.phi.width, self.psi.width], dim=-1)
             points = first, second
         if not isinstance(points, Tensor):
-            phi, psi = (self.kernel.features(each) for each in points)
-            return self._stored(phi, psi, None)
+            return self._stored(*self._features(*points, scaled), None, scaled=scaled)
         # Split in memory order, so that gradients have the same layout.
         both = self.kernel.features(points.mT)
         phi, psi = torch.split(both, [self.phi.width, self.psi.width], dim=1)
@@ -137,8 +148,21 @@ class FeatureAffinity(nn.Module):
             check_declarations(self.kernel, X, pair)
         self.unprobed = False
 
+    def _features(self, phi: Tensor, psi: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
+        if scaled:
+            phi, psi = rescaled(self.kernel, phi, psi)
+        phi, psi = self.kernel.features(phi), self.kernel.features(psi)
+        return rescaled(self.kernel, phi, psi) if scaled else (phi, psi)
+
+    def _check_range(self, degrees: Tensor, scaled: bool) -> None:
+        """Raise OutOfRangeError where scaled points would give more digits of the degrees."""
+        scalable = self.kernel.homogeneous and self.normalization not in ("mean", "none")
+        # Processes that share the degrees would have to agree on the factors.
+        if scalable and not scaled and self.total is None and readable(degrees):
+            check_range(degrees)
+
     def _pooled(
-        self, X: Tensor, points: Points, pool: Callable[[Tensor], Tensor]
+        self, X: Tensor, points: Points, pool: Callable[[Tensor], Tensor], scaled: bool
     ) -> tuple[Tensor, Tensor]:
         """Return φ of all positions and ψ of the pooled ones."""
         if points is None:
@@ -152,7 +176,7 @@ class FeatureAffinity(nn.Module):
         psi = pool(psi)
         if self.project is not None:
             psi = self._projected(psi, self.project)
-        return self.kernel.features(phi), self.kernel.features(psi)
+        return self._features(phi, psi, scaled)
 
     def _projected(self, psi: Tensor, project: Pointwise) -> Tensor:
         if must_be_called(project):
@@ -160,14 +184,16 @@ class FeatureAffinity(nn.Module):
         recompute(project)
         return pointwise(psi, lift(project.weight))
 
-    def _stored(self, phi: Tensor, psi: Tensor, both: Tensor | None) -> Operator:
+    def _stored(
+        self, phi: Tensor, psi: Tensor, both: Tensor | None, *, scaled: bool = False
+    ) -> Operator:
         """Return A in the storage of its kernel; ``both`` is [φ ψ], if it exists already."""
         kernel, symmetric = self.kernel, NORMALIZATIONS[self.normalization].symmetric_core
         if isinstance(kernel, Exponential) and self.normalization in LOGARITHMIC:
             return attention(*kernel.scores(phi, psi), self.normalization, phi is psi)
         if self.lowrank(phi.shape[-2], psi.shape[-2], phi.shape[-1], same=phi is psi):
-            return self._factored(phi, psi, both, symmetric and phi is not psi)
-        return self._scaled(phi, psi, symmetric)
+            return self._factored(phi, psi, both, symmetric and phi is not psi, scaled)
+        return self._scaled(phi, psi, symmetric, scaled)
 
     def lowrank(self, rows: int, columns: int, width: int, *, same: bool = False) -> bool:
         """Return whether A is stored as two factors, for points of a width; ``same``: φ is ψ."""
@@ -183,7 +209,9 @@ class FeatureAffinity(nn.Module):
         factors, entries = choice.lowrank(problem, work), choice.dense(problem, work)
         return factors.operations <= entries.operations
 
-    def _factored(self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool) -> Operator:
+    def _factored(
+        self, phi: Tensor, psi: Tensor, both: Tensor | None, swap: bool, scaled: bool
+    ) -> Operator:
         """Return A as two scaled factors; ``swap``: W = B J Bᵀ with B = [φ ψ], else W = φ ψᵀ."""
         if swap:
             phi = psi = torch.cat([phi, psi], -1) if both is None else both
@@ -202,14 +230,16 @@ class FeatureAffinity(nn.Module):
             out: Tensor = v - (SP @ (pseudo_inverse(eye + small) @ heads))[..., 0]
             return out
 
-        left, right, isolated = self._scales(W.sums(), psi.shape[-2], product, solve)
+        degrees = W.sums()
+        self._check_range(degrees, scaled)
+        left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
         P = W.left if left is None else left[..., None] * W.left
         Q = W.right
         if right is not None:
             Q = P if W.left is W.right else right[..., None] * W.right
         return Factored(P, Q, swap, isolated, self.total)
 
-    def _scaled(self, phi: Tensor, psi: Tensor, symmetric: bool) -> Operator:
+    def _scaled(self, phi: Tensor, psi: Tensor, symmetric: bool, scaled: bool) -> Operator:
         """Return A as scaled weights."""
         weights = self._weights(phi, psi, symmetric)
 
@@ -227,6 +257,7 @@ class FeatureAffinity(nn.Module):
             degrees = weights.matrix.sum(-1)
         else:
             degrees = product(torch.ones_like(psi[..., 0]))
+        self._check_range(degrees, scaled)
         left, right, isolated = self._scales(degrees, psi.shape[-2], product, solve)
         if isinstance(self.kernel, Exponential) and left is not None and readable(left):
             check_balanced(left, type(self.kernel).__name__)

@@ -39,6 +39,7 @@ from gspnl.nn.normalization import NORMALIZATIONS, inverse, isolated_positions
 from gspnl.nn.operators import Factored, Parts, sum_of
 from gspnl.nn.pointwise import NARROW, Pointwise, channel_first, pointwise, pointwise_weight
 from gspnl.nn.precision import HALVES, lift, without_autocast
+from gspnl.nn.rescale import OutOfRangeError, check_range
 
 ENABLED = True
 JIT: Any = torch.jit  # untyped
@@ -115,7 +116,10 @@ def filtered(
             return None
         symmetric = NORMALIZATIONS[affinity.normalization].symmetric_core
         form = Form(series, symmetric, affinity.isolated == "self")
-        out: Tensor = FastUnit.apply(*inputs, form, *tensors)  # type: ignore[no-untyped-call]  # untyped in torch
+        try:
+            out: Tensor = FastUnit.apply(*inputs, form, *tensors)  # type: ignore[no-untyped-call]  # untyped in torch
+        except OutOfRangeError:
+            return None
     return out
 
 
@@ -234,6 +238,7 @@ class FastUnit(torch.autograd.Function):
             # 2. Degrees.
             s = form.core(Q.sum(-1, keepdim=True))
             d = s.mT @ P
+            check_range(d[:, 0])  # else the plain path scales the points
             isolated = isolated_positions(d)
             e = inverse(d, isolated)
             left = P * e

@@ -13,6 +13,7 @@ from gspnl._base.implicit import once
 from gspnl._base.registry import Registry
 from gspnl.affinity.normalization import NORMALIZATIONS as CORE
 from gspnl.affinity.normalization import sinkhorn, sinkhorn_step
+from gspnl.nn.precision import readable
 
 Product = Callable[[Tensor], Tensor]
 Solve = Callable[[Tensor, Tensor], Tensor]
@@ -77,8 +78,8 @@ NORMALIZATIONS.register("none")(Normalization(_none))
 
 
 def floor(x: Tensor) -> float:
-    """Return the degree up to which a position counts as isolated: below it 1/d² overflows."""
-    return math.sqrt(torch.finfo(x.dtype).tiny)
+    """Return the least degree with all its digits; positions below it count as isolated."""
+    return float(torch.finfo(x.dtype).tiny)
 
 
 def isolated_positions(degrees: Tensor) -> Tensor | None:
@@ -86,16 +87,21 @@ def isolated_positions(degrees: Tensor) -> Tensor | None:
 
     On a CPU and outside of traced programs, where values can be read, None stands for no position.
     """
-    isolated = degrees <= floor(degrees)  # false for NaN, which passes on to the result
+    isolated = degrees < floor(degrees)  # false for NaN, which passes on to the result
     readable = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if readable and not bool(isolated.any()) else isolated
 
 
 def inverse(degrees: Tensor, isolated: Tensor | None) -> Tensor:
     """Return 1/d, and 0 at isolated positions."""
-    if isolated is None:
-        return torch.reciprocal(degrees)
-    return torch.where(isolated, 0, torch.reciprocal(torch.where(isolated, 1, degrees)))
+    safe = degrees if isolated is None else torch.where(isolated, 1, degrees)
+    small = safe < math.sqrt(floor(degrees))  # the gradient of 1/d is 1/d², which overflows
+    if readable(degrees) and not bool(small.any()):
+        out = torch.reciprocal(safe)
+    else:
+        unit = 1 + small.to(degrees.dtype) / math.sqrt(floor(degrees))
+        out = unit * torch.reciprocal(unit * safe)
+    return out if isolated is None else torch.where(isolated, 0, out)
 
 
 def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
@@ -105,7 +111,7 @@ def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
     s by no more than rounding, and its gradient is that of the implicit function. Gradients of
     gradients, which would need a second step, raise a GspnlError.
     """
-    live = degrees > floor(degrees)
+    live = degrees >= floor(degrees)
     with torch.no_grad():
         if torch.compiler.is_compiling() or degrees.device.type == "meta":
             s = _traced(degrees, live, product, solve)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gspnl.affinity.kernels.scores import report
 from gspnl.nn.attention.attend import warn_operator
 from gspnl.nn.attention.flash import available, large
 from gspnl.nn.attention.softmax import softmax_attention
@@ -57,7 +59,8 @@ def attention(q: Tensor, k: Tensor, normalization: str, same: bool) -> Attention
 def degree_scaled(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
     """Return points with scores s_ij − ½(ℓ_i + ℓ_j), whose weights are D^-½ W D^-½.
 
-    In float64 where ℓ is too large for float32, as the difference of s and ℓ has no digits there.
+    In float64 where ℓ is too large for float32, as the difference of s and ℓ has no digits there;
+    warns, or raises a DegreeError, where ℓ is too large for float64.
     """
     unit = torch.ones_like(q[..., :1])
     _, logs = joint_attention(q, k, unit, True, symmetric=same)
@@ -65,5 +68,9 @@ def degree_scaled(q: Tensor, k: Tensor, same: bool) -> tuple[Tensor, Tensor]:
         logs = warn_operator(logs)
     elif readable(logs) and large(logs):
         return degree_scaled(q.double(), k.double(), same)
+    elif readable(logs):
+        size = float(torch.linalg.vector_norm(logs.detach(), math.inf))
+        if math.isfinite(size):  # NaN of the features passes on to the result
+            report(size * torch.finfo(logs.dtype).eps, q)
     half = logs.to(q.dtype)[..., None] / -2
     return torch.cat([q, half, unit], dim=-1), torch.cat([k, unit, half], dim=-1)
