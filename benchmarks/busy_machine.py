@@ -28,9 +28,11 @@ LIMIT = 2.5  # largest time beside busy processes, in those of one BLAS thread
 REPEATS, LEAST = 3, 0.05  # samples of each operation, of at least so many seconds
 ONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 MANY = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's waiting threads sleep, as under `gspnl train`
+ALIVE = "import os; parent = os.getppid()\n"  # a neighbour ends with this process
 NEIGHBOURS = {
-    "Python": "while True: sum(range(10_000))",
-    "NumPy": "import numpy as np; a = np.ones((700, 700))\nwhile True: a @ a",
+    "Python": f"{ALIVE}while os.getppid() == parent: sum(range(10_000))",
+    "NumPy": f"{ALIVE}import numpy as np; a = np.ones((700, 700))\n"
+    "while os.getppid() == parent: a @ a",
 }
 Run = Callable[[], Any]
 
