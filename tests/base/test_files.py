@@ -207,12 +207,17 @@ def test_folders_that_cannot_be_made_are_an_error(tmp_path, name):
         files.make_folder(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["n\0l", "file/x", "n" * 300, "loop", ".", "missing", "/dev/zero"])
+@pytest.mark.parametrize("name", ["n\0l", "file/x", "n" * 300, "loop", ".", "missing"])
 def test_files_that_cannot_be_read_are_an_error(tmp_path, name):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(FileError, match=r"cannot read the photo .*: .+; name one"):
         files.read(tmp_path / name, "name one", "the photo ")
+
+
+def test_a_device_is_not_read():
+    with pytest.raises(FileError, match=r"cannot read '/dev/zero': it is a device; copy"):
+        files.read("/dev/zero", "name one", "the photo ")
 
 
 def test_a_lock_file_is_opened_without_truncating_or_waiting(tmp_path):

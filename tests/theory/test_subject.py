@@ -37,6 +37,8 @@ WITHOUT_FEATURES = {
 }  # these build their own graphs
 
 
+# Claims are measured in the norm of T, in which spread degrees lose no digits.
+@pytest.mark.filterwarnings("ignore::gspnl.errors.PrecisionWarning")
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_features_are_decided_or_have_a_reason(name):
     subject = Subject.of(DEGENERATE[name])
