@@ -217,7 +217,7 @@ def test_files_that_cannot_be_read_are_an_error(tmp_path, name):
 
 def test_a_device_is_not_read():
     with pytest.raises(FileError, match=r"cannot read '/dev/zero': it is a device; copy"):
-        files.read("/dev/zero", "name one", "the photo ")
+        files.read(Path("/dev/zero"), "name one", "the photo ")
 
 
 def test_a_lock_file_is_opened_without_truncating_or_waiting(tmp_path):
