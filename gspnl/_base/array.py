@@ -9,6 +9,7 @@ import array_api_compat as compat
 import array_api_compat.numpy as compat_numpy
 import numpy as np
 
+from gspnl._base.blas import one_thread
 from gspnl._base.memory import available_memory
 from gspnl._base.plain import plain
 from gspnl.errors import GspnlError, InputError, SizeError
@@ -186,14 +187,11 @@ def largest_entry(x: Array, name: str) -> tuple[float, float]:
 
 
 def _squares(x: Array, step: int = 1 << 18) -> float:
-    """Sum the squares of a NumPy array, in blocks; NaN for other arrays.
-
-    Its callers limit BLAS to one thread.
-    """
+    """Sum the squares of a NumPy array, in blocks; NaN for other arrays."""
     if not (isinstance(x, np.ndarray) and x.flags.c_contiguous):
         return math.nan
     flat, total = x.reshape(-1), 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with one_thread, np.errstate(over="ignore", invalid="ignore"):
         for i in range(0, flat.size, step):
             total += float(np.dot(flat[i : i + step], flat[i : i + step]))
             if not math.isfinite(total):

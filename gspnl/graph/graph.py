@@ -165,6 +165,7 @@ class FeatureGraph:
         """
         return self._on_signals(self.affinity.laplacian, Z)
 
+    @on_one_thread
     def norm(self, Z: Array) -> float:
         r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import as_floats, check_finite
+from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 
@@ -99,6 +100,7 @@ def photo_features(
     return np.concatenate(parts, axis=1)
 
 
+@on_one_thread
 def oklab(photo: np.ndarray) -> np.ndarray:
     """Convert sRGB to OKLab (lightness, green-red, blue-yellow): (..., 3) → (..., 3).
 
