@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, check_fits, constant64, namespace
+from gspnl._base.array import Array, check_fits, constant64, is_numpy, namespace
+from gspnl._base.blas import one_thread
 from gspnl._base.rows import map_columns, map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.weights.base import STORAGES, Storage, Weights, item_factor
 from gspnl.affinity.weights.tiled import build_tiled
 
 LARGE = 1024  # nodes above which products are shared out over threads
+FEW = 8  # columns up to which BLAS's own threads are as fast beside other work as one alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,16 @@ class Dense(Weights):
     def matmul(self, Z: Array) -> Array:
         W = self.matrix
         large = W.ndim == Z.ndim == 2 and W.shape[0] >= LARGE
+        if large and Z.shape[-1] <= FEW:
+            with one_thread.lifted():
+                return (Z.mT @ W).mT if self.symmetric else W @ Z
         if not self.symmetric:
             return map_rows(lambda w: w @ Z, W) if large else W @ Z
         # A few rows times a matrix are 1.5 times as fast as a matrix times a few columns.
-        return map_columns(lambda w: Z.mT @ w, W).mT if large else (Z.mT @ W).mT
+        if not large:
+            return (Z.mT @ W).mT
+        across = Z.mT.copy() if is_numpy(Z) else Z.mT  # read once for each block
+        return map_columns(lambda w: across @ w, W).mT
 
     def rows(self, index: Array) -> Array:
         return namespace(self.matrix).take(self.matrix, index, axis=-2)
