@@ -341,3 +341,10 @@ def test_every_draw_is_right_announced_or_refused(block):
         outcomes.append(check(draw(rng)))
     # Refusing all of them would pass as well: at least a third has to be right.
     assert outcomes.count("right") >= EACH // 3, outcomes
+
+
+def test_columns_of_very_different_size_keep_the_digits_of_exact_filters():
+    """Φ and Ψ up to e^90 and down to e^-10, balanced column by column: 2e-3 was lost before."""
+    item = draw(np.random.default_rng([44, 37]))
+    assert (item.kernel, item.operation, item.options["storage"]) == ("dot", "exact", "lowrank")
+    assert check(item) == "right"
