@@ -12,6 +12,7 @@ from gspnl._base.array import Array
 from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.weights import sparse_matrix
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.families import apply_series
@@ -25,6 +26,7 @@ from gspnl.filters.relative import relative_response, relative_series, unit_of
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 
+BAND_PRODUCTS = 40  # products with a sparse W, and their overhead, that finding its band takes
 ROUNDING = 1e-9  # how far an eigenvalue may lie outside the interval that a user gives
 
 
@@ -119,18 +121,23 @@ def chebyshev_filter(
     if unit is not None:
         response = relative_response(cache.affinity, response)
     deflation = cache.deflation(count)
-    span, covered = _interval(cache, deflation, interval, count)
+    whole = None
+    if interval is None and method == "interpolate" and "ritz" not in vars(deflation):
+        whole = _without_band(cache, response, order, tol)
+    span, covered = (FULL, True) if whole else _interval(cache, deflation, interval, count)
     spectrum = band_eigenvalues(cache, count, span) if method == "least_squares" else None
     if spectrum is not None and not spectrum.eigenvalues.size:
         method, spectrum = "interpolate", None  # every mode is filtered exactly
-    target = replace(make_target(response, span, spectrum), probes=deflation.density[0])
+    target = make_target(response, span, spectrum)
+    if whole is None:
+        target = replace(target, probes=deflation.density[0])
     gains, at_zero = np.zeros(0), None
     if callable(response):
         gains = evaluate(response, np.append(deflation.eigenvalues, [0.0] * bool(count)))
         if count:
             gains, at_zero = gains[:-1], float(gains[-1])
-    resolved = resolve(target) if callable(response) else None
-    choose = interval is None and count > 0 and cache.affinity.nonnegative
+    resolved = whole or (resolve(target) if callable(response) else None)
+    choose = whole is None and interval is None and count > 0 and cache.affinity.nonnegative
 
     def plan(k: int) -> ChebyshevFilter:
         theta = FITS[method](target, k)
@@ -156,6 +163,33 @@ def chebyshev_filter(
     if tol is not None:
         return _least_order(plan, resolved, tol)
     return plan(int(order or 0))
+
+
+def _without_band(
+    cache: SpectralCache, response: Response, order: int | None, tol: float | None
+) -> Resolved | None:
+    """Expand g on [0, 2] where a series there costs less than the band of a sparse graph.
+
+    The band takes some fifty products. With ``order=`` it is left out where g on [0, 2] is met to
+    rounding, with ``tol=`` where fewer products do.
+    """
+    if not cache.affinity.nonnegative or sparse_matrix(cache.affinity.weights) is None:
+        return None
+    resolved = resolve(make_target(response, FULL, None))
+    if resolved is None:
+        return None
+    if order is not None:
+        return resolved if len(resolved.coefficients) - 1 <= order else None
+    return resolved if _least(resolved, float(tol or 0)) <= BAND_PRODUCTS else None
+
+
+def _least(resolved: Resolved, tol: float) -> int:
+    """Return an order below which no polynomial is within ``tol``.
+
+    None of degree K is nearer than the root mean square of the coefficients beyond K.
+    """
+    squares = np.cumsum(resolved.coefficients[::-1] ** 2)[::-1] / 2
+    return int(np.nonzero(np.append(squares[1:], 0.0) <= tol**2)[0][0])
 
 
 def _count(deflate: int | bool | None, *, free: bool) -> int:
@@ -204,11 +238,8 @@ def _least_order(plan: Any, resolved: Resolved | None, tol: float) -> ChebyshevF
             "the response does not resolve into a Chebyshev series (it jumps, or has a feature too "
             "sharp), so no order is certified to a tolerance; use a smooth response, or order="
         )
-    # No polynomial of degree K is nearer than the root mean square of the coefficients beyond K.
-    squares = np.cumsum(resolved.coefficients[::-1] ** 2)[::-1] / 2
-    start = int(np.nonzero(np.append(squares[1:], 0.0) <= tol**2)[0][0])
     best = math.inf
-    for k in range(start, min(len(resolved.coefficients), MAX_DEGREE) + 2):
+    for k in range(_least(resolved, tol), min(len(resolved.coefficients), MAX_DEGREE) + 2):
         found: ChebyshevFilter = plan(k)
         if found.error_bound <= tol:
             return found
