@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -102,7 +102,8 @@ def chebyshev_bank(
     cache: SpectralCache, bank: FilterBank, order: int | None = None, tol: float | None = None
 ) -> ChebyshevBank:
     """Plan every filter of a bank: all of one order, or each of the least that meets ``tol``."""
-    return ChebyshevBank(tuple(chebyshev_filter(cache, g, order=order, tol=tol) for g in bank))
+    plan = partial(chebyshev_filter, cache, order=order, tol=tol, shared=True)
+    return ChebyshevBank(tuple(plan(g) for g in bank))
 
 
 @dataclass(frozen=True, eq=False)

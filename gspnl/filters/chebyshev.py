@@ -98,10 +98,12 @@ def chebyshev_filter(
     deflate: int | bool | None = None,
     interval: tuple[float, float] | None = None,
     allow_nonsymmetric: bool = False,
+    shared: bool = False,
 ) -> ChebyshevFilter:
     """Plan a Chebyshev filter of a given order, or of the least order that is certified to ``tol``.
 
-    See :meth:`gspnl.FeatureGraph.filter` for the parameters.
+    See :meth:`gspnl.FeatureGraph.filter` for the parameters. A ``shared`` filter takes the band of
+    the graph as its interval, so that several filters have one recurrence.
     """
     if (order is None) == (tol is None):
         raise InputError("pass one of order= and tol=")
@@ -122,7 +124,8 @@ def chebyshev_filter(
         response = relative_response(cache.affinity, response)
     deflation = cache.deflation(count)
     whole = None
-    if interval is None and method == "interpolate" and "ritz" not in vars(deflation):
+    alone = not shared and interval is None and "ritz" not in vars(deflation)
+    if alone and method == "interpolate":
         whole = _without_band(cache, response, order, tol)
     span, covered = (FULL, True) if whole else _interval(cache, deflation, interval, count)
     spectrum = band_eigenvalues(cache, count, span) if method == "least_squares" else None

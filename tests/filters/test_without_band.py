@@ -53,3 +53,21 @@ def test_a_band_that_is_known_is_used():
     graph = gspnl.graph_from_weights(ring())
     graph.spectral_interval()
     assert graph.chebyshev(gspnl.responses.heat(3.0), order=30).series.interval != (0.0, 2.0)
+
+
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "combinatorial"])
+@pytest.mark.parametrize("options", [{"order": 12}, {"order": 30}, {"tol": 1e-3}, {"tol": 1e-8}])
+def test_filters_of_a_bank_share_one_interval(options, normalization):
+    """Smooth members alone would need no band, and sharp ones do."""
+    Z = np.random.default_rng(0).standard_normal((60, 2))
+    bank = gspnl.banks.heat([0.1, 1.0, 50.0])
+    graph = gspnl.graph_from_weights(ring(), normalization)
+    parts = gspnl.analyze(graph, Z, bank, **options)
+    exact = gspnl.graph_from_weights(ring(), normalization)
+    for found, g, bound in zip(
+        parts, bank, gspnl.plan_bank(graph, bank, **options).error_bounds, strict=True
+    ):
+        spectrum = exact.spectrum()
+        truth = spectrum.filter(Z, g(spectrum.eigenvalues))
+        change = np.asarray(exact.affinity.change)[:, None]
+        assert np.linalg.norm((found - truth) / change) <= bound * np.linalg.norm(Z / change)
