@@ -12,7 +12,6 @@ from gspnl._base.array import Array
 from gspnl._base.blas import on_one_thread
 from gspnl._base.validate import number, on_signals
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import sparse_matrix
 from gspnl.chebyshev import FITS, Series
 from gspnl.chebyshev.certificate import MAX_DEGREE, Resolved, certify, resolve
 from gspnl.chebyshev.families import apply_series
@@ -176,7 +175,7 @@ def _without_band(
     The band takes some fifty products. With ``order=`` it is left out where g on [0, 2] is met to
     rounding, with ``tol=`` where fewer products do.
     """
-    if not cache.affinity.nonnegative or sparse_matrix(cache.affinity.weights) is None:
+    if not cache.affinity.nonnegative or cache.affinity.weights.sparse is None:
         return None
     resolved = resolve(make_target(response, FULL, None))
     if resolved is None:

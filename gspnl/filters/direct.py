@@ -12,7 +12,6 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from gspnl._base.array import constant, constant64, fits
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import sparse_matrix
 
 BANDED, DENSE = 16.0, 4.0  # operations of a solve by an entry of the factor and a column, measured
 
@@ -54,13 +53,9 @@ class Shifted:
         return 1 - least if self.sign > 0 else most - 1
 
     @cached_property
-    def _stored(self) -> Any:
-        return sparse_matrix(self.affinity.weights)
-
-    @cached_property
     def band(self) -> int | None:
         """Half bandwidth of a sparse S in the order of Cuthill and McKee, or None if dense."""
-        if self._stored is None:
+        if self.affinity.weights.sparse is None:
             return None
         entries = self._core
         return int(abs(entries.row - entries.col).max(initial=0))
@@ -90,7 +85,8 @@ class Shifted:
 
     @cached_property
     def _order(self) -> np.ndarray:
-        core = self._stored[self.nodes][:, self.nodes]
+        stored: Any = self.affinity.weights.sparse
+        core = stored[self.nodes][:, self.nodes]
         return np.asarray(reverse_cuthill_mckee(core, symmetric_mode=True))
 
     @cached_property
@@ -98,7 +94,8 @@ class Shifted:
         """S, sparse, in the order of its small bandwidth."""
         chosen = self.nodes[self._order]
         scale = constant64(self.affinity.core_scale)[chosen]
-        core = self._stored[chosen][:, chosen].astype(np.float64).tocoo()
+        stored: Any = self.affinity.weights.sparse
+        core = stored[chosen][:, chosen].astype(np.float64).tocoo()
         core.data = core.data * scale[core.row] * scale[core.col]
         return core
 

@@ -20,7 +20,6 @@ from gspnl._base.conjugate_gradients import conjugate_gradients
 from gspnl._base.effort import counted, work
 from gspnl._base.elimination import BLOCK, eliminate, eliminate_banded
 from gspnl.affinity.affinity import Affinity
-from gspnl.affinity.weights import sparse_matrix
 from gspnl.errors import ConvergenceError
 from gspnl.filters.relative import unit_of
 
@@ -135,7 +134,7 @@ def _cost(equations: Equations) -> float:
 
 
 def _band(affinity: Affinity) -> int | None:
-    core = sparse_matrix(affinity.weights)
+    core = affinity.weights.sparse
     if core is None:
         return None
     order = reverse_cuthill_mckee(core, symmetric_mode=True)
@@ -205,7 +204,7 @@ def _laplacian(
 ) -> tuple[Any, Any, int | None]:
     """Return W̃ ≥ 0 among some nodes and from them to the sources, and 0 if sparse, else None."""
     scale = constant64(affinity.core_scale) * v
-    stored = sparse_matrix(affinity.weights)
+    stored = affinity.weights.sparse
     if stored is not None:
         rows = stored[nodes].astype(np.float64).tocsc()
         both = [_scaled(rows[:, part], scale[nodes], scale[part]) for part in (nodes, sources)]

@@ -1,6 +1,6 @@
 """Storages of the weight matrix W: dense, low rank, tiled, sorted, sparse."""
 
-from gspnl.affinity.weights.added_loops import AddedLoops, sparse_matrix
+from gspnl.affinity.weights.added_loops import AddedLoops
 from gspnl.affinity.weights.base import STORAGES, Weights
 from gspnl.affinity.weights.dense import Dense
 from gspnl.affinity.weights.exponential import TiledExponential
@@ -20,5 +20,4 @@ __all__ = [
     "TiledExponential",
     "Weights",
     "low_rank",
-    "sparse_matrix",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import scipy.sparse
 
 from gspnl._base.array import Array, constant64, namespace
 from gspnl.affinity.weights.base import Weights
-from gspnl.affinity.weights.sparse import Sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,13 @@ class AddedLoops(Weights):
     def log_factor(self) -> Any:
         return self.full.log_factor
 
+    @cached_property
+    def sparse(self) -> Any | None:
+        inner = self.full.sparse
+        if inner is None:
+            return None
+        return inner + scipy.sparse.diags_array(constant64(self.loops)).tocsr()
+
     @property
     def lanczos_block(self) -> int:
         return self.full.lanczos_block
@@ -61,10 +68,3 @@ class AddedLoops(Weights):
 
     def item(self, index: tuple[int, ...]) -> AddedLoops:
         return AddedLoops(self.full.item(index), self.loops[(*index, ...)])
-
-
-def sparse_matrix(weights: Weights) -> Any | None:
-    """Return W as a SciPy matrix where it is stored as one, added loops included, else None."""
-    if isinstance(weights, AddedLoops) and isinstance(weights.full, Sparse):
-        return weights.full.matrix + scipy.sparse.diags_array(constant64(weights.loops)).tocsr()
-    return weights.matrix if isinstance(weights, Sparse) else None

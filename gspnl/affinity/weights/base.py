@@ -69,6 +69,11 @@ class Weights(ABC):
         return None
 
     @property
+    def sparse(self) -> Any | None:
+        """W as a SciPy matrix where it is stored as one, else None."""
+        return None
+
+    @property
     def lanczos_block(self) -> int:
         """Columns of a block of a Lanczos run: a few, where a product with a few costs as one."""
         return 4

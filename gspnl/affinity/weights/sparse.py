@@ -41,6 +41,10 @@ class Sparse(Weights):
         return self.matrix.data
 
     @property
+    def sparse(self) -> Any:
+        return self.matrix
+
+    @property
     def lanczos_block(self) -> int:
         return 2  # one random column alone misses an end of the band in one graph of a hundred
 
