@@ -18,8 +18,21 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 BLOCK = 64  # nodes eliminated at once
+
+
+def in_band(W: Any) -> tuple[np.ndarray, Any, int]:
+    """Return an order of small bandwidth [1]_, a sparse W in it as COO, and its half bandwidth.
+
+    References
+    ----------
+    .. [1] E. Cuthill and J. McKee, Reducing the bandwidth of sparse symmetric matrices, 1969.
+    """
+    order = np.asarray(reverse_cuthill_mckee(W, symmetric_mode=True))
+    entries = W[order][:, order].tocoo()
+    return order, entries, int(np.abs(entries.row - entries.col).max(initial=0))
 
 
 def eliminate(W: np.ndarray, ground: np.ndarray, load: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from gspnl._base.array import Array, constant, times_power
 from gspnl._base.rows import sum_rows
 from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.stacked import Stacked
 from gspnl.errors import DegreeError
@@ -78,9 +79,7 @@ def check_underflow(
         if not zero.any():
             continue
         x = constant(X[(*index, ...)])
-        pair = None if embed is None else (constant(embed[0]), constant(embed[1]))
-        if embed is not None and embed[0] is embed[1]:
-            pair = (pair[0], pair[0]) if pair else None
+        pair = map_pair(constant, embed)
         found = _positive_products(kernel, x, pair, zero, symmetrize, self_loops)
         if found.any():
             node = int(np.nonzero(zero)[0][np.argmax(found)])

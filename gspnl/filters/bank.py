@@ -138,9 +138,11 @@ class ExactBank:
     def synthesis(self, C: Array) -> Array:
         """Compute the sum of g_f(L) C_f."""
         if needs_series(self.cache):
-            signals = (C[..., f, :, :] for f in range(C.shape[-3]))
-            parts = [differentiable(self.cache, g, c) for g, c in zip(self.bank, signals)]  # noqa: B905
-            return self.cache.affinity.xp.sum(self.cache.affinity.xp.stack(parts), axis=0)
+            xp = self.cache.affinity.xp
+            parts = [
+                differentiable(self.cache, g, C[..., f, :, :]) for f, g in enumerate(self.bank)
+            ]
+            return xp.sum(xp.stack(parts), axis=0)
         lowrank = self._lowrank(C)
         if lowrank is not None:
             engine, heads, core = lowrank

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from gspnl._base.array import constant, constant64, fits
+from gspnl._base.elimination import in_band
 from gspnl.affinity.affinity import Affinity
 
 BANDED, DENSE = 16.0, 4.0  # operations of a solve by an entry of the factor and a column, measured
@@ -55,10 +55,7 @@ class Shifted:
     @cached_property
     def band(self) -> int | None:
         """Half bandwidth of a sparse S in the order of Cuthill and McKee, or None if dense."""
-        if self.affinity.weights.sparse is None:
-            return None
-        entries = self._core
-        return int(abs(entries.row - entries.col).max(initial=0))
+        return None if self.affinity.weights.sparse is None else self._banded[2]
 
     @property
     def width(self) -> int:
@@ -84,20 +81,14 @@ class Shifted:
         return rate * len(self.nodes) * self.width * columns
 
     @cached_property
-    def _order(self) -> np.ndarray:
+    def _banded(self) -> tuple[np.ndarray, Any, int]:
+        """An order of the nodes, S in it, sparse, and its half bandwidth."""
         stored: Any = self.affinity.weights.sparse
-        core = stored[self.nodes][:, self.nodes]
-        return np.asarray(reverse_cuthill_mckee(core, symmetric_mode=True))
-
-    @cached_property
-    def _core(self) -> Any:
-        """S, sparse, in the order of its small bandwidth."""
-        chosen = self.nodes[self._order]
+        order, core, width = in_band(stored[self.nodes][:, self.nodes].astype(np.float64))
+        chosen = self.nodes[order]
         scale = constant64(self.affinity.core_scale)[chosen]
-        stored: Any = self.affinity.weights.sparse
-        core = stored[chosen][:, chosen].astype(np.float64).tocoo()
         core.data = core.data * scale[core.row] * scale[core.col]
-        return core
+        return chosen, core, width
 
     def factor(self, shift: float) -> Any:
         """Return a function x ↦ (c I − σ S)⁻¹ x on arrays (N, b), c = limit + shift, 0 if isolated.
@@ -117,7 +108,7 @@ class Shifted:
                     scipy.linalg.cho_solve((factor, True), x, overwrite_b=True, check_finite=False)
                 )
         else:
-            core, places = self._core, nodes[self._order]
+            places, core, _ = self._banded
             banded = np.zeros((self.width, len(nodes)))
             below = core.row >= core.col
             gap = core.row - core.col

@@ -87,14 +87,10 @@ class GraphOperator(LinearOperator):
     def _matmat(self, X: np.ndarray) -> np.ndarray:
         return self._through(OPERATORS[self.of][0], X)
 
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self._through(OPERATORS[self.of][0], x)
-
     def _rmatmat(self, X: np.ndarray) -> np.ndarray:
         return self._through(OPERATORS[self.of][1], X)
 
-    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
-        return self._through(OPERATORS[self.of][1], x)
+    _matvec, _rmatvec = _matmat, _rmatmat
 
     def _through(self, fn: Map, X: np.ndarray) -> np.ndarray:
         """Apply ``fn`` to signals in NumPy, as arrays of the graph's library."""

@@ -72,16 +72,16 @@ class Operator(Weights):
 
 @rmatmul.register
 def _(weights: Operator, Z: Array) -> Array:
-    try:
-        weights.operator.rmatvec(Z[:, 0].copy())  # raises NotImplementedError, unlike rmatmat
-    except NotImplementedError:
-        raise InputError(
-            "rows and adjoints of a nonsymmetric operator need its rmatvec; give it one"
-        ) from None
-    except Exception:
-        pass  # named below
     back = weights.operator.rmatmat
     if not weights.adjoint_checked:
+        try:
+            weights.operator.rmatvec(Z[:, 0].copy())  # raises NotImplementedError, unlike rmatmat
+        except NotImplementedError:
+            raise InputError(
+                "rows and adjoints of a nonsymmetric operator need its rmatvec; give it one"
+            ) from None
+        except Exception:
+            pass  # named below
         n = weights.shape[0]
         forward = weights.matmul
         check_adjoint(

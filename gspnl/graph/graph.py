@@ -11,8 +11,7 @@ import numpy as np
 
 from gspnl._base.array import Array, check_fits, constant64
 from gspnl._base.blas import on_one_thread
-from gspnl._base.effort import Progress
-from gspnl._base.effort import progress as show_progress
+from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
@@ -223,6 +222,7 @@ class FeatureGraph:
     ) -> PartialSpectrum: ...
 
     @within_memory
+    @takes_progress
     def spectrum(
         self,
         k: int | None = None,
@@ -264,9 +264,6 @@ class FeatureGraph:
         InputError
             For a batch: take the spectrum of one graph, ``graph[i].spectrum()``.
         """
-        if progress is not None:
-            with show_progress(progress):
-                return self.spectrum(k, which, seed=seed)  # type: ignore[arg-type]
         if k is None and self.storage == "tiled" and self.weights.lazy:
             check_whole(
                 self.n_nodes, self.weights.like
@@ -308,6 +305,7 @@ class FeatureGraph:
         """
         return self.caches.single().interval
 
+    @takes_progress
     def filter(
         self,
         Z: Array,
@@ -366,9 +364,6 @@ class FeatureGraph:
         options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
                    "interval": interval, "allow_nonsymmetric": allow_nonsymmetric}  # fmt: skip
         one = partial(filter_signals, response=response, options=options)
-        if progress is not None:
-            with show_progress(progress):
-                return self._on_signals(partial(self.caches.map, one), Z)
         return self._on_signals(partial(self.caches.map, one), Z)
 
     @within_memory

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from gspnl._base.array import Array, carries_gradient, constant64, fits, is_numpy, like, namespace
 from gspnl._base.conjugate_gradients import conjugate_gradients
 from gspnl._base.effort import counted, work
-from gspnl._base.elimination import BLOCK, eliminate, eliminate_banded
+from gspnl._base.elimination import BLOCK, eliminate, eliminate_banded, in_band
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import ConvergenceError
 from gspnl.filters.relative import unit_of
@@ -60,7 +59,7 @@ class Equations:
 def solve(equations: Equations, tol: float, max_steps: int | None) -> Array:
     """Compute y to about ``tol``, or raise ConvergenceError where its digits are not certain."""
     affinity, xp = equations.affinity, namespace(equations.b)
-    direct = _elimination(equations)
+    cost, direct = _elimination(equations) or (math.inf, None)
     # One column more bounds the least eigenvalue of M, and so the error of all others.
     mode = affinity.core_mode[..., None]
     unknown = xp.zeros_like(equations.known) if equations.strength else equations.known
@@ -71,12 +70,12 @@ def solve(equations: Equations, tol: float, max_steps: int | None) -> Array:
     steps = MOST if max_steps is None else max_steps
     if direct is not None and max_steps is None:
         product = affinity.weights.operations(b.shape[-1])
-        steps = min(MOST, max(FEWEST, int(_cost(equations) / product)))
+        steps = min(MOST, max(FEWEST, int(cost / product)))
     goal = tol
     for _ in range(2):
         try:
-            cost = FEWEST * affinity.weights.operations(b.shape[-1]) * is_numpy(b)
-            with work(f"inpainting of {affinity.n_nodes:,} nodes", cost) as shown:
+            least = FEWEST * affinity.weights.operations(b.shape[-1]) * is_numpy(b)
+            with work(f"inpainting of {affinity.n_nodes:,} nodes", least) as shown:
                 y = conjugate_gradients(
                     counted(equations.operator, shown), b, equations.diagonal,
                     tol=goal, max_steps=steps,
@@ -125,34 +124,17 @@ def _error(equations: Equations, b: Array, y: Array) -> float:
     return float(share.max(initial=0.0))
 
 
-def _cost(equations: Equations) -> float:
-    """Count the operations of elimination."""
-    n = equations.affinity.n_nodes
-    band = _band(equations.affinity)
-    width = n if band is None else min(n, band + BLOCK)
-    return n * (COLUMN + (2 / 3 if band is None else 2) * float(width) ** 2)
-
-
-def _band(affinity: Affinity) -> int | None:
-    core = affinity.weights.sparse
-    if core is None:
-        return None
-    order = reverse_cuthill_mckee(core, symmetric_mode=True)
-    place = np.argsort(order)
-    entries = core.tocoo()
-    return int(np.abs(place[entries.row] - place[entries.col]).max(initial=0))
-
-
-def _elimination(equations: Equations) -> Callable[[], Array] | None:
-    """Return the solution by elimination as a function, or None where it does not fit."""
+def _elimination(equations: Equations) -> tuple[float, Callable[[], Array]] | None:
+    """Return the operations of elimination and a function that runs it, or None if too large."""
     affinity = equations.affinity
     if any(carries_gradient(x) for x in (affinity.left, equations.b)):
         return None
-    n, band = affinity.n_nodes, _band(affinity)
-    width = n if band is None else min(n, band + BLOCK)
-    if (band is None and n > LARGEST) or not fits((n, width), affinity.left, copies=6):
+    n, stored = affinity.n_nodes, affinity.weights.sparse
+    width = n if stored is None else min(n, in_band(stored)[2] + BLOCK)
+    cost = n * (COLUMN + (2 / 3 if stored is None else 2) * float(width) ** 2)
+    if (stored is None and n > LARGEST) or not fits((n, width), affinity.left, copies=6):
         return None
-    if _cost(equations) > LARGEST**3:
+    if cost > LARGEST**3:
         return None
 
     def run() -> Array:
@@ -164,11 +146,11 @@ def _elimination(equations: Equations) -> Callable[[], Array] | None:
             # Signals may have batch dimensions that the graph has not.
             one = affinity.item(index) if batch else affinity
             mask = np.broadcast_to(known[..., 0], (*front, n))[index] > 0
-            with work(f"elimination of {n:,} nodes", _cost(equations)):
+            with work(f"elimination of {n:,} nodes", cost):
                 out[index] = _one(one, data[index], mask, equations.strength)
         return like(out, equations.b)
 
-    return run
+    return cost, run
 
 
 def _one(
@@ -180,19 +162,17 @@ def _one(
     values = np.where(live[:, None], data / np.where(live, v, 1.0)[:, None], 0.0)
     nodes = np.nonzero(live if strength is not None else live & ~known)[0]
     sources = np.nonzero(live & known)[0] if strength is None else nodes[:0]
-    W, joined, band = _laplacian(affinity, v, nodes, sources)
+    W, joined = _laplacian(affinity, v, nodes, sources)
     ground = np.asarray(joined.sum(1)).reshape(-1)
     load = np.asarray(joined @ values[sources])
     if strength is not None:
         ground = np.where(known[nodes], v[nodes] ** 2 / (strength * unit_of(affinity)), 0.0)
         load = ground[:, None] * values[nodes]
     out = np.where(known[:, None], data, 0.0)
-    if band is None:
+    if isinstance(W, np.ndarray):
         out[nodes] = v[nodes, None] * eliminate(W, ground, load)
         return out
-    order = np.asarray(reverse_cuthill_mckee(W, symmetric_mode=True))
-    sorted_W = W[order][:, order].tocoo()
-    width = int(np.abs(sorted_W.row - sorted_W.col).max(initial=0))
+    order, sorted_W, width = in_band(W)
     x = np.empty_like(load)
     x[order] = eliminate_banded(sorted_W.tocsr(), width, ground[order], load[order])
     out[nodes] = v[nodes, None] * x
@@ -201,20 +181,22 @@ def _one(
 
 def _laplacian(
     affinity: Affinity, v: np.ndarray, nodes: np.ndarray, sources: np.ndarray
-) -> tuple[Any, Any, int | None]:
-    """Return W̃ ≥ 0 among some nodes and from them to the sources, and 0 if sparse, else None."""
+) -> tuple[Any, Any]:
+    """Return W̃ ≥ 0 among some nodes and from them to the sources, sparse if W is."""
     scale = constant64(affinity.core_scale) * v
     stored = affinity.weights.sparse
     if stored is not None:
         rows = stored[nodes].astype(np.float64).tocsc()
-        both = [_scaled(rows[:, part], scale[nodes], scale[part]) for part in (nodes, sources)]
-        return both[0], both[1], 0
+        inner, joined = (
+            _scaled(rows[:, part], scale[nodes], scale[part]) for part in (nodes, sources)
+        )
+        return inner, joined
     W = constant64(affinity.weights.rows(affinity.xp.asarray(nodes)))
     W = np.maximum(W, 0.0)  # ≥ 0 but for rounding
     W *= scale[nodes, None]
     W *= scale
     joined = W[:, sources]
-    return (W if len(nodes) == W.shape[1] else W[:, nodes]), joined, None
+    return (W if len(nodes) == W.shape[1] else W[:, nodes]), joined
 
 
 def _scaled(entries: Any, left: np.ndarray, right: np.ndarray) -> Any:

@@ -39,6 +39,7 @@ from gspnl.affinity.approximation.points import (
 )
 from gspnl.affinity.approximation.residual import Residual
 from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.kernels.scores import DIGITS, report
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.normalize import normalize
@@ -151,7 +152,7 @@ def _pivoted(
                 f"approximation={request.method!r} picks its pivots in NumPy and carries no "
                 "gradient; detach the features, or take approximation='random_features'"
             )
-    pair = None if pair is None else _doubles(pair, constant64)
+    pair = map_pair(constant64, pair)
     parts = roots(kernel, constant64(X), pair)
     check_range(parts, X)
     points = points_of(kernel, parts, X)
@@ -265,7 +266,7 @@ def _random(
     parts = roots(kernel, X, pair)
     check_range(parts, X)
     if not rounding_error(parts) <= DIGITS[eps(X)] and has_float64(X):
-        parts = roots(kernel, float64(X), None if pair is None else _doubles(pair))
+        parts = roots(kernel, float64(X), map_pair(float64, pair))
     report(rounding_error(parts), X)
     rank = int(request.rank or 0)
     check_fits((X.shape[-2], rank * len(parts)), X, "the random features", "lower rank=", copies=3)
@@ -275,13 +276,6 @@ def _random(
     symmetric = NORMALIZATIONS[normalization].symmetric_core
     weights = LowRank(factor, like(core_of(factor.shape[-1], len(parts) == 2, symmetric), factor))
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
-
-
-def _doubles(
-    pair: tuple[Array, Array], convert: Callable[[Array], Array] = float64
-) -> tuple[Array, Array]:
-    first = convert(pair[0])
-    return first, (first if pair[1] is pair[0] else convert(pair[1]))
 
 
 METHODS.register("cholesky")(_pivoted)

@@ -133,12 +133,6 @@ class Anchors(Kernel):
         return points, points
 
 
-def place(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, float]:
-    """Return k-means centres of a sample of X (N, C), and its rms distance to the nearest."""
-    found = placement(X, count, seed)
-    return found.points, found.sigma
-
-
 def placement(X: np.ndarray, count: int, seed: int) -> Placement:
     """Place anchors on X (N, C) by k-means of a sample."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel

@@ -7,6 +7,7 @@ has low rank.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -131,3 +132,13 @@ def check_embedding(
             "both embeddings need the same r"
         )
     return (pair[0], pair[0]) if embed[0] is embed[1] else (pair[0], pair[1])
+
+
+def map_pair(
+    fn: Callable[[Array], Array], pair: tuple[Array, Array] | None
+) -> tuple[Array, Array] | None:
+    """Apply ``fn`` to the maps of an embedding; φ and ψ stay one object if they are."""
+    if pair is None:
+        return None
+    first = fn(pair[0])
+    return first, (first if pair[1] is pair[0] else fn(pair[1]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.array import Array, constant64, detached, float64, namespace
-from gspnl.affinity.kernels.base import Kernel
+from gspnl.affinity.kernels.base import Kernel, map_pair
 from gspnl.affinity.kernels.calls import Difference, Entries, Probe, named
 from gspnl.affinity.kernels.exponential import Exponential
 from gspnl.affinity.kernels.maps import FEATURE_MAPS
@@ -72,12 +72,8 @@ def _holds_in_float64(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None
     """Tell whether a difference in float32 is one of rounding, as float64 does not show it."""
     if X.dtype == namespace(X).float64:
         return False
-    wide = None
-    if pair is not None:
-        first = float64(detached(pair[0]))
-        wide = (first, first if pair[1] is pair[0] else float64(detached(pair[1])))
     try:
-        _check(kernel, float64(X), wide)
+        _check(kernel, float64(X), map_pair(lambda w: float64(detached(w)), pair))
     except Exception:  # a false declaration, or a kernel that does not work in float64
         return False
     return True

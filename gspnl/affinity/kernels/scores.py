@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from gspnl._base.array import Array, constant, eps, float64, is_numpy, namespace, ones
+from gspnl._base.array import Array, constant, eps, float64, is_numpy, namespace, ones, times_power
 from gspnl._base.warn import warn
 from gspnl.errors import DegreeError, PrecisionWarning
 
@@ -100,10 +100,8 @@ class Differences:
         """Return the scores of features with themselves; NumPy's are compared in float64."""
         # A power of 2 keeps all digits, and squares of huge or tiny features in the range.
         exponent = round(math.log2(sigma))
-        points = float64(X) if is_numpy(X) else X
-        half = exponent // 2  # 2^exponent itself may leave the range
-        points = points * 2.0**-half * 2.0 ** -(exponent - half)
-        return cls(points, -0.5 * (sigma / 2.0**half / 2.0 ** (exponent - half)) ** -2)
+        points = times_power(float64(X) if is_numpy(X) else X, -exponent)
+        return cls(points, -0.5 * math.ldexp(sigma, -exponent) ** -2)
 
     @property
     def sample(self) -> Array:

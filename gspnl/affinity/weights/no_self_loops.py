@@ -109,8 +109,8 @@ def without_self_loops(weights: Weights) -> Weights:
     if eps(hollow.diagonal) > np.finfo(np.float64).eps and has_float64(template):
         wide = widened(weights)
         hollow = NoSelfLoops(wide, diagonal(wide), template)
-    hollow = _without_isolated(hollow)
-    error = _errors(hollow, wide=True).max()
+    hollow, errors = _without_isolated(hollow)
+    error = errors.max()
     if error <= DIGITS[eps(template)] or np.isnan(error) or weights.signed:
         return hollow  # what overflowed or is negative is reported by the check of degrees
     message = (
@@ -137,16 +137,21 @@ def _errors(hollow: NoSelfLoops, wide: bool = False) -> np.ndarray:
     return share * eps(hollow.diagonal)
 
 
-def _without_isolated(hollow: NoSelfLoops) -> NoSelfLoops:
-    """Find nodes without edges among those whose degree may be rounding, by rows of W."""
-    doubtful = np.argwhere(_errors(hollow, wide=True) > NO_DIGITS)
+def _without_isolated(hollow: NoSelfLoops) -> tuple[NoSelfLoops, np.ndarray]:
+    """Find nodes without edges among those whose degree may be rounding, by rows of W.
+
+    Returns the weights that are left with the bounds of their :func:`_errors`.
+    """
+    errors = _errors(hollow, wide=True)
+    doubtful = np.argwhere(errors > NO_DIGITS)
     if not len(doubtful) or len(doubtful) * hollow.shape[-1] > CHECKED:
-        return hollow
+        return hollow, errors
     live = np.ones(hollow.shape[:-1])
     for *index, node in doubtful.tolist():
         item = hollow.item(tuple(index)) if index else hollow
         at = namespace(item.diagonal).asarray([node], device=device(item.diagonal))
         live[(*index, node)] = float(constant(item.rows(at)).any())
     if live.all():
-        return hollow
-    return NoSelfLoops(hollow.full, hollow.diagonal, hollow.template, like(live, hollow.diagonal))
+        return hollow, errors
+    rest = NoSelfLoops(hollow.full, hollow.diagonal, hollow.template, like(live, hollow.diagonal))
+    return rest, _errors(rest, wide=True)
