@@ -121,13 +121,16 @@ class FeatureAffinity(nn.Module):
         """Return A; if ``scaled``, of points whose products are in the range."""
         if self.unprobed and not torch.compiler.is_compiling() and X.device.type != "meta":
             self._probe(X)
+        if scaled and points is None:
+            X, _ = rescaled(self.kernel, X, X)
         if self.pool is not None:
             pool = partial(pooled, size=self.pool, spatial=tuple(spatial))
             found = self._pooled(X, points, pool, scaled)
             return Pooled(self._stored(*found, None, scaled=scaled), pool)
         if points is None:
             phi, psi = embedded(self.kernel, X)
-            return self._stored(phi, psi, None if phi is psi else torch.cat([phi, psi], -1))
+            both = None if phi is psi else torch.cat([phi, psi], -1)
+            return self._stored(phi, psi, both, scaled=scaled)
         if isinstance(points, Tensor) and (scaled or not built_in(self.kernel)):
             # A user's kernel may not act entry by entry.
             first, second = torch.split(points, [self.phi.width, self.psi.width], dim=-1)

@@ -38,11 +38,10 @@ from gspnl.nn.affinity import FeatureAffinity
 from gspnl.nn.normalization import NORMALIZATIONS, inverse, isolated_positions
 from gspnl.nn.operators import Factored, Parts, sum_of
 from gspnl.nn.pointwise import NARROW, Pointwise, channel_first, pointwise, pointwise_weight
-from gspnl.nn.precision import HALVES, lift, without_autocast
+from gspnl.nn.precision import HALVES, JIT, lift, without_autocast
 from gspnl.nn.rescale import OutOfRangeError, check_range
 
 ENABLED = True
-JIT: Any = torch.jit  # untyped
 BYTES = 4 << 20  # of φ and ψ at a time: allocators take fresh pages for more; measured
 
 # Hooks on all modules. Private: torch has no public function that lists them.

@@ -26,11 +26,15 @@ SAME = 1e-9  # relative, in float64
 M = TypeVar("M", bound=nn.Module)
 
 
+def recomputing(layer: nn.Module) -> list[Any]:
+    """Return the hooks of a layer that recompute its weights."""
+    return [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, RECOMPUTING)]
+
+
 def recompute(layer: nn.Module) -> None:
     """Recompute pruned and normalised weights, as a call of the layer would."""
-    for hook in layer._forward_pre_hooks.values():
-        if isinstance(hook, RECOMPUTING):
-            hook(layer, ())
+    for hook in recomputing(layer):
+        hook(layer, ())
 
 
 def must_be_called(layer: nn.Module) -> bool:
@@ -53,7 +57,7 @@ def recomputed(module: nn.Module) -> list[str]:
     """Return the names of weights in a module that hooks or parametrisations recompute."""
     found = []
     for name, each in module.named_modules():
-        hooks = [h for h in each._forward_pre_hooks.values() if isinstance(h, RECOMPUTING)]
+        hooks = recomputing(each)
         parts = [getattr(h, "_tensor_name", getattr(h, "name", "weight")) for h in hooks]
         if parametrize.is_parametrized(each):
             parts += list(each.parametrizations)
@@ -85,11 +89,7 @@ def plain(module: M, name: str = "") -> M:
     name : str
         Of the module, for errors.
     """
-    hooked = any(
-        isinstance(hook, RECOMPUTING)
-        for each in module.modules()
-        for hook in each._forward_pre_hooks.values()
-    )
+    hooked = any(map(recomputing, module.modules()))
     if not hooked and not any(must_be_called(layer) for _, _, _, layer in maps_of(module)):
         return module
     out = copy.deepcopy(module, own_memo(module))

@@ -85,11 +85,11 @@ def floor(x: Tensor) -> float:
 def isolated_positions(degrees: Tensor) -> Tensor | None:
     """Return a mask of isolated positions.
 
-    On a CPU and outside of traced programs, where values can be read, None stands for no position.
+    Outside of traced programs and torch.vmap, where values of a CPU can be read, None stands for no
+    position.
     """
     isolated = degrees < floor(degrees)  # false for NaN, which passes on to the result
-    readable = degrees.device.type == "cpu" and not torch.compiler.is_compiling()
-    return None if readable and not bool(isolated.any()) else isolated
+    return None if readable(degrees) and not bool(isolated.any()) else isolated
 
 
 def inverse(degrees: Tensor, isolated: Tensor | None) -> Tensor:
@@ -121,8 +121,9 @@ def balanced(degrees: Tensor, product: Product, solve: Solve) -> Tensor:
         return s
     residual = torch.where(live, s * product(s) - 1, 0)
     if not torch.compiler.is_compiling():
-        hook = lambda g: None if g is None else once(g, g + degrees)  # noqa: E731
-        residual.register_hook(hook)  # type: ignore[no-untyped-call]  # untyped in torch
+        residual.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
+            lambda g: None if g is None else once(g, g + degrees)
+        )
     return s * (1 - solve(s, residual))
 
 

@@ -50,5 +50,4 @@ def _times_power(x: Tensor, power: Tensor) -> Tensor:
 def _exponents(points: Tensor) -> Tensor:
     """Return the binary exponents of the largest entries, (B, 1, 1); 0 where there is none."""
     largest = points.detach().abs().amax((-2, -1), keepdim=True)
-    usable = torch.isfinite(largest) & (largest > 0)
-    return torch.frexp(torch.where(usable, largest, 1))[1].to(points.dtype)
+    return torch.frexp(torch.where(torch.isfinite(largest), largest, 0))[1].to(points.dtype)

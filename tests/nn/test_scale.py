@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 
+import gspnl
 from gspnl import nn as gnn
 from gspnl.errors import DegreeError
 from gspnl.nn import fast_path
@@ -145,3 +149,44 @@ def test_log_degrees_beyond_float64_are_refused(name):
     net = gnn.create(name, 5, norm="none", zero_init=False, **options)
     with pytest.raises(DegreeError, match="scale the features down"):
         net(1e12 * (features() - 0.5))
+
+
+@pytest.mark.parametrize("options", [{}, {"sub_sample": 2}])
+@pytest.mark.parametrize("scale", [1e-21, 1e-18, 1e18])
+def test_a_users_kernel_without_maps_is_scaled_too(scale, options):
+    """f = |x|²|y|² of degree 4: only the size of the features leaves the range."""
+
+    @dataclass(frozen=True)
+    class Squares(gspnl.Kernel):
+        embedding: ClassVar[str] = "none"
+        homogeneous: ClassVar[int] = 2
+        nonnegative: ClassVar[bool] = True
+
+        def embed(self, X, weights):
+            return X.abs(), X.abs()
+
+        def affinity(self, phi, psi):
+            return phi @ psi.mT
+
+    torch.manual_seed(0)
+    name, normalization = ("nl", "softmax") if options else ("snl", "random_walk")
+    block = gnn.create(
+        name, 8, kernel=Squares(), normalization=normalization, norm="none", zero_init=False,
+        **options,
+    )  # fmt: skip
+    x = torch.randn(2, 8, 6, 6)
+    with torch.no_grad():
+        truth = block(x) - x
+        found = (block(scale * x) - scale * x) / scale
+    assert (found - truth).abs().max() <= 1e-5 * truth.abs().max()
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": "cosine"}, {"normalization": "symmetric"}])
+def test_blocks_run_under_vmap(options):
+    torch.manual_seed(0)
+    block = gnn.create("snl", 8, norm="none", zero_init=False, **options)
+    x = torch.randn(3, 2, 8, 5, 5)
+    with torch.no_grad():
+        truth = torch.stack([block(each) for each in x])
+        found = torch.vmap(block)(x)
+    assert (found - truth).abs().max() <= 1e-5 * truth.abs().max()

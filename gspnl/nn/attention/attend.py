@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gspnl._base.warn import warn
+from gspnl.errors import PrecisionWarning
 from gspnl.nn.attention import flash
 
 
@@ -142,11 +143,11 @@ _forward_operator.register_autograd(_backward_by(_gradient_operator), setup_cont
 
 def _warned(logs: Tensor) -> Tensor:
     if flash.large(logs):
-        warnings.warn(
+        warn(
             "normalization='symmetric' in a compiled program computes differences of scores and "
             f"log-degrees beyond {flash.LARGEST:g} in {logs.dtype}, so weights lose digits; run "
             "the block without torch.compile, scale the features down, or use float64",
-            stacklevel=2,
+            PrecisionWarning,
         )
     return logs.clone()
 

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gspnl.nn.precision import JIT
+
 LARGEST = 64.0  # |ℓ| up to which its rounding in float32, 4e-6, is below that of a row of scores
-JIT: Any = torch.jit  # untyped
 # Private: torch's public attention does not return the log-sums, which give the degrees. Where
 # these operators are missing, public operators replace them.
 FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)

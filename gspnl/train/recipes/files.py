@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from gspnl._base.files import refuse_endless, replace
+from gspnl._base import files
 from gspnl._base.texts import parse_toml
 from gspnl.errors import FileError, InputError
 from gspnl.train.recipes.definition import DEFAULTS, RECIPES, Recipe
@@ -54,14 +54,9 @@ def read(path: str | PathLike[str]) -> Recipe:
     nearest one named, or a wrong value.
     """
     path = Path(path)
-    refuse_endless(path)
+    content = files.read(path, "name a TOML file that exists", "the recipe ")
     try:
-        return Recipe(**parse_toml(path.read_bytes()))
-    except OSError as error:
-        raise FileError(
-            f"cannot read the recipe {str(path)!r}: {error.strerror or error}; name a TOML file "
-            "that exists"
-        ) from error
+        return Recipe(**parse_toml(content))
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -90,7 +85,7 @@ def to_toml(recipe: Recipe) -> str:
 
 def write(recipe: Recipe, path: str | PathLike[str]) -> None:
     """Write a recipe to a TOML file, whole or not at all; raise FileError if that fails."""
-    replace(Path(path), to_toml(recipe).encode())
+    files.replace(Path(path), to_toml(recipe).encode())
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
