@@ -193,7 +193,13 @@ def busy(code: str | None) -> Iterator[None]:
             other.wait()
 
 
-def main(names: list[str], rounds: int) -> None:
+def main(names: list[str], rounds: int, environment: dict[str, str]) -> None:
+    known = [name for name, _ in operations()]
+    unknown = [part for part in names if not any(part in name for name in known)]
+    if unknown:
+        raise SystemExit(
+            f"no operation is named {', '.join(unknown)}; there are: {'; '.join(known)}"
+        )
     states = {"alone": None, **NEIGHBOURS}
     seconds: dict[tuple[str, str], list[dict[str, float]]] = {}
     for _ in range(rounds):
@@ -201,7 +207,9 @@ def main(names: list[str], rounds: int) -> None:
             with busy(code):
                 print(f"measuring {state}", file=sys.stderr, flush=True)
                 seconds.setdefault((state, "one"), []).append(in_a_process(names, **ONE))
-                seconds.setdefault((state, "default"), []).append(in_a_process(names, **MANY))
+                seconds.setdefault((state, "default"), []).append(
+                    in_a_process(names, **environment)
+                )
     median = {
         key: {name: statistics.median(found[name] for found in runs) for name in runs[0]}
         for key, runs in seconds.items()
@@ -234,5 +242,8 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
         parser.add_argument("names", nargs="*", help="parts of names of operations; default: all")
         parser.add_argument("--rounds", type=int, default=2)
+        parser.add_argument(
+            "--spin", action="store_true", help="leave torch's waiting threads spin"
+        )
         given = parser.parse_args()
-        main(given.names, given.rounds)
+        main(given.names, given.rounds, {} if given.spin else MANY)

@@ -172,8 +172,8 @@ def _without_band(
 ) -> Resolved | None:
     """Expand g on [0, 2] where a series there costs less than the band of a sparse graph.
 
-    The band takes some fifty products. With ``order=`` it is left out where g on [0, 2] is met to
-    rounding, with ``tol=`` where fewer products do.
+    The band takes as long as some :data:`BAND_PRODUCTS` products. With ``order=`` it is left out
+    where g on [0, 2] is met to rounding, with ``tol=`` where fewer products do.
     """
     if not cache.affinity.nonnegative or cache.affinity.weights.sparse is None:
         return None

@@ -35,7 +35,10 @@ from gspnl.errors import InputError
 from gspnl.filters.relative import unit_of
 from gspnl.responses.evaluate import numbers
 
-REMEDY = "filter with order=, or use a low-rank kernel (dot, cosine, anchors)"
+REMEDY = (
+    "filter with order=, ask for spectrum(k=), or use a graph of low rank (kernel dot, cosine or "
+    "anchors, self-loops kept, not combinatorial)"
+)
 SMALL = 1024  # nodes up to which all eigenpairs take a fraction of a second
 LARGE = 4096  # nodes above which a step of eigh takes longer than BLAS threads wait for each other
 

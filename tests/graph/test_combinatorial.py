@@ -206,13 +206,15 @@ def test_values_on_the_spectrum_and_tabulated_responses():
         graph.filter(z, lambda x: np.where(x > 0.999 * lam[-1], np.nan, 1.0))
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e-3, 1e30, 1e300])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [
+        *((scale, np.float64) for scale in (1e-300, 1e-30, 1e-3, 1e30, 1e300)),
+        *((scale, np.float32) for scale in (1e-30, 1e-3, 1e30)),
+    ],
+)
 def test_the_size_of_the_weights_costs_no_digits(scale, dtype):
-    if dtype == np.float32 and not 1e-31 < scale < 1e31:
-        return
     X = np.random.default_rng(0).standard_normal((60, 3))
-    W = gspnl.feature_graph(X, "rbf", storage="dense", self_loops=False).dense()
     W = np.exp(-((X[:, None] - X) ** 2).sum(-1) / 2) - np.eye(60)
     lam, U = np.linalg.eigh(laplacian(W))
     graph = gspnl.graph_from_weights((W * scale).astype(dtype), NAME)
