@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["report", "--rank", "0"])  # on stderr: gspnl report: rank=0 must be ...
     2
     """
-    # Waiting threads of torch sleep, before it is loaded: if they spin, a step of training beside
-    # other work takes fifty times as long.
+    # Set before torch is loaded: its waiting threads sleep. If they spin, a step of training beside
+    # other work takes many times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         options = _parser().parse_args(argv)
