@@ -109,7 +109,7 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
             f"normalization={normalization!r} needs non-negative weights, and the least is "
             f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
         )
-    matrix, factor = _in_range(matrix, values, kernel.signed)
+    matrix, factor = in_range(matrix, values, kernel.signed)
     weights: Weights = Dense(matrix, scheme.symmetric_core, factor)
     if sparse:
         weights = Sparse(matrix, factor)
@@ -118,7 +118,7 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     return graph_of(weights, kernel, "sparse" if sparse else "dense", normalization)
 
 
-def _in_range(matrix: Any, values: np.ndarray, signed: bool) -> tuple[Any, float]:
+def in_range(matrix: Any, values: np.ndarray, signed: bool) -> tuple[Any, float]:
     """Divide W by a power of 2 where products with signals would leave the range of its dtype.
 
     Returns the matrix and the logarithm of the factor. What overflows, or has lost its digits, is

@@ -1,0 +1,38 @@
+"""Build a graph from a sparse symmetric matrix that the package itself has made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.weights.sparse import Sparse
+from gspnl.graph.build import graph_of
+from gspnl.graph.from_weights import in_range
+from gspnl.graph.graph import FeatureGraph
+
+
+def sparse_graph(
+    matrix: Any, kernel: Kernel, normalization: str = "random_walk", reason: str = "asked for"
+) -> FeatureGraph:
+    """Build the graph of a trusted matrix: W is neither copied nor checked for symmetry.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (N, N)
+        W in float32 or float64, finite, equal to its transpose to the last bit (but for "softmax"),
+        with sorted indices, without duplicate entries and without stored zeros. Not to be changed
+        afterwards.
+    kernel : Kernel
+        Named in the graph's repr and its messages. ``kernel.nonnegative`` tells whether W ≥ 0;
+        ``kernel.positive`` makes a node without edges an error.
+    normalization : str
+    reason : str
+        The graph's ``storage_reason``.
+
+    Raises
+    ------
+    DegreeError
+        Where 1/d is undefined.
+    """
+    matrix, factor = in_range(matrix, matrix.data, not kernel.nonnegative)
+    return graph_of(Sparse(matrix, factor), kernel, "sparse", normalization, reason=reason)
