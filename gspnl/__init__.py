@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gspnl.graph.from_linear_operator import from_linear_operator
     from gspnl.graph.from_weights import graph_from_weights
     from gspnl.graph.graph import FeatureGraph
+    from gspnl.graph.neighbor_graph import neighbor_graph
     from gspnl.graph.networkx import from_networkx, to_networkx
     from gspnl.graph.pygsp import from_pygsp, to_pygsp
     from gspnl.plotting.comparison import Comparison, compare
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "feature_graph": "graph.build",
+    "neighbor_graph": "graph.neighbor_graph",
     "patience": "_base.effort",
     "progress": "_base.effort",
     "FeatureGraph": "graph.graph",
@@ -138,6 +140,7 @@ __all__ = [
     "inpaint",
     "local_variation",
     "localize",
+    "neighbor_graph",
     "patience",
     "plan_bank",
     "plotting",

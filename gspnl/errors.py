@@ -57,3 +57,11 @@ class PrecisionWarning(UserWarning):
 
 class AveragingWarning(UserWarning):
     """A graph only averages, so a verb that needs its structure says little; see the remedy."""
+
+
+class DisconnectedWarning(UserWarning):
+    """A graph has several components, between which nothing flows; see the remedy."""
+
+
+class DuplicatesWarning(UserWarning):
+    """Nodes have more copies than neighbours, so their distances say little; see the remedy."""

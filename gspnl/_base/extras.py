@@ -21,6 +21,7 @@ PACKAGES = {
     "networkx": ("networkx", "graphs"),
     "pygsp": ("pygsp", "graphs"),
     "av": ("av", "video"),
+    "sklearn": ("scikit-learn", "sklearn"),
 }
 
 

@@ -50,7 +50,7 @@ def map_rows(fn: Callable[..., Array], *arrays: Array, columns: int = 1) -> Arra
         first = fn(*[a[..., blocks[0], :] for a in arrays])
         out = np.empty((*first.shape[:-2], arrays[0].shape[-2], first.shape[-1]), first.dtype)
         out[..., blocks[0], :] = first
-        for _ in _each(fill, blocks[1:]):
+        for _ in each_block(fill, blocks[1:]):
             pass
     return out
 
@@ -71,7 +71,7 @@ def map_columns(fn: Callable[[Array], Array], matrix: Array) -> Array:
         first = fn(matrix[:, blocks[0]])
         out = np.empty((first.shape[0], n), first.dtype)
         out[:, blocks[0]] = first
-        for _ in _each(fill, blocks[1:]):
+        for _ in each_block(fill, blocks[1:]):
             pass
     return out
 
@@ -95,7 +95,7 @@ def sum_rows(fn: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Any,
         return tuple([np.asarray(part, dtype=np.float64) for part in fn(*arrays)])
     totals: list[np.ndarray] = []
     with one_thread:
-        for parts in _each(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
+        for parts in each_block(lambda rows: fn(*[a[..., rows, :] for a in arrays]), blocks):
             if not totals:
                 totals = [np.array(part, dtype=np.float64) for part in parts]
             else:
@@ -114,9 +114,9 @@ def _blocks(columns: int, *arrays: Array) -> list[slice]:
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
-def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
+def each_block(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
     """Yield the results of ``fn`` for the blocks, in their order."""
-    workers = _cores()
+    workers = cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
         yield from map(fn, blocks)
         return
@@ -126,7 +126,7 @@ def _each(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
     """Call ``fn(worker, workers)`` once per core, in threads with one BLAS thread each."""
-    workers = _cores()
+    workers = cores()
     with one_thread, ThreadPoolExecutor(workers) as pool:
         return list(pool.map(_alone(lambda worker: fn(worker, workers)), range(workers)))
 
@@ -142,6 +142,6 @@ def _alone(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
-def _cores() -> int:
+def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import scipy.sparse
+
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.sparse import Sparse
 from gspnl.graph.build import graph_of
@@ -12,7 +15,12 @@ from gspnl.graph.graph import FeatureGraph
 
 
 def sparse_graph(
-    matrix: Any, kernel: Kernel, normalization: str = "random_walk", reason: str = "asked for"
+    matrix: Any,
+    kernel: Kernel,
+    normalization: str = "random_walk",
+    reason: str = "asked for",
+    log_factor: float = 0.0,
+    order: np.ndarray | None = None,
 ) -> FeatureGraph:
     """Build the graph of a trusted matrix: W is neither copied nor checked for symmetry.
 
@@ -28,6 +36,10 @@ def sparse_graph(
     normalization : str
     reason : str
         The graph's ``storage_reason``.
+    log_factor : float
+        Logarithm of a factor that was divided out of W.
+    order : array of shape (N,), optional
+        The node of each row and column of the matrix; default: 0, 1, 2, ...
 
     Raises
     ------
@@ -35,4 +47,19 @@ def sparse_graph(
         Where 1/d is undefined.
     """
     matrix, factor = in_range(matrix, matrix.data, not kernel.nonnegative)
-    return graph_of(Sparse(matrix, factor), kernel, "sparse", normalization, reason=reason)
+    if order is not None:
+        matrix = unsorted(matrix, order)
+    weights = Sparse(matrix, factor + log_factor)
+    return graph_of(weights, kernel, "sparse", normalization, reason=reason)
+
+
+def unsorted(matrix: Any, order: np.ndarray) -> Any:
+    """Return W with its rows and columns in the order of the nodes."""
+    place = np.empty(len(order), dtype=matrix.indices.dtype)
+    place[order] = np.arange(len(order))
+    rows = matrix[place]
+    rows = scipy.sparse.csr_array(
+        (rows.data, order.astype(place.dtype)[rows.indices], rows.indptr), shape=matrix.shape
+    )
+    rows.sort_indices()
+    return rows

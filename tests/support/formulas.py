@@ -59,6 +59,34 @@ def weights(M, normalization, self_loops=True):
     return W if self_loops else W - np.diag(np.diag(W))
 
 
+def neighbor_weights(X, k, f, symmetrize="max", directed=False):
+    """Compute W of a k-nearest-neighbour graph by sorting all distances.
+
+    ``f`` maps the distances D (N, N) to the affinity M of all pairs.
+    """
+    D = scipy.spatial.distance.cdist(np.asarray(X, dtype=np.float64), X)
+    M = f(D)
+    np.fill_diagonal(D, np.inf)
+    near = np.zeros(D.shape, dtype=bool)
+    np.put_along_axis(near, np.argsort(D, axis=1)[:, :k], True, axis=1)
+    if directed:
+        return np.where(near, M, 0.0)
+    M = (M + M.T) / 2
+    if symmetrize == "mean":
+        return M * (near.astype(float) + near.T) / 2
+    return np.where(near | near.T if symmetrize == "max" else near & near.T, M, 0.0)
+
+
+def local_rbf(neighbor):
+    """Return the self-tuning affinity of distances, σ_i that of the neighbour of this rank."""
+
+    def affinity_of(D):
+        sigma = np.sort(D, axis=1)[:, neighbor]  # after the node itself
+        return np.exp(-(D**2) / (2 * sigma[:, None] * sigma[None, :]))
+
+    return affinity_of
+
+
 def normalized(W, normalization):
     """Return A = I − L and the diagonal of T, with A = T S T⁻¹ for its symmetric core S."""
     d = W.sum(1)
