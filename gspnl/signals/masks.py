@@ -12,6 +12,7 @@ from gspnl.affinity.kernels import Exponential
 from gspnl.errors import InputError
 from gspnl.graph.from_weights import Precomputed
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.neighbor_kernel import OnNeighbors
 
 ENTRYWISE = ("dense", "tiled", "sparse")  # storages of single entries, not of factors
 
@@ -65,7 +66,8 @@ def check_reach(graph: FeatureGraph, mask: np.ndarray) -> None:
     if reached.all():
         return
     floor = 4 * graph.affinity.eps * constant(degrees)
-    if isinstance(graph.kernel, (Exponential, Precomputed)) and graph.storage in ENTRYWISE:
+    exact = isinstance(graph.kernel, (Exponential, Precomputed, OnNeighbors))
+    if exact and graph.storage in ENTRYWISE:
         tiny = np.finfo(floor.dtype)
         floor = floor * 0 + tiny.smallest_normal / tiny.eps
     while True:
