@@ -1,4 +1,4 @@
-"""N = 100,000, k = 16: a neighbour graph and an exact filter against scikit-learn's search alone."""
+"""N = 100,000, k = 16: neighbour graph and exact filter against scikit-learn's search alone."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_the_result_is_that_of_the_features_at_the_time():
 
 
 def test_values_cross_edges_of_any_size():
-    X = np.concatenate([points(2), points(2) + [30.0, 0.0]])
+    X = np.concatenate([points(2), points(2) + np.array([30.0, 0.0])])
     D = np.sqrt(((X[:, None] - X) ** 2).sum(-1))
     gap = D[:N, N:].min()
     graph = gspnl.neighbor_graph(X, N + 2, sigma=gap / 12)  # the groups are joined by e^-72
