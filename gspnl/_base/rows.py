@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -114,7 +114,7 @@ def _blocks(columns: int, *arrays: Array) -> list[slice]:
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
-def each_block(fn: Callable[[slice], Any], blocks: list[slice]) -> Iterator[Any]:
+def each_block(fn: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]:
     """Yield the results of ``fn`` for the blocks, in their order."""
     workers = cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:

@@ -18,8 +18,10 @@ from gspnl.graph.neighbors import Nearest
 
 LOCAL = 7  # the neighbour whose distance is σ_i, as its authors take it
 BANDWIDTHS = ("local", "median")
-REMEDY = "leave out copies, X = numpy.unique(X, axis=0), pass a k above their number, or a number "
-    "as sigma="
+REMEDY = (
+    "leave out copies, X = numpy.unique(X, axis=0), pass a k above their number, or a number as "
+    "sigma="
+)
 
 
 @dataclass(frozen=True)

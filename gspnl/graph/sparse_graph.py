@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.weights.sparse import Sparse
@@ -47,19 +46,5 @@ def sparse_graph(
         Where 1/d is undefined.
     """
     matrix, factor = in_range(matrix, matrix.data, not kernel.nonnegative)
-    if order is not None:
-        matrix = unsorted(matrix, order)
-    weights = Sparse(matrix, factor + log_factor)
+    weights = Sparse(matrix, factor + log_factor, order)
     return graph_of(weights, kernel, "sparse", normalization, reason=reason)
-
-
-def unsorted(matrix: Any, order: np.ndarray) -> Any:
-    """Return W with its rows and columns in the order of the nodes."""
-    place = np.empty(len(order), dtype=matrix.indices.dtype)
-    place[order] = np.arange(len(order))
-    rows = matrix[place]
-    rows = scipy.sparse.csr_array(
-        (rows.data, order.astype(place.dtype)[rows.indices], rows.indptr), shape=matrix.shape
-    )
-    rows.sort_indices()
-    return rows

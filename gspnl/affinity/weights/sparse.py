@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
 from gspnl._base.array import Array
+from gspnl._base.rows import each_block
 from gspnl.affinity.weights.base import Weights
 from gspnl.errors import InputError
 
+SHARED = 4_000_000  # entries times columns above which a product is shared out over threads
+ROWS = 8192  # rows of a block: measured
 FEW = 3  # columns up to which products with one column each are faster
 ENTRY = 70  # operations of a dense product in the time of one entry and column: measured
 
@@ -23,22 +27,39 @@ class Sparse(Weights):
 
     Parameters
     ----------
-    matrix : csr_array of shape (N, N)
+    stored : csr_array of shape (N, N)
         float32 or float64.
     log_factor : float
         See :class:`~gspnl.affinity.weights.base.Weights`.
+    order : array of shape (N,), optional
+        The node of each row and column of ``stored``, where near rows have near neighbours:
+        products then read signals from the cache.
     """
 
-    matrix: Any
+    stored: Any
     log_factor: float = 0.0
+    order: np.ndarray | None = None
+
+    @cached_property
+    def matrix(self) -> Any:
+        """W with rows and columns in the order of the nodes."""
+        return self.stored if self.order is None else _unsorted(self.stored, self.order)
+
+    @cached_property
+    def blocks(self) -> list[tuple[slice, Any]]:
+        """Blocks of rows of ``stored``, which share its memory."""
+        return row_blocks(self.stored)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("stored", "log_factor", "order")}
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.matrix.shape)
+        return tuple(self.stored.shape)
 
     @property
     def like(self) -> Array:
-        return self.matrix.data
+        return self.stored.data
 
     @property
     def sparse(self) -> Any:
@@ -49,16 +70,29 @@ class Sparse(Weights):
         return 2  # one random column alone misses an end of the band in one graph of a hundred
 
     def matmul(self, Z: Array) -> Array:
-        if Z.ndim == 2 and Z.shape[1] <= FEW:
-            out = np.empty(Z.shape, np.result_type(self.matrix.dtype, Z.dtype))
-            for j in range(Z.shape[1]):
-                out[:, j] = self.matrix @ Z[:, j]
-            return out
-        if Z.ndim == 2:
-            return np.asarray(self.matrix @ Z)
-        columns = np.moveaxis(Z, -2, 0)
-        out = self.matrix @ columns.reshape(len(columns), -1)
-        return np.moveaxis(np.asarray(out).reshape(columns.shape), 0, -2)
+        if Z.ndim != 2:
+            columns = np.moveaxis(Z, -2, 0)
+            out = self.matmul(columns.reshape(len(columns), -1))
+            return np.moveaxis(out.reshape(columns.shape), 0, -2)
+        if self.order is None:
+            return self._product(Z)
+        sorted_ = self._product(Z[self.order])
+        out = np.empty_like(sorted_)
+        out[self.order] = sorted_
+        return out
+
+    def _product(self, Z: np.ndarray) -> np.ndarray:
+        """Compute the product with signals in the order of the rows."""
+        if self.stored.nnz * Z.shape[1] < SHARED:
+            return times(self.stored, Z)
+        out = np.empty(Z.shape, np.result_type(self.stored.dtype, Z.dtype))
+
+        def fill(block: tuple[slice, Any]) -> None:
+            out[block[0]] = times(block[1], Z)
+
+        for _ in each_block(fill, self.blocks):
+            pass
+        return out
 
     def rows(self, index: Array) -> Array:
         return self.matrix[index].toarray()
@@ -68,6 +102,42 @@ class Sparse(Weights):
 
     def item(self, index: tuple[int, ...]) -> Sparse:
         return self
+
+
+def times(matrix: Any, Z: np.ndarray) -> np.ndarray:
+    """Multiply a sparse matrix and signals (N, c)."""
+    if Z.shape[1] > FEW:
+        return np.asarray(matrix @ Z)
+    out = np.empty((matrix.shape[0], Z.shape[1]), np.result_type(matrix.dtype, Z.dtype))
+    for j in range(Z.shape[1]):
+        out[:, j] = matrix @ Z[:, j]
+    return out
+
+
+def row_blocks(matrix: Any) -> list[tuple[slice, Any]]:
+    """Cut a csr_array into blocks of rows that share its memory."""
+    n, columns = matrix.shape
+    step = min(ROWS, max(1, n // 16))
+    blocks = []
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        ends = matrix.indptr[rows.start : rows.stop + 1]
+        part = slice(ends[0], ends[-1])
+        stored = (matrix.data[part], matrix.indices[part], ends - ends[0])
+        shape = (rows.stop - rows.start, columns)
+        blocks.append((rows, scipy.sparse.csr_array(stored, shape=shape)))
+    return blocks
+
+
+def _unsorted(matrix: Any, order: np.ndarray) -> Any:
+    """Return a symmetric or directed matrix with rows and columns in the order of the nodes."""
+    place = np.empty(len(order), dtype=matrix.indices.dtype)
+    place[order] = np.arange(len(order), dtype=place.dtype)
+    rows = matrix[place]
+    columns = order.astype(place.dtype)[rows.indices]
+    out = scipy.sparse.csr_array((rows.data, columns, rows.indptr), shape=matrix.shape)
+    out.sort_indices()
+    return out
 
 
 def sparse_floats(W: Any) -> Any:

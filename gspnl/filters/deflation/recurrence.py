@@ -18,6 +18,7 @@ from gspnl.chebyshev.recurrence import scales
 from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
 from gspnl.filters.deflation.base import Deflation
+from gspnl.filters.deflation.sparse_recurrence import SparseCore, pays
 
 COLUMNS = 4  # random columns of a run that looks for one mode
 BAND_STEPS = 40
@@ -61,12 +62,20 @@ class RecurrenceDeflation(Deflation):
     def density(self) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(1 - self.ritz.values, *self.affinity.limits), self.ritz.weights
 
+    @cached_property
+    def core(self) -> SparseCore | None:
+        """S of a sparse graph without deflated modes, for large signals."""
+        return None if self.modes.shape[-1] else SparseCore.of(self.affinity)
+
     def analysis(
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array
     ) -> Array:
         heads, rest = self._split(Z)
         with self._work(family, Z) as shown:
-            rest = combine(counted(self._step(family), shown), family, rest)
+            if pays(rest) and self.core is not None:
+                rest = self.core.combine(family, rest, shown)
+            else:
+                rest = combine(counted(self._step(family), shown), family, rest)
         heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
         return self._joined(heads, rest, like(isolated_gain[:, None, None], Z) * Z[..., None, :, :])
 
