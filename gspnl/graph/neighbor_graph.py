@@ -69,10 +69,10 @@ def neighbor_graph(
     embed : pair of arrays, optional
         As for :func:`gspnl.feature_graph`. Neighbours are those of X.
     sigma : float, "local" or "median", optional
-        For "rbf", default "local": :math:`\exp(-\|x_i - x_j\|^2 / 2σ_iσ_j)` with σ_i the distance
-        of node i to its 7th neighbour (to its kth for k < 7) [1]_. "median": σ is the median
-        distance of all neighbours. A number: σ in the units of the features. An option of other
-        kernels that have one.
+        For "rbf", default "local": :math:`\exp(-\|x_i - x_j\|^2 / 2σ_iσ_j)` with σ_i half the
+        distance of node i to its 7th neighbour (to its kth for k < 7) [1]_. "median": σ is the
+        median distance of all neighbours. A number: σ in the units of the features. An option of
+        other kernels that have one.
     symmetrize : {"max", "mean", "mutual"}
         W of the directed M. "max": an edge where either node has the other as a neighbour, with
         :math:`w_{ij} = \max(m_{ij}, m_{ji})`; "mean": :math:`W = ½(M + M^T)`, so that edges of one
@@ -237,13 +237,14 @@ def _graph(
 ) -> FeatureGraph:  # fmt: skip
     """Build the graph of directed weights."""
     W = directed_matrix(found.indices, values)
-    if NORMALIZATIONS[normalization].symmetric_core:
+    symmetric = NORMALIZATIONS[normalization].symmetric_core
+    if symmetric:
         W = symmetric_matrix(W, kernel.symmetrize)
     else:
         W.sort_indices()
         W.eliminate_zeros()
     _check_underflow(W, values, found, kernel)
-    warn_of_components(W, found.order, kernel.k, kernel.symmetrize)
+    warn_of_components(W, found.order, kernel.k, kernel.symmetrize, symmetric=symmetric)
     if diagonal is not None:
         W = with_loops(W, diagonal)
     try:

@@ -16,7 +16,8 @@ from gspnl.affinity.kernels import RBF, Kernel
 from gspnl.errors import DuplicatesWarning, InputError
 from gspnl.graph.neighbors import Nearest
 
-LOCAL = 7  # the neighbour whose distance is σ_i, as its authors take it
+LOCAL = 7  # neighbour whose distance scales a node, as its authors take it
+FACTOR = 0.5  # σ_i of that distance: on digits, wine and iris labels are better than with 1
 BANDWIDTHS = ("local", "median")
 REMEDY = (
     "leave out copies, X = numpy.unique(X, axis=0), pass a k above their number, or a number as "
@@ -60,7 +61,7 @@ class LocalRBF(Kernel):
     Parameters
     ----------
     neighbor : int
-        σ_i is the distance of node i to its neighbour of this rank.
+        σ_i is half the distance of node i to its neighbour of this rank.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ def gaussian(sigma: object, found: Nearest) -> tuple[RBF | LocalRBF, float | np.
         middle = _median(distances)
         return RBF(middle), middle
     neighbor = min(LOCAL, distances.shape[1])
-    sigmas = _local(found, neighbor)
+    sigmas = FACTOR * _local(found, neighbor)
     of_nodes = sigmas
     if found.order is not None:
         of_nodes = np.empty_like(sigmas)
@@ -128,7 +129,7 @@ def _median(distances: np.ndarray) -> float:
 
 
 def _local(found: Nearest, neighbor: int) -> np.ndarray:
-    """Return σ_i of every row; where that is 0, of its nearest distinct neighbour."""
+    """Return the distance that scales each row: where it is 0, of the nearest distinct point."""
     distances = found.distances
     sigmas = distances[:, neighbor - 1].copy()
     copies = np.nonzero(sigmas == 0)[0]

@@ -49,9 +49,12 @@ def with_loops(W: Any, diagonal: np.ndarray) -> Any:
     return out
 
 
-def warn_of_components(W: Any, order: np.ndarray | None, k: int, symmetrize: str) -> None:
+def warn_of_components(
+    W: Any, order: np.ndarray | None, k: int, symmetrize: str, *, symmetric: bool = True
+) -> None:
     """Warn where the graph of W has several components: sizes, nodes of the smallest, remedies."""
-    count, part = connected_components(W, directed=True, connection="weak")
+    # Of a symmetric W, the strongly connected components are the same, and found faster.
+    count, part = connected_components(W, connection="strong" if symmetric else "weak")
     if count == 1:
         return
     sizes = np.bincount(part)

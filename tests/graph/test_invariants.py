@@ -14,9 +14,12 @@ import gspnl
 from gspnl.affinity.kernels import KERNELS
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import STORAGES
-from gspnl.errors import ConvergenceError, DegreeError
+from gspnl.errors import ConvergenceError, DegreeError, InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore::gspnl.errors.PrecisionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::gspnl.errors.{name}")
+    for name in ("PrecisionWarning", "DisconnectedWarning", "DuplicatesWarning")
+]
 EPS = float(np.finfo(np.float64).eps)
 MANY = settings(
     max_examples=800,
@@ -47,6 +50,27 @@ def features(draw):
 
 
 @st.composite
+def near(draw, X, kernel, options, normalizations):
+    """Draw a neighbour graph of features and a kernel, or the error that it raises."""
+    options["normalization"] = draw(st.sampled_from(list(normalizations)))
+    options["self_loops"] = draw(st.booleans())
+    if options["normalization"] != "softmax":
+        options["symmetrize"] = draw(st.sampled_from(["max", "mean", "mutual"]))
+    if kernel == "rbf":
+        options["sigma"] = draw(st.sampled_from(["local", "median", 1.0]))
+    k = draw(st.integers(1, len(X) - 1))
+    try:
+        graph = gspnl.neighbor_graph(X, k, kernel, **options)
+    except (DegreeError, ConvergenceError, InputError) as refused:
+        if type(refused) is InputError:
+            assert "neighbours at distance 0" in str(refused)
+        event(f"refused: neighbours, {type(refused).__name__}")
+        return None
+    event(f"{kernel}, neighbours")
+    return graph
+
+
+@st.composite
 def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
     """Draw a graph of any kernel, storage and normalisation, or the error that it raises."""
     X = draw(features())
@@ -61,6 +85,8 @@ def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
         options["anchors"] = draw(st.integers(1, 6))
     if kernel == "rbf":
         options["sigma"] = draw(st.sampled_from([0.1, 1.0, 100.0]))
+    if draw(st.integers(0, 3)) == 0:
+        return draw(near(X, kernel, options, normalizations))
     storages = ["auto"] + [s for s in STORAGES if STORAGES[s].supports(KERNELS[kernel]())]
     options["storage"] = draw(st.sampled_from(storages))
     options["normalization"] = draw(st.sampled_from(list(normalizations)))

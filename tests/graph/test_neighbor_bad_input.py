@@ -110,7 +110,7 @@ def test_copies_within_the_neighbours_take_the_nearest_distinct_one():
     X[:9] = X[0]  # 8 copies of each: the 7th neighbour is one, the 9th is none
     graph = gspnl.neighbor_graph(X, k=12)
     distances = np.sort(np.sqrt(((X[0] - X) ** 2).sum(-1)))
-    assert np.allclose(graph.kernel.kernel.sigmas[:9], distances[9])
+    assert np.allclose(graph.kernel.kernel.sigmas[:9], distances[9] / 2)
 
 
 @pytest.mark.filterwarnings("ignore::gspnl.errors.DisconnectedWarning")

@@ -58,7 +58,7 @@ def test_gaussian_weights_equal_their_formula(sigma, symmetrize, dtype):
     assert (found != found.T).nnz == 0  # to the last bit
     assert found.has_canonical_format
     if sigma == "local":
-        assert np.allclose(graph.kernel.kernel.sigmas, np.sort(D, axis=1)[:, 7])
+        assert np.allclose(graph.kernel.kernel.sigmas, np.sort(D, axis=1)[:, 7] / 2)
     else:
         assert np.isclose(graph.kernel.kernel.sigma, number)
 
@@ -231,7 +231,7 @@ def test_the_graph_does_not_depend_on_the_unit_of_the_features(scale):
 
 def test_a_graph_of_two_nodes():
     graph = gspnl.neighbor_graph([[0.0], [2.0]], k=1)
-    assert np.allclose(graph.weights.sparse.toarray(), [[0, np.exp(-0.5)], [np.exp(-0.5), 0]])
+    assert np.allclose(graph.weights.sparse.toarray(), [[0, np.exp(-2)], [np.exp(-2), 0]])
     assert np.allclose(graph.spectrum().eigenvalues, [0, 2])
 
 

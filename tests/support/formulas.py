@@ -78,10 +78,10 @@ def neighbor_weights(X, k, f, symmetrize="max", directed=False):
 
 
 def local_rbf(neighbor):
-    """Return the self-tuning affinity of distances, σ_i that of the neighbour of this rank."""
+    """Return the self-tuning affinity, σ_i half the distance to the neighbour of this rank."""
 
     def affinity_of(D):
-        sigma = np.sort(D, axis=1)[:, neighbor]  # after the node itself
+        sigma = np.sort(D, axis=1)[:, neighbor] / 2  # after the node itself
         return np.exp(-(D**2) / (2 * sigma[:, None] * sigma[None, :]))
 
     return affinity_of
