@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
@@ -122,6 +124,39 @@ def each_block(fn: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]
         return
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(_alone(fn), blocks)
+
+
+@contextmanager
+def shared_out(blocks: Sequence[Any]) -> Iterator[Callable[[Callable[[Any], Any]], None]]:
+    """Yield a function that applies another one to every block, on threads that stay for all calls.
+
+    For algorithms of many steps, each of which needs all blocks of the one before.
+    """
+    workers = cores()
+    if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
+
+        def in_turn(fn: Callable[[Any], Any]) -> None:
+            for block in blocks:
+                fn(block)
+
+        yield in_turn
+        return
+    with one_thread, ThreadPoolExecutor(workers) as pool:
+
+        def at_once(fn: Callable[[Any], Any]) -> None:
+            left = deque(blocks)
+
+            def share(_: int) -> None:
+                while True:
+                    try:
+                        block = left.popleft()
+                    except IndexError:
+                        return
+                    fn(block)
+
+            list(pool.map(_alone(share), range(workers)))
+
+        yield at_once
 
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:

@@ -175,7 +175,7 @@ def _without_band(
     The band takes as long as some :data:`BAND_PRODUCTS` products. With ``order=`` it is left out
     where g on [0, 2] is met to rounding, with ``tol=`` where fewer products do.
     """
-    if not cache.affinity.nonnegative or cache.affinity.weights.sparse is None:
+    if not cache.affinity.nonnegative or cache.affinity.weights.entries is None:
         return None
     resolved = resolve(make_target(response, FULL, None))
     if resolved is None:

@@ -19,7 +19,9 @@ from support.formulas import (
 import gspnl
 from gspnl.affinity.kernels import KERNELS, Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.affinity.weights import sparse
 from gspnl.errors import InputError, NonsymmetricError
+from gspnl.filters.deflation import sparse_recurrence
 from gspnl.graph import neighbors
 
 N, K = 220, 9
@@ -34,9 +36,11 @@ def points(columns=3, dtype=np.float64, n=N):
 
 @pytest.fixture(params=["plain", "sorted"])
 def rows(request, monkeypatch):
-    """Run a test with nodes in their own order, and sorted by the leaves of a tree."""
+    """Run a test with nodes in their own order, and as large graphs are: sorted, in blocks."""
     if request.param == "sorted":
         monkeypatch.setattr(neighbors, "SORTED", 2)
+        monkeypatch.setattr(sparse, "SHARED", 0)
+        monkeypatch.setattr(sparse_recurrence, "LEAST", 0)
 
 
 @pytest.mark.usefixtures("rows")

@@ -51,6 +51,11 @@ class AddedLoops(Weights):
         return inner + scipy.sparse.diags_array(constant64(self.loops)).tocsr()
 
     @property
+    def entries(self) -> int | None:
+        inner = self.full.entries
+        return None if inner is None else inner + self.shape[-1]
+
+    @property
     def lanczos_block(self) -> int:
         return self.full.lanczos_block
 

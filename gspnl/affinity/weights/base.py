@@ -74,6 +74,11 @@ class Weights(ABC):
         return None
 
     @property
+    def entries(self) -> int | None:
+        """Number of entries of W where it is stored as a SciPy matrix, else None."""
+        return None
+
+    @property
     def lanczos_block(self) -> int:
         """Columns of a block of a Lanczos run: a few, where a product with a few costs as one."""
         return 4

@@ -66,6 +66,10 @@ class Sparse(Weights):
         return self.matrix
 
     @property
+    def entries(self) -> int:
+        return int(self.stored.nnz)
+
+    @property
     def lanczos_block(self) -> int:
         return 2  # one random column alone misses an end of the band in one graph of a hundred
 
@@ -85,6 +89,7 @@ class Sparse(Weights):
         """Compute the product with signals in the order of the rows."""
         if self.stored.nnz * Z.shape[1] < SHARED:
             return times(self.stored, Z)
+        Z = in_columns(Z)
         out = np.empty(Z.shape, np.result_type(self.stored.dtype, Z.dtype))
 
         def fill(block: tuple[slice, Any]) -> None:
@@ -98,17 +103,24 @@ class Sparse(Weights):
         return self.matrix[index].toarray()
 
     def operations(self, columns: int) -> float:
-        return float(ENTRY * self.matrix.nnz * columns)
+        return float(ENTRY * self.stored.nnz * columns)
 
     def item(self, index: tuple[int, ...]) -> Sparse:
         return self
 
 
+def in_columns(Z: np.ndarray) -> np.ndarray:
+    """Store few columns one after the other, as :func:`times` reads them."""
+    return np.asfortranarray(Z) if Z.shape[1] <= FEW else Z
+
+
 def times(matrix: Any, Z: np.ndarray) -> np.ndarray:
-    """Multiply a sparse matrix and signals (N, c)."""
+    """Multiply a sparse matrix and signals (N, c), few of them column by column."""
     if Z.shape[1] > FEW:
         return np.asarray(matrix @ Z)
-    out = np.empty((matrix.shape[0], Z.shape[1]), np.result_type(matrix.dtype, Z.dtype))
+    layout: Any = "C" if Z.flags.c_contiguous else "F"
+    shape = (matrix.shape[0], Z.shape[1])
+    out = np.empty(shape, np.result_type(matrix.dtype, Z.dtype), layout)
     for j in range(Z.shape[1]):
         out[:, j] = matrix @ Z[:, j]
     return out

@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse
 
 from gspnl._base.array import is_numpy
-from gspnl._base.rows import each_block
+from gspnl._base.rows import shared_out
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import AddedLoops
-from gspnl.affinity.weights.sparse import Sparse, row_blocks, times
+from gspnl.affinity.weights.sparse import Sparse, in_columns, row_blocks, times
 from gspnl.chebyshev.recurrence import scales
 from gspnl.chebyshev.series import Family
 
@@ -30,15 +30,15 @@ class SparseCore:
 
     Parameters
     ----------
-    blocks : list of (slice, csr_array)
-        Blocks of rows of S, without what ``loops`` has.
+    matrix : csr_array of shape (N, N)
+        S, without what ``loops`` has.
     loops : array of shape (N, 1), or None
         Added to the diagonal of S.
     order : array of shape (N,), or None
         The node of each row.
     """
 
-    blocks: list[tuple[slice, Any]]
+    matrix: Any
     loops: np.ndarray | None
     order: np.ndarray | None
 
@@ -61,41 +61,45 @@ class SparseCore:
         data *= stored.data
         data *= scale[stored.indices]
         core = scipy.sparse.csr_array((data, stored.indices, stored.indptr), shape=stored.shape)
-        return cls(row_blocks(core), None if loops is None else loops[:, None], order)
+        return cls(core, None if loops is None else loops[:, None], order)
 
     def combine(self, family: Family, Z: np.ndarray, shown: Any) -> np.ndarray:
         """Compute Σ_k θ_fk T_k(αI − βS) Z for every f, (F, N, c); ``shown`` counts the steps."""
         theta = family.coefficients.astype(Z.dtype)
-        alpha, beta = scales(family.interval)
-        old = Z[self.order] if self.order is not None else Z.copy()
+        alpha, beta = (Z.dtype.type(part) for part in scales(family.interval))
+        twice = row_blocks(self.matrix * (-2 * beta))  # of 2(αI − βS), but for the diagonal
+        old = in_columns(Z[self.order] if self.order is not None else Z.copy())
         new = np.empty_like(old)
         total: np.ndarray = theta[:, 0, None, None] * old
+        diagonal = None
+        if alpha or self.loops is not None:
+            loops = np.zeros((1, 1), Z.dtype) if self.loops is None else self.loops
+            diagonal = np.broadcast_to(2 * (alpha - beta * loops), (len(Z), 1))
 
         def step(k: int, block: tuple[slice, Any]) -> None:
             """Replace rows of T_{k−2} by those of T_k."""
             rows, core = block
             now = old if k == 1 else new
             term = times(core, now)
-            if self.loops is not None:
-                term += self.loops[rows] * now[rows]
-            term *= -beta
-            if alpha:
-                term += alpha * now[rows]
+            if diagonal is not None:
+                term += diagonal[rows] * now[rows]
             if k == 1:
+                term *= 0.5
                 new[rows] = term
             else:
-                term *= 2
                 term -= old[rows]
                 old[rows] = term
-            for f in range(len(theta)):
+            for f in range(1, len(theta)):
                 total[f, rows] += theta[f, k] * term
+            term *= theta[0, k]
+            total[0, rows] += term
 
-        for k in range(1, theta.shape[1]):
-            for _ in each_block(partial(step, k), self.blocks):
-                pass
-            if k > 1:
-                old, new = new, old
-            shown.done += 1
+        with shared_out(twice) as apply:
+            for k in range(1, theta.shape[1]):
+                apply(partial(step, k))
+                if k > 1:
+                    old, new = new, old
+                shown.done += 1
         if self.order is None:
             return total
         out = np.empty_like(total)
