@@ -243,8 +243,8 @@ def _graph(
     else:
         W.sort_indices()
         W.eliminate_zeros()
-    _check_underflow(W, values, found, kernel)
-    warn_of_components(W, found.order, kernel.k, kernel.symmetrize, symmetric=symmetric)
+    lost = _underflowed(W, values, found, kernel)
+    warn_of_components(W, found.order, kernel.k, kernel.symmetrize, lost, symmetric=symmetric)
     if diagonal is not None:
         W = with_loops(W, diagonal)
     try:
@@ -255,12 +255,12 @@ def _graph(
         raise ConvergenceError(f"{error}; or pass self_loops=True") from None
 
 
-def _check_underflow(W: Any, values: np.ndarray, found: Nearest, kernel: OnNeighbors) -> None:
-    """Raise where positive weights of a node all underflow; local sigmas only warn, later on."""
-    if not kernel.kernel.positive or isinstance(kernel.kernel, LocalRBF):
-        return
+def _underflowed(W: Any, values: np.ndarray, found: Nearest, kernel: OnNeighbors) -> int:
+    """Count nodes whose positive weights all underflow; raise unless that is by local sigmas."""
+    if not kernel.kernel.positive:
+        return 0
     lost = np.nonzero(~values.any(1) & (np.diff(W.indptr) == 0))[0]
-    if len(lost):
+    if len(lost) and not isinstance(kernel.kernel, LocalRBF):
         row = int(lost[0])
         node = row if found.order is None else int(found.order[row])
         raise DegreeError(
@@ -268,3 +268,4 @@ def _check_underflow(W: Any, values: np.ndarray, found: Nearest, kernel: OnNeigh
             f"{node}, whose nearest neighbour is at distance {found.distances[row, 0]:.3g}), with "
             f"kernel {kernel.kernel}; pass a larger sigma= or sigma='local', or scale the features"
         )
+    return len(lost)

@@ -50,9 +50,12 @@ def with_loops(W: Any, diagonal: np.ndarray) -> Any:
 
 
 def warn_of_components(
-    W: Any, order: np.ndarray | None, k: int, symmetrize: str, *, symmetric: bool = True
+    W: Any, order: np.ndarray | None, k: int, symmetrize: str, lost: int, *, symmetric: bool
 ) -> None:
-    """Warn where the graph of W has several components: sizes, nodes of the smallest, remedies."""
+    """Warn where the graph of W has several components: sizes, nodes of the smallest, remedies.
+
+    ``lost`` nodes are single because their weights underflow.
+    """
     # Of a symmetric W, the strongly connected components are the same, and found faster.
     count, part = connected_components(W, connection="strong" if symmetric else "weak")
     if count == 1:
@@ -66,6 +69,11 @@ def warn_of_components(
     single = int((sizes == 1).sum())
     few = ", ".join(map(str, first[ranked][: min(NAMED, count - 1)]))
     alone = f", {single:,} of them single nodes without an edge" if single else ""
+    if lost:
+        alone += (
+            f" (the weights of {lost:,} underflow, since their neighbours' sigmas are far below "
+            "their distances: pass a number as sigma=)"
+        )
     mutual = ", symmetrize='max'" if symmetrize == "mutual" else ""
     warn(
         f"this neighbour graph of {len(part):,} nodes has {count:,} components, of {shown}"

@@ -152,6 +152,15 @@ def test_nodes_without_mutual_neighbours_are_isolated_and_said():
     assert graph.dense()[50, 50] == 1
 
 
+def test_an_outlier_of_a_dense_cluster_is_single_with_a_remedy():
+    X = np.concatenate([1e-6 * points(50), [[1.0, 1.0]]])
+    with pytest.warns(DisconnectedWarning, match=r"weights of 1 underflow.*a number as sigma="):
+        gspnl.neighbor_graph(X, k=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gspnl.neighbor_graph(X, k=8, sigma=0.1)
+
+
 def test_a_sigma_that_leaves_no_weights_is_an_error():
     with pytest.raises(DegreeError, match=r"underflow.*sigma='local'"):
         gspnl.neighbor_graph(points() * 1e3, k=5, sigma=1e-3)

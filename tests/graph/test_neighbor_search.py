@@ -61,6 +61,7 @@ def test_groups_far_from_each_other_keep_their_digits(search):
     check(nearest(X, 5, search), X, 5)
 
 
+@pytest.mark.slow
 def test_the_approximate_search_finds_most_and_is_the_same_for_a_seed():
     pytest.importorskip("pynndescent")
     X = np.random.default_rng(0).standard_normal((1500, 12))
