@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gspnl.responses import RESPONSES, Response, banks
     from gspnl.responses.banks import BANKS, FilterBank
     from gspnl.signals import images, stability
+    from gspnl.signals.choose_response import choose_response
     from gspnl.signals.choose_strength import choose_strength
     from gspnl.signals.denoise import denoise
     from gspnl.signals.energy import dirichlet_energy, local_variation, smoothness
@@ -74,6 +75,7 @@ _HOME = {
     "RESPONSES": "responses",
     "PropagatedLabels": "signals.propagate_labels",
     "propagate_labels": "signals.propagate_labels",
+    "choose_response": "signals.choose_response",
     "choose_strength": "signals.choose_strength",
     "denoise": "signals.denoise",
     "dirichlet_energy": "signals.energy",
@@ -126,6 +128,7 @@ __all__ = [
     "as_linear_operator",
     "banks",
     "chebyshev",
+    "choose_response",
     "choose_strength",
     "compare",
     "denoise",

@@ -65,3 +65,11 @@ class DisconnectedWarning(UserWarning):
 
 class DuplicatesWarning(UserWarning):
     """Nodes have more copies than neighbours, so their distances say little; see the remedy."""
+
+
+class DependenceWarning(UserWarning):
+    """A graph was built from noisy signals, and an estimate takes it as independent of them."""
+
+
+class EstimateWarning(UserWarning):
+    """A number that was not given is estimated; the message says how, and what it is."""

@@ -20,6 +20,7 @@ from gspnl.affinity.weights import STORAGES, Weights
 from gspnl.affinity.weights.choice import choose
 from gspnl.errors import ConvergenceError, DegreeError, InputError
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.source import Source
 
 
 @within_memory
@@ -200,7 +201,8 @@ def graph_of(
     *,
     reason: str = "asked for",
     approximation: Approximation | None = None,
+    source: Source | None = None,
 ) -> FeatureGraph:
     """Build the graph of weights; raises DegreeError where 1/d is undefined."""
-    graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation)
+    graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation, source)
     return graph if weights.lazy else graph.check_degrees()

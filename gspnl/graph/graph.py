@@ -27,6 +27,7 @@ from gspnl.filters.spectrum import Spectrum, check_whole
 from gspnl.graph.batch import BatchCache, batch_key
 from gspnl.graph.degrees import degrees_of, log_degrees_of
 from gspnl.graph.nodes import node_numbers
+from gspnl.graph.source import Source
 from gspnl.responses import Response
 
 
@@ -61,6 +62,9 @@ class FeatureGraph:
         log d, also where d itself leaves the range of its dtype.
     approximation : Approximation or None
         Error of an approximate graph; None where W is the kernel's, to rounding.
+    source : Source or None
+        A sample of the features, and the way to build the graph of others; for the estimates of
+        :func:`gspnl.choose_strength`.
 
     Examples
     --------
@@ -80,6 +84,7 @@ class FeatureGraph:
     normalization: str
     storage_reason: str = "asked for"
     approximation: Approximation | None = None
+    source: Source | None = None
 
     @property
     def n_nodes(self) -> int:

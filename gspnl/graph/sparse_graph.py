@@ -11,6 +11,7 @@ from gspnl.affinity.weights.sparse import Sparse
 from gspnl.graph.build import graph_of
 from gspnl.graph.from_weights import in_range
 from gspnl.graph.graph import FeatureGraph
+from gspnl.graph.source import Source
 
 
 def sparse_graph(
@@ -20,6 +21,7 @@ def sparse_graph(
     reason: str = "asked for",
     log_factor: float = 0.0,
     order: np.ndarray | None = None,
+    source: Source | None = None,
 ) -> FeatureGraph:
     """Build the graph of a trusted matrix: W is neither copied nor checked for symmetry.
 
@@ -39,6 +41,8 @@ def sparse_graph(
         Logarithm of a factor that was divided out of W.
     order : array of shape (N,), optional
         The node of each row and column of the matrix; default: 0, 1, 2, ...
+    source : Source, optional
+        The features that the graph was built from.
 
     Raises
     ------
@@ -47,4 +51,4 @@ def sparse_graph(
     """
     matrix, factor = in_range(matrix, matrix.data, not kernel.nonnegative)
     weights = Sparse(matrix, factor + log_factor, order)
-    return graph_of(weights, kernel, "sparse", normalization, reason=reason)
+    return graph_of(weights, kernel, "sparse", normalization, reason=reason, source=source)

@@ -10,25 +10,19 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import (
-    Array,
-    as_floats,
-    constant64,
-    float64,
-    largest_entry,
-    times_power,
-    to_numpy,
-)
+from gspnl._base.array import Array, constant64, float64, times_power, to_numpy
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl._base.registry import Registry
-from gspnl._base.validate import number
+from gspnl._base.validate import number, whole_number
 from gspnl.errors import InputError
 from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
-from gspnl.signals.denoise import SMOOTHERS
+from gspnl.signals.least_risk import least_risk
+from gspnl.signals.risk import Rebuild, Risk, dependence, in_units, signals_of
+from gspnl.signals.smoothers import SMOOTHERS
 
 RANGE = (1e-6, 1e12)  # strengths times s: the least changes no mode, the largest all but one
 GRID = 37  # strengths of the first search, two per decade
@@ -42,6 +36,8 @@ class Trial:
     Parameters
     ----------
     graph : FeatureGraph
+    Z : array of shape (N, c)
+        In the unit of the user.
     residual : callable
         ``residual(strength) -> Z − Y``, (N, c), Y the denoised signal.
     smoother : callable
@@ -54,15 +50,20 @@ class Trial:
         s of L = s (I − A), 1 but for the combinatorial Laplacian.
     given : float
         The standard deviation before it was scaled with Z.
+    rebuild : callable or None
+    seed : int
     """
 
     graph: FeatureGraph
+    Z: Array
     residual: Callable[[float], Array]
     smoother: Callable[[float], Any]
     sigma: float
     columns: int
     unit: float
     given: float
+    rebuild: Rebuild | None
+    seed: int
 
 
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
@@ -79,15 +80,20 @@ def choose_strength(
     rule: str = "risk",
     order: int | None = None,
     tol: float | None = None,
+    rebuild: Rebuild | None = None,
+    seed: int = 0,
     progress: Progress = None,
 ) -> float:
     r"""Choose the strength of :func:`denoise` for noise of a known standard deviation.
 
-    With independent noise of one σ at all nodes and in all c columns, and Y = H Z, H = g(L):
+    With independent noise of one σ at all nodes and in all c columns, and Y = F(Z) = g(L) Z:
 
-    - "risk": the strength of least :math:`\|Z - Y\|^2 + 2 σ^2 c\; tr H - N c σ^2`, an unbiased
-      estimate of the squared error (Mallows' C_L, Stein's unbiased risk) for any linear H. It
-      needs tr H = Σ g(λ), so all eigenvalues: O(N r²) where W has rank r, else O(N³).
+    - "risk": the strength of least :math:`\|Z - Y\|^2 + 2 σ^2\, \mathrm{div} F - N c σ^2`, an
+      unbiased estimate of the squared error (Stein). If the graph does not depend on Z,
+      div F = c tr g(L) = c Σ g(λ) (Mallows' C_L): exact where the spectrum is cheap (low rank, or
+      at most 1,024 nodes), else from random signals. If the graph was built from Z, as by
+      :func:`gspnl.images.patch_graph`, the noise is in the graph too, and the divergence is taken
+      through its construction, by building it again from Z + εb for random b.
     - "discrepancy": the strength at which the residual has the energy of the noise (Morozov),
       :math:`\|T^{-1} (Z - Y)\|^2 = σ^2 c \sum_i T_i^{-2}`. The left side grows with the strength,
       so the solution is unique. It needs filters only, and smooths more than "risk".
@@ -104,21 +110,34 @@ def choose_strength(
     rule : {"risk", "discrepancy"}
     order, tol : optional
         For the filters, as in :func:`denoise`.
+    rebuild : callable, optional
+        For "risk", ``rebuild(Z) -> FeatureGraph``: how the graph follows from the signals, such as
+        ``lambda Z: gspnl.feature_graph(features_of(Z))``. Default: as the graph itself knows it,
+        if Z are the features it was built from; else it is taken as independent of the noise.
+    seed : int
+        Of the random signals.
     progress : bool or callable, optional
         See :func:`gspnl.progress`.
 
     Returns
     -------
     float
-        Between 1e-6 and 1e12, divided by max d for combinatorial.
+        Between 1e-6 and 1e12, divided by max d for combinatorial; from random signals between 2⁻⁶
+        and 2¹⁰.
 
     Raises
     ------
     NonsymmetricError
         For normalization="softmax".
     InputError
-        If the signal varies less than the noise ("discrepancy"), for a batch, or for signals that
-        do not fit.
+        If the signal varies less than the noise ("discrepancy"), for a batch, for signals that
+        do not fit, or a ``rebuild`` that returns no such graph.
+
+    Warns
+    -----
+    DependenceWarning
+        For "risk", where the features of the graph explain the signals to less than their noise, so
+        that they hold it, and it is not known how the graph follows from the signals.
 
     Notes
     -----
@@ -129,8 +148,8 @@ def choose_strength(
     References
     ----------
     Mallows, C. L. (1973). Some comments on C_P. Stein, C. M. (1981). Estimation of the mean of a
-    multivariate normal distribution. Morozov, V. A. (1966). On the solution of functional
-    equations by the method of regularization.
+    multivariate normal distribution. Ramani, S., Blu, T. and Unser, M. (2008). Monte-Carlo SURE.
+    Morozov, V. A. (1966). On the solution of functional equations by the method of regularization.
 
     Examples
     --------
@@ -149,25 +168,37 @@ def choose_strength(
     single_graph(graph, "choose_strength")
     smoother, find = SMOOTHERS[method], RULES[rule]
     noise = number("sigma", sigma, above=0)
-    z = as_floats(Z, "Z")
-    if z.ndim == 1:
-        z = z[:, None]
+    whole_number("seed", seed)
+    if rebuild is not None and rule != "risk":
+        raise InputError(f"rebuild= belongs to rule='risk', not to {rule!r}; leave it out")
     # The strength has no unit; squares of huge or tiny signals leave the range.
-    power = math.frexp(largest_entry(z, "Z")[1])[1]
-    z, scaled = times_power(z, -power), math.ldexp(noise, -power)
+    z, power = in_units(signals_of(graph, Z))
 
     def residual(strength: float) -> Array:
         shown.done += 1
         return z - graph.filter(z, smoother(strength), order, tol=tol)
 
-    columns = math.prod(z.shape[:-2]) * z.shape[-1]
     unit = unit_of(graph.affinity)
+    trial = Trial(
+        graph, times_power(z, power), residual, smoother, math.ldexp(noise, -power), z.shape[1],
+        unit, noise, rebuild, seed,
+    )  # fmt: skip
     with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
-        return find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
+        return find(trial)
 
 
 @RULES.register("risk")
 def _risk(trial: Trial) -> float:
+    """Minimise the risk, with the exact trace where the graph is given and its spectrum cheap."""
+    again = dependence(trial.graph, trial.Z, trial.given, trial.rebuild)
+    if again is None and trial.graph.caches.single().cheap_spectrum is not None:
+        return _by_trace(trial)
+    return least_risk(
+        Risk.of(trial.graph, trial.Z, trial.given, again, trial.seed), trial.smoother, trial.unit
+    )
+
+
+def _by_trace(trial: Trial) -> float:
     """Minimise the risk over a grid of strengths, then between the neighbours of the best."""
     spectrum = trial.graph.spectrum()
     lam = to_numpy(float64(spectrum.eigenvalues))

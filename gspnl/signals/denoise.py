@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gspnl._base.array import Array
 from gspnl._base.effort import Progress, takes_progress
-from gspnl._base.registry import Registry
 from gspnl._base.validate import number
+from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.responses import RESPONSES, Response
 from gspnl.signals.checks import symmetric
+from gspnl.signals.choose_response import ORDER, choose_response
+from gspnl.signals.choose_strength import choose_strength
+from gspnl.signals.risk import Rebuild
+from gspnl.signals.smoothers import SMOOTHERS
 
-SMOOTHERS: Registry[Callable[[float], Response]] = Registry("method")
-for name in ("tikhonov", "heat"):
-    SMOOTHERS.register(name)(RESPONSES[name])
+POLYNOMIAL = "polynomial"
 
 
 @takes_progress
 def denoise(
     graph: FeatureGraph,
     Z: Array,
-    method: str = "tikhonov",
+    method: str | None = None,
     *,
-    strength: float,
+    strength: float | None = None,
+    sigma: float | None = None,
     order: int | None = None,
     tol: float | None = None,
+    rebuild: Rebuild | None = None,
     progress: Progress = None,
 ) -> Array:
     r"""Smooth a noisy signal along the graph.
@@ -33,17 +34,25 @@ def denoise(
     - "tikhonov": :math:`\arg\min_Y \|Y - Z\|^2 + τ ⟨Y, L Y⟩ = (I + τ L)^{-1} Z`, the norm and the
       inner product those of ‖T⁻¹ · ‖: D-weighted for random_walk, plain for all others.
     - "heat": :math:`e^{-t L} Z`, the solution of dZ/dt = −L Z at time t.
+    - "polynomial": the polynomial response of order 5 (or ``order``) of least estimated error, see
+      :func:`choose_response`.
 
     Parameters
     ----------
     graph : FeatureGraph
     Z : array of shape (..., N, c), or (N,)
-    method : {"tikhonov", "heat"}
+    method : {"tikhonov", "heat", "polynomial"}
+        Default: "tikhonov" with ``strength``, "polynomial" with ``sigma``.
     strength : float
-        τ or t, ≥ 0; 0 leaves the signal unchanged. :func:`choose_strength` finds a value.
+        τ or t, ≥ 0; 0 leaves the signal unchanged.
+    sigma : float
+        Standard deviation of the noise, > 0, in place of a strength: :func:`choose_strength` or
+        :func:`choose_response` choose by it.
     order, tol : optional
         As for :meth:`FeatureGraph.filter`: the order of a Chebyshev filter, or its certified error;
         default: the exact filter, which computes all eigenpairs of a dense W.
+    rebuild : callable, optional
+        With ``sigma``, how the graph follows from the signals, as for :func:`choose_strength`.
     progress : bool or callable, optional
         See :func:`gspnl.progress`.
 
@@ -56,7 +65,8 @@ def denoise(
     NonsymmetricError
         For normalization="softmax".
     InputError
-        For an unknown method, a strength that is not a number ≥ 0, or signals that do not fit.
+        For an unknown method, a strength that is not a number ≥ 0, neither or both of strength and
+        sigma, or signals that do not fit.
 
     References
     ----------
@@ -73,7 +83,30 @@ def denoise(
     >>> smooth = gspnl.denoise(graph, noisy, strength=3.0)
     >>> bool(np.std(smooth - clean) < 0.35 * np.std(noisy - clean))
     True
+    >>> smooth = gspnl.denoise(graph, noisy, sigma=0.5)  # chooses by the noise
+    >>> bool(np.std(smooth - clean) < 0.35 * np.std(noisy - clean))
+    True
     """
     symmetric(graph, "denoise")
-    response = SMOOTHERS[method](number("strength", strength, least=0))
-    return graph.filter(Z, response, order, tol=tol)
+    if (strength is None) == (sigma is None):
+        raise InputError(
+            "pass one of strength= and sigma=, the standard deviation of the noise, by which a "
+            "strength is chosen (gspnl.images.estimate_noise(photo) estimates that of a photo)"
+        )
+    if method is None:
+        method = POLYNOMIAL if strength is None else "tikhonov"
+    if method == POLYNOMIAL:
+        if sigma is None or tol is not None:
+            raise InputError("method='polynomial' takes sigma= and order=, no strength= or tol=")
+        degree = ORDER if order is None else order
+        response = choose_response(graph, Z, sigma=sigma, order=degree, rebuild=rebuild)
+        return graph.filter(Z, response, response.order)
+    smoother = SMOOTHERS[method]
+    if strength is None:
+        assert sigma is not None
+        strength = choose_strength(
+            graph, Z, method, sigma=sigma, order=order, tol=tol, rebuild=rebuild
+        )
+    elif rebuild is not None:
+        raise InputError("rebuild= belongs to sigma=; a given strength needs no estimate")
+    return graph.filter(Z, smoother(number("strength", strength, least=0)), order, tol=tol)

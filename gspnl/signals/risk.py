@@ -1,0 +1,167 @@
+r"""Estimate the risk of polynomial filters by Monte Carlo, through the graph where it depends on Z.
+
+For noise of standard deviation σ, Stein's unbiased estimate of the squared error of a smoother F is
+
+.. math:: \|Z - F(Z)\|^2 + 2σ^2\, \mathrm{div} F(Z) - N c σ^2, \qquad
+   \mathrm{div} F(Z) = \mathrm{E}_b ⟨b, F(Z + εb) - F(Z)⟩ / ε.
+
+The divergence is estimated from random b (Ramani, Blu and Unser 2008). Where the graph was built
+from Z itself, F builds it again from Z + εb.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gspnl._base.array import (
+    Array,
+    constant64,
+    detached,
+    largest_entry,
+    like,
+    namespace,
+    times_power,
+)
+from gspnl._base.warn import warn
+from gspnl.chebyshev.families import combine
+from gspnl.chebyshev.recurrence import scaled
+from gspnl.chebyshev.series import Family
+from gspnl.errors import DependenceWarning, InputError
+from gspnl.graph.graph import FeatureGraph
+from gspnl.signals.checks import on_graph
+
+STEP = 0.1  # ε in units of σ: smaller ones see jumps of the graph, 0.3 is off by 0.5 dB
+NUMBERS = 200_000  # random numbers of all b together, if the signals have fewer
+PROBES = 16  # signals b at most
+STREAM = 1981  # of random numbers
+EXPLAINED = 0.7  # of σ: noise that is not in the features is left whole by a fit on them
+
+Rebuild = Callable[[Array], FeatureGraph]
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """Signals on a graph with their noise, and graphs of perturbed signals.
+
+    Parameters
+    ----------
+    graph : FeatureGraph
+    Z : array of shape (N, c)
+    sigma : float
+    probes : tuple of (array of shape (N, c), FeatureGraph, array of shape (N, c))
+        b, the graph of Z + εb, and Z + εb.
+    """
+
+    graph: FeatureGraph
+    Z: Array
+    sigma: float
+    probes: tuple[tuple[np.ndarray, FeatureGraph, Array], ...]
+
+    @classmethod
+    def of(
+        cls, graph: FeatureGraph, Z: Array, sigma: float, rebuild: Rebuild | None, seed: int = 0
+    ) -> Risk:
+        """Check signals, draw b and build the graphs, where they depend on the signals."""
+        z, power = in_units(signals_of(graph, Z))
+        again = dependence(graph, times_power(z, power), sigma, rebuild)
+        sigma = math.ldexp(sigma, -power)
+        # Not the stream of default_rng(seed), which may have made the noise of the signals.
+        rng = np.random.default_rng([STREAM, seed])
+        count = min(max(math.ceil(NUMBERS / math.prod(z.shape)), 1), PROBES)
+        probes = []
+        for _ in range(count):
+            b = rng.standard_normal(tuple(z.shape))
+            moved = z + like(STEP * sigma * b, z)
+            other = graph if again is None else _again(again, times_power(moved, power), graph)
+            probes.append((b, other, moved))
+        return cls(graph, z, sigma, tuple(probes))
+
+    def moments(self, family: Family) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ⟨F_f, F_g⟩, ⟨Z, F_f⟩ and div F_f of filters over λ/s, (m, m), (m,), (m,)."""
+        signals = _flat(combine(_step(self.graph, family), family, self.Z))
+        divergence = np.zeros(len(signals))
+        for b, graph, moved in self.probes:
+            change = _flat(combine(_step(graph, family), family, moved)) - signals
+            divergence += change @ b.ravel() / (STEP * self.sigma * len(self.probes))
+        return signals @ signals.T, signals @ constant64(self.Z).ravel(), divergence
+
+    def __call__(self, family: Family) -> np.ndarray:
+        """Estimate ‖F(Z) − signal‖² of filters over λ/s, (m,)."""
+        products, heads, divergence = self.moments(family)
+        z = constant64(self.Z).ravel()
+        noise = z.size * self.sigma**2
+        fit = np.diag(products) - 2 * heads + z @ z
+        return np.asarray(fit + 2 * self.sigma**2 * divergence - noise)
+
+
+def dependence(
+    graph: FeatureGraph, Z: Array, sigma: float, rebuild: Rebuild | None
+) -> Rebuild | None:
+    """Return how the graph follows from signals Z (N, c), or None where it does not.
+
+    Warns where the features of the graph explain the noise, and no ``rebuild`` is given.
+    """
+    if rebuild is not None:
+        if not callable(rebuild):
+            raise InputError(
+                f"rebuild={rebuild!r} must be a function from signals to their graph, such as "
+                "lambda Z: gspnl.feature_graph(Z, sigma=0.1)"
+            )
+        return rebuild
+    source = graph.source
+    if source is None:
+        return None
+    if source.is_signal(Z, sigma):
+        return source.rebuild
+    left = source.left(Z)
+    if left < EXPLAINED * sigma:
+        warn(
+            f"the features of this graph explain the signals to {left:.2g}, less than the noise "
+            f"sigma={sigma:g}, so they hold the same noise; the risk takes the graph as "
+            "independent of it and will smooth too little. Pass rebuild=, a function from signals "
+            "to their graph, as rebuild=lambda Z: gspnl.feature_graph(features_of(Z)); or check "
+            "sigma",
+            DependenceWarning,
+        )
+    return None
+
+
+def signals_of(graph: FeatureGraph, Z: Any) -> Array:
+    """Return checked signals as (N, c), without gradients; a batch of signals becomes columns."""
+    z = on_graph(graph, lambda x: x, Z)
+    if z.ndim == 1:
+        z = z[:, None]
+    xp = namespace(z)
+    return xp.reshape(xp.moveaxis(detached(z), -2, 0), (graph.n_nodes, -1))
+
+
+def in_units(z: Array) -> tuple[Array, int]:
+    """Return z / 2^p and p: squares of huge or tiny signals leave the range."""
+    power = math.frexp(largest_entry(z, "Z")[1])[1]
+    return times_power(z, -power), power
+
+
+def _again(rebuild: Rebuild, Z: Array, graph: FeatureGraph) -> FeatureGraph:
+    """Build the graph of other signals."""
+    found = rebuild(Z)
+    if not isinstance(found, FeatureGraph) or found.shape != graph.shape:
+        what = f"of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
+        raise InputError(
+            f"rebuild returned a {type(found).__name__} {what}for signals of shape "
+            f"{tuple(Z.shape)}; return their graph, as for the given one of shape {graph.shape}"
+        )
+    return found
+
+
+def _step(graph: FeatureGraph, family: Family) -> Callable[[Array], Array]:
+    return scaled(family.interval, graph.affinity.apply)
+
+
+def _flat(signals: Array) -> np.ndarray:
+    """Return signals (m, N, c) as rows of float64."""
+    return np.asarray(constant64(signals)).reshape(len(signals), -1)
