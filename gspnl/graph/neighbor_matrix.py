@@ -30,7 +30,8 @@ def symmetric_matrix(M: Any, symmetrize: str) -> Any:
     if symmetrize != "mean" and (M.data < 0).any():  # an edge that is missing counts as 0
         sizes = symmetric_matrix(abs(M), symmetrize)
         return scipy.sparse.csr_array(sizes.multiply((M + transposed).sign()))
-    M = transposed.T.tocsr()  # sorts the rows, in the time of a pass
+    if not M.has_sorted_indices:
+        M = transposed.T.tocsr()  # sorts the rows, in the time of a pass
     if symmetrize == "max":
         W = M.maximum(transposed)
     elif symmetrize == "mutual":

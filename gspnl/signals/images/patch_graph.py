@@ -165,7 +165,8 @@ def patch_graph(
     reason = f"{count} most similar patches of each pixel in its window of {window} × {window}"
 
     def rebuild(pixels: Array) -> FeatureGraph:
-        again = np.asarray(pixels).reshape(shape)
+        # In float32, since risks compare graphs of signals that differ by a tenth of the noise.
+        again = np.asarray(pixels, dtype=np.float32).reshape(shape)
         return patch_graph(
             again, patch_size, window, count, noise=known, sigma=width_,
             normalization=normalization,

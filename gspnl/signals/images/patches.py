@@ -48,7 +48,7 @@ def nearest_patches(
     Returns
     -------
     nodes, distances : arrays of shape (H W, k), int32 and float32
-        In no particular order.
+        By ascending node.
     """
     height, width, _ = photo.shape
     half, reach = patch_size // 2, window // 2
@@ -65,7 +65,7 @@ def nearest_patches(
         D = _distances(padded, strip, offsets, half, reach)
         count = (strip.stop - strip.start) * width
         D = np.ascontiguousarray(D.reshape(len(offsets), count).T)
-        best = np.argpartition(D, k - 1, axis=1)[:, :k]
+        best = np.sort(np.argpartition(D, k - 1, axis=1)[:, :k], axis=1)
         rows = slice(strip.start * width, strip.stop * width)
         distances[rows] = np.take_along_axis(D, best, axis=1)
         shifts = (offsets[:, 0] * width + offsets[:, 1]).astype(np.int32)
