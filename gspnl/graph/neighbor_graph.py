@@ -169,7 +169,8 @@ def neighbor_graph(
     else:
         values, diagonal, factor = _on_edges(fitted, nodes, found, pair, scheme, self_loops)
     limit = np.finfo(X.dtype).smallest_normal / np.finfo(X.dtype).eps
-    values[np.abs(values) < limit] = 0  # what has lost its digits
+    if values.min() < limit:
+        values[np.abs(values) < limit] = 0  # what has lost its digits
     return _graph(
         found, values, diagonal if self_loops else None, factor,
         OnNeighbors(k, fitted, symmetrize), normalization,
