@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import sklearn
 from _measure import SEED, interleaved, report
@@ -45,6 +47,7 @@ def heat(columns: int, rounds: int) -> None:
             ("neighbor_graph, s", f"{seconds['graph']:.2f}"),
             (f"a later filter of {SIGNALS} signals, s", f"{seconds['again']:.2f}"),
             ("search", graph.storage_reason),
+            ("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "unset")),
         ],
     )
 

@@ -14,10 +14,28 @@ from gspnl._base.rows import map_rows
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.calls import named
 from gspnl.affinity.kernels.scores import report, score_error
+from gspnl.affinity.rescale import rescaled
 from gspnl.errors import KernelError
 
 PROBED = 3  # nodes on which a kernel's calls for many nodes are compared with single ones
 CALL = 2e5  # operations in the time of a call of a kernel
+
+
+def weights_and_loops(
+    kernel: Kernel, X: np.ndarray, indices: np.ndarray, pair: Any, *, symmetrize: bool, loops: bool
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """Compute the weights of the edges, (N, k), of self-loops, (N,), and their log factor."""
+    factor = 0.0
+    scaled = rescaled(kernel, X, pair)
+    if scaled is not None:
+        X, pair, factor = scaled
+    if loops:
+        own = np.arange(len(X), dtype=indices.dtype)
+        indices = np.concatenate([indices, own[:, None]], axis=1)
+    values, top = edge_weights(kernel, X, indices, pair, symmetrize=symmetrize)
+    if loops:
+        return values[:, :-1].copy(), values[:, -1], factor + top
+    return values, None, factor + top
 
 
 def edge_weights(

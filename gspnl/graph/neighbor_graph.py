@@ -15,20 +15,20 @@ from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import RBF, Kernel, check_embedding, make_kernel
 from gspnl.affinity.kernels.base import KERNELS
 from gspnl.affinity.kernels.declarations import fit_checked
-from gspnl.affinity.normalization import NORMALIZATIONS, Normalization
-from gspnl.affinity.rescale import rescaled
-from gspnl.errors import ConvergenceError, DegreeError, InputError
-from gspnl.graph.edge_weights import edge_weights
+from gspnl.affinity.normalization import NORMALIZATIONS
+from gspnl.errors import ConvergenceError, InputError
+from gspnl.graph.edge_weights import weights_and_loops
 from gspnl.graph.graph import FeatureGraph
-from gspnl.graph.neighbor_kernel import LocalRBF, OnNeighbors, gaussian, gaussian_weights
+from gspnl.graph.neighbor_kernel import OnNeighbors, check_sigma, gaussian, gaussian_weights
 from gspnl.graph.neighbor_matrix import (
     SYMMETRIZE,
     directed_matrix,
     symmetric_matrix,
+    underflowed,
     warn_of_components,
     with_loops,
 )
-from gspnl.graph.neighbors import SEARCHES, Nearest, nearest
+from gspnl.graph.neighbors import Nearest, nearest
 from gspnl.graph.sparse_graph import sparse_graph
 
 
@@ -132,12 +132,11 @@ def neighbor_graph(
     >>> graph.storage, graph.storage_reason
     ('sparse', '8 nearest neighbours by scipy.spatial.cKDTree, exact (2 columns)')
     >>> graph.kernel
-    OnNeighbors(k=8, kernel=LocalRBF(neighbor=7), symmetrize='max')
+    OnNeighbors(k=8, kernel=LocalRBF(sigma='local', neighbor=7), symmetrize='max')
     >>> smooth = graph.filter(X, gspnl.responses.heat(2.0))
     """
     scheme = NORMALIZATIONS[normalization]
     one_of("symmetrize", symmetrize, SYMMETRIZE)
-    one_of("search", search, SEARCHES)
     whole_number("seed", seed)
     if not isinstance(self_loops, (bool, np.bool_)):
         raise InputError(f"self_loops={self_loops!r} must be True or False")
@@ -161,15 +160,19 @@ def neighbor_graph(
         raise InputError("the RBF kernel compares the features themselves; leave embed=None")
     check_fits((len(X), k), X, "the neighbours' weights", "use a smaller k", copies=8)
     found = nearest(X, k, search, seed)
-    nodes = X if found.order is None else X[found.order]
     if fitted is None:
         fitted, sigmas = gaussian(bandwidth, found)
         values, factor = gaussian_weights(sigmas, found, X.dtype), 0.0
         diagonal: np.ndarray | None = np.ones(len(X), X.dtype)
     else:
-        values, diagonal, factor = _on_edges(fitted, nodes, found, pair, scheme, self_loops)
+        nodes = X if found.order is None else X[found.order]
+        values, diagonal, factor = weights_and_loops(
+            fitted, nodes, found.indices, pair,
+            symmetrize=scheme.symmetric_core, loops=bool(self_loops),
+        )  # fmt: skip
     limit = np.finfo(X.dtype).smallest_normal / np.finfo(X.dtype).eps
-    values[np.abs(values) < limit] = 0  # what has lost its digits
+    if values.min() < limit:
+        values[np.abs(values) < limit] = 0  # what has lost its digits
     return _graph(
         found, values, diagonal if self_loops else None, factor,
         OnNeighbors(k, fitted, symmetrize), normalization,
@@ -205,30 +208,13 @@ def _kernel(
     """Return the kernel, or None and the sigma for Gaussian weights from distances."""
     if kernel == "rbf":
         make_kernel("rbf", options)  # refuses options that it does not have
-        return None, "local" if sigma is None else sigma
+        return None, check_sigma("local" if sigma is None else sigma)
     if sigma is not None:
         options = {**options, "sigma": sigma}
     if isinstance(kernel, str) and "seed" in getattr(KERNELS[kernel], "__dataclass_fields__", {}):
         options = {"seed": seed, **options}
     made = make_kernel(kernel, options)
-    return (None, made.sigma) if type(made) is RBF else (made, None)
-
-
-def _on_edges(
-    kernel: Kernel, X: np.ndarray, found: Nearest, pair: Any, scheme: Normalization, loops: bool
-) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """Compute the weights of the edges, (N, k), of self-loops, (N,), and their log factor."""
-    factor, indices = 0.0, found.indices
-    scaled = rescaled(kernel, X, pair)
-    if scaled is not None:
-        X, pair, factor = scaled
-    if loops:
-        own = np.arange(len(X), dtype=indices.dtype)
-        indices = np.concatenate([indices, own[:, None]], axis=1)
-    values, top = edge_weights(kernel, X, indices, pair, symmetrize=scheme.symmetric_core)
-    if loops:
-        return values[:, :-1].copy(), values[:, -1], factor + top
-    return values, None, factor + top
+    return (None, check_sigma(made.sigma)) if type(made) is RBF else (made, None)
 
 
 def _graph(
@@ -243,7 +229,7 @@ def _graph(
     else:
         W.sort_indices()
         W.eliminate_zeros()
-    lost = _underflowed(W, values, found, kernel)
+    lost = underflowed(W, values, found, kernel.kernel)
     warn_of_components(W, found.order, kernel.k, kernel.symmetrize, lost, symmetric=symmetric)
     if diagonal is not None:
         W = with_loops(W, diagonal)
@@ -253,19 +239,3 @@ def _graph(
         if diagonal is not None:
             raise
         raise ConvergenceError(f"{error}; or pass self_loops=True") from None
-
-
-def _underflowed(W: Any, values: np.ndarray, found: Nearest, kernel: OnNeighbors) -> int:
-    """Count nodes whose positive weights all underflow; raise unless that is by local sigmas."""
-    if not kernel.kernel.positive:
-        return 0
-    lost = np.nonzero(~values.any(1) & (np.diff(W.indptr) == 0))[0]
-    if len(lost) and not isinstance(kernel.kernel, LocalRBF):
-        row = int(lost[0])
-        node = row if found.order is None else int(found.order[row])
-        raise DegreeError(
-            f"all weights of {len(lost)} of {len(values)} nodes underflow {values.dtype} (node "
-            f"{node}, whose nearest neighbour is at distance {found.distances[row, 0]:.3g}), with "
-            f"kernel {kernel.kernel}; pass a larger sigma= or sigma='local', or scale the features"
-        )
-    return len(lost)

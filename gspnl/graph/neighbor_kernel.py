@@ -60,6 +60,8 @@ class LocalRBF(Kernel):
 
     Parameters
     ----------
+    sigma : str
+        "local".
     neighbor : int
         σ_i is half the distance of node i to its neighbour of this rank.
 
@@ -73,6 +75,7 @@ class LocalRBF(Kernel):
     .. [1] L. Zelnik-Manor and P. Perona, Self-tuning spectral clustering, NIPS 2004.
     """
 
+    sigma: str = "local"
     neighbor: int = LOCAL
     sigmas: Array = field(default=None, repr=False, compare=False)
 
@@ -87,16 +90,22 @@ class LocalRBF(Kernel):
         raise InputError("local bandwidths are those of the nodes of one neighbour graph")
 
 
-def gaussian(sigma: object, found: Nearest) -> tuple[RBF | LocalRBF, float | np.ndarray]:
-    """Return the kernel of ``sigma``: a number, "median" or "local", of the neighbours found.
+def check_sigma(sigma: Any) -> float | str:
+    """Return a number > 0, "median" or "local", or raise."""
+    if not isinstance(sigma, str):
+        return number("sigma", sigma, above=0)
+    if sigma not in BANDWIDTHS:
+        raise InputError(f"sigma={sigma!r} must be a number > 0, 'local' or 'median'")
+    return sigma
+
+
+def gaussian(sigma: float | str, found: Nearest) -> tuple[RBF | LocalRBF, float | np.ndarray]:
+    """Return the kernel of a checked ``sigma`` for the neighbours found.
 
     The second value is σ, or σ_i of every row, (N,).
     """
     if not isinstance(sigma, str):
-        value = number("sigma", sigma, above=0)
-        return RBF(value), value
-    if sigma not in BANDWIDTHS:
-        raise InputError(f"sigma={sigma!r} must be a number > 0, 'local' or 'median'")
+        return RBF(sigma), sigma
     distances = found.distances
     if not distances[:, -1].any():
         raise InputError(
@@ -112,7 +121,7 @@ def gaussian(sigma: object, found: Nearest) -> tuple[RBF | LocalRBF, float | np.
     if found.order is not None:
         of_nodes = np.empty_like(sigmas)
         of_nodes[found.order] = sigmas
-    return LocalRBF(neighbor, of_nodes), sigmas
+    return LocalRBF(neighbor=neighbor, sigmas=of_nodes), sigmas
 
 
 def _median(distances: np.ndarray) -> float:

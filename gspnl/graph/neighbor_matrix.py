@@ -9,7 +9,10 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from gspnl._base.warn import warn
-from gspnl.errors import DisconnectedWarning
+from gspnl.affinity.kernels import Kernel
+from gspnl.errors import DegreeError, DisconnectedWarning
+from gspnl.graph.neighbor_kernel import LocalRBF
+from gspnl.graph.neighbors import Nearest
 
 SYMMETRIZE = ("max", "mean", "mutual")
 NAMED = 3  # components and nodes that a warning names
@@ -48,6 +51,22 @@ def with_loops(W: Any, diagonal: np.ndarray) -> Any:
     out = scipy.sparse.csr_array(W + loops)
     out.sort_indices()
     return out
+
+
+def underflowed(W: Any, values: np.ndarray, found: Nearest, kernel: Kernel) -> int:
+    """Count nodes whose positive weights all underflow; raise unless that is by local sigmas."""
+    if not kernel.positive:
+        return 0
+    lost = np.nonzero(~values.any(1) & (np.diff(W.indptr) == 0))[0]
+    if len(lost) and not isinstance(kernel, LocalRBF):
+        row = int(lost[0])
+        node = row if found.order is None else int(found.order[row])
+        raise DegreeError(
+            f"all weights of {len(lost)} of {len(values)} nodes underflow {values.dtype} (node "
+            f"{node}, whose nearest neighbour is at distance {found.distances[row, 0]:.3g}), with "
+            f"kernel {kernel}; pass a larger sigma= or sigma='local', or scale the features"
+        )
+    return len(lost)
 
 
 def warn_of_components(

@@ -72,8 +72,9 @@ def test_heat_equals_the_exponential_of_the_laplacian(normalization, dtype, colu
     assert out.dtype == dtype
     truth = expm_multiply(-t * laplacian(graph), Z.astype(np.float64))
     assert np.abs(out - truth).max() < TOLERANCE[dtype] * np.abs(truth).max()
-    series = graph.filter(Z, gspnl.responses.heat(t), order=40, deflate=False)
-    assert np.abs(series - truth).max() < 10 * TOLERANCE[dtype] * np.abs(truth).max()
+    for deflate in (False, 1):
+        series = graph.filter(Z, gspnl.responses.heat(t), order=40, deflate=deflate)
+        assert np.abs(series - truth).max() < 10 * TOLERANCE[dtype] * np.abs(truth).max()
 
 
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "combinatorial"])
@@ -101,7 +102,7 @@ def test_series_on_any_interval_equal_products_with_the_laplacian(interval):
 
 def test_families_share_one_recurrence():
     graph = graph_of("symmetric", np.float64)
-    core = sparse_recurrence.SparseCore.of(graph.affinity)
+    core = sparse_recurrence.SparseCore.of(graph.affinity, np.zeros((N, 0)))
     theta = np.array([[0.5, 0.2, 0.1], [0.0, 1.0, -0.3]])
     family = Family(theta, (0.0, 2.0))
     Z = np.random.default_rng(1).standard_normal((N, 3))
@@ -112,3 +113,15 @@ def test_families_share_one_recurrence():
     terms = [Z, x @ Z, 2 * (x @ (x @ Z)) - Z]
     truth = [sum(t * term for t, term in zip(row, terms, strict=True)) for row in theta]
     assert np.abs(out - np.stack(truth)).max() < 1e-12
+
+
+def test_rounding_does_not_grow_outside_the_band_of_a_deflated_graph():
+    X = np.random.default_rng(0).standard_normal((400, 8))
+    graph = gspnl.neighbor_graph(X, 300, sigma=10.0)
+    low, high = graph.spectral_interval()
+    assert low > 0.6
+    assert high < 1.3  # λ = 0 lies far outside: T_60 is 10^50 there
+    Z = np.random.default_rng(1).standard_normal((400, 2))
+    plan = graph.chebyshev(gspnl.responses.heat(3.0), order=60)
+    truth = expm_multiply(-3.0 * laplacian(graph), Z)
+    assert np.abs(plan(Z) - truth).max() < 1e-12

@@ -64,8 +64,8 @@ class RecurrenceDeflation(Deflation):
 
     @cached_property
     def core(self) -> SparseCore | None:
-        """S of a sparse graph without deflated modes, for large signals."""
-        return None if self.modes.shape[-1] else SparseCore.of(self.affinity)
+        """S of a sparse graph, for large signals; None for other graphs."""
+        return SparseCore.of(self.affinity, self.modes)
 
     def analysis(
         self, family: Family, gains: np.ndarray, isolated_gain: np.ndarray, Z: Array

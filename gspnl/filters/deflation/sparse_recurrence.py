@@ -34,16 +34,19 @@ class SparseCore:
         S, without what ``loops`` has.
     loops : array of shape (N, 1), or None
         Added to the diagonal of S.
+    modes : array of shape (N, m)
+        V, to which every step is made orthogonal.
     order : array of shape (N,), or None
         The node of each row.
     """
 
     matrix: Any
     loops: np.ndarray | None
+    modes: np.ndarray
     order: np.ndarray | None
 
     @classmethod
-    def of(cls, affinity: Affinity) -> SparseCore | None:
+    def of(cls, affinity: Affinity, modes: np.ndarray) -> SparseCore | None:
         """Scale the weights of a graph; None where they are not a sparse matrix."""
         weights: Any = affinity.weights
         loops = None
@@ -55,13 +58,13 @@ class SparseCore:
         if loops is not None:
             loops = scale * scale * loops
         if order is not None:
-            scale = scale[order]
+            scale, modes = scale[order], modes[order]
             loops = None if loops is None else loops[order]
         data = np.repeat(scale, np.diff(stored.indptr))
         data *= stored.data
         data *= scale[stored.indices]
         core = scipy.sparse.csr_array((data, stored.indices, stored.indptr), shape=stored.shape)
-        return cls(core, None if loops is None else loops[:, None], order)
+        return cls(core, None if loops is None else loops[:, None], modes, order)
 
     def combine(self, family: Family, Z: np.ndarray, shown: Any) -> np.ndarray:
         """Compute Σ_k θ_fk T_k(αI − βS) Z for every f, (F, N, c); ``shown`` counts the steps."""
@@ -76,6 +79,8 @@ class SparseCore:
             loops = np.zeros((1, 1), Z.dtype) if self.loops is None else self.loops
             diagonal = np.broadcast_to(2 * (alpha - beta * loops), (len(Z), 1))
 
+        heads: dict[int, np.ndarray] = {}  # Vᵀ T_k, block by block
+
         def step(k: int, block: tuple[slice, Any]) -> None:
             """Replace rows of T_{k−2} by those of T_k."""
             rows, core = block
@@ -89,6 +94,20 @@ class SparseCore:
             else:
                 term -= old[rows]
                 old[rows] = term
+            if self.modes.shape[1]:
+                heads[rows.start] = self.modes[rows].T @ term
+            else:
+                add(k, rows, term)
+
+        def project(k: int, block: tuple[slice, Any]) -> None:
+            """Make rows of T_k orthogonal to the modes."""
+            rows = block[0]
+            term = new[rows] - self.modes[rows] @ head
+            new[rows] = term
+            add(k, rows, term)
+
+        def add(k: int, rows: slice, term: np.ndarray) -> None:
+            """Add θ_fk T_k to the sums of every f, overwriting ``term``."""
             for f in range(1, len(theta)):
                 total[f, rows] += theta[f, k] * term
             term *= theta[0, k]
@@ -99,6 +118,9 @@ class SparseCore:
                 apply(partial(step, k))
                 if k > 1:
                     old, new = new, old
+                if heads:
+                    head = sum(heads[start] for start in sorted(heads))
+                    apply(partial(project, k))
                 shown.done += 1
         if self.order is None:
             return total
