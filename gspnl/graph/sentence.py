@@ -1,0 +1,109 @@
+"""State in a sentence what a graph can and cannot do, and the remedy where it only averages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gspnl.affinity.kernels import Gaussian, Kernel
+
+AVERAGING = 0.8  # λ₂/s above which every mode but the constant one nearly vanishes in a product
+ALONE = 0.8  # self-weight of a median row above which filters nearly return the signal
+CONNECTED = 0.1  # λ/s below which a mode hardly changes in a product
+LOCAL = "gspnl.neighbor_graph(X)"
+
+
+def remedy(kernel: Kernel) -> str:
+    """Return what to build instead of a graph of this kernel that only averages."""
+    if hasattr(kernel, "temperature"):
+        return f"build it with a smaller temperature= than {kernel.temperature:g}, or {LOCAL}"
+    if isinstance(kernel, Gaussian):
+        return (
+            "scale the features up, or build it with kernel='embedded_gaussian' and a temperature= "
+            f"below 1, or {LOCAL}"
+        )
+    if hasattr(kernel, "signed"):
+        return "keep fewer edges, those to near neighbours, or lower the weights of the others"
+    sigma = getattr(kernel, "sigma", None)
+    if hasattr(kernel, "sigma") and not hasattr(kernel, "anchors"):
+        than = f" than {sigma:g}" if isinstance(sigma, (int, float)) else ""
+        return f"build it with sigma='local' or a smaller sigma={than}, or {LOCAL}"
+    return f"leave kernel= out, which chooses sigma from the data, or build it with {LOCAL}"
+
+
+def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -> str:
+    """Return one sentence on a description ``d``; ``second`` is λ₂/s, None without one."""
+    live = d.nodes - d.isolated
+    if not live:
+        return (
+            "No node has an edge: products and filters with g(0) = 1 return the signal itself; "
+            "widen the kernel, or add edges."
+        )
+    alone = ""
+    if d.isolated:
+        alone = f", and {_count(d.isolated, 'node')} without edges {_are(d.isolated)} left as is"
+    if not symmetric:
+        return (
+            "softmax weights are not symmetrised, so this graph has no real spectrum: no λ₂, "
+            "clusters or exact filters; products and filters of order 1 work, and "
+            f"normalization='random_walk' gives the rest{alone}."
+        )
+    if d.self_weight > ALONE:
+        return (
+            f"A median node keeps {100 * d.self_weight:.0f} % of its weight to itself: filters "
+            f"nearly return the signal, and nothing spreads; {_wider(kernel)}{alone}."
+        )
+    joined = None if d.components is None else d.components - d.isolated
+    if joined is not None and joined > 1:
+        return (
+            f"{joined:,} components without edges between them: labels, filters and clusters stay "
+            f"within each; for one connected graph join them by more neighbours or a wider "
+            f"kernel{alone}."
+        )
+    if second is None:
+        return f"A single node has an edge, to itself, so there is nothing to filter{alone}."
+    if second > AVERAGING:
+        return (
+            f"λ₂ = {second:.2f}: this graph averages; filters return nearly the mean, and it has "
+            f"no clusters to follow; {remedy(kernel)}{alone}."
+        )
+    if second < -1e-6:
+        return (
+            f"λ₂ = {second:.2g} is negative, as negative weights allow: filters amplify some "
+            f"differences, and clusters and labels are not defined{alone}."
+        )
+    if d.groups is not None and d.groups > 1:
+        return (
+            f"{d.groups} small eigenvalues stand apart: clustering into about {d.groups} groups, "
+            f"label propagation and denoising follow its structure{alone}."
+        )
+    if second < CONNECTED:
+        return (
+            f"λ₂ = {second:.2g} and no gap behind it: denoising and label propagation follow its "
+            f"shape, which has no clear number of clusters{alone}."
+        )
+    return (
+        f"λ₂ = {second:.2f} and no separate groups: denoising and label propagation follow its "
+        f"structure in part, and clusters are cuts through a connected whole; {_nearer(kernel)} "
+        f"shows more of it{alone}."
+    )
+
+
+def _wider(kernel: Kernel) -> str:
+    if hasattr(kernel, "signed"):
+        return "raise the weights between nodes, or lower those of self-loops"
+    for name in ("sigma", "temperature"):
+        if hasattr(kernel, name):
+            return f"build it with a larger {name}="
+    return "build it with self_loops=False, or another kernel"
+
+
+def _nearer(kernel: Kernel) -> str:
+    return "a graph of nearer neighbours" if hasattr(kernel, "signed") else "a narrower kernel"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("s" if n != 1 else "")
+
+
+def _are(n: int) -> str:
+    return "are" if n != 1 else "is"
