@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 from gspnl._base.array import Array
@@ -25,6 +26,8 @@ class SpectralCache:
         self.affinity = affinity
         self._deflations: dict[int, Deflation] = {}
         self._engine: LowRankEngine | None = None
+        self.second: float | None = None  # λ₂/s, as far as it has been computed
+        self.second_at_most = math.inf  # an upper bound of it
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -67,3 +70,7 @@ class SpectralCache:
         if count not in self._deflations:
             self._deflations[count] = deflate(self.affinity, count)
         return self._deflations[count]
+
+    def known_deflation(self, count: int) -> Deflation | None:
+        """Return the deflation of ``count`` modes where it has been computed, else None."""
+        return self._deflations.get(count)

@@ -83,11 +83,11 @@ def low_end(cache: SpectralCache, modes: Array | None = None) -> LowEnd:
         Orthonormal modes of S with λ = 0, those of the components; default: the constant mode.
     """
     affinity = cache.affinity
-    n_live = int(np.count_nonzero(constant(affinity.core_scale)))
+    n_live = live_nodes(affinity)
     if modes is None:
         modes = constant64(affinity.stationary)[:, None][:, : min(n_live, 1)]
     if affinity.low_rank is not None and affinity.n_nodes > SMALL:
-        return _all(_of_gram(cache, n_live), modes.shape[1], n_live)
+        return _all(gram_values(cache, n_live), modes.shape[1], n_live)
     if affinity.n_nodes <= SMALL or "spectrum" in vars(cache):
         spectrum = cache.spectrum
         every = np.repeat(constant64(spectrum.relative), spectrum.multiplicities)
@@ -96,8 +96,13 @@ def low_end(cache: SpectralCache, modes: Array | None = None) -> LowEnd:
     return _by_lanczos(cache, modes, n_live)
 
 
-def _of_gram(cache: SpectralCache, n_live: int) -> np.ndarray:
-    """Return λ/s of a low-rank graph from its Gram matrix: those of the null space once."""
+def live_nodes(affinity: Affinity) -> int:
+    """Count the nodes that have edges."""
+    return int(np.count_nonzero(constant(affinity.core_scale)))
+
+
+def gram_values(cache: SpectralCache, n_live: int) -> np.ndarray:
+    """Return λ/s of a low-rank graph from its Gram matrix, isolated nodes left out, ascending."""
     nothing = cache.affinity.left[:, None][:, :0]
     found = cache.lowrank_engine(nothing)
     assert found is not None

@@ -29,6 +29,7 @@ from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
 from gspnl.signals.denoise import SMOOTHERS
+from gspnl.signals.structure import warn_of_averaging
 
 RANGE = (1e-6, 1e12)  # strengths times s: the least changes no mode, the largest all but one
 GRID = 37  # strengths of the first search, two per decade
@@ -120,6 +121,11 @@ def choose_strength(
         If the signal varies less than the noise ("discrepancy"), for a batch, or for signals that
         do not fit.
 
+    Warns
+    -----
+    AveragingWarning
+        Once for a graph that only averages (second λ above 0.8), on which no strength is good.
+
     Notes
     -----
     Cross-validation would need no sigma, but it fails on fully-connected graphs: a node that is
@@ -163,7 +169,9 @@ def choose_strength(
     columns = math.prod(z.shape[:-2]) * z.shape[-1]
     unit = unit_of(graph.affinity)
     with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
-        return find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
+        found = find(Trial(graph, residual, smoother, scaled, columns, unit, noise))
+    warn_of_averaging(graph, "choose_strength")
+    return found
 
 
 @RULES.register("risk")

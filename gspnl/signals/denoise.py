@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gspnl._base.array import Array
+from gspnl._base.array import Array, as_floats
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number
 from gspnl.graph.graph import FeatureGraph
 from gspnl.responses import RESPONSES, Response
 from gspnl.signals.checks import symmetric
+from gspnl.signals.structure import warn_after_smoothing
 
 SMOOTHERS: Registry[Callable[[float], Response]] = Registry("method")
 for name in ("tikhonov", "heat"):
@@ -58,6 +59,11 @@ def denoise(
     InputError
         For an unknown method, a strength that is not a number ≥ 0, or signals that do not fit.
 
+    Warns
+    -----
+    AveragingWarning
+        Once for a graph that only averages (second λ above 0.8): a signal becomes nearly its mean.
+
     References
     ----------
     Shuman, D. I. et al. (2013). The emerging field of signal processing on graphs, section III.
@@ -75,5 +81,9 @@ def denoise(
     True
     """
     symmetric(graph, "denoise")
-    response = SMOOTHERS[method](number("strength", strength, least=0))
-    return graph.filter(Z, response, order, tol=tol)
+    strength = number("strength", strength, least=0)
+    response = SMOOTHERS[method](strength)
+    smooth = graph.filter(Z, response, order, tol=tol)
+    if strength > 0:
+        warn_after_smoothing(graph, "denoise", as_floats(Z, "Z"), smooth, response, order)
+    return smooth
