@@ -27,6 +27,7 @@ from gspnl.graph.sentence import CONNECTED, sentence
 
 MOST = 64  # components up to which their modes are taken out of a Lanczos run
 APART = 0.1, 2.0  # difference and ratio of λ/s behind groups that stand apart
+FAR, FLOOR = 10.0, 1e-6  # ratio alone that shows groups (4 on a path), and the least λ/s for it
 
 
 def describe(
@@ -107,14 +108,25 @@ def _spectral(cache: SpectralCache, labels: np.ndarray | None, facts: dict[str, 
 
 
 def _gap(low: LowEnd) -> tuple[int, float, bool] | None:
-    """Return (k, λ_(k+1) − λ_k, whether it stands apart) of the largest gap up to the edge."""
-    known = np.sort(low.values[: low.settled])
-    if not low.whole or len(known) < 2:
+    """Return (k, λ_(k+1) − λ_k, whether it stands apart) of the gap behind the groups, if any.
+
+    It is the largest difference up to the edge; where that is small, the largest ratio of
+    neighbours among the small eigenvalues.
+    """
+    order = np.argsort(low.values[: low.settled])
+    known, errors = low.values[order], low.errors[order]
+    if len(known) < 2:
         return None
     steps = np.where(known[:-1] <= EDGE, np.diff(known), -1.0)
     k = int(np.argmax(steps))
-    apart = steps[k] >= APART[0] and known[k + 1] >= APART[1] * known[k]
-    return k + 1, float(steps[k]), bool(apart)
+    if low.whole and steps[k] >= APART[0] and known[k + 1] >= APART[1] * known[k]:
+        return k + 1, float(steps[k]), True
+    ratios = (known[1:] - errors[1:]) / np.maximum(known[:-1], FLOOR)
+    ratios[(known[:-1] > CONNECTED) | (np.arange(len(ratios)) == 0)] = 0.0
+    far = int(np.argmax(ratios))
+    if ratios[far] >= FAR:
+        return far + 1, float(steps[far]), True
+    return (k + 1, float(steps[k]), False) if low.whole else None
 
 
 def operations(affinity: Affinity, storage: str) -> float:

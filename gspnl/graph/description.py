@@ -47,10 +47,11 @@ class Description:
         Number of λ/s below 0.1, that of the constant mode included.
     small_exact : bool
         False where ``small_eigenvalues`` is an estimate, good to a fifth.
-    gap : float or None
-        Largest difference :math:`λ_{k+1} - λ_k` with λ_k/s ≤ 0.3.
     groups : int or None
-        The k of the gap, if it stands apart: a difference of at least 0.1 s, to at least twice λ_k.
+        k, where the k least eigenvalues stand apart: λ_{k+1} is above them by at least 0.1 s and
+        twice λ_k ≤ 0.3 s, or else, for k ≥ 2, is 10 times λ_k ≤ 0.1 s. 1 for a graph in one piece.
+    gap : float or None
+        :math:`λ_{k+1} - λ_k` behind the groups; where there are none, the largest such difference.
     sentence : str
         What the graph can and cannot do.
 

@@ -141,6 +141,28 @@ def test_two_cliques_are_two_groups_until_they_are_two_components(whole, monkeyp
     assert joined.effective_neighbors == pytest.approx(30, rel=1e-12)
 
 
+def moons(n):
+    rng = np.random.default_rng(0)
+    angle, moon = np.pi * rng.random(n), np.arange(n) % 2
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points[moon == 1] = [1.0, 0.4] - points[moon == 1]
+    return points + 0.05 * rng.standard_normal(points.shape)
+
+
+@pytest.mark.parametrize("n", [600, 2000])
+def test_two_long_clusters_are_told_by_the_ratio_of_their_eigenvalues(n):
+    """λ₃ is small too, and far above λ₂."""
+    graph = gspnl.feature_graph(moons(n), "rbf", sigma=0.15)
+    lam = graph.spectrum(3).eigenvalues
+    assert lam[2] < 0.1
+    found = graph.describe()
+    assert found.groups == 2
+    assert found.gap == pytest.approx(lam[2] - lam[1], rel=0.05)
+    path = gspnl.graph_from_weights(scipy.sparse.diags_array([1.0, 1.0], offsets=[-1, 1],
+                                                             shape=(n, n)))  # fmt: skip
+    assert path.describe().groups is None
+
+
 def test_a_complete_graph_averages():
     n = 50
     found = gspnl.graph_from_weights(np.ones((n, n)) - np.eye(n)).describe()

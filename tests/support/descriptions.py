@@ -9,10 +9,14 @@ from support.formulas import eigen
 
 
 def groups_of(lam):
-    """(gap, k or None): the largest difference behind λ ≤ 0.3, and whether it stands apart."""
+    """(gap, k or None): the gap behind the k least λ that stand apart, else the largest gap."""
     best = max((lam[i + 1] - lam[i], -i) for i in range(len(lam) - 1) if lam[i] <= 0.3)
     gap, k = best[0], 1 - best[1]
-    return gap, k if gap >= 0.1 and lam[k] >= 2 * lam[k - 1] else None
+    if gap >= 0.1 and lam[k] >= 2 * lam[k - 1]:
+        return gap, k
+    ratios = [(lam[i + 1] / max(lam[i], 1e-6), i) for i in range(1, len(lam) - 1) if lam[i] <= 0.1]
+    far, i = max(ratios, default=(0, 0))
+    return (lam[i + 1] - lam[i], i + 1) if far >= 10 else (gap, None)
 
 
 def described(W, normalization, A, change):
