@@ -57,6 +57,14 @@ class SpectralCache:
         return self._engine, heads
 
     @property
+    def engine(self) -> LowRankEngine:
+        """The engine of a symmetric low-rank graph, without signals."""
+        if self._engine is None:
+            self.lowrank_engine(self.affinity.left[:, None][:, :0])
+        assert self._engine is not None
+        return self._engine
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
         self.affinity.require_core("no real spectrum to bound")

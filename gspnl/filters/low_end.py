@@ -103,10 +103,7 @@ def live_nodes(affinity: Affinity) -> int:
 
 def gram_values(cache: SpectralCache, n_live: int) -> np.ndarray:
     """Return λ/s of a low-rank graph from its Gram matrix, isolated nodes left out, ascending."""
-    nothing = cache.affinity.left[:, None][:, :0]
-    found = cache.lowrank_engine(nothing)
-    assert found is not None
-    mu = constant64(found[0].eigen.values)
+    mu = constant64(cache.engine.eigen.values)
     if len(mu) >= n_live:
         mu = mu[np.argsort(np.abs(mu))[len(mu) - n_live :]]
     else:

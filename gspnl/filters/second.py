@@ -9,7 +9,7 @@ from gspnl._base.blas import on_one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation.recurrence import RecurrenceDeflation, lower_end
-from gspnl.filters.low_end import gram_values, live_nodes, low_end
+from gspnl.filters.low_end import live_nodes, low_end
 from gspnl.filters.relative import unit_of
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
@@ -63,14 +63,21 @@ def _known(cache: SpectralCache) -> float | None:
     band = cache.known_deflation(1)
     if "spectrum" in vars(cache):
         values = low_end(cache).values
-    elif cache.affinity.low_rank is not None and band is None:
-        every = gram_values(cache, live_nodes(cache.affinity))
-        values = np.append(0.0, np.delete(every, np.argmin(np.abs(every)))) if len(every) else every
-    elif isinstance(band, RecurrenceDeflation):
+        return float(values[1:].min()) if len(values) > 1 else 0.0
+    if isinstance(band, RecurrenceDeflation):
         return band.inner_ends[0] if "ritz" in vars(band) else None
-    else:
-        return None if band is None else band.ends[0]
-    return float(values[1:].min()) if len(values) > 1 else 0.0
+    if band is not None:
+        return band.ends[0]
+    return None if cache.affinity.low_rank is None else _of_gram(cache)
+
+
+def _of_gram(cache: SpectralCache) -> float:
+    """Return λ₂/s of a low-rank graph, from m × m matrices."""
+    live, mu = live_nodes(cache.affinity), constant64(cache.engine.eigen.values)
+    if live < 2:
+        return 0.0
+    rest = np.delete(mu, np.argmin(np.abs(mu - 1)))
+    return 1 - float(rest.max(initial=-np.inf if live <= len(mu) else 0.0))
 
 
 def _searched(cache: SpectralCache, level: float) -> float:
