@@ -23,7 +23,7 @@ from gspnl.graph.measures import (
     edges_of,
     reach_of,
 )
-from gspnl.graph.sentence import CONNECTED, sentence
+from gspnl.graph.sentence import ALONE, CONNECTED, sentence
 
 MOST = 64  # components up to which their modes are taken out of a Lanczos run
 APART = 0.1, 2.0  # difference and ratio of λ/s behind groups that stand apart
@@ -53,6 +53,7 @@ def describe(
         "storage": storage,
         "storage_reason": storage_reason,
         "components": None if labels is None else int(labels.max()) + 1,
+        "largest_component": None if labels is None else int(np.bincount(labels).max()),
         "isolated": isolated,
         "degrees": degrees,
         "degree_ratio": ratio,
@@ -103,7 +104,7 @@ def _spectral(cache: SpectralCache, labels: np.ndarray | None, facts: dict[str, 
     if found is not None:
         k, size, apart = found
         facts["gap"] = unit * size
-        facts["groups"] = k if apart else None
+        facts["groups"] = k if apart and facts["self_weight"] <= ALONE else None
     return second
 
 

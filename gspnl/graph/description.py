@@ -26,6 +26,8 @@ class Description:
         As those of the graph.
     components : int or None
         Isolated nodes included; None where W is not stored and one row does not reach all nodes.
+    largest_component : int or None
+        Number of its nodes.
     isolated : int
         Number of nodes of degree 0.
     degrees : (float, float, float)
@@ -49,7 +51,8 @@ class Description:
         False where ``small_eigenvalues`` is an estimate, good to a fifth.
     groups : int or None
         k, where the k least eigenvalues stand apart: λ_{k+1} is above them by at least 0.1 s and
-        twice λ_k ≤ 0.3 s, or else, for k ≥ 2, is 10 times λ_k ≤ 0.1 s. 1 for a graph in one piece.
+        twice λ_k ≤ 0.3 s, or else, for k ≥ 2, is 10 times λ_k ≤ 0.1 s. 1 for a graph in one piece;
+        None above a ``self_weight`` of 0.8, where each node is nearly a group of its own.
     gap : float or None
         :math:`λ_{k+1} - λ_k` behind the groups; where there are none, the largest such difference.
     sentence : str
@@ -73,6 +76,7 @@ class Description:
     storage: str
     storage_reason: str
     components: int | None
+    largest_component: int | None
     isolated: int
     degrees: tuple[float, float, float]
     degree_ratio: float
@@ -95,7 +99,7 @@ class Description:
             ("kernel", self.kernel),
             ("normalization", self.normalization),
             ("storage", storage_cell(self.storage, self.storage_reason)),
-            ("components", "not counted" if self.components is None else f"{self.components:,}"),
+            ("components", _components(self.components, self.largest_component)),
             ("isolated nodes", f"{self.isolated:,}"),
             ("degrees", f"{low:.3g} to {high:.3g}, median {middle:.3g}, "
                         f"ratio {self.degree_ratio:.3g}"),
@@ -128,6 +132,12 @@ class Description:
 def storage_cell(name: str, reason: str) -> str:
     """Return the storage and its reason, which may open with its name."""
     return reason if reason.startswith(f"{name}: ") else f"{name} ({reason})"
+
+
+def _components(count: int | None, largest: int | None) -> str:
+    if count is None:
+        return "not counted"
+    return f"{count:,}" if count == 1 else f"{count:,}, the largest with {largest:,} nodes"
 
 
 def _rounded(lam: float) -> float:

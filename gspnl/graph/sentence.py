@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gspnl.affinity.kernels import Gaussian, Kernel
+from gspnl.affinity.normalization import NORMALIZATIONS
 
 AVERAGING = 0.8  # λ₂/s above which every mode but the constant one nearly vanishes in a product
 ALONE = 0.8  # self-weight of a median row above which filters nearly return the signal
@@ -33,6 +34,7 @@ def remedy(kernel: Kernel) -> str:
 def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -> str:
     """Return one sentence on a description ``d``; ``second`` is λ₂/s, None without one."""
     live = d.nodes - d.isolated
+    name = second_name(d.normalization)
     if not live:
         return (
             "No node has an edge: products and filters with g(0) = 1 return the signal itself; "
@@ -40,7 +42,7 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
         )
     alone = ""
     if d.isolated:
-        alone = f", and {_count(d.isolated, 'node')} without edges {_are(d.isolated)} left as is"
+        alone = f"; {_isolated(d.isolated)}"
     if not symmetric:
         return (
             "softmax weights are not symmetrised, so this graph has no real spectrum: no λ₂, "
@@ -50,25 +52,25 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
     if d.self_weight > ALONE:
         return (
             f"A median node keeps {100 * d.self_weight:.0f} % of its weight to itself: filters "
-            f"nearly return the signal, and nothing spreads; {_wider(kernel)}{alone}."
+            f"nearly return the signal, and little spreads; {_wider(kernel)}{alone}."
         )
     joined = None if d.components is None else d.components - d.isolated
     if joined is not None and joined > 1:
         return (
-            f"{joined:,} components without edges between them: labels, filters and clusters stay "
-            f"within each; for one connected graph join them by more neighbours or a wider "
-            f"kernel{alone}."
+            f"{joined:,} components without edges between them, the largest with "
+            f"{d.largest_component:,} of {d.nodes:,} nodes: nothing passes from one to another, so "
+            f"each needs labels of its own; {_joining(kernel)} would join them{alone}."
         )
     if second is None:
         return f"A single node has an edge, to itself, so there is nothing to filter{alone}."
     if second > AVERAGING:
         return (
-            f"λ₂ = {second:.2f}: this graph averages; filters return nearly the mean, and it has "
-            f"no clusters to follow; {remedy(kernel)}{alone}."
+            f"{name} = {second:.2f}: this graph averages; filters and label propagation return "
+            f"nearly the mean, and no clusters stand apart; {remedy(kernel)}{alone}."
         )
     if second < -1e-6:
         return (
-            f"λ₂ = {second:.2g} is negative, as negative weights allow: filters amplify some "
+            f"{name} = {second:.2g} is negative, as negative weights allow: filters amplify some "
             f"differences, and clusters and labels are not defined{alone}."
         )
     if d.groups is not None and d.groups > 1:
@@ -78,14 +80,29 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
         )
     if second < CONNECTED:
         return (
-            f"λ₂ = {second:.2g} and no gap behind it: denoising and label propagation follow its "
-            f"shape, which has no clear number of clusters{alone}."
+            f"{name} = {second:.2g} and no gap behind it: denoising and label propagation follow "
+            f"its shape, which has no clear number of clusters{alone}."
         )
     return (
-        f"λ₂ = {second:.2f} and no separate groups: denoising and label propagation follow its "
+        f"{name} = {second:.2f} and no separate groups: denoising and label propagation follow its "
         f"structure in part, and clusters are cuts through a connected whole; {_nearer(kernel)} "
         f"shows more of it{alone}."
     )
+
+
+def second_name(normalization: str) -> str:
+    """Return the name of λ₂ on the scale of [0, 2]."""
+    return "λ₂/s" if NORMALIZATIONS[normalization].regular else "λ₂"
+
+
+def _isolated(n: int) -> str:
+    if n == 1:
+        return "1 node has no edges and is left as it is"
+    return f"{n:,} nodes have no edges and are left as they are"
+
+
+def _joining(kernel: Kernel) -> str:
+    return "more neighbours" if hasattr(kernel, "signed") else "a wider kernel"
 
 
 def _wider(kernel: Kernel) -> str:
@@ -99,11 +116,3 @@ def _wider(kernel: Kernel) -> str:
 
 def _nearer(kernel: Kernel) -> str:
     return "a graph of nearer neighbours" if hasattr(kernel, "signed") else "a narrower kernel"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("s" if n != 1 else "")
-
-
-def _are(n: int) -> str:
-    return "are" if n != 1 else "is"

@@ -8,6 +8,7 @@ import numpy as np
 
 from gspnl._base.array import Array
 from gspnl._base.warn import warn
+from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.errors import AveragingWarning
 from gspnl.filters.relative import unit_of
 from gspnl.filters.second import second_above
@@ -74,9 +75,10 @@ def _one(signals: Any, key: tuple[int, ...]) -> Array:
 
 
 def _warn(graph: FeatureGraph, what: str, second: float, where: str = "this one") -> None:
+    unit = " of the largest degree" if NORMALIZATIONS[graph.normalization].regular else ""
     warn(
         f"{what} follows the structure of the graph, and {where} only averages: its second λ is "
-        f"{second:.2f} (0 for separate clusters, 1 for none), so its result says little; "
+        f"{second:.2f}{unit} (0 for separate clusters, 1 for none), so the result says little; "
         f"{remedy(graph.kernel)}",
         AveragingWarning,
     )

@@ -130,7 +130,8 @@ def test_two_cliques_are_two_groups_until_they_are_two_components(whole, monkeyp
     apart = gspnl.graph_from_weights(scipy.sparse.csr_array(W)).describe()
     assert (apart.components, apart.second, apart.small_eigenvalues) == (2, 0.0, 2)
     assert apart.edges == 2 * 30 * 29 // 2
-    assert "2 components without edges" in apart.sentence
+    assert apart.largest_component == 30
+    assert "2 components without edges between them, the largest with 30 of 60" in apart.sentence
     W[0, 30] = W[30, 0] = 1.0
     joined = gspnl.graph_from_weights(scipy.sparse.csr_array(W)).describe()
     lam = scipy.linalg.eigh(np.eye(60) - W / np.sqrt(np.outer(W.sum(0), W.sum(0))))[0]
@@ -182,7 +183,7 @@ def test_isolated_nodes_are_left_out_of_every_number_and_named():
     assert found.degrees == (40.0, 40.0, 40.0)
     assert found.second == pytest.approx(1.0, rel=1e-12)
     assert found.small_eigenvalues == 1
-    assert "20 nodes without edges are left as is" in found.sentence
+    assert "20 nodes have no edges and are left as they are" in found.sentence
     empty = gspnl.graph_from_weights(scipy.sparse.csr_array((5, 5))).describe()
     assert (empty.isolated, empty.second) == (5, None)
     assert empty.sentence.startswith("No node has an edge")

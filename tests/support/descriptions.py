@@ -35,6 +35,9 @@ def described(W, normalization, A, change):
         "effective_neighbors": np.median(np.exp(entropy)),
         "self_weight": np.median(p[np.arange(live.sum()), np.nonzero(live)[0]]),
         "components": scipy.sparse.csgraph.connected_components(W != 0)[0],
+        "largest_component": int(
+            np.bincount(scipy.sparse.csgraph.connected_components(W != 0)[1]).max()
+        ),
     }
     if normalization != "softmax":
         lam = eigen(A, change)[0][int((~live).sum()) :]
@@ -43,7 +46,7 @@ def described(W, normalization, A, change):
             "second": lam[1],
             "small_eigenvalues": int((lam / unit < 0.1).sum()),
             "gap": gap * unit,
-            "groups": k,
+            "groups": k if truth["self_weight"] <= 0.8 else None,
         }
     return truth
 
