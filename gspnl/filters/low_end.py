@@ -14,8 +14,11 @@ from gspnl.affinity.affinity import Affinity
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.spectrum import SMALL
 
-COLUMNS = 8  # of a block: 10 clusters take two or three products
-STEPS = 24  # products at most
+COLUMNS = 8  # of a block, 4 above LARGE nodes: 10 clusters take two or three products
+LARGE = 200_000
+STEPS = 16, 24  # products at most, the fewer the larger the graph
+ENTRIES = 1 << 24  # of a basis, unless the least number of steps needs more
+BASIS = 80  # operations on a basis, by its entries times its columns, products of tall matrices
 SETTLED = 5e-3  # residual from which a Ritz value counts as an eigenvalue
 CLOSE = 1e-3  # residual of λ₂, whose error is about its square, where it is below FLAT
 FLAT = 0.8  # λ/s above which the low end is that of a bulk, and its digits matter little
@@ -67,8 +70,15 @@ def low_end_operations(affinity: Affinity, known: int = 1) -> float:
         return 2.0 * n * m**2 + 2 * EIGH * m**3
     if n <= SMALL:
         return EIGH * float(n) ** 3 + affinity.weights.operations(1)
-    basis = known + COLUMNS * STEPS
-    return STEPS * affinity.weights.operations(COLUMNS) + 4.0 * n * basis**2
+    columns, steps = _block(n)
+    basis = known + columns * steps
+    return steps * affinity.weights.operations(columns) + BASIS * float(n) * basis**2
+
+
+def _block(n: int) -> tuple[int, int]:
+    """Return the columns of a block, and the number of products at most."""
+    columns = min(COLUMNS if n <= LARGE else COLUMNS // 2, n)
+    return columns, int(np.clip(ENTRIES // (columns * n), *STEPS))
 
 
 @on_one_thread
@@ -128,7 +138,8 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
     """Run block Lanczos until the values up to :data:`EDGE`, and the next one, have settled."""
     affinity = cache.affinity
     n, constants = affinity.n_nodes, modes.shape[1]
-    noise = np.random.default_rng(0).standard_normal((n, min(COLUMNS, n)))
+    columns, steps = _block(n)
+    noise = np.random.default_rng(0).standard_normal((n, columns))
     start = like(noise * (constant(affinity.core_scale) > 0)[:, None], affinity.left)
 
     def prefix(values: np.ndarray, residuals: np.ndarray) -> tuple[int, bool]:
@@ -141,10 +152,10 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
 
     cost = low_end_operations(affinity, constants) if is_numpy(affinity.left) else 0.0
     what = f"the least eigenvalues of {n:,} nodes"
-    with work(what, cost, STEPS, "describe a sample of the nodes") as shown:
+    with work(what, cost, steps, "describe a sample of the nodes") as shown:
         ritz = lanczos(
             counted(affinity.apply_core, shown), start, like(modes, affinity.left),
-            done=lambda values, residuals: prefix(values, residuals)[1], steps=STEPS,
+            done=lambda values, residuals: prefix(values, residuals)[1], steps=steps,
         )  # fmt: skip
     settled, whole = prefix(ritz.values, ritz.residuals)
     least, most = affinity.limits
@@ -152,7 +163,7 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
     room = n_live - constants
     share = ritz.weights[::-1] * room / max(n_live, 1)
     # Copies of a repeated eigenvalue beyond the columns of a block are not found.
-    whole &= not _full_block(lam[lam <= EDGE])
+    whole &= not _full_block(lam[lam <= EDGE], columns)
     return LowEnd(
         np.concatenate([np.zeros(constants), lam]),
         np.concatenate([np.zeros(constants), ritz.residuals[::-1]]),
@@ -163,9 +174,9 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
     )
 
 
-def _full_block(values: np.ndarray) -> bool:
+def _full_block(values: np.ndarray, columns: int) -> bool:
     """Tell whether as many values as a block has columns are equal to their digits."""
-    if len(values) < COLUMNS:
+    if len(values) < columns:
         return False
-    spans = values[COLUMNS - 1 :] - values[: len(values) - COLUMNS + 1]
+    spans = values[columns - 1 :] - values[: len(values) - columns + 1]
     return bool((spans <= 1e-6).any())

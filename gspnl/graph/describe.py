@@ -16,15 +16,15 @@ from gspnl.filters.relative import unit_of
 from gspnl.graph.degrees import degrees_of
 from gspnl.graph.description import Description
 from gspnl.graph.measures import (
-    SAMPLE,
-    WHOLE,
     component_modes,
     components_of,
     edges_of,
     reach_of,
+    rows_taken,
 )
 from gspnl.graph.sentence import ALONE, CONNECTED, sentence
 
+ENTRY = 500  # operations of a matrix product in the time of one entry of a row and its logarithm
 MOST = 64  # components up to which their modes are taken out of a Lanczos run
 APART = 0.1, 2.0  # difference and ratio of λ/s behind groups that stand apart
 FAR, FLOOR = 10.0, 1e-6  # ratio alone that shows groups (4 on a path), and the least λ/s for it
@@ -132,9 +132,8 @@ def _gap(low: LowEnd) -> tuple[int, float, bool] | None:
 
 def operations(affinity: Affinity, storage: str) -> float:
     """Count the operations of a description at most, in units of matrix products."""
-    n = affinity.n_nodes
-    rows = min(n, WHOLE) if n <= WHOLE else SAMPLE
-    product = affinity.weights.operations(1)
-    stored = float(n) ** 2 if storage == "dense" else 0.0
-    total = product * min(1.0, 4 * rows / n) + product + 4 * stored
-    return total + (low_end_operations(affinity) if affinity.symmetric_core else 0.0)
+    n, product = affinity.n_nodes, affinity.weights.operations(1)
+    rows = rows_taken(n, n) * float(n) * ENTRY
+    searched = ENTRY / 10 * float(n) ** 2 if storage == "dense" else ENTRY * float(n)
+    least = low_end_operations(affinity) if affinity.symmetric_core else 0.0
+    return product + rows + searched + least

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from gspnl.graph.sentence import CONNECTED
+from gspnl.graph.sentence import CONNECTED, bounded
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Description:
     effective_neighbors : float
         Median over nodes of :math:`\exp(-\sum_j p_j \log p_j)`, the exponential of the entropy of
         a row of A, scaled to a sum of 1: k for k equal weights. All rows up to 1,024 nodes, and a
-        sample of 64 beyond.
+        random sample of 8 to 64 beyond.
     self_weight : float
         Median over the same rows of the share of a node's own weight.
     second : float or None
@@ -109,11 +109,14 @@ class Description:
         if self.second is None:
             return [*table, ("λ₂", "none")]
         error = f" ± {self.second_error:.1g}" if self.second_error > 1e-6 else ""
+        found = f"{_rounded(self.second):.3g}{error}"
+        if bounded(self.second, self.second_error):
+            found = f"at most {self.second:.3g}"
         about = "" if self.small_exact else "about "
         gap = "none found" if self.gap is None else f"{self.gap:.3g}"
         return [
             *table,
-            ("λ₂", f"{_rounded(self.second):.3g}{error}"),
+            ("λ₂", found),
             ("small eigenvalues", f"{about}{self.small_eigenvalues:,} with λ < {CONNECTED}"
                                   + (" s" if self.normalization == "combinatorial" else "")),
             ("gap", gap + (f" behind the first {self.groups}" if self.groups else "")),

@@ -8,7 +8,7 @@ from gspnl._base.effort import clock, rate
 from gspnl.graph.describe import operations
 from gspnl.graph.description import Description, html_table, storage_cell
 
-CHEAP = 4e9  # operations, about 0.2 s, that the display of a graph may take
+CHEAP = 1.5e10  # operations, about half a second, that the display of a graph may take
 
 
 def glance(graph: Any, known: Description | None) -> str:

@@ -11,8 +11,9 @@ from gspnl._base.array import constant, constant64, device, namespace
 from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.weights import AddedLoops, Weights
 
-SAMPLE = 64  # rows of which the median is taken, above WHOLE nodes
+SAMPLE = 8, 64  # rows of which the median is taken above WHOLE nodes, the fewer the larger N
 WHOLE = 1024
+SAMPLED = 1 << 23  # entries of them, unless the least number of rows has more
 ENTRIES = 1 << 20  # of rows that are in memory at once
 SEARCHED = 1 << 24  # entries of rows that the search for components computes at most
 
@@ -78,17 +79,23 @@ def component_modes(affinity: Affinity, labels: np.ndarray) -> np.ndarray:
     return modes
 
 
+def rows_taken(n: int, live: int) -> int:
+    """Return the number of rows of which :func:`reach_of` takes the median."""
+    return live if live <= WHOLE else int(np.clip(SAMPLED // n, *SAMPLE))
+
+
 def reach_of(affinity: Affinity) -> tuple[float, float]:
     """Return the medians over rows of A of the effective neighbours and of the self-weight.
 
     Rows are scaled to a sum of 1 first, entries taken in magnitude. All rows of nodes with edges
-    are taken up to :data:`WHOLE` of them, else a random sample of :data:`SAMPLE`.
+    are taken up to :data:`WHOLE` of them, else a random sample.
     """
     live = np.nonzero(constant(affinity.core_scale) > 0)[0]
     if not len(live):
         return 1.0, 1.0
-    if len(live) > WHOLE:
-        live = np.sort(np.random.default_rng(0).choice(live, SAMPLE, replace=False))
+    count = rows_taken(affinity.n_nodes, len(live))
+    if count < len(live):
+        live = np.sort(np.random.default_rng(0).choice(live, count, replace=False))
     found, own = [], []
     for part, rows in _blocks(affinity, live):
         p = np.abs(rows.astype(np.float64))

@@ -35,6 +35,7 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
     """Return one sentence on a description ``d``; ``second`` is λ₂/s, None without one."""
     live = d.nodes - d.isolated
     name = second_name(d.normalization)
+    equals = "≤" if bounded(d.second, d.second_error) else "="
     if not live:
         return (
             "No node has an edge: products and filters with g(0) = 1 return the signal itself; "
@@ -80,14 +81,19 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
         )
     if second < CONNECTED:
         return (
-            f"{name} = {second:.2g} and no gap behind it: denoising and label propagation follow "
-            f"its shape, which has no clear number of clusters{alone}."
+            f"{name} {equals} {second:.2g} and no gap found behind it: denoising and label "
+            f"propagation follow its shape, and the number of clusters is not clear{alone}."
         )
     return (
         f"{name} = {second:.2f} and no separate groups: denoising and label propagation follow its "
         f"structure in part, and clusters are cuts through a connected whole; {_nearer(kernel)} "
         f"shows more of it{alone}."
     )
+
+
+def bounded(second: float | None, error: float) -> bool:
+    """Tell whether λ₂ is known by an upper bound only."""
+    return second is not None and error > max(1e-6, 0.25 * abs(second))
 
 
 def second_name(normalization: str) -> str:

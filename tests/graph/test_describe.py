@@ -105,7 +105,7 @@ def test_a_ring_has_its_closed_form():
     assert found.small_eigenvalues == (lam < 0.1).sum()
     assert found.gap == pytest.approx(groups_of(lam)[0], abs=1e-12)
     assert found.groups is None
-    assert "no clear number of clusters" in found.sentence
+    assert "the number of clusters is not clear" in found.sentence
     plain = gspnl.graph_from_weights(ring(n), "combinatorial").describe()
     assert plain.second == pytest.approx(2 * lam[1], abs=1e-12)
     assert plain.small_eigenvalues == found.small_eigenvalues
@@ -120,6 +120,8 @@ def test_the_small_eigenvalues_of_a_long_ring_are_estimated():
     assert 0 <= found.second < 0.05
     assert found.gap is found.groups is None
     assert "about" in str(found)
+    assert f"at most {found.second:.3g}" in str(found)
+    assert found.sentence.startswith("λ₂ ≤ 0.0")
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["exact", "lanczos"])
