@@ -47,7 +47,7 @@ def second_above(
         found = _known(cache)
         if found is None and signals is not None and response is not None:
             at = float(evaluate(response, np.array([level * unit_of(cache.affinity)]))[0])
-            # Series of low order differ from g by less than this share of 1 − g.
+            # A share of 1 − g leaves room for the error of a series.
             if _largest_ratio(cache.affinity, *signals) > at + 0.05 * (1 - at):
                 cache.second_at_most = level
                 return None

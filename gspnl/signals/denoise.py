@@ -85,5 +85,5 @@ def denoise(
     response = SMOOTHERS[method](strength)
     smooth = graph.filter(Z, response, order, tol=tol)
     if strength > 0:
-        warn_after_smoothing(graph, "denoise", as_floats(Z, "Z"), smooth, response, order)
+        warn_after_smoothing(graph, "denoise", as_floats(Z, "Z"), smooth, response)
     return smooth

@@ -16,8 +16,6 @@ from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.sentence import AVERAGING, remedy
 from gspnl.responses import Response
 
-LEAST_ORDER = 4  # of a series that is taken for its response
-
 
 def warn_of_averaging(graph: FeatureGraph, what: str, second: float | None = None) -> None:
     """Warn once where λ₂ of one graph is above :data:`AVERAGING`.
@@ -42,7 +40,7 @@ def warn_of_averaging(graph: FeatureGraph, what: str, second: float | None = Non
 
 
 def warn_after_smoothing(
-    graph: FeatureGraph, what: str, Z: Array, Y: Array, response: Response, order: int | None
+    graph: FeatureGraph, what: str, Z: Array, Y: Array, response: Response
 ) -> None:
     """Warn once where the graph that has smoothed Z to Y = g(L) Z only averages.
 
@@ -53,9 +51,7 @@ def warn_after_smoothing(
         return
     batch = graph.shape[:-2]
     for key in np.ndindex(*batch):
-        signals = None
-        if order is None or order >= LEAST_ORDER:
-            signals = _one(Z, key), _one(Y, key)
+        signals = _one(Z, key), _one(Y, key)
         found = second_above(graph.caches.item(key), AVERAGING, signals, response)
         if found is not None:
             where = f"graph[{', '.join(map(str, key))}] of this batch" if batch else "this one"

@@ -12,7 +12,7 @@ import scipy.linalg
 import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator
 from support.descriptions import check, described, groups_of
-from support.formulas import normalized
+from support.formulas import eigen, normalized
 from support.operator_graphs import CASES, NORMALIZATIONS, X, build
 
 import gspnl
@@ -86,6 +86,16 @@ def test_large_graphs_are_described_from_products(storage, normalization, by_lan
     assert abs(truth.pop("gap") - found.gap) <= 2e-2 * unit
     check(found, truth, 1e-8)
     assert found.small_exact
+
+
+def test_the_second_eigenvalue_has_three_digits_where_it_tells_most(by_lanczos):
+    points = np.random.default_rng(0).standard_normal((600, 8))
+    W = np.exp(-((points[:, None] - points) ** 2).sum(-1) / (2 * 1.5**2))
+    lam = eigen(*normalized(W, "random_walk"))[0]
+    assert 0.2 < lam[1] < 0.8
+    found = gspnl.feature_graph(points, "rbf", sigma=1.5, storage="dense").describe()
+    assert found.second_error < 1e-3
+    assert abs(found.second - lam[1]) < 1e-4
 
 
 def ring(n):
@@ -206,6 +216,7 @@ def test_hundreds_of_components_are_counted():
     W = scipy.sparse.block_diag([np.ones((10, 10))] * 300).tocsr()
     found = gspnl.graph_from_weights(W).describe()
     assert (found.components, found.second) == (300, 0.0)
+    assert (found.small_eigenvalues, found.small_exact) == (300, False)  # not searched further
     assert "300 components" in found.sentence
 
 
@@ -311,5 +322,7 @@ def test_the_display_of_any_graph_is_quick_and_never_raises(name):
             graph.describe()
     else:
         assert "raises" not in page
+    if name == "operator":
+        assert "graph.describe() computes the rest." in page
     if name == "batch":
         assert "graph[i].describe()" in page

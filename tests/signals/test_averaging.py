@@ -10,11 +10,12 @@ import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator
 from support.averaging import second_of, stated
 from support.calls import count_calls
-from support.formulas import eigen, normalized
+from support.formulas import dense_filter, eigen, normalized
 from support.operator_graphs import CASES, NORMALIZATIONS, build
 
 import gspnl
 from gspnl.errors import AveragingWarning, NonsymmetricError
+from gspnl.filters.second import second_above
 from gspnl.signals import structure
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -103,6 +104,50 @@ def test_denoising_warns_exactly_where_the_second_eigenvalue_is_above_the_level(
         gspnl.denoise(graph, Z, strength=1.0, order=order)
 
 
+@pytest.mark.parametrize("offset", [0, 1e3])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_signals_show_structure_only_where_there_is_some(case, normalization, offset):
+    """Without eigenvalues in the cache, as for large graphs; Y comes from a dense formula."""
+    if normalization == "bistochastic" and case.startswith(("isolated", "lowrank")):
+        pytest.skip("zeros that allow no bistochastic scaling")
+    graph, W, A, change = build(case, normalization)
+    second = second_of(W, A, change, normalization)
+    strength = 3 / (W.sum(1).max() if normalization == "combinatorial" else 1)
+    response = gspnl.responses.tikhonov(strength)
+    for Z in (np.random.default_rng(3).standard_normal((len(W), 2)), graph.spectrum().modes(2)):
+        Z = Z + offset * graph.affinity.constant_mode[:, None]
+        graph = build(case, normalization)[0]
+        Y = dense_filter(A, change, response, Z)
+        found = second_above(graph.caches.single(), 0.8, (Z, Y), response)
+        if second <= 0.8:
+            assert found is None
+        else:
+            assert abs(found - second) < 0.01
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_weights_of_any_size_are_judged_by_signals_alike(scale):
+    points, truth = blobs(size=400)
+    noisy = truth + 0.3 * np.random.default_rng(1).standard_normal(len(truth))
+    W = scale * np.exp(-((points[:, None] - points) ** 2).sum(-1) / 2)
+    graph = gspnl.graph_from_weights(W, "combinatorial")
+    gspnl.denoise(graph, noisy, strength=5 / W.sum(1).max())
+    assert graph.caches.single().second is None  # the signals were enough
+    flat = gspnl.graph_from_weights(np.full(W.shape, scale), "combinatorial")
+    with pytest.warns(AveragingWarning, match="of the largest degree"):
+        gspnl.denoise(flat, noisy, strength=5 / scale / len(W))
+
+
+def test_each_graph_of_a_batch_is_judged_by_its_own_signals():
+    points, truth = blobs(size=400)
+    noisy = truth + 0.3 * np.random.default_rng(1).standard_normal(len(truth))
+    noise = np.random.default_rng(2).standard_normal(len(truth))
+    graph = gspnl.feature_graph(np.stack([points, points / 1e3]), "rbf", storage="dense")
+    with pytest.warns(AveragingWarning, match=r"graph\[1\]"):
+        gspnl.denoise(graph, np.stack([noisy, noise])[..., None], strength=5.0)
+
+
 @pytest.mark.parametrize(
     ("build_graph", "text"),
     [
@@ -136,6 +181,13 @@ def test_graphs_without_a_real_spectrum_or_edges_are_not_judged():
         gspnl.denoise(soft, NOISY, strength=1.0)
     alone = gspnl.graph_from_weights(scipy.sparse.csr_array((75, 75)))
     assert np.allclose(gspnl.denoise(alone, NOISY, strength=1.0), NOISY)
+    assert second_above(gspnl.graph_from_weights(
+        scipy.sparse.csr_array((75, 75))).caches.single(), 0.8) is None  # fmt: skip
+    for rows in (0, 1):  # with an edge, to itself
+        features = -np.ones((75, 2))
+        features[:rows] = 1.0
+        one = gspnl.feature_graph(features, "dot")
+        assert np.allclose(gspnl.denoise(one, NOISY, strength=1.0), NOISY)
     graph = gspnl.feature_graph(FAR, "dot")
     gspnl.denoise(graph, NOISY, strength=0)  # the signal itself, on any graph
 
