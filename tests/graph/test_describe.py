@@ -67,7 +67,7 @@ def test_large_graphs_are_described_from_products(storage, normalization, by_lan
         graph = gspnl.from_linear_operator(aslinearoperator(W), normalization, nonnegative=True)
     elif storage == "lowrank":
         W = np.maximum(features, 0) @ np.maximum(features, 0).T
-        graph = gspnl.feature_graph(features, normalization=normalization)
+        graph = gspnl.feature_graph(features, "dot", normalization=normalization)
         if (W == 0).any() and normalization == "bistochastic":
             pytest.skip("zeros that allow no bistochastic scaling")
     else:
@@ -290,9 +290,9 @@ DISPLAYED = {
     ),
     "batch": lambda: gspnl.feature_graph(np.random.default_rng(0).random((3, 50, 4)), "rbf"),
     "softmax": lambda: gspnl.feature_graph(X, "rbf", normalization="softmax"),
-    "negative": lambda: gspnl.feature_graph(X + 1.5, feature_map=None),
+    "negative": lambda: gspnl.feature_graph(X + 1.5, "dot", feature_map=None),
     "sparse": lambda: gspnl.graph_from_weights(ring(300_000)),
-    "lowrank": lambda: gspnl.feature_graph(np.random.default_rng(0).random((300_000, 30))),
+    "lowrank": lambda: gspnl.feature_graph(np.random.default_rng(0).random((300_000, 30)), "dot"),
     "rank": lambda: gspnl.feature_graph(np.random.default_rng(0).random((3000, 2)), "rbf", rank=40),
     "operator": lambda: gspnl.from_linear_operator(aslinearoperator(np.ones((9, 9)))),
     "float32": lambda: gspnl.feature_graph(X.astype("f4"), "rbf"),

@@ -126,6 +126,19 @@ def test_signals_show_structure_only_where_there_is_some(case, normalization, of
             assert abs(found - second) < 0.01
 
 
+@pytest.mark.parametrize("normalization", ["random_walk", "symmetric"])
+def test_a_constant_signal_shows_no_structure_where_degrees_differ(normalization):
+    features = FAR * np.geomspace(1, 9, len(FAR))[:, None]
+    graph = gspnl.feature_graph(features, "dot", storage="dense", normalization=normalization)
+    W = np.maximum(features, 0) @ np.maximum(features, 0).T
+    A, change = normalized(W, normalization)
+    assert second_of(W, A, change) > 0.8
+    response = gspnl.responses.tikhonov(3.0)
+    Z = 1e3 * graph.affinity.constant_mode[:, None] + NOISY[:, None]
+    Y = dense_filter(A, change, response, Z)
+    assert second_above(graph.caches.single(), 0.8, (Z, Y), response) > 0.8
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_weights_of_any_size_are_judged_by_signals_alike(scale):
     points, truth = blobs(size=400)
@@ -258,6 +271,12 @@ def test_denoising_a_structured_graph_makes_no_product_more_than_its_filter(stor
     response = gspnl.responses.tikhonov(5.0)
     plain = products(lambda g: g.filter(noisy, response, **options))
     assert products(lambda g: gspnl.denoise(g, noisy, strength=5.0, **options)) == plain > 5
+
+    def both(graph):
+        gspnl.denoise(graph, noisy, strength=5.0, **options)
+        structure.warn_of_averaging(graph, "test")  # it is known to have structure
+
+    assert products(both) == plain
 
 
 def test_the_band_of_a_filter_is_used_for_the_judgement():
