@@ -10,11 +10,15 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 AVERAGING = 0.8  # λ₂/s above which every mode but the constant one nearly vanishes in a product
 ALONE = 0.8  # self-weight of a median row above which filters nearly return the signal
 CONNECTED = 0.1  # λ/s below which a mode hardly changes in a product
+NEAR = ("local", "adaptive")  # rules that take sigma from near neighbours
 LOCAL = "gspnl.neighbor_graph(X)"
 
 
-def remedy(kernel: Kernel) -> str:
+def remedy(kernel: Kernel, storage: str) -> str:
     """Return what to build instead of a graph of this kernel that only averages."""
+    sigma = getattr(kernel, "sigma", None)
+    if on_neighbors(kernel):
+        return f"build it with a smaller k= than {getattr(kernel, 'k', None)}"
     if hasattr(kernel, "temperature"):
         return f"build it with a smaller temperature= than {kernel.temperature:g}, or {LOCAL}"
     if isinstance(kernel, Gaussian):
@@ -24,11 +28,20 @@ def remedy(kernel: Kernel) -> str:
         )
     if hasattr(kernel, "signed"):
         return "keep fewer edges, those to near neighbours, or lower the weights of the others"
-    sigma = getattr(kernel, "sigma", None)
+    if sigma in NEAR and hasattr(kernel, "anchors"):
+        return f"build it with more anchors= than {kernel.anchors}, or {LOCAL}"
+    if sigma in NEAR:
+        return f"build it with {LOCAL}, or a small number as sigma="
     if hasattr(kernel, "sigma") and not hasattr(kernel, "anchors"):
         than = f" than {sigma:g}" if isinstance(sigma, (int, float)) else ""
-        return f"build it with sigma='local' or a smaller sigma={than}, or {LOCAL}"
+        local = "" if storage == "lowrank" else "sigma='local' or "  # it has no low rank
+        return f"build it with {local}a smaller sigma={than}, or {LOCAL}"
     return f"leave kernel= out, which chooses sigma from the data, or build it with {LOCAL}"
+
+
+def on_neighbors(kernel: Kernel) -> bool:
+    """Tell whether a kernel holds between k neighbours only."""
+    return hasattr(kernel, "k") and hasattr(kernel, "kernel")
 
 
 def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -> str:
@@ -67,7 +80,7 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
     if second > AVERAGING:
         return (
             f"{name} = {second:.2f}: this graph averages; filters and label propagation return "
-            f"nearly the mean, and no clusters stand apart; {remedy(kernel)}{alone}."
+            f"nearly the mean, and no clusters stand apart; {remedy(kernel, d.storage)}{alone}."
         )
     if second < -1e-6:
         return (
@@ -108,6 +121,8 @@ def _isolated(n: int) -> str:
 
 
 def _joining(kernel: Kernel) -> str:
+    if on_neighbors(kernel):
+        return "a larger k="
     return "more neighbours" if hasattr(kernel, "signed") else "a wider kernel"
 
 
@@ -115,10 +130,12 @@ def _wider(kernel: Kernel) -> str:
     if hasattr(kernel, "signed"):
         return "raise the weights between nodes, or lower those of self-loops"
     for name in ("sigma", "temperature"):
-        if hasattr(kernel, name):
+        if hasattr(getattr(kernel, "kernel", kernel), name):
             return f"build it with a larger {name}="
     return "build it with self_loops=False, or another kernel"
 
 
 def _nearer(kernel: Kernel) -> str:
+    if on_neighbors(kernel):
+        return "a smaller k="
     return "a graph of nearer neighbours" if hasattr(kernel, "signed") else "a narrower kernel"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from support.operator_graphs import CASES, NORMALIZATIONS, build
 import gspnl
 from gspnl.errors import AveragingWarning, NonsymmetricError
 from gspnl.filters.second import second_above
+from gspnl.graph.sentence import remedy
 from gspnl.signals import structure
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -180,12 +182,28 @@ def test_each_graph_of_a_batch_is_judged_by_its_own_signals():
             lambda: gspnl.from_linear_operator(aslinearoperator(np.ones((75, 75)))),
             "keep fewer edges",
         ),
-        (lambda: gspnl.feature_graph(FEATURES, "rbf", sigma=40.0, rank=9), "a smaller sigma="),
+        (
+            lambda: gspnl.feature_graph(FEATURES, "rbf", sigma=40.0, rank=9),
+            "build it with a smaller sigma= than 40",
+        ),
     ],
 )
 def test_the_remedy_fits_the_graph(build_graph, text):
     with pytest.warns(AveragingWarning, match=text):
         gspnl.denoise(build_graph(), NOISY, strength=1.0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "text"),
+    [
+        (SimpleNamespace(k=16, kernel=None), "a smaller k= than 16"),
+        (SimpleNamespace(sigma="median"), "sigma='local' or a smaller sigma=, or gspnl.neighbor"),
+        (SimpleNamespace(sigma="local"), "gspnl.neighbor_graph(X), or a small number as sigma="),
+        (SimpleNamespace(sigma="adaptive", anchors=256), "more anchors= than 256"),
+    ],
+)
+def test_the_remedy_differs_from_what_has_been_done(kernel, text):
+    assert text in remedy(kernel, "dense")
 
 
 def test_graphs_without_a_real_spectrum_or_edges_are_not_judged():
