@@ -17,7 +17,7 @@ from support.operator_graphs import CASES, NORMALIZATIONS, X, build
 
 import gspnl
 from gspnl._base.effort import rate
-from gspnl.errors import DegreeError, InputError
+from gspnl.errors import DegreeError, EffortError, InputError
 from gspnl.filters import low_end
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -230,6 +230,16 @@ def test_weights_without_order_of_size_are_described():
     d = signed.sum(1)
     lam = np.linalg.eigvalsh(np.eye(6) - signed / np.sqrt(np.outer(d, d)))
     assert found.second == pytest.approx(np.sort(np.delete(lam, np.abs(lam).argmin()))[0])
+
+
+def test_long_descriptions_announce_themselves_or_are_refused():
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((8000, 3)), "rbf", storage="tiled")
+    with gspnl.patience(hours=1e-6), pytest.raises(EffortError, match="least eigenvalues of 8,000"):
+        graph.describe()
+    assert "graph.describe() computes the rest (about " in graph._repr_html_()
+    seen = []
+    graph.describe(progress=seen.append)
+    assert all("least eigenvalues" in str(work) for work in seen)
 
 
 def test_a_batch_is_described_one_by_one():
