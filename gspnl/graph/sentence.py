@@ -95,7 +95,8 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
     if second < CONNECTED:
         return (
             f"{name} {equals} {second:.2g} and no gap found behind it: denoising, label "
-            f"propagation and clustering follow its shape, and the number of clusters is not clear{alone}."
+            "propagation and clustering follow its shape, and the number of clusters is not "
+            f"clear{alone}."
         )
     return (
         f"{name} = {second:.2f} and no separate groups: denoising and label propagation follow its "

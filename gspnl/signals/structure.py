@@ -74,7 +74,7 @@ def _warn(graph: FeatureGraph, what: str, second: float, where: str = "this one"
     unit = " of the largest degree" if NORMALIZATIONS[graph.normalization].regular else ""
     warn(
         f"{what} follows the structure of the graph, and {where} only averages: its second λ is "
-        f"{second:.2f}{unit} (0 for separate clusters, 1 for none), so the result says little; "
+        f"{second:.2f}{unit} (0 for separate clusters, 1 for none), so the result may say little; "
         f"{remedy(graph.kernel, graph.storage)}",
         AveragingWarning,
     )
