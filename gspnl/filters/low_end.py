@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, constant64, is_numpy, like
+from gspnl._base.array import Array, check_fits, constant, constant64, is_numpy, like
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import counted, work
 from gspnl._base.lanczos import EIGH, lanczos
@@ -18,7 +18,7 @@ COLUMNS = 8  # of a block, 4 above LARGE nodes: 10 clusters take two or three pr
 LARGE = 200_000
 STEPS = 16, 24  # products at most, the fewer the larger the graph
 ENTRIES = 1 << 24  # of a basis, unless the least number of steps needs more
-BASIS = 80  # operations on a basis, by its entries times its columns, products of tall matrices
+BASIS = 150  # operations on a basis, by its entries times its columns, products of tall matrices
 SETTLED = 5e-3  # residual from which a Ritz value counts as an eigenvalue
 CLOSE = 1e-3  # residual of λ₂, whose error is about its square, where it is below FLAT
 FLAT = 0.8  # λ/s above which the low end is that of a bulk, and its digits matter little
@@ -139,6 +139,8 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
     affinity = cache.affinity
     n, constants = affinity.n_nodes, modes.shape[1]
     columns, steps = _block(n)
+    remedy = "describe a sample of the nodes"
+    check_fits((n, columns * steps), affinity.left, "the Krylov basis", remedy, copies=5)
     noise = np.random.default_rng(0).standard_normal((n, columns))
     start = like(noise * (constant(affinity.core_scale) > 0)[:, None], affinity.left)
 
@@ -152,7 +154,7 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
 
     cost = low_end_operations(affinity, constants) if is_numpy(affinity.left) else 0.0
     what = f"the least eigenvalues of {n:,} nodes"
-    with work(what, cost, steps, "describe a sample of the nodes") as shown:
+    with work(what, cost, steps, remedy) as shown:
         ritz = lanczos(
             counted(affinity.apply_core, shown), start, like(modes, affinity.left),
             done=lambda values, residuals: prefix(values, residuals)[1], steps=steps,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gspnl.graph.sentence import CONNECTED, bounded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
     r"""Numbers on one graph, from :meth:`FeatureGraph.describe`.
 
@@ -127,6 +127,9 @@ class Description:
         width = max(len(name) for name, _ in table)
         lines = [f"{name:<{width}}  {value}" for name, value in table]
         return "\n".join([*lines, self.sentence])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         return html_table(self.rows(), self.sentence)

@@ -274,6 +274,7 @@ def test_text_and_html_hold_every_number_and_no_external_file():
         assert part in text
         assert part in page
     assert found.sentence in text
+    assert repr(found) == text
     assert len({line.index(value) for line, (_, value) in zip(
         text.splitlines(), found.rows(), strict=False)}) == 1  # fmt: skip
     assert page.count("<table>") == 1
