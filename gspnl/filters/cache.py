@@ -22,12 +22,13 @@ class SpectralCache:
     affinity : Affinity
     """
 
+    second: float | None = None  # λ₂/s, where it has been computed
+    second_at_most = math.inf  # an upper bound of it
+
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
         self._deflations: dict[int, Deflation] = {}
         self._engine: LowRankEngine | None = None
-        self.second: float | None = None  # λ₂/s, as far as it has been computed
-        self.second_at_most = math.inf  # an upper bound of it
 
     @cached_property
     def spectrum(self) -> Spectrum:

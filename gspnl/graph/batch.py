@@ -33,11 +33,12 @@ class BatchCache:
         A of the whole batch, or of a single graph.
     """
 
+    warned = False  # that it only averages: once for a graph, whatever is done with it
+
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
         self.batch = affinity.weights.shape[:-2]
         self._caches: dict[tuple[int, ...], SpectralCache] = {}
-        self.warned = False  # that it only averages: once for a graph, whatever is done with it
 
     def item(self, key: tuple[int, ...] = ()) -> SpectralCache:
         """Return the cache of graph ``key`` of the batch; ``()`` for a single graph."""
