@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.as_linear_operator import as_linear_operator
     from gspnl.graph.build import feature_graph
+    from gspnl.graph.description import Description
     from gspnl.graph.from_linear_operator import from_linear_operator
     from gspnl.graph.from_weights import graph_from_weights
     from gspnl.graph.graph import FeatureGraph
@@ -53,6 +54,7 @@ _HOME = {
     "patience": "_base.effort",
     "progress": "_base.effort",
     "FeatureGraph": "graph.graph",
+    "Description": "graph.description",
     "Approximation": "affinity.approximation",
     "Spectrum": "filters.spectrum",
     "PartialSpectrum": "filters.partial_spectrum",
@@ -114,6 +116,7 @@ __all__ = [
     "ChebyshevBank",
     "ChebyshevFilter",
     "Comparison",
+    "Description",
     "FeatureGraph",
     "FilterBank",
     "GspnlError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 from gspnl._base.array import Array
@@ -20,6 +21,9 @@ class SpectralCache:
     ----------
     affinity : Affinity
     """
+
+    second: float | None = None  # λ₂/s, where it has been computed
+    second_at_most = math.inf  # an upper bound of it
 
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
@@ -54,6 +58,14 @@ class SpectralCache:
         return self._engine, heads
 
     @property
+    def engine(self) -> LowRankEngine:
+        """The engine of a symmetric low-rank graph, without signals."""
+        if self._engine is None:
+            self.lowrank_engine(self.affinity.left[:, None][:, :0])
+        assert self._engine is not None
+        return self._engine
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Outer bounds of every λ except those of the constant mode and of isolated nodes."""
         self.affinity.require_core("no real spectrum to bound")
@@ -67,3 +79,7 @@ class SpectralCache:
         if count not in self._deflations:
             self._deflations[count] = deflate(self.affinity, count)
         return self._deflations[count]
+
+    def known_deflation(self, count: int) -> Deflation | None:
+        """Return the deflation of ``count`` modes where it has been computed, else None."""
+        return self._deflations.get(count)

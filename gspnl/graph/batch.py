@@ -33,6 +33,8 @@ class BatchCache:
         A of the whole batch, or of a single graph.
     """
 
+    warned = False  # that it only averages: once for a graph, whatever is done with it
+
     def __init__(self, affinity: Affinity) -> None:
         self.affinity = affinity
         self.batch = affinity.weights.shape[:-2]

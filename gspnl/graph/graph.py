@@ -26,6 +26,9 @@ from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
 from gspnl.filters.spectrum import Spectrum, check_whole
 from gspnl.graph.batch import BatchCache, batch_key
 from gspnl.graph.degrees import degrees_of, log_degrees_of
+from gspnl.graph.describe import describe
+from gspnl.graph.description import Description
+from gspnl.graph.display import glance
 from gspnl.graph.nodes import node_numbers
 from gspnl.graph.source import Source
 from gspnl.responses import Response
@@ -397,6 +400,49 @@ class FeatureGraph:
         """
         return chebyshev_filter(self.caches.single(), response, order=order, **options)
 
+    @within_memory
+    @takes_progress
+    def describe(self, *, progress: Progress = None) -> Description:
+        """Describe one graph: λ₂, clusters, degrees, reach, storage, and what it can do.
+
+        The result is kept with the graph, which shows it in a notebook. It needs O(N) memory; a
+        tiled graph takes up to 24 products, fewer where its eigenvalues settle.
+
+        Parameters
+        ----------
+        progress : bool or callable, optional
+            See :func:`gspnl.progress`.
+
+        Returns
+        -------
+        Description
+
+        Raises
+        ------
+        InputError
+            For a batch: describe one graph, ``graph[i].describe()``.
+        DegreeError
+            Where degrees are undefined.
+        EffortError
+            Where the estimate is above an hour, see :func:`gspnl.patience`.
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> X = np.random.default_rng(0).random((500, 20))
+        >>> found = gspnl.feature_graph(X, kernel="dot").describe()
+        >>> found.sentence.partition(";")[0]
+        'λ₂ = 0.98: this graph averages'
+        """
+        return self._description
+
+    @cached_property
+    def _description(self) -> Description:
+        return describe(
+            self.caches.single(), self.log_degrees, self.kernel, self.storage, self.normalization,
+            self.storage_reason,
+        )  # fmt: skip
+
     def __getitem__(self, index: Any) -> FeatureGraph:
         """Return one graph of a batch: ``graph[3]``, ``graph[0, 2]`` for two batch dimensions."""
         key = batch_key(index, self.shape[:-2])
@@ -419,6 +465,9 @@ class FeatureGraph:
             f"FeatureGraph({size}{self.n_nodes} nodes, kernel {self.kernel}, {self.storage}, "
             f"{self.normalization})"
         )
+
+    def _repr_html_(self) -> str:
+        return glance(self, self.__dict__.get("_description"))
 
     def _on_signals(self, fn: Callable[[Array], Array], Z: Array) -> Array:
         return on_signals(fn, Z, self.shape, self.weights.like)

@@ -13,6 +13,7 @@ from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.signals.checks import symmetric
 from gspnl.signals.risk import Rebuild, Risk
+from gspnl.signals.structure import warn_of_averaging
 
 ORDER = 5
 RANK = 1e-10  # relative size of singular values that count
@@ -76,6 +77,8 @@ def choose_response(
     -----
     DependenceWarning
         Where the features of the graph hold the noise of Z, and it is not known how.
+    AveragingWarning
+        Once for a graph that only averages (second λ above 0.8).
 
     References
     ----------
@@ -110,5 +113,6 @@ def choose_response(
     scale = np.where(scale > 0, scale, 1.0)
     right = -(risk.sigma**2) * divergence / scale
     found = np.linalg.lstsq(products / np.outer(scale, scale), right, rcond=RANK)[0] / scale
+    warn_of_averaging(graph, "choose_response")
     theta = np.concatenate([[1 - signs @ found], found])
     return Series(theta, (0.0, 2.0 * unit_of(graph.affinity)))

@@ -23,6 +23,7 @@ from gspnl.signals.checks import symmetric
 from gspnl.signals.least_risk import least_risk
 from gspnl.signals.risk import Rebuild, Risk, dependence, in_units, signals_of
 from gspnl.signals.smoothers import SMOOTHERS
+from gspnl.signals.structure import warn_of_averaging
 
 RANGE = (1e-6, 1e12)  # strengths times s: the least changes no mode, the largest all but one
 GRID = 37  # strengths of the first search, two per decade
@@ -138,6 +139,8 @@ def choose_strength(
     DependenceWarning
         For "risk", where the features of the graph explain the signals to less than their noise, so
         that they hold it, and it is not known how the graph follows from the signals.
+    AveragingWarning
+        Once for a graph that only averages (second λ above 0.8), on which no strength is good.
 
     Notes
     -----
@@ -184,7 +187,9 @@ def choose_strength(
         unit, noise, rebuild, seed,
     )  # fmt: skip
     with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
-        return find(trial)
+        found = find(trial)
+    warn_of_averaging(graph, "choose_strength")
+    return found
 
 
 @RULES.register("risk")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gspnl._base.array import Array
+from gspnl._base.array import Array, as_floats
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.validate import number
 from gspnl.errors import InputError
@@ -12,6 +12,7 @@ from gspnl.signals.choose_response import ORDER, choose_response
 from gspnl.signals.choose_strength import choose_strength
 from gspnl.signals.risk import Rebuild
 from gspnl.signals.smoothers import SMOOTHERS
+from gspnl.signals.structure import warn_after_smoothing, warn_of_averaging
 
 POLYNOMIAL = "polynomial"
 
@@ -68,6 +69,11 @@ def denoise(
         For an unknown method, a strength that is not a number ≥ 0, neither or both of strength and
         sigma, or signals that do not fit.
 
+    Warns
+    -----
+    AveragingWarning
+        Once for a graph that only averages (second λ above 0.8): a signal becomes nearly its mean.
+
     References
     ----------
     Shuman, D. I. et al. (2013). The emerging field of signal processing on graphs, section III.
@@ -99,8 +105,10 @@ def denoise(
         if sigma is None or tol is not None:
             raise InputError("method='polynomial' takes sigma= and order=, no strength= or tol=")
         degree = ORDER if order is None else order
-        response = choose_response(graph, Z, sigma=sigma, order=degree, rebuild=rebuild)
-        return graph.filter(Z, response, response.order)
+        chosen = choose_response(graph, Z, sigma=sigma, order=degree, rebuild=rebuild)
+        smooth = graph.filter(Z, chosen, chosen.order)
+        warn_of_averaging(graph, "denoise")
+        return smooth
     smoother = SMOOTHERS[method]
     if strength is None:
         assert sigma is not None
@@ -109,4 +117,9 @@ def denoise(
         )
     elif rebuild is not None:
         raise InputError("rebuild= belongs to sigma=; a given strength needs no estimate")
-    return graph.filter(Z, smoother(number("strength", strength, least=0)), order, tol=tol)
+    strength = number("strength", strength, least=0)
+    response = smoother(strength)
+    smooth = graph.filter(Z, response, order, tol=tol)
+    if strength > 0:
+        warn_after_smoothing(graph, "denoise", as_floats(Z, "Z"), smooth, response)
+    return smooth

@@ -94,7 +94,7 @@ def propagate_labels(
     Warns
     -----
     AveragingWarning
-        Where the graph only averages (second λ above 0.8), as dot products of ordinary data do.
+        Once for a graph that only averages (second λ above 0.8), as dot products of most data do.
 
     References
     ----------

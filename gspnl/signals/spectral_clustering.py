@@ -71,7 +71,7 @@ def spectral_clustering(
     Warns
     -----
     AveragingWarning
-        Where the graph only averages (second λ above 0.8), so that it has no clusters.
+        Once for a graph that only averages (second λ above 0.8), so that it has no clusters.
 
     References
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.spatial
+from support.descriptions import check, described
 from support.formulas import (
     FORMULAS,
     affinity,
@@ -169,6 +170,12 @@ def test_filters_equal_their_dense_formula(
         assert relative(value, U @ (gains[:, None] * (inverse @ Z))) < tolerance
         found = plan.deflated - lam[first - int(deflate) : first]
         assert np.abs(found).max(initial=0) < tolerance * size
+
+
+@pytest.mark.parametrize(("kernel", "options", "embedded", "storage", "normalization"), CASES)
+def test_descriptions_equal_their_dense_formula(kernel, options, embedded, storage, normalization):
+    graph, W, A, change = build(kernel, options, embedded, storage, normalization)
+    check(graph.describe(), described(W, normalization, A, change), 1e-8)
 
 
 @pytest.mark.parametrize("normalization", [n for n in NORMALIZATIONS if n != "softmax"])
@@ -367,6 +374,7 @@ def test_a_newly_registered_kernel_passes_the_contract(added):
         for dtype in (np.float64, np.float32):
             test_graphs_equal_their_dense_formula(*case, dtype)
             test_filters_equal_their_dense_formula(*case, dtype)
+        test_descriptions_equal_their_dense_formula(*case)
         test_graphs_without_self_loops_equal_their_dense_formula(name, case[3], case[4])
     for normalization in NORMALIZATIONS:
         test_a_batch_equals_its_graphs(name, normalization)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse
-from support.calls import count_calls
-from support.formulas import eigen, normalized, relative
+from support.averaging import second_of, stated
+from support.formulas import eigen, relative
 from support.operator_graphs import X, build
 
 import gspnl
-from gspnl.errors import AveragingWarning, ConvergenceError, InputError, NonsymmetricError
-from gspnl.signals import structure
+from gspnl.errors import ConvergenceError, InputError, NonsymmetricError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 N = len(X)
@@ -88,7 +87,6 @@ def test_isolated_nodes_belong_to_no_cluster():
             gspnl.spectral_clustering(graph, 13)
 
 
-@pytest.mark.filterwarnings("ignore::gspnl.errors.AveragingWarning")  # softplus only averages
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "isolated", "isolated_dense"])
 def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
@@ -103,7 +101,8 @@ def test_k_means_gets_the_rows_of_the_modes(case, normalization, monkeypatch):
         return np.arange(len(rows)) % k
 
     monkeypatch.setattr("gspnl.signals.spectral_clustering._k_means", spy)
-    labels = gspnl.spectral_clustering(graph, 3)
+    with stated(second_of(W, A, change)):
+        labels = gspnl.spectral_clustering(graph, 3)
     live = W.sum(1) > 0
     assert ((labels >= 0) == live).all()
     _, U, _ = eigen(A[np.ix_(live, live)], change[live])
@@ -234,17 +233,17 @@ def indicators(labels, classes):
     return (labels[:, None] == classes).astype(float)
 
 
-@pytest.mark.filterwarnings("ignore::gspnl.errors.AveragingWarning")  # softplus only averages
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 2e-3)])
 @pytest.mark.parametrize("normalization", ["random_walk", "symmetric", "bistochastic"])
 @pytest.mark.parametrize("case", ["rbf", "softplus", "cosine", "anchors", "hollow_rbf", "twins"])
 def test_scores_solve_their_equations(case, normalization, dtype, tolerance):
-    graph, _, A, _ = build(case, normalization, dtype)
+    graph, W, A, change = build(case, normalization, dtype)
     labels = np.full(N, -1)
     labels[[0, 3, 9, 11, 20]] = [4, 9, 4, 2, 9]
     classes = np.array([2, 4, 9])
     Y = indicators(labels, classes)
-    found = gspnl.propagate_labels(graph, labels, alpha=0.95)
+    with stated(second_of(W, A, change)):
+        found = gspnl.propagate_labels(graph, labels, alpha=0.95)
     truth = 0.05 * scipy.linalg.inv(np.eye(N) - 0.95 * A) @ Y
     assert found.scores.dtype == dtype
     assert relative(found.scores, truth) < tolerance
@@ -359,38 +358,3 @@ def test_invalid_propagation_arguments_raise():
     for method in ("local_global", "harmonic"):
         with pytest.raises(InputError, match=r"5 of 10 nodes.*joined to no known node"):
             gspnl.propagate_labels(islands, [0, 1, -1, -1, -1, -1, -1, -1, -1, -1], method)
-
-
-@pytest.mark.parametrize("storage", ["lowrank", "dense", "tiled"])
-@pytest.mark.parametrize("verb", ["local_global", "harmonic", "clustering"])
-def test_a_graph_that_only_averages_warns_once_and_names_the_remedy(storage, verb):
-    features, truth = blobs()
-    far = np.concatenate([features, np.full((len(features), 1), 40.0)], axis=1)  # far from 0
-    run = {
-        "clustering": lambda graph: gspnl.spectral_clustering(graph, 3),
-    }.get(verb, lambda graph: gspnl.propagate_labels(graph, some(truth), verb))
-    graph = gspnl.feature_graph(far, "dot", storage=storage)
-    W = np.maximum(far, 0) @ np.maximum(far, 0).T
-    second = eigen(*normalized(W, "random_walk"))[0][1]
-    assert second > 0.8
-    with pytest.warns(
-        AveragingWarning, match=f"second λ is {second:.2f} .*kernel='rbf' and sigma="
-    ) as seen:
-        run(graph)
-    assert len(seen) == 1
-    assert "test_labels" in seen[0].filename  # the caller's line
-    wide = gspnl.feature_graph(
-        features, "rbf", sigma=40.0, storage="dense" if storage == "dense" else "tiled"
-    )
-    with pytest.warns(AveragingWarning, match="a smaller sigma="):
-        run(wide)
-    narrow = gspnl.feature_graph(features, "rbf", sigma=1.0, storage="tiled")
-    run(narrow)  # no warning
-
-
-def test_the_second_eigenvalue_of_a_structured_graph_takes_few_products():
-    features, _ = blobs(size=400)
-    graph = gspnl.feature_graph(features, "rbf", sigma=1.0, storage="tiled")
-    graph.check_degrees()
-    counts = count_calls(lambda: structure.warn_of_averaging(graph, "test"))
-    assert counts["affinity/weights/exponential.py:TiledExponential.matmul"] <= 3
