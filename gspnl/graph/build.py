@@ -12,8 +12,8 @@ from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
-from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
-from gspnl.affinity.kernels.declarations import check_declarations, fit_checked
+from gspnl.affinity.kernels import Exponential, Kernel, check_embedding, make_kernel
+from gspnl.affinity.kernels.declarations import fit_checked
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
@@ -147,7 +147,8 @@ def feature_graph(
             "approximation='random_features'"
         )
     if approximated:
-        check_declarations(fitted, X, pair)
+        if isinstance(fitted, Exponential):  # else refused below
+            fitted = fit_checked(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
         weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
         return graph_of(weights, fitted, "lowrank", normalization, approximation=report)

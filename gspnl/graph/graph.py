@@ -397,7 +397,7 @@ class FeatureGraph:
         key = batch_key(index, self.shape[:-2])
         one = FeatureGraph(
             self.weights.item(key),
-            self.kernel,
+            self.kernel.item(key),
             self.storage,
             self.normalization,
             self.storage_reason,

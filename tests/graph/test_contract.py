@@ -57,6 +57,9 @@ def variants(names):
             yield name, {}, False
         elif name == "rbf":
             yield name, {"sigma": 1.7}, False
+            yield name, {"sigma": "median"}, False
+            yield name, {"sigma": "local"}, False
+            yield name, {"sigma": "adaptive"}, False
         elif name == "embedded_gaussian":
             yield name, {"temperature": 1.3}, True
             yield name, {}, False

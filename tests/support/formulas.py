@@ -31,6 +31,13 @@ def affinity(kernel, X, embed=None, **options):
         Z = np.exp(-(scipy.spatial.distance.cdist(X, c) ** 2) / (2 * sigma**2))
         Z /= Z.sum(1, keepdims=True)
         return Z @ np.diag(1 / Z.sum(0)) @ Z.T
+    if isinstance(options.get("sigma"), str):
+        D = scipy.spatial.distance.cdist(X, X)
+        sigma = bandwidths(D, options["sigma"])
+        return np.exp(
+            -(D**2)
+            / (2 * sigma[:, None] * (sigma[:, None] if options["sigma"] == "adaptive" else sigma))
+        )
     for i in range(n):
         if kernel == "dot":
             h = MAPS[options.get("feature_map", "relu")]
@@ -51,6 +58,23 @@ def affinity(kernel, X, embed=None, **options):
         else:
             raise AssertionError(f"the oracle knows no kernel {kernel!r}; write its formula here")
     return M
+
+
+def bandwidths(D, rule):
+    """Compute σ of each node from all distances, by the definition in the docstring of RBF."""
+    n = len(D)
+    if rule == "median":
+        pairs = D[np.triu_indices(n, 1)]
+        middle = np.median(pairs)
+        return np.full(n, middle if middle > 0 else np.median(pairs[pairs > 0]))
+    k = {"local": 7, "adaptive": 15}[rule]
+    reach = np.empty(n)
+    for i in range(n):
+        others = np.sort(np.delete(D[i], i))
+        reach[i] = others[min(k, n - 1) - 1]
+        if reach[i] == 0:
+            reach[i] = others[others > 0][0]
+    return reach / 2 if rule == "local" else 0.3 * np.maximum(reach, np.median(reach))
 
 
 def weights(M, normalization, self_loops=True):
