@@ -167,6 +167,33 @@ def test_outliers_keep_their_own_bandwidth_and_others_at_least_the_median():
     assert graph.dense()[-1, :-1].sum() > 0.1
 
 
+@pytest.mark.parametrize("n", [100, 900])
+def test_a_median_node_has_few_effective_neighbours_in_many_dimensions(n):
+    X = normal(n, 200)
+    graph = gspnl.feature_graph(X, "rbf", sigma="adaptive")
+    assert relative(graph.kernel.sigmas, plain(cdist(X, X), "adaptive")) < 1e-9
+    D = cdist(X, X)
+    fifteenth = np.sort(D, axis=1)[:, 15]
+    share = graph.kernel.sigmas / np.maximum(fifteenth, np.median(fifteenth))
+    assert np.ptp(share) < 1e-12
+    assert 0.1 < share[0] < (0.299 if n == 900 else 0.3001)
+    s = -(D**2) / (2 * graph.kernel.sigmas[:, None] ** 2)
+    np.fill_diagonal(s, -np.inf)
+    p = np.exp(s - s.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    effective = np.exp(-(p * np.log(np.where(p > 0, p, 1))).sum(1))
+    assert 20 < np.median(effective) < 33
+
+
+def test_many_copies_do_not_shrink_the_bandwidth():
+    X = np.repeat(normal(5), 40, axis=0)
+    graph = gspnl.feature_graph(X, "rbf", sigma="adaptive")
+    D = cdist(X, X)
+    D[D < 1e-12] = np.inf
+    nearest = D.min(1)
+    assert relative(graph.kernel.sigmas, 0.3 * np.maximum(nearest, np.median(nearest))) < 1e-12
+
+
 def test_copies_take_the_nearest_node_that_differs():
     X = np.repeat([[0.0], [1.0], [5.0]], [9, 8, 1], axis=0)
     found = gspnl.feature_graph(X, "rbf", sigma="local").kernel.sigmas

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 import scipy.spatial
+import scipy.stats
 
 MAPS = {
     "identity": lambda x: x,
@@ -74,7 +76,21 @@ def bandwidths(D, rule):
         reach[i] = others[min(k, n - 1) - 1]
         if reach[i] == 0:
             reach[i] = others[others > 0][0]
-    return reach / 2 if rule == "local" else 0.3 * np.maximum(reach, np.median(reach))
+    if rule == "local":
+        return reach / 2
+    reach = np.maximum(reach, np.median(reach))
+    nodes = np.arange(n) if n <= 128 else np.random.default_rng(1).choice(n, 128, replace=False)
+
+    def excess(c):
+        counts = []
+        for i in nodes:
+            s = -(np.delete(D[i], i) ** 2) / (2 * (c * reach[i]) ** 2)
+            counts.append(np.exp(scipy.stats.entropy(np.exp(s - s.max()))))
+        return np.median(counts) - 30
+
+    if excess(0.3) <= 0 or excess(0.1) >= 0:
+        return 0.3 * reach
+    return reach * scipy.optimize.brentq(excess, 0.1, 0.3, xtol=1e-13)
 
 
 def weights(M, normalization, self_loops=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
@@ -17,7 +18,10 @@ from gspnl.errors import InputError
 
 SAMPLE = 2048  # nodes whose distances have the median
 LOCAL = 7, 1 / 2  # neighbour that scales a node, as Zelnik-Manor and Perona take it, and a factor
-ADAPTIVE = 15, 0.3  # docs/results/ten_data_sets.md has what both were compared with
+# Measured on ten data sets: docs/results/ten_data_sets.md.
+ADAPTIVE = 15, 0.3  # the same for "adaptive", the factor at most,
+FEW = 0.1, 30.0  # and at least, and the effective neighbours at most, of a median node
+ROWS = 128  # nodes whose effective neighbours are counted
 TREE = 6  # columns up to which a tree is faster than all products
 SPARE = 8  # candidates beside the neighbours, for distances that rounding reorders
 GROUP = 16  # points whose distances are searched by their least
@@ -89,8 +93,37 @@ def _local(X: np.ndarray) -> np.ndarray:
 def _adaptive(X: np.ndarray) -> np.ndarray:
     neighbour, factor = ADAPTIVE
     distances = neighbour_distances(X, neighbour)
-    out: np.ndarray = factor * np.maximum(distances, np.median(distances))
+    reach = np.maximum(distances, np.median(distances))
+    out: np.ndarray = _share(X, reach, factor) * reach
     return out
+
+
+def _share(X: np.ndarray, reach: np.ndarray, most: float) -> float:
+    """Return the largest c ≤ ``most`` with few effective neighbours where σ = c times the reach.
+
+    In many dimensions all distances are nearly equal, and the many far nodes outweigh the near.
+    """
+    nodes = np.arange(len(X))
+    if len(X) > ROWS:
+        nodes = np.random.default_rng(1).choice(len(X), ROWS, replace=False)
+    squares = (X * X).sum(1)
+    scores = squares - 2 * (X[nodes] @ X.T)
+    scores[np.arange(len(nodes)), nodes] = np.inf
+    scores -= scores.min(1, keepdims=True)
+    scores /= -2 * reach[nodes, None] ** 2
+
+    def effective(share: float) -> float:
+        s = scores / share**2
+        p = np.exp(s)
+        sums = p.sum(1)
+        s[s == -np.inf] = 0.0
+        return float(np.median(sums * np.exp(-np.einsum("ij,ij->i", p, s) / sums)))
+
+    least, few = FEW
+    # Where copies alone are more than few, a smaller σ would only cut them off.
+    if effective(most) <= few or effective(least) >= few:
+        return most
+    return float(brentq(lambda c: effective(c) - few, least, most, xtol=1e-14))
 
 
 def neighbour_distances(X: np.ndarray, k: int) -> np.ndarray:
