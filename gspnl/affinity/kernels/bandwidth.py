@@ -31,22 +31,29 @@ RANGE = 60  # binary exponents between the largest and the least σ of a graph
 BANDWIDTHS: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("sigma")
 
 
-def bandwidths(name: str, X: np.ndarray) -> np.ndarray:
+def bandwidths(name: str, X: np.ndarray, equal: float | None = None) -> np.ndarray:
     """Compute σ of features X (..., N, C): (..., 1, 1), or (..., N, 1) for one a node.
 
     Raises
     ------
     InputError
-        Where all nodes of a graph are equal.
+        Where all nodes of a graph are equal, unless ``equal`` is a σ for these.
     """
     rule = BANDWIDTHS[name]
     batch = X.shape[:-2]
-    found = [_of_graph(rule, name, X[(*index, ...)], index) for index in np.ndindex(*batch)]
+    found = [_of_graph(rule, name, X[(*i, ...)], i, equal) for i in np.ndindex(*batch)]
+    if equal is not None:
+        most = max(map(len, found))
+        found = [np.broadcast_to(part, most) for part in found]
     return np.stack(found).reshape(*batch, -1, 1)
 
 
 def _of_graph(
-    rule: Callable[[np.ndarray], np.ndarray], name: str, X: np.ndarray, index: tuple[int, ...]
+    rule: Callable[[np.ndarray], np.ndarray],
+    name: str,
+    X: np.ndarray,
+    index: tuple[int, ...],
+    equal: float | None,
 ) -> np.ndarray:
     """Compute σ of one graph, of features near 1: squares of huge or tiny ones leave the range."""
     low, high = X.min(0), X.max(0)
@@ -57,6 +64,8 @@ def _of_graph(
     )
     scaled -= middle
     size = float(np.abs(scaled).max())
+    if not size and equal is not None:
+        return np.full(len(X), equal)
     if not size:
         where = f" of graph {', '.join(map(str, index))}" if index else ""
         raise InputError(
