@@ -263,7 +263,7 @@ def test_a_batch_equals_its_graphs(kernel, normalization):
 
 
 def test_a_single_signal_keeps_its_shape():
-    graph = gspnl.feature_graph(features("dot"))
+    graph = gspnl.feature_graph(features("dot"), kernel="dot")
     z = np.random.default_rng(0).standard_normal(N)
     assert graph.apply(z).shape == (N,)
     assert np.array_equal(graph.apply(z), graph.apply(z[:, None])[:, 0])
