@@ -66,6 +66,7 @@ def variants(names):
         elif name == "anchors":
             yield name, {"anchors": 12, "seed": 3}, False
             yield name, {"anchors": 5, "sigma": 0.8}, False
+            yield name, {"anchors": 20, "sigma": "adaptive"}, False
         else:
             yield name, {}, kind != "none"
 
@@ -95,7 +96,10 @@ def build(kernel, options, embedded, storage, normalization, dtype=np.float64, *
     )
     oracle = dict(options)
     if kernel == "anchors":
-        oracle = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+        sigma = options.get("sigma")
+        fitted = float(graph.kernel._sigmas[0, 0])
+        rule = sigma if isinstance(sigma, str) else fitted
+        oracle = {"points": graph.kernel._points, "sigma": rule}
     wide = None if embed is None else tuple(w.astype(np.float64) for w in embed)
     W = weights(affinity(kernel, X, wide, **oracle), normalization, more.get("self_loops", True))
     return graph, W, *normalized(W, normalization)

@@ -30,10 +30,15 @@ def affinity(kernel, X, embed=None, **options):
     M = np.empty((n, n))
     if kernel == "anchors":
         c, sigma = np.asarray(options["points"], dtype=np.float64), options["sigma"]
-        Z = np.exp(-(scipy.spatial.distance.cdist(X, c) ** 2) / (2 * sigma**2))
+        squares = scipy.spatial.distance.cdist(X, c) ** 2
+        if sigma == "adaptive":  # the 8th nearest anchor has 1/50 of the weight of the nearest
+            near = np.sort(squares, axis=1)
+            Z = 50.0 ** -((squares - near[:, :1]) / (near[:, 7:8] - near[:, :1]))
+        else:
+            Z = np.exp(-squares / (2 * sigma**2))
         Z /= Z.sum(1, keepdims=True)
         return Z @ np.diag(1 / Z.sum(0)) @ Z.T
-    if isinstance(options.get("sigma"), str):
+    if kernel == "rbf" and isinstance(options.get("sigma"), str):
         D = scipy.spatial.distance.cdist(X, X)
         sigma = bandwidths(D, options["sigma"])
         return np.exp(
