@@ -180,6 +180,21 @@ def placement(X: np.ndarray, count: int, seed: int) -> Placement:
         return Placement(middle + unit * points, unit * spread, nodes, nodes=chosen)
     with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
-        points, nearest = kmeans2(sample, count, iter=ROUNDS, minit="++", rng=rng)
+        start = _plus_plus(sample, count, rng)
+        points, nearest = kmeans2(sample, start, iter=ROUNDS, minit="matrix")
     spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
     return Placement(middle + unit * points, unit * spread, nodes, nearest)
+
+
+def _plus_plus(sample: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw centres one after another, in proportion to squared distances to those drawn so far.
+
+    k-means++ as SciPy's kmeans2 draws it, which computes all distances again for each centre.
+    """
+    chosen = [int(rng.integers(len(sample)))]
+    squares = np.full(len(sample), np.inf)
+    while len(chosen) < count:
+        np.minimum(squares, squared_distances(sample[chosen[-1:]], sample)[0], out=squares)
+        shares = (squares / squares.sum()).cumsum()
+        chosen.append(int(np.searchsorted(shares, rng.uniform())))
+    return sample[chosen]
