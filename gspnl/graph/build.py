@@ -52,7 +52,7 @@ def feature_graph(
         library; float32 and float64 are kept, integers become float64.
     kernel : str or Kernel
         "dot", "gaussian", "embedded_gaussian", "rbf", "cosine", "concatenation", "anchors", or
-        "auto". "auto" takes "rbf" with sigma="adaptive" for up to 5,000 nodes and "anchors" with
+        "auto". "auto" takes "rbf" with sigma="adaptive" for up to 2,000 nodes and "anchors" with
         256 anchors and sigma="adaptive" for more, but "dot" with ``embed`` or ``feature_map``, and
         in general the kernel that has the options given (:mod:`gspnl.affinity.kernels.auto`);
         ``graph.kernel`` is what it took, and ``graph.storage_reason`` says why.

@@ -9,7 +9,7 @@ The options choose first:
 
 Without them the number of nodes does:
 
-- up to :data:`EXACT`: "rbf" with sigma="adaptive", whose dense W takes at most 200 MB;
+- up to :data:`EXACT`: "rbf" with sigma="adaptive", whose dense W takes at most 32 MB;
 - above: "anchors" with :data:`ANCHORS` anchors and sigma="adaptive", whose cost is linear in N.
 
 Both have few effective neighbours a node, and were chosen by labels, clusters and denoising on ten
@@ -28,7 +28,7 @@ from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.affinity.kernels.rbf import RBF
 from gspnl.errors import InputError
 
-EXACT = 5_000
+EXACT = 2_000
 ANCHORS = 256
 TAKERS = ("rbf", "anchors", "embedded_gaussian", "dot")  # in the order in which options choose
 
