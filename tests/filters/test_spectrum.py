@@ -174,3 +174,21 @@ def test_a_graph_of_two_nodes_equals_its_closed_form():
     heat = graph.filter(np.eye(2), responses.heat(1.0))
     e = np.exp(-1)
     assert relative(heat, np.array([[1 + e, 1 - e], [1 - e, 1 + e]]) / 2) < 1e-15
+
+
+def test_an_exact_filter_uses_eigenpairs_that_exist(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((1100, 3))
+    Z = np.random.default_rng(1).standard_normal((1100, 2))
+    heat = gspnl.responses.heat(3.0)
+    by_series = gspnl.feature_graph(X, "rbf").filter(Z, heat)
+    graph = gspnl.feature_graph(X, "rbf")
+    graph.spectrum()
+
+    def no_series(*_):
+        raise AssertionError("a series of products, beside eigenpairs")
+
+    monkeypatch.setattr("gspnl.filters.exact._resolved", no_series)
+    by_eigenpairs = graph.filter(Z, heat)
+    assert np.abs(by_eigenpairs - by_series).max() < 1e-11
+    truth = scipy.linalg.expm(-3.0 * (np.eye(1100) - graph.dense())) @ Z
+    assert np.abs(by_eigenpairs - truth).max() < 1e-11
