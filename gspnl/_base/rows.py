@@ -177,6 +177,11 @@ def _alone(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
+def cores() -> int:
+    """Count the threads for work of other libraries."""
+    return _cores()
+
+
 def _cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

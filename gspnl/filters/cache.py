@@ -36,6 +36,11 @@ class SpectralCache:
         return exact_spectrum(self.affinity)
 
     @property
+    def has_spectrum(self) -> bool:
+        """Whether every eigenpair has been computed already."""
+        return "spectrum" in self.__dict__
+
+    @property
     def cheap_spectrum(self) -> Spectrum | None:
         """The spectrum where it costs little; else None, even if it has been computed already.
 

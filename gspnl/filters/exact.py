@@ -20,8 +20,8 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
     """Compute g(L) Z to rounding, by a method that depends on the graph and the response only.
 
     - Low rank: through the Gram matrix.
-    - More than :data:`~gspnl.filters.spectrum.SMALL` nodes, and a response that resolves on [0, 2]
-      in at most N terms: by that series, without eigenvectors.
+    - More than :data:`~gspnl.filters.spectrum.SMALL` nodes whose eigenpairs are not computed yet,
+      and a response that resolves on [0, 2] in at most N terms: by that series.
     - Else, and for values ω: through all eigenpairs.
 
     ``Z`` is (..., N, c), checked.
@@ -40,7 +40,12 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
         if core is not None:
             null_gain, isolated_gain = (float(v) for v in evaluate(response, np.array([1.0, 0.0])))
             return engine.expand(null_gain, isolated_gain, core, Z, heads)
-    elif affinity.symmetric_core and affinity.nonnegative and affinity.n_nodes > SMALL:
+    elif (
+        affinity.symmetric_core
+        and affinity.nonnegative
+        and affinity.n_nodes > SMALL
+        and not cache.has_spectrum
+    ):
         series = _resolved(response, (0.0, 2.0))
         if series is not None and series.order < affinity.n_nodes:
             return _by_series(cache, response, series, Z)

@@ -60,7 +60,7 @@ class Spectrum:
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).standard_normal((500, 4))
-    >>> spec = gspnl.feature_graph(X).spectrum()
+    >>> spec = gspnl.feature_graph(X, kernel="dot").spectrum()
     >>> spec.eigenvalues.shape, spec.multiplicities.tolist()
     ((6,), [36, 1, 1, 1, 1, 460])
     >>> bool(np.allclose(spec.igft(spec.gft(X)), X))

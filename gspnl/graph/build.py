@@ -12,8 +12,9 @@ from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
 from gspnl.affinity.approximation import Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
-from gspnl.affinity.kernels import Kernel, check_embedding, make_kernel
-from gspnl.affinity.kernels.declarations import check_declarations, fit_checked
+from gspnl.affinity.kernels import Exponential, Kernel, check_embedding, make_kernel
+from gspnl.affinity.kernels.auto import choose_kernel
+from gspnl.affinity.kernels.declarations import fit_checked
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
@@ -28,7 +29,7 @@ from gspnl.graph.source import Source
 @on_one_thread
 def feature_graph(
     X: Any,
-    kernel: str | Kernel = "dot",
+    kernel: str | Kernel = "auto",
     embed: tuple[Any, Any] | None = None,
     normalization: str = "random_walk",
     storage: str = "auto",
@@ -51,7 +52,11 @@ def feature_graph(
         Node features, N ≥ 2; leading dimensions are a batch of graphs. Arrays of any array API
         library; float32 and float64 are kept, integers become float64.
     kernel : str or Kernel
-        "dot", "gaussian", "embedded_gaussian", "rbf", "cosine", "concatenation", "anchors".
+        "dot", "gaussian", "embedded_gaussian", "rbf", "cosine", "concatenation", "anchors", or
+        "auto". "auto" takes "rbf" with sigma="adaptive" for up to 2,000 nodes and "anchors" with
+        256 anchors and sigma="adaptive" for more, but "dot" with ``embed`` or ``feature_map``, and
+        in general the kernel that has the options given (:mod:`gspnl.affinity.kernels.auto`);
+        ``graph.kernel`` is what it took, and ``graph.storage_reason`` says why.
     embed : pair of arrays, optional
         (W_phi, W_psi), each (C, r), for "dot" and "embedded_gaussian"; (w_a, w_b), each (C,), for
         "concatenation"; None for the others.
@@ -92,8 +97,9 @@ def feature_graph(
     progress : bool or callable, optional
         See :func:`gspnl.progress`.
     **kernel_options
-        Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf, anchors), ``temperature``
-        (embedded_gaussian), ``anchors`` and ``seed`` (anchors).
+        Options of the kernel: ``feature_map`` (dot), ``sigma`` (rbf: a number, "median", "local" or
+        "adaptive"; anchors: a number or "adaptive"), ``temperature`` (embedded_gaussian),
+        ``anchors`` and ``seed`` (anchors).
 
     Returns
     -------
@@ -115,16 +121,18 @@ def feature_graph(
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).standard_normal((100_000, 3))
-    >>> graph = gspnl.feature_graph(X, kernel="anchors", anchors=16)
-    >>> graph.shape, graph.storage
-    ((100000, 100000), 'lowrank')
+    >>> graph = gspnl.feature_graph(X)
+    >>> graph.shape, graph.storage, type(graph.kernel).__name__
+    ((100000, 100000), 'lowrank', 'Anchors')
     >>> bool(abs(graph.apply(np.ones((100_000, 1))) - 1).max() < 1e-12)
     True
     """
     approximated = rank is not None or tol is not None or approximation is not None
     if seed is not None and not approximated:
         kernel_options = {**kernel_options, "seed": seed}
-    fitted = make_kernel(kernel, kernel_options)
+    taken = ""
+    if not isinstance(kernel, str) or kernel != "auto":  # checked before the features
+        fitted = make_kernel(kernel, kernel_options)
     scheme = NORMALIZATIONS[normalization]
     if not isinstance(self_loops, (bool, np.bool_)):
         raise InputError(f"self_loops={self_loops!r} must be True or False")
@@ -135,6 +143,12 @@ def feature_graph(
             "C ≥ 1 columns"
         )
     check_finite(X, "X")
+    if isinstance(kernel, str) and kernel == "auto":
+        fitted, taken = choose_kernel(
+            X, kernel_options, embedded=embed is not None, approximated=approximated,
+            storage=storage,
+        )  # fmt: skip
+        taken += "; "
     pair = check_embedding(fitted, X, embed)
     if scheme.nonnegative and not fitted.nonnegative:
         raise InputError(
@@ -148,14 +162,19 @@ def feature_graph(
             "approximation='random_features'"
         )
     if approximated:
-        check_declarations(fitted, X, pair)
+        if isinstance(fitted, Exponential):  # else refused below
+            fitted = fit_checked(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
         weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
-        return graph_of(weights, fitted, "lowrank", normalization, approximation=report)
+        reason = f"{taken}asked for"
+        return graph_of(
+            weights, fitted, "lowrank", normalization, reason=reason, approximation=report
+        )
     fitted = fit_checked(fitted, X, pair)
     chosen, reason = storage, "asked for"
     if storage == "auto":
         chosen, reason = choose(fitted, X, pair, self_loops=bool(self_loops))
+    reason = taken + reason
     if not STORAGES[chosen].supports(fitted):
         able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(fitted))
         raise InputError(

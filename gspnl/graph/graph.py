@@ -151,7 +151,7 @@ class FeatureGraph:
         Examples
         --------
         >>> import numpy as np, gspnl
-        >>> graph = gspnl.feature_graph(np.eye(4) + 1.0)
+        >>> graph = gspnl.feature_graph(np.eye(4) + 1.0, kernel="dot")
         >>> graph.apply(np.ones((4, 1))).round(12).T  # rows sum to 1
         array([[1., 1., 1., 1.]])
         """
@@ -448,7 +448,7 @@ class FeatureGraph:
         key = batch_key(index, self.shape[:-2])
         one = FeatureGraph(
             self.weights.item(key),
-            self.kernel,
+            self.kernel.item(key),
             self.storage,
             self.normalization,
             self.storage_reason,

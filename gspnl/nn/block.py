@@ -293,6 +293,12 @@ class KernelBlock(Block):
                 "kernel='anchors' is fitted to all nodes, which a block meets batch by batch; use "
                 "kernel='dot'"
             )
+        sigma = getattr(kernel, "sigma", None)
+        if isinstance(sigma, str):
+            raise InputError(
+                f"sigma={sigma!r} is taken from all nodes, which a block meets batch by batch; "
+                "pass a number, near the distance of neighbouring features"
+            )
         if normalization in UNNORMALIZED and isinstance(kernel, Exponential):
             raise InputError(
                 f"normalization={normalization!r} leaves the {type(kernel).__name__} kernel, an "
@@ -314,7 +320,7 @@ class KernelBlock(Block):
 def kernel_options(kernel: Kernel) -> dict[str, Any]:
     """Return the options that make a kernel: its name and parameters, else the kernel itself."""
     name = next((n for n in KERNELS if KERNELS[n] is type(kernel)), None)
-    own = asdict(kernel)
+    own = {key: value for key, value in asdict(kernel).items() if not key.startswith("_")}
     if name is None or set(own) - set(KERNEL_OPTIONS):
         return {"kernel": kernel, **dict.fromkeys(KERNEL_OPTIONS)}
     return {"kernel": name, **{k: own.get(k) for k in KERNEL_OPTIONS}}

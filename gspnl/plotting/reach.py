@@ -81,7 +81,7 @@ def attention_range(
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).random((500, 3))
-    >>> ax = gspnl.plotting.attention_range(gspnl.feature_graph(X), 7)
+    >>> ax = gspnl.plotting.attention_range(gspnl.feature_graph(X, kernel="dot"), 7)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['NL: reach 400 nodes', 'NS: reach 336 nodes', 'SNL: reach 336 nodes', 'the node itself']
     """

@@ -55,7 +55,7 @@ def dirichlet_energy(graph: FeatureGraph, Z: Array) -> Array:
     Examples
     --------
     >>> import numpy as np, gspnl
-    >>> graph = gspnl.feature_graph(np.ones((3, 1)))  # W_ij = 1: three edges
+    >>> graph = gspnl.feature_graph(np.ones((3, 1)), kernel="dot")  # W_ij = 1: three edges
     >>> float(gspnl.dirichlet_energy(graph, np.array([0.0, 0.0, 2.0])))
     8.0
     """
@@ -159,7 +159,7 @@ def local_variation(graph: FeatureGraph, Z: Array) -> Array:
     Examples
     --------
     >>> import numpy as np, gspnl
-    >>> graph = gspnl.feature_graph(np.ones((3, 1)))
+    >>> graph = gspnl.feature_graph(np.ones((3, 1)), kernel="dot")
     >>> gspnl.local_variation(graph, np.array([0.0, 0.0, 1.0])).round(4)
     array([1.    , 1.    , 1.4142])
     """

@@ -57,7 +57,7 @@ def total_variation(graph: FeatureGraph, Z: Array) -> Array:
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).random((100_000, 3))  # 5·10⁹ edges
-    >>> graph = gspnl.feature_graph(X)
+    >>> graph = gspnl.feature_graph(X, kernel="dot")
     >>> inside = np.zeros(100_000)
     >>> inside[:3] = 1.0  # the variation of an indicator is the weight of its cut
     >>> cut = graph.degrees[:3].sum() - (X[:3] @ X[:3].T).sum()

@@ -132,7 +132,9 @@ def test_isolated_nodes_have_no_gradient_through_the_scales():
     Z, w = draw(6, 1, seed=1), draw(6, 1, seed=2)
 
     def run(x):
-        return (gspnl.feature_graph(x, normalization="bistochastic").apply(Z) * w).sum()
+        return (
+            gspnl.feature_graph(x, kernel="dot", normalization="bistochastic").apply(Z) * w
+        ).sum()
 
     x = X.clone().requires_grad_()
     (found,) = torch.autograd.grad(run(x), x)

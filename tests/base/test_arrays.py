@@ -175,7 +175,7 @@ def test_unavailable_gradients_raise():
 
 def test_mixed_libraries_raise():
     with pytest.raises(gspnl.errors.InputError, match="convert one of them"):
-        gspnl.feature_graph(X).apply(torch.from_numpy(Z))
+        gspnl.feature_graph(X, kernel="dot").apply(torch.from_numpy(Z))
 
 
 def test_results_do_not_depend_on_blocks_and_threads(monkeypatch):
@@ -230,7 +230,7 @@ def test_row_blocks_limit_blas_threads_and_restore_them(monkeypatch):
 
 def test_inputs_are_not_modified():
     x, z = X.copy(), Z.copy()
-    graph = gspnl.feature_graph(x, normalization="bistochastic")
+    graph = gspnl.feature_graph(x, kernel="dot", normalization="bistochastic")
     graph.filter(z, responses.heat(1.0))
     graph.filter(z, responses.heat(1.0), order=4)
     graph.spectrum().gft(z)
@@ -241,11 +241,12 @@ def test_inputs_are_not_modified():
 def test_strided_views_are_accepted():
     wide = np.random.default_rng(4).standard_normal((120, 10))
     assert np.array_equal(
-        gspnl.feature_graph(wide[:, ::2]).degrees, gspnl.feature_graph(wide[:, ::2].copy()).degrees
+        gspnl.feature_graph(wide[:, ::2], kernel="dot").degrees,
+        gspnl.feature_graph(wide[:, ::2].copy(), kernel="dot").degrees,
     )
     wide[3, 2] = np.nan
     with pytest.raises(gspnl.errors.InputError, match=r"index \(3, 1\)"):
-        gspnl.feature_graph(wide[:, ::2])
+        gspnl.feature_graph(wide[:, ::2], kernel="dot")
 
 
 def test_importing_loads_neither_torch_nor_matplotlib():

@@ -84,7 +84,7 @@ def test_deflation_errs_no_more_than_the_plain_interval_on_random_graphs():
 def test_several_modes_can_be_deflated(storage):
     rng = np.random.default_rng(2)
     X = np.abs(np.repeat(np.eye(4), 50, axis=0) + 0.1 * rng.standard_normal((200, 4)))
-    graph = gspnl.feature_graph(X, storage=storage)
+    graph = gspnl.feature_graph(X, kernel="dot", storage=storage)
     Z = rng.standard_normal((200, 2))
     g = responses.tikhonov(100.0)
     errors = [gspnl.compare(graph, Z, g, [2], deflate=m).errors[0] for m in (0, 1, 4)]
@@ -96,7 +96,7 @@ def test_several_modes_can_be_deflated(storage):
 def test_all_copies_of_a_repeated_zero_are_deflated():
     """Three components: λ = 0 has multiplicity 3, of which Lanczos from one vector finds one."""
     X = np.repeat(np.eye(3), 30, axis=0)
-    graph = gspnl.feature_graph(X, storage="dense")
+    graph = gspnl.feature_graph(X, kernel="dot", storage="dense")
     plan = graph.chebyshev(responses.heat(4.0), order=3, deflate=3)
     assert np.abs(plan.deflated).max() < 1e-12
     Z = np.random.default_rng(0).standard_normal((90, 2))
@@ -178,7 +178,7 @@ def test_least_squares_excludes_deflated_modes():
     X = rng.standard_normal((80, 3))
     X[:7] = -1  # isolated
     for storage in ("lowrank", "dense"):
-        graph = gspnl.feature_graph(X, storage=storage)
+        graph = gspnl.feature_graph(X, kernel="dot", storage=storage)
         isolated = int((graph.degrees == 0).sum())
         lam = np.repeat(graph.spectrum().eigenvalues, graph.spectrum().multiplicities)
         rest = lam[isolated + 1 :]

@@ -109,7 +109,9 @@ def test_free_values_on_the_spectrum_filter_exactly():
 
 
 def test_modes_within_the_repeated_eigenspace_are_eigenvectors():
-    graph = gspnl.feature_graph(np.abs(np.random.default_rng(5).standard_normal((80, 3))))
+    graph = gspnl.feature_graph(
+        np.abs(np.random.default_rng(5).standard_normal((80, 3))), kernel="dot"
+    )
     d = graph.degrees[:, None]
     modes = graph.spectrum().modes(80)
     assert np.abs(modes.T @ (d * modes) - np.eye(80)).max() < 1e-12
@@ -152,7 +154,9 @@ def test_the_block_reflection_maps_the_first_axes_to_the_modes():
 
 @pytest.mark.parametrize("storage", ["lowrank", "dense"])
 def test_filters_of_a_graph_without_edges_scale_by_g_of_zero(storage):
-    graph = gspnl.feature_graph(-np.ones((6, 2)), storage=storage)  # relu leaves nothing
+    graph = gspnl.feature_graph(
+        -np.ones((6, 2)), kernel="dot", storage=storage
+    )  # relu leaves nothing
     Z = np.random.default_rng(0).standard_normal((6, 2))
     assert (graph.degrees == 0).all()
     assert relative(graph.apply(Z), Z) < 1e-15
@@ -166,7 +170,25 @@ def test_filters_of_a_graph_without_edges_scale_by_g_of_zero(storage):
 
 
 def test_a_graph_of_two_nodes_equals_its_closed_form():
-    graph = gspnl.feature_graph(np.ones((2, 1)))
+    graph = gspnl.feature_graph(np.ones((2, 1)), kernel="dot")
     heat = graph.filter(np.eye(2), responses.heat(1.0))
     e = np.exp(-1)
     assert relative(heat, np.array([[1 + e, 1 - e], [1 - e, 1 + e]]) / 2) < 1e-15
+
+
+def test_an_exact_filter_uses_eigenpairs_that_exist(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((1100, 3))
+    Z = np.random.default_rng(1).standard_normal((1100, 2))
+    heat = gspnl.responses.heat(3.0)
+    by_series = gspnl.feature_graph(X, "rbf").filter(Z, heat)
+    graph = gspnl.feature_graph(X, "rbf")
+    graph.spectrum()
+
+    def no_series(*_):
+        raise AssertionError("a series of products, beside eigenpairs")
+
+    monkeypatch.setattr("gspnl.filters.exact._resolved", no_series)
+    by_eigenpairs = graph.filter(Z, heat)
+    assert np.abs(by_eigenpairs - by_series).max() < 1e-11
+    truth = scipy.linalg.expm(-3.0 * (np.eye(1100) - graph.dense())) @ Z
+    assert np.abs(by_eigenpairs - truth).max() < 1e-11

@@ -39,7 +39,7 @@ def test_huge_finite_features_are_accepted_as_finite():
 
 
 def test_signals_that_are_not_finite_raise_with_their_index():
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     bad = Z.copy()
     bad[3, 1] = np.nan
     for verb in (graph.apply, graph.laplacian, lambda z: graph.filter(z, HEAT)):
@@ -62,7 +62,9 @@ def test_unsupported_dtypes_raise(dtype):
 
 
 def test_integers_become_float64():
-    assert gspnl.feature_graph(np.arange(12).reshape(6, 2)).degrees.dtype == np.float64
+    assert (
+        gspnl.feature_graph(np.arange(12).reshape(6, 2), kernel="dot").degrees.dtype == np.float64
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,11 @@ def test_degrees_that_overflow_or_underflow_raise():
     apart = np.zeros((40, 6))
     apart[:20, :3], apart[20:, 3:] = np.abs(X[:20]), np.abs(X[20:]) * 1e-170
     with pytest.raises(DegreeError, match="degrees of 20 nodes underflow float64"):
-        gspnl.feature_graph(apart)
-    tiny, plain = gspnl.feature_graph(np.abs(X) * 1e-160), gspnl.feature_graph(np.abs(X))
+        gspnl.feature_graph(apart, kernel="dot")
+    tiny, plain = (
+        gspnl.feature_graph(np.abs(X) * 1e-160, kernel="dot"),
+        gspnl.feature_graph(np.abs(X), kernel="dot"),
+    )
     assert np.allclose(tiny.dense(), plain.dense(), rtol=1e-12)  # scale does not matter
 
 
@@ -144,7 +149,7 @@ def test_a_pattern_without_bistochastic_scaling_raises():
 
 
 def test_a_response_that_is_not_finite_on_the_spectrum_raises():
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with np.errstate(divide="ignore"):
         for options in ({}, {"order": 3}, {"tol": 1e-3}):
             with pytest.raises(InputError, match=r"is not finite on the spectrum: g\("):
@@ -155,7 +160,7 @@ def test_a_response_that_is_not_finite_on_the_spectrum_raises():
 
 @pytest.mark.parametrize("order", [-1, 1.5, True, "3"])
 def test_invalid_orders_raise(order):
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with pytest.raises(InputError, match=r"must be a whole number from 0 to 100000"):
         graph.filter(Z, HEAT, order=order)
     with pytest.raises(InputError, match=r"must be a whole number from 0 to 100000"):
@@ -178,16 +183,16 @@ def test_invalid_orders_raise(order):
 )
 def test_invalid_filter_options_raise(options, message):
     with pytest.raises(InputError, match=message):
-        gspnl.feature_graph(X).filter(Z, HEAT, **options)
+        gspnl.feature_graph(X, kernel="dot").filter(Z, HEAT, **options)
 
 
 def test_tol_with_a_response_that_does_not_resolve_raises():
     with pytest.raises(InputError, match="no order is certified to a tolerance"):
-        gspnl.feature_graph(X).filter(Z, responses.low_pass(0.7), tol=1e-3)
+        gspnl.feature_graph(X, kernel="dot").filter(Z, responses.low_pass(0.7), tol=1e-3)
 
 
 def test_values_of_the_wrong_length_raise():
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with pytest.raises(InputError, match=r"omega has shape \(40,\); this spectrum has 5 distinct"):
         graph.filter(Z, np.ones(40))
     with pytest.raises(InputError, match="not finite"):
@@ -197,11 +202,11 @@ def test_values_of_the_wrong_length_raise():
 @pytest.mark.parametrize("shape", [(39, 2), (2, 40), (40, 2, 2), (39,), ()])
 def test_signals_of_another_shape_raise(shape):
     with pytest.raises(InputError, match=r"signals on this graph have shape \(..., 40, c\)"):
-        gspnl.feature_graph(X).apply(np.ones(shape))
+        gspnl.feature_graph(X, kernel="dot").apply(np.ones(shape))
 
 
 def test_signals_of_another_batch_raise():
-    graph = gspnl.feature_graph(np.stack([X, X]))
+    graph = gspnl.feature_graph(np.stack([X, X]), kernel="dot")
     with pytest.raises(InputError, match="they must agree"):
         graph.apply(np.ones((3, 40, 2)))
     with pytest.raises(InputError, match=r"take one, graph\[i\]"):
@@ -215,7 +220,7 @@ def test_signals_of_another_batch_raise():
 @pytest.mark.parametrize("index", [40, -41, 1.5, "a", [[0]]])
 def test_invalid_row_indices_raise(index):
     with pytest.raises(InputError, match="index="):
-        gspnl.feature_graph(X).rows(index)
+        gspnl.feature_graph(X, kernel="dot").rows(index)
 
 
 def test_a_dense_matrix_that_does_not_fit_raises_before_allocating(monkeypatch):
@@ -223,8 +228,8 @@ def test_a_dense_matrix_that_does_not_fit_raises_before_allocating(monkeypatch):
     with pytest.raises(SizeError, match=r"would take 670.6 GiB.*use storage='tiled'"):
         gspnl.feature_graph(many, "rbf", storage="dense")
     with pytest.raises(SizeError, match=r"670.6 GiB.*use storage='lowrank'"):
-        gspnl.feature_graph(many, storage="dense")
-    graph = gspnl.feature_graph(many)
+        gspnl.feature_graph(many, kernel="dot", storage="dense")
+    graph = gspnl.feature_graph(many, kernel="dot")
     with pytest.raises(MemoryError, match=r"670.6 GiB.*use apply\(\), rows\(\) or filter\(\)"):
         graph.dense()
     monkeypatch.setattr(array, "available_memory", lambda: 20_000)
@@ -304,7 +309,7 @@ def test_invalid_arguments_of_fits_raise(arguments, message):
 
 
 def test_invalid_arguments_of_compare_and_modes_raise():
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with pytest.raises(InputError, match="orders is empty"):
         gspnl.compare(graph, Z, HEAT, orders=[])
     for k in (0, 41, 1.5):

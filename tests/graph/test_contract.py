@@ -58,12 +58,16 @@ def variants(names):
             yield name, {}, False
         elif name == "rbf":
             yield name, {"sigma": 1.7}, False
+            yield name, {"sigma": "median"}, False
+            yield name, {"sigma": "local"}, False
+            yield name, {"sigma": "adaptive"}, False
         elif name == "embedded_gaussian":
             yield name, {"temperature": 1.3}, True
             yield name, {}, False
         elif name == "anchors":
             yield name, {"anchors": 12, "seed": 3}, False
             yield name, {"anchors": 5, "sigma": 0.8}, False
+            yield name, {"anchors": 20, "sigma": "adaptive"}, False
         else:
             yield name, {}, kind != "none"
 
@@ -93,7 +97,10 @@ def build(kernel, options, embedded, storage, normalization, dtype=np.float64, *
     )
     oracle = dict(options)
     if kernel == "anchors":
-        oracle = {"points": graph.kernel._points, "sigma": float(graph.kernel._sigmas[0, 0])}
+        sigma = options.get("sigma")
+        fitted = float(graph.kernel._sigmas[0, 0])
+        rule = sigma if isinstance(sigma, str) else fitted
+        oracle = {"points": graph.kernel._points, "sigma": rule}
     wide = None if embed is None else tuple(w.astype(np.float64) for w in embed)
     W = weights(affinity(kernel, X, wide, **oracle), normalization, more.get("self_loops", True))
     return graph, W, *normalized(W, normalization)
@@ -267,7 +274,7 @@ def test_a_batch_equals_its_graphs(kernel, normalization):
 
 
 def test_a_single_signal_keeps_its_shape():
-    graph = gspnl.feature_graph(features("dot"))
+    graph = gspnl.feature_graph(features("dot"), kernel="dot")
     z = np.random.default_rng(0).standard_normal(N)
     assert graph.apply(z).shape == (N,)
     assert np.array_equal(graph.apply(z), graph.apply(z[:, None])[:, 0])

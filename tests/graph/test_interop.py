@@ -204,7 +204,7 @@ def test_invalid_operator_requests_raise():
 )
 def test_batches_and_other_objects_raise(verb):
     with pytest.raises(InputError, match=rf"{verb.__name__}.*\(2,\).*graph\[i\]"):
-        verb(gspnl.feature_graph(np.stack([X, X])))
+        verb(gspnl.feature_graph(np.stack([X, X]), kernel="dot"))
     with pytest.raises(InputError, match="ndarray"):
         verb(X)
 
@@ -453,14 +453,16 @@ def test_invalid_pygsp_requests_raise():
     with pytest.raises(InputError, match="ndarray"):
         gspnl.from_pygsp(X)
     with pytest.raises(InputError, match="'combinatorial'"):
-        gspnl.to_pygsp(gspnl.feature_graph(X), lap_type="random_walk")
+        gspnl.to_pygsp(gspnl.feature_graph(X, kernel="dot"), lap_type="random_walk")
 
 
 # --- both -----------------------------------------------------------------------------------------
 
 
 def test_exports_that_do_not_fit_raise_before_allocating():
-    graph = gspnl.feature_graph(np.random.default_rng(0).standard_normal((300_000, 3)))
+    graph = gspnl.feature_graph(
+        np.random.default_rng(0).standard_normal((300_000, 3)), kernel="dot"
+    )
     for verb in (gspnl.to_networkx, gspnl.to_pygsp):
         with pytest.raises(SizeError, match=r"9e\+10 weights.*GiB"):
             verb(graph)
@@ -499,7 +501,7 @@ def test_a_missing_package_raises_with_the_extra_to_install(package, verbs, monk
     monkeypatch.setitem(sys.modules, package, None)
     for verb in verbs:
         with pytest.raises(MissingExtraError, match=rf"{package}.*gspnl\[graphs\]"):
-            verb(gspnl.feature_graph(X))
+            verb(gspnl.feature_graph(X, kernel="dot"))
 
 
 @pytest.mark.parametrize("library", ["networkx", "pygsp"])

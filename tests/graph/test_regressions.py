@@ -58,7 +58,7 @@ def test_deflation_ends_with_the_modes_below_one(count):
     X = np.abs(np.random.default_rng(0).standard_normal((60, 2)))
     for n in (2, 3, 60):
         for storage in ("dense", "lowrank"):
-            graph = gspnl.feature_graph(X[:n], storage=storage, self_loops=False)
+            graph = gspnl.feature_graph(X[:n], kernel="dot", storage=storage, self_loops=False)
             try:
                 plan = graph.chebyshev(HEAT, order=3, deflate=count)
             except InputError as error:
@@ -132,7 +132,7 @@ def test_isolated_nodes_do_not_mix_with_the_constant_mode():
     B = np.random.default_rng(0).standard_normal((50, 3)) * 1e10
     B[[3, 9]] = -1
     for storage in ("dense", "lowrank"):
-        graph = gspnl.feature_graph(B, storage=storage)
+        graph = gspnl.feature_graph(B, kernel="dot", storage=storage)
         isolated = graph.degrees == 0
         heat = graph.filter(np.eye(50), HEAT)
         assert np.array_equal(heat[isolated], np.eye(50)[isolated])
@@ -220,7 +220,7 @@ def test_a_strict_library_takes_batches():
 
 def test_norms_of_huge_and_tiny_signals():
     X, graph, _ = graphs(n=40)
-    single = gspnl.feature_graph(X.astype(np.float32))
+    single = gspnl.feature_graph(X.astype(np.float32), kernel="dot")
     assert single.norm(np.full((40, 1), 1e25, np.float32)) < np.inf
     assert graph.norm(np.full((40, 1), 1e-170)) > 0
     with pytest.raises(InputError, match="not finite"):
@@ -229,11 +229,11 @@ def test_norms_of_huge_and_tiny_signals():
 
 def test_degenerate_arguments_raise_and_degenerate_graphs_filter():
     X, graph, _ = graphs(n=40)
-    softmax = gspnl.feature_graph(X, normalization="softmax")
+    softmax = gspnl.feature_graph(X, kernel="dot", normalization="softmax")
     with pytest.raises(gspnl.errors.NonsymmetricError, match="no real modes to deflate"):
         softmax.filter(X, HEAT, order=1, deflate=2)
     with pytest.raises(InputError, match="must be True or False"):
-        gspnl.feature_graph(X, self_loops="no")
+        gspnl.feature_graph(X, kernel="dot", self_loops="no")
     with pytest.raises(InputError, match="from 0 to 100000"):
         graph.filter(X, HEAT, order=10**9)
     with pytest.raises(InputError, match="masked array"):
@@ -245,7 +245,7 @@ def test_degenerate_arguments_raise_and_degenerate_graphs_filter():
             graph.filter(X, HEAT, order=2, interval=interval)
     with pytest.raises(InputError, match="orders is empty or no sequence"):
         gspnl.compare(graph, X, HEAT, orders=5)
-    alone = gspnl.feature_graph(-np.ones((6, 2)))
+    alone = gspnl.feature_graph(-np.ones((6, 2)), kernel="dot")
     plan = alone.chebyshev(HEAT, order=2, method="least_squares")
     assert relative(plan(np.eye(6)), np.eye(6)) < 1e-15
     on = gspnl.chebyshev.fit(responses.low_pass(0.5), 9, spectrum=[0.1, 0.4, 0.9])

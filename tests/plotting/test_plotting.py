@@ -138,7 +138,7 @@ def test_modes_are_centred_on_zero_without_the_constant_one():
 
 def test_modes_are_limited_to_those_of_the_graph():
     assert len(plotting.modes(SPECTRUM, SHAPE, k=50).images) == 9
-    alike = gspnl.feature_graph(np.ones((192, 1)))  # one mode, the constant
+    alike = gspnl.feature_graph(np.ones((192, 1)), kernel="dot")  # one mode, the constant
     assert len(plotting.modes(alike.spectrum(), SHAPE).images) == 1
 
 
@@ -192,7 +192,9 @@ def test_missing_matplotlib_raises_with_the_extra_to_install(monkeypatch):
 
 def test_a_filter_bank_is_drawn_with_its_sum_of_squares():
     bank = gspnl.banks.half_cosine(4)
-    ax = plotting.filter_bank(bank, spec=gspnl.feature_graph(np.eye(4) + 1.0).spectrum())
+    ax = plotting.filter_bank(
+        bank, spec=gspnl.feature_graph(np.eye(4) + 1.0, kernel="dot").spectrum()
+    )
     assert [line.get_label() for line in ax.lines[:5]] == [
         *(f"filter {f}" for f in range(4)), "sum of squares"
     ]  # fmt: skip

@@ -137,7 +137,7 @@ def test_invalid_arguments_of_attention_range_raise():
     with pytest.raises(InputError, match=r"do not fill a photo of shape \(5, 8\)"):
         plotting.attention_range(graph, 1, shape=(5, 8))
     with pytest.raises(InputError, match=r"this holds \(2,\) graphs; take one"):
-        plotting.attention_range(gspnl.feature_graph(RNG.random((2, 9, 3))), 1)
+        plotting.attention_range(gspnl.feature_graph(RNG.random((2, 9, 3)), kernel="dot"), 1)
     with pytest.raises(InputError, match="not finite on the spectrum"):
         plotting.attention_range(graph, 1, operators={"bad": lambda lam: lam * np.nan})
     with pytest.raises(NonsymmetricError, match="softmax"):

@@ -64,7 +64,7 @@ def test_a_custom_bilinear_kernel_is_stored_at_low_rank(cleanup):
 def test_any_callable_is_a_response():
     rng = np.random.default_rng(2)
     X, Z = rng.standard_normal((60, 3)), rng.standard_normal((60, 2))
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     value = graph.filter(Z, lambda lam: np.cos(lam) ** 2)
     A = graph.dense()
     d = np.where(graph.degrees > 0, graph.degrees, 1)

@@ -284,7 +284,7 @@ def test_frame_bounds_include_a_peak_between_grid_points():
 
 def test_frame_bounds_on_a_spectrum():
     X = np.random.default_rng(0).standard_normal((60, 3))
-    spectrum = gspnl.feature_graph(X).spectrum()
+    spectrum = gspnl.feature_graph(X, kernel="dot").spectrum()
     bank = banks.abspline()
     total = (bank(np.asarray(spectrum.eigenvalues)) ** 2).sum(0)
     assert bank.frame_bounds(spectrum=spectrum) == (total.min(), total.max())

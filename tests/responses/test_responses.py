@@ -229,7 +229,7 @@ def test_composites_transform_the_jumps():
 def test_the_report_accepts_every_response():
     settings = gspnl.responses.parse("abspline(4.0)")
     X = np.random.default_rng(0).standard_normal((50, 2))
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     assert graph.filter(X, settings).shape == X.shape
 
 

@@ -32,7 +32,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("a", "b", "limit"), LIMITS)
 def test_the_step_limit_of_rotating_channels(a, b, limit):
-    graph = gspnl.feature_graph(TWO_NODES)
+    graph = gspnl.feature_graph(TWO_NODES, kernel="dot")
     found = stability.cfl(graph, [rotation(-a, b), np.zeros((2, 2))], step=0.1, units=4)
     assert abs(found.limit - limit) < 1e-12
     assert abs(found.radius - math.hypot(1 - 0.1 * a, 0.1 * b)) < 1e-12
@@ -45,7 +45,7 @@ def test_the_step_limit_of_rotating_channels(a, b, limit):
 
 @pytest.mark.parametrize(("a", "b"), [(0, 1), (-1, 2), (-0.1, 0)])
 def test_rotations_without_damping_grow_at_any_step(a, b):
-    graph = gspnl.feature_graph(TWO_NODES)
+    graph = gspnl.feature_graph(TWO_NODES, kernel="dot")
     found = stability.cfl(graph, [rotation(-a, b), np.zeros((2, 2))], step=1e-3)
     assert (found.limit, found.stable) == (0.0, False)
     assert found.radius > 1
@@ -53,7 +53,7 @@ def test_rotations_without_damping_grow_at_any_step(a, b):
 
 def test_the_worst_mode_of_rotating_channels_decides():
     """H(μ) = −1 ± 3μi, by W₂; H(μ) = −1 ± (2μ − 1)i, by W₃."""
-    graph = gspnl.feature_graph(TWO_NODES)
+    graph = gspnl.feature_graph(TWO_NODES, kernel="dot")
     found = stability.cfl(graph, [-np.eye(2), rotation(0, 3)], step=0.1)
     assert abs(found.limit - 0.2) < 1e-12  # 2 / (1 + 9)
     assert abs(found.mode - 1) < 1e-12

@@ -74,11 +74,11 @@ def test_strength_zero_leaves_the_signal_unchanged():
 @pytest.mark.parametrize("strength", [-1.0, np.nan, np.inf, "strong", True])
 def test_invalid_strengths_raise(strength):
     with pytest.raises(InputError, match=r"strength=.* must be a finite number ≥ 0"):
-        gspnl.denoise(gspnl.feature_graph(X), X, strength=strength)
+        gspnl.denoise(gspnl.feature_graph(X, kernel="dot"), X, strength=strength)
 
 
 def test_unknown_methods_suggest_the_nearest():
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with pytest.raises(InputError, match="unknown method 'tikhonow'; did you mean 'tikhonov'"):
         gspnl.denoise(graph, X, "tikhonow", strength=1.0)
     with pytest.raises(InputError, match="did you mean 'harmonic'"):
@@ -157,7 +157,7 @@ def test_requests_without_a_strength_raise():
     with pytest.raises(InputError, match="unknown rule 'discrepency'; did you mean"):
         gspnl.choose_strength(graph, noisy, sigma=1.0, rule="discrepency")
     with pytest.raises(InputError, match=r"holds \(2,\) graphs"):
-        gspnl.choose_strength(gspnl.feature_graph(np.stack([X, X])), X, sigma=1.0)
+        gspnl.choose_strength(gspnl.feature_graph(np.stack([X, X]), kernel="dot"), X, sigma=1.0)
 
 
 # --- inpainting -------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_huge_and_tiny_values_are_inpainted(size):
 def test_inpainting_from_few_known_nodes():
     """The smallest eigenvalue is about 3/2000; the error is still below 1e-8."""
     features = np.random.default_rng(0).random((2000, 3))
-    graph = gspnl.feature_graph(features)
+    graph = gspnl.feature_graph(features, kernel="dot")
     known = np.arange(2000) < 3
     A = np.asarray(graph.dense())
     Z = features @ np.array([1.0, -2.0, 0.5])
@@ -330,7 +330,7 @@ def test_inpainting_is_differentiable():
 )
 def test_invalid_masks_raise(known, message):
     with pytest.raises(InputError, match=message):
-        gspnl.inpaint(gspnl.feature_graph(X), X, known)
+        gspnl.inpaint(gspnl.feature_graph(X, kernel="dot"), X, known)
 
 
 @pytest.mark.parametrize("method", ["harmonic", "tikhonov", "heat"])
@@ -338,7 +338,7 @@ def test_nodes_without_a_path_to_a_known_one_raise(method):
     strength = None if method == "harmonic" else 1.0
     islands = np.repeat([[1.0, 0.0], [0.0, 1.0]], 5, axis=0)
     for storage in ("dense", "lowrank"):
-        graph = gspnl.feature_graph(islands, storage=storage)
+        graph = gspnl.feature_graph(islands, kernel="dot", storage=storage)
         with pytest.raises(InputError, match=r"5 of 10 nodes, the first at index \(5,\)"):
             gspnl.inpaint(graph, np.ones(10), np.arange(10) < 3, method, strength=strength)
         value = gspnl.inpaint(
@@ -389,7 +389,7 @@ def test_conjugate_gradients_that_do_not_converge_raise():
 
 
 def test_invalid_inpainting_arguments_raise():
-    graph, known = gspnl.feature_graph(X), np.arange(N) < 20
+    graph, known = gspnl.feature_graph(X, kernel="dot"), np.arange(N) < 20
     with pytest.raises(InputError, match="method='tikhonov' needs strength="):
         gspnl.inpaint(graph, X, known, "tikhonov")
     with pytest.raises(InputError, match="takes no strength"):
@@ -400,7 +400,7 @@ def test_invalid_inpainting_arguments_raise():
         gspnl.inpaint(graph, np.where(np.arange(N) == 3, np.nan, 1.0), known)
     with pytest.raises(InputError, match=r"Z has shape \(39,\)"):
         gspnl.inpaint(graph, np.ones(39), known)
-    soft = gspnl.feature_graph(X, normalization="softmax")
+    soft = gspnl.feature_graph(X, kernel="dot", normalization="softmax")
     for call in (
         lambda: gspnl.inpaint(soft, X, known),
         lambda: gspnl.denoise(soft, X, strength=1.0),
@@ -469,4 +469,4 @@ def test_localisation_in_a_batch():
 @pytest.mark.parametrize("node", [N, -N - 1, 1.5, "first", [[0]], [], [0, N], True])
 def test_invalid_nodes_raise(node):
     with pytest.raises(InputError, match="node="):
-        gspnl.localize(gspnl.feature_graph(X), gspnl.responses.heat(1.0), node)
+        gspnl.localize(gspnl.feature_graph(X, kernel="dot"), gspnl.responses.heat(1.0), node)

@@ -101,8 +101,8 @@ def test_the_variation_of_an_indicator_is_its_cut():
 def test_total_variation_by_sorting_equals_that_by_blocks_of_rows(monkeypatch):
     rng = np.random.default_rng(0)
     features, Z = rng.random((3000, 4)), rng.standard_normal((3000, 2)).round(1)  # with ties
-    fast = gspnl.feature_graph(features, storage="lowrank", normalization="symmetric")
-    slow = gspnl.feature_graph(features, storage="dense", normalization="symmetric")
+    fast = gspnl.feature_graph(features, kernel="dot", storage="lowrank", normalization="symmetric")
+    slow = gspnl.feature_graph(features, kernel="dot", storage="dense", normalization="symmetric")
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 18)  # many blocks, on threads
     value = gspnl.total_variation(slow, Z)
     assert relative(gspnl.total_variation(fast, Z), value) < 1e-12
@@ -155,7 +155,7 @@ def test_energies_of_a_batch_equal_each_graph():
         each = [verb(graph[i], Z) for i in range(2)]
         assert relative(verb(graph, Z), np.stack(each)) < 1e-12
         assert relative(verb(graph, np.stack([Z, Z])), np.stack(each)) < 1e-12
-    single = gspnl.feature_graph(X)  # one graph, two sets of signals
+    single = gspnl.feature_graph(X, kernel="dot")  # one graph, two sets of signals
     for verb in VERBS:
         both = verb(single, np.stack([Z, -3 * Z]))
         assert relative(both[0], verb(single, Z)) < 1e-12
@@ -194,10 +194,10 @@ def test_energies_are_differentiable(verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_softmax_and_invalid_signals_raise(verb):
-    soft = gspnl.feature_graph(X, normalization="softmax")
+    soft = gspnl.feature_graph(X, kernel="dot", normalization="softmax")
     with pytest.raises(NonsymmetricError, match="softmax"):
         verb(soft, X)
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     with pytest.raises(InputError, match=r"Z has shape \(3, 2\)"):
         verb(graph, np.ones((3, 2)))
     with pytest.raises(InputError, match="not finite"):
@@ -208,7 +208,7 @@ def test_softmax_and_invalid_signals_raise(verb):
 
 def test_the_rayleigh_quotient_of_a_zero_column_raises():
     with pytest.raises(InputError, match="column 1 of Z is zero"):
-        gspnl.smoothness(gspnl.feature_graph(X), np.eye(len(X))[:, :2] * [1, 0])
+        gspnl.smoothness(gspnl.feature_graph(X, kernel="dot"), np.eye(len(X))[:, :2] * [1, 0])
 
 
 def test_energies_of_signed_weights():

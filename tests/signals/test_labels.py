@@ -72,7 +72,7 @@ def test_low_rank_graphs_are_clustered():
     rng = np.random.default_rng(2)
     truth = np.tile([0, 1], 1000)
     features = np.eye(2)[truth] + 0.1 * rng.random((2000, 2))
-    graph = gspnl.feature_graph(features, normalization="symmetric")
+    graph = gspnl.feature_graph(features, kernel="dot", normalization="symmetric")
     assert graph.storage == "lowrank"
     assert (gspnl.spectral_clustering(graph, 2) == truth).all()
 
@@ -81,7 +81,7 @@ def test_isolated_nodes_belong_to_no_cluster():
     features = np.eye(3)[np.tile([0, 1, 2], 6)]
     features[:, 2] = 0.0  # every third node is zero
     for storage in ("dense", "lowrank"):
-        graph = gspnl.feature_graph(features, storage=storage)
+        graph = gspnl.feature_graph(features, kernel="dot", storage=storage)
         assert gspnl.spectral_clustering(graph, 2).tolist() == [0, 1, -1] * 6
         with pytest.raises(InputError, match="from 1 to 12, the nodes that have edges"):
             gspnl.spectral_clustering(graph, 13)
@@ -148,7 +148,7 @@ def test_duplicate_nodes_get_one_label():
 @pytest.mark.parametrize(
     ("features", "options", "k"),
     [
-        (np.ones((6, 1)), {"storage": "lowrank"}, 3),
+        (np.ones((6, 1)), {"kernel": "dot", "storage": "lowrank"}, 3),
         (np.zeros((6, 2)), {"kernel": "rbf", "sigma": 0.5}, 2),
         (np.ones((1100, 2)), {"kernel": "rbf", "storage": "tiled"}, 4),
         (np.repeat(np.arange(5.0)[:, None], 4, axis=0), {"kernel": "rbf"}, 7),
@@ -213,11 +213,11 @@ def test_invalid_numbers_of_clusters_raise(k):
 
 def test_invalid_clustering_arguments_raise():
     with pytest.raises(NonsymmetricError, match="softmax"):
-        gspnl.spectral_clustering(gspnl.feature_graph(X, normalization="softmax"), 2)
+        gspnl.spectral_clustering(gspnl.feature_graph(X, kernel="dot", normalization="softmax"), 2)
     with pytest.raises(InputError, match="seed=-1"):
         gspnl.spectral_clustering(build("rbf")[0], 2, seed=-1)
     with pytest.raises(InputError, match=r"holds \(2,\) graphs"):
-        gspnl.spectral_clustering(gspnl.feature_graph(np.stack([X, X])), 2)
+        gspnl.spectral_clustering(gspnl.feature_graph(np.stack([X, X]), kernel="dot"), 2)
 
 
 # --- labels -----------------------------------------------------------------------------------
@@ -351,10 +351,12 @@ def test_invalid_propagation_arguments_raise():
     with pytest.raises(InputError, match="did you mean 'harmonic'"):
         gspnl.propagate_labels(graph, labels, "harmonics")
     with pytest.raises(NonsymmetricError, match="softmax"):
-        gspnl.propagate_labels(gspnl.feature_graph(X, normalization="softmax"), labels)
+        gspnl.propagate_labels(
+            gspnl.feature_graph(X, kernel="dot", normalization="softmax"), labels
+        )
     with pytest.raises(InputError, match=r"holds \(2,\) graphs"):
-        gspnl.propagate_labels(gspnl.feature_graph(np.stack([X, X])), labels)
-    islands = gspnl.feature_graph(np.repeat(np.eye(2), 5, axis=0))
+        gspnl.propagate_labels(gspnl.feature_graph(np.stack([X, X]), kernel="dot"), labels)
+    islands = gspnl.feature_graph(np.repeat(np.eye(2), 5, axis=0), kernel="dot")
     for method in ("local_global", "harmonic"):
         with pytest.raises(InputError, match=r"5 of 10 nodes.*joined to no known node"):
             gspnl.propagate_labels(islands, [0, 1, -1, -1, -1, -1, -1, -1, -1, -1], method)

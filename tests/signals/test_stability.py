@@ -326,7 +326,7 @@ def test_invalid_strengths_arguments_raise(arguments, message):
 
 
 def test_powers_that_do_not_fit_in_memory_raise(monkeypatch):
-    graph = gspnl.feature_graph(np.random.default_rng(0).random((300_000, 2)))
+    graph = gspnl.feature_graph(np.random.default_rng(0).random((300_000, 2)), kernel="dot")
     with pytest.raises(SizeError, match="take a sample of the nodes"):
         stability.strengths(graph)
 
@@ -363,7 +363,7 @@ def test_stability_in_the_strict_array_api():
 
 def test_a_large_low_rank_graph_needs_no_dense_matrix():
     X = np.random.default_rng(0).random((200_000, 3))
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     assert 0 < stability.idempotence_defect(graph) < 1
     assert 0 < stability.spectral_gap(graph) < 1
 

@@ -172,7 +172,7 @@ def test_shapes_of_signals_are_kept():
 def test_as_many_filters_as_nodes_are_not_confused_with_nodes():
     """Shapes with F = N = c are not ambiguous, unlike in PyGSP."""
     X = np.random.default_rng(2).standard_normal((5, 2))
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     bank = banks.meyer(5)
     Z = signals((5, 5))
     found = gspnl.analyze(graph, Z, bank)
@@ -320,7 +320,7 @@ def test_banks_are_differentiable():
     torch = pytest.importorskip("torch")
     X = torch.asarray(signals((9, 2)))
     Z = torch.asarray(signals((9, 1), 4)).requires_grad_()
-    graph = gspnl.feature_graph(X)
+    graph = gspnl.feature_graph(X, kernel="dot")
     bank = banks.mexican_hat(3)
     assert torch.autograd.gradcheck(lambda z: gspnl.analyze(graph, z, bank, 4), (Z,))
     C = torch.asarray(signals((3, 9, 1), 4)).requires_grad_()
@@ -332,7 +332,7 @@ def test_banks_are_differentiable():
     smooth = FilterBank((responses.heat(1.0), responses.tikhonov(0.5)))
 
     def through_features(x):
-        return gspnl.analyze(gspnl.feature_graph(x), Z.detach(), smooth, 25)
+        return gspnl.analyze(gspnl.feature_graph(x, kernel="dot"), Z.detach(), smooth, 25)
 
     positive = (0.5 + X**2).requires_grad_()
     assert torch.autograd.gradcheck(through_features, (positive,))

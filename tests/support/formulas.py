@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 import scipy.spatial
+import scipy.stats
 
 MAPS = {
     "identity": lambda x: x,
@@ -28,9 +30,21 @@ def affinity(kernel, X, embed=None, **options):
     M = np.empty((n, n))
     if kernel == "anchors":
         c, sigma = np.asarray(options["points"], dtype=np.float64), options["sigma"]
-        Z = np.exp(-(scipy.spatial.distance.cdist(X, c) ** 2) / (2 * sigma**2))
+        squares = scipy.spatial.distance.cdist(X, c) ** 2
+        if sigma == "adaptive":  # the 8th nearest anchor has 1/50 of the weight of the nearest
+            near = np.sort(squares, axis=1)
+            Z = 50.0 ** -((squares - near[:, :1]) / (near[:, 7:8] - near[:, :1]))
+        else:
+            Z = np.exp(-squares / (2 * sigma**2))
         Z /= Z.sum(1, keepdims=True)
         return Z @ np.diag(1 / Z.sum(0)) @ Z.T
+    if kernel == "rbf" and isinstance(options.get("sigma"), str):
+        D = scipy.spatial.distance.cdist(X, X)
+        sigma = bandwidths(D, options["sigma"])
+        return np.exp(
+            -(D**2)
+            / (2 * sigma[:, None] * (sigma[:, None] if options["sigma"] == "adaptive" else sigma))
+        )
     for i in range(n):
         if kernel == "dot":
             h = MAPS[options.get("feature_map", "relu")]
@@ -51,6 +65,37 @@ def affinity(kernel, X, embed=None, **options):
         else:
             raise AssertionError(f"the oracle knows no kernel {kernel!r}; write its formula here")
     return M
+
+
+def bandwidths(D, rule):
+    """Compute σ of each node from all distances, by the definition in the docstring of RBF."""
+    n = len(D)
+    if rule == "median":
+        pairs = D[np.triu_indices(n, 1)]
+        middle = np.median(pairs)
+        return np.full(n, middle if middle > 0 else np.median(pairs[pairs > 0]))
+    k = {"local": 7, "adaptive": 15}[rule]
+    reach = np.empty(n)
+    for i in range(n):
+        others = np.sort(np.delete(D[i], i))
+        reach[i] = others[min(k, n - 1) - 1]
+        if reach[i] == 0:
+            reach[i] = others[others > 0][0]
+    if rule == "local":
+        return reach / 2
+    reach = np.maximum(reach, np.median(reach))
+    nodes = np.arange(n) if n <= 128 else np.random.default_rng(1).choice(n, 128, replace=False)
+
+    def excess(c):
+        counts = []
+        for i in nodes:
+            s = -(np.delete(D[i], i) ** 2) / (2 * (c * reach[i]) ** 2)
+            counts.append(np.exp(scipy.stats.entropy(np.exp(s - s.max()))))
+        return np.median(counts) - 30
+
+    if excess(0.3) <= 0 or excess(0.1) >= 0:
+        return 0.3 * reach
+    return reach * scipy.optimize.brentq(excess, 0.1, 0.3, xtol=1e-13)
 
 
 def weights(M, normalization, self_loops=True):

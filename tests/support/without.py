@@ -59,7 +59,7 @@ def graph():
 
     import gspnl
 
-    return gspnl.feature_graph(np.random.default_rng(0).standard_normal((9, 3)))
+    return gspnl.feature_graph(np.random.default_rng(0).standard_normal((9, 3)), kernel="dot")
 
 
 def doors(folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,11 +102,16 @@ def approximate(
             + ", which tol= needs; pass rank=, or use 'random_walk'"
         )
     batch = tuple(X.shape[:-2])
-    make = partial(METHODS[request.method], kernel, pair, request, normalization, self_loops)
+    method = METHODS[request.method]
     what = f"the approximation of {X.shape[-2]:,} nodes"
     with Work(what, _operations(X, request.rank), instead="lower rank=") as shown:
-        make = partial(make, shown)
-        found = [make(X[(*index, ...)]) for index in np.ndindex(*batch)]
+        found = [
+            method(
+                kernel.item(index), pair, request, normalization, self_loops, shown,
+                X[(*index, ...)],
+            )
+            for index in np.ndindex(*batch)
+        ]  # fmt: skip
     approximation = Approximation.stack([report for _, report in found], batch)
     weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
     return (weights if self_loops else without_self_loops(weights)), approximation

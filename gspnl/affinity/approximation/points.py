@@ -111,6 +111,9 @@ def unsupported(kernel: Kernel) -> str:
     """Explain why a kernel cannot be approximated."""
     if kernel.bilinear:
         why = "has low rank by itself: leave rank= and tol= out"
+    elif kernel.nodewise:
+        why = "has one sigma for each node and is not positive semi-definite: use "
+        why += "sigma='median', or leave rank= and tol= out"
     else:
         why = "is not known to be positive semi-definite: use 'rbf', 'gaussian' or "
         why += "'embedded_gaussian', or leave rank= and tol= out"

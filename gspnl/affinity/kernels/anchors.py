@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,8 @@ from gspnl.affinity.kernels.scores import DIGITS, squared_distances
 from gspnl.errors import InputError
 
 SAMPLE = 4096  # nodes on which the anchor points are placed
+NEAR, RATIO = 8, 50  # for sigma="adaptive"; docs/results/ten_data_sets.md
+TIES = 64  # rounding errors of scores within which they are equal
 ROUNDS = 25  # Lloyd iterations; on photos the quantisation error changes by < 1 % after 15
 
 
@@ -44,9 +47,11 @@ class Anchors(Kernel):
     ----------
     anchors : int
         r ≥ 1, the number of anchor points: k-means centres of a sample of the nodes; at most N.
-    sigma : float, optional
+    sigma : float or "adaptive", optional
         σ > 0 in the units of the features; default: the root mean square distance of the sample
-        to its nearest anchor.
+        to its nearest anchor. "adaptive": a σ for each node, such that its 8th nearest anchor has
+        1/50 of the weight of the nearest one (the nearest that is farther, where 8 are equally
+        near), constant for gradients: about two to four anchors count, in any number of columns.
     seed : int
         Seed of the sample and of k-means.
 
@@ -57,7 +62,7 @@ class Anchors(Kernel):
     """
 
     anchors: int = 64
-    sigma: float | None = None
+    sigma: float | str | None = None
     seed: int = 0
     _points: Array = field(default=None, repr=False, compare=False)  # (..., r, C)
     _sigmas: Array = field(default=None, repr=False, compare=False)  # (..., 1, 1)
@@ -67,7 +72,11 @@ class Anchors(Kernel):
     def __post_init__(self) -> None:
         whole_number("anchors", self.anchors, 1)
         whole_number("seed", self.seed)
-        if self.sigma is not None:
+        if isinstance(self.sigma, str) and self.sigma != "adaptive":
+            raise InputError(
+                f"sigma={self.sigma!r} must be a finite number > 0, or 'adaptive', for anchors"
+            )
+        if self.sigma is not None and self.sigma != "adaptive":
             number("sigma", self.sigma, above=0)
 
     def fit(self, X: Array) -> Anchors:
@@ -85,10 +94,11 @@ class Anchors(Kernel):
         count = min(self.anchors, X.shape[-2])
         placed = [placement(values[i], count, self.seed) for i in np.ndindex(*batch)]
         points = np.stack([p.points for p in placed]).reshape(*batch, count, X.shape[-1])
-        sigmas = np.reshape([self.sigma or p.sigma for p in placed], (*batch, 1, 1))
+        given = None if isinstance(self.sigma, str) else self.sigma
+        sigmas = np.reshape([given or p.sigma for p in placed], (*batch, 1, 1))
         if carries_gradient(X):
             points, spreads = differentiable(placed, X)
-            sigmas = sigmas if self.sigma else spreads
+            sigmas = sigmas if given else spreads
         ready = replace(self, _points=like(points, X), _sigmas=like(sigmas, X))
         if not ready._error(X) <= DIGITS[eps(X)]:
             wide = float64(X) if has_float64(X) else X
@@ -109,7 +119,10 @@ class Anchors(Kernel):
         else:
             x, c = self._centred(wide)
             score = x @ c.mT - xp.sum(c * c, axis=-1)[..., None, :] / 2
-        raised = xp.exp(like(score - xp.max(score, axis=-1, keepdims=True), X))
+        score = score - xp.max(score, axis=-1, keepdims=True)
+        if self.sigma == "adaptive":
+            score = score / like(_scale(constant(score)), score)
+        raised = xp.exp(like(score, X))
         return raised / xp.sum(raised, axis=-1, keepdims=True)
 
     def _centred(self, X: Array) -> tuple[Array, Array]:
@@ -133,6 +146,21 @@ class Anchors(Kernel):
         return points, points
 
 
+def _scale(scores: np.ndarray) -> np.ndarray:
+    """Return what scores ≤ 0, (..., N, r), are divided by so that the NEAR-th is −log(RATIO)."""
+    kth = -np.partition(scores, -min(NEAR, scores.shape[-1]), axis=-1)[
+        ..., -min(NEAR, scores.shape[-1]), None
+    ]
+    # Equally near anchors differ by rounding.
+    floor = TIES * float(np.finfo(scores.dtype).eps) * -scores.min(axis=-1, keepdims=True)
+    tied = kth <= floor
+    if tied.any():
+        farther = np.min(-scores, axis=-1, keepdims=True, initial=np.inf, where=-scores > floor)
+        kth = np.where(tied, np.where(np.isfinite(farther), farther, 1.0), kth)
+    out: np.ndarray = kth / math.log(RATIO)
+    return out
+
+
 def placement(X: np.ndarray, count: int, seed: int) -> Placement:
     """Place anchors on X (N, C) by k-means of a sample."""
     from scipy.cluster.vq import kmeans2  # not needed by any other kernel
@@ -152,6 +180,21 @@ def placement(X: np.ndarray, count: int, seed: int) -> Placement:
         return Placement(middle + unit * points, unit * spread, nodes, nodes=chosen)
     with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
-        points, nearest = kmeans2(sample, count, iter=ROUNDS, minit="++", rng=rng)
+        start = _plus_plus(sample, count, rng)
+        points, nearest = kmeans2(sample, start, iter=ROUNDS, minit="matrix")
     spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
     return Placement(middle + unit * points, unit * spread, nodes, nearest)
+
+
+def _plus_plus(sample: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw centres one after another, in proportion to squared distances to those drawn so far.
+
+    k-means++ as SciPy's kmeans2 draws it, which computes all distances again for each centre.
+    """
+    chosen = [int(rng.integers(len(sample)))]
+    squares = np.full(len(sample), np.inf)
+    while len(chosen) < count:
+        np.minimum(squares, squared_distances(sample[chosen[-1:]], sample)[0], out=squares)
+        shares = (squares / squares.sum()).cumsum()
+        chosen.append(int(np.searchsorted(shares, rng.uniform())))
+    return sample[chosen]

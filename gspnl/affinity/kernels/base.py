@@ -53,12 +53,21 @@ class Kernel:
         return False
 
     @property
+    def nodewise(self) -> bool:
+        """Whether the fitted kernel has parameters of each node, and embeds all nodes at once."""
+        return False
+
+    @property
     def homogeneous(self) -> int:
         """Degree p with f(cx, cy) = c^p f(x, y) for all c > 0; 0 where there is none."""
         return 0
 
     def fit(self, X: Array) -> Kernel:
         """Return the kernel fitted to all nodes, such as with anchor points; default: itself."""
+        return self
+
+    def item(self, index: tuple[int, ...]) -> Kernel:
+        """Return the kernel of one graph of the batch that it was fitted to; default: itself."""
         return self
 
     def features(self, points: Array) -> Array:

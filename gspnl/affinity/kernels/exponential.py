@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gspnl._base.array import Array, eps, float64, has_float64, like, namespace, ones
+from gspnl._base.array import Array, eps, float64, has_float64, like, namespace
 from gspnl._base.validate import number
 from gspnl.affinity.kernels.base import KERNELS, Kernel
 from gspnl.affinity.kernels.scores import (
@@ -64,6 +64,10 @@ class Exponential(Kernel):
         """
         return None
 
+    def score_error(self, q: Array, k: Array, *, same: bool) -> float:
+        """Bound the rounding error of q kᵀ; ``same``: q and k are of the same points."""
+        return score_error(q, k, same=same)
+
     def affinity(self, phi: Array, psi: Array) -> Array:
         s = accurate_products(self, phi, psi)
         xp = namespace(s)
@@ -74,11 +78,11 @@ class Exponential(Kernel):
 def accurate_products(kernel: Exponential, phi: Array, psi: Array) -> Array:
     """Compute the scores of two sets of points, in float64 where the dtype is too coarse."""
     q, k = kernel.scores(phi, psi)
-    error = score_error(q, k, same=psi is phi)
+    error = kernel.score_error(q, k, same=psi is phi)
     if not error <= DIGITS[eps(q)] and has_float64(q):
         first = float64(phi)
         q, k = kernel.scores(first, first if psi is phi else float64(psi))
-        error = score_error(q, k, same=psi is phi)
+        error = kernel.score_error(q, k, same=psi is phi)
     if error < math.inf:  # degrees report an overflow
         report(error, phi)
     return q @ k.mT
@@ -106,14 +110,14 @@ def accurate_scores(
     phi, psi = kernel.embed(X, embed)
     same = psi is phi
     q, k = kernel.scores(phi, psi)
-    error = score_error(q, k, same=same)
+    error = kernel.score_error(q, k, same=same)
     if not error <= limit and X.dtype != namespace(X).float64 and has_float64(X):
         pair = None
         if embed is not None:
             first = float64(embed[0])
             pair = (first, first if embed[1] is embed[0] else float64(embed[1]))
         q, k = (float64(part) for part in kernel.scores(*kernel.embed(float64(X), pair)))
-        error = score_error(q, k, same=same)
+        error = kernel.score_error(q, k, same=same)
     if not error <= limit:
         found = kernel.differences(X)
         if found is not None:
@@ -154,43 +158,3 @@ class EmbeddedGaussian(Exponential):
 
     def root(self, points: Array) -> tuple[Array, Array]:
         return points / self.temperature**0.5, 0 * points[..., :1]
-
-
-@KERNELS.register("rbf")
-@dataclass(frozen=True)
-class RBF(Exponential):
-    r""":math:`\exp(-\|x_i - x_j\|^2 / 2σ^2)`.
-
-    Parameters
-    ----------
-    sigma : float
-        σ > 0, in the units of the features.
-    """
-
-    sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        number("sigma", self.sigma, above=0)
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    def embed(self, X: Array, weights: tuple[Array, Array] | None) -> tuple[Array, Array]:
-        # Distances do not depend on the mean, but their rounding error does.
-        points = (X - namespace(X).mean(X, axis=-2, keepdims=True)) / self.sigma
-        return points, points
-
-    def scores(self, phi: Array, psi: Array) -> tuple[Array, Array]:
-        xp = namespace(phi)
-        halves = [xp.sum(p * p, axis=-1, keepdims=True) / -2 for p in (phi, psi)]
-        units = [ones((*p.shape[:-1], 1), p) for p in (phi, psi)]
-        q = xp.concat([phi, halves[0], units[0]], axis=-1)
-        return q, xp.concat([psi, units[1], halves[1]], axis=-1)
-
-    def root(self, points: Array) -> tuple[Array, Array]:
-        return points, namespace(points).sum(points * points, axis=-1, keepdims=True) / 2
-
-    def differences(self, X: Array) -> Differences | None:
-        same = type(self).embed is RBF.embed and type(self).scores is RBF.scores
-        return Differences.of(X, self.sigma) if same else None

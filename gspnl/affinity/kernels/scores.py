@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from gspnl._base.array import Array, constant, eps, float64, is_numpy, namespace, ones, times_power
+from gspnl._base.array import (
+    Array,
+    constant,
+    eps,
+    float64,
+    is_numpy,
+    like,
+    namespace,
+    ones,
+    times_power,
+)
 from gspnl._base.warn import warn
 from gspnl.errors import DegreeError, PrecisionWarning
 
@@ -78,7 +88,7 @@ class Products:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    r"""Scores :math:`s_{ij} = -\|x_i - x_j\|^2 / 2σ^2`, plus shifts of rows and columns.
+    r"""Scores :math:`s_{ij} = -r_i c_j \|x_i - x_j\|^2 / 2σ^2`, plus shifts of rows and columns.
 
     Parameters
     ----------
@@ -86,22 +96,36 @@ class Differences:
         Features times a power of 2.
     factor : float
         −1/2σ² in the unit of the points.
+    rates, column_rates : arrays of shape (..., N, 1), optional
+        r and c, where the nodes, or the graphs of a batch, have their own σ.
     left, right : arrays of shape (N, 1), optional
         Shifts of the rows and of the columns.
     """
 
     points: Array
     factor: float
+    rates: Array | None = None
+    column_rates: Array | None = None
     left: Array | None = None
     right: Array | None = None
 
     @classmethod
-    def of(cls, X: Array, sigma: float) -> Differences:
-        """Return the scores of features with themselves; NumPy's are compared in float64."""
+    def of(cls, X: Array, sigma: Any, *, rows_only: bool = False) -> Differences:
+        """Return the scores of features with themselves; NumPy's are compared in float64.
+
+        σ is a number, or an array of shape (..., 1, 1) or (..., N, 1): the scores are relative to
+        2σ_i σ_j, or with ``rows_only`` to 2σ_i².
+        """
         # A power of 2 keeps all digits, and squares of huge or tiny features in the range.
-        exponent = round(math.log2(sigma))
-        points = times_power(float64(X) if is_numpy(X) else X, -exponent)
-        return cls(points, -0.5 * math.ldexp(sigma, -exponent) ** -2)
+        wide = float64(X) if is_numpy(X) else X
+        if np.size(sigma) == 1:
+            value = float(np.reshape(sigma, ()))
+            exponent = round(math.log2(value))
+            return cls(times_power(wide, -exponent), -0.5 * math.ldexp(value, -exponent) ** -2)
+        power = np.round(np.log2(sigma.max(axis=-2, keepdims=True)))
+        points = times_power(wide, -power)
+        rates = like(np.broadcast_to(1 / times_power(sigma, -power), (*X.shape[:-1], 1)), points)
+        return cls(points, -0.5, *((rates * rates, None) if rows_only else (rates, rates)))
 
     @property
     def sample(self) -> Array:
@@ -114,6 +138,10 @@ class Differences:
     def tile(self, rows: slice, cols: slice, out: np.ndarray | None = None) -> np.ndarray:
         scores: np.ndarray = cdist(self.points[rows], self.points[cols], "sqeuclidean")
         scores *= self.factor
+        if self.rates is not None:
+            scores *= self.rates[rows]
+        if self.column_rates is not None:
+            scores *= self.column_rates[cols].T
         if self.left is not None and self.right is not None:
             scores += self.left[rows]
             scores += self.right[cols].T
@@ -123,24 +151,34 @@ class Differences:
         return out
 
     def strip(self, index: Array) -> Array:
-        return self._strip(index, self.left, self.right)
+        return self._strip(index, (self.rates, self.left), (self.column_rates, self.right))
 
     def columns(self, index: Array) -> Array:
-        return self._strip(index, self.right, self.left)
+        return self._strip(index, (self.column_rates, self.right), (self.rates, self.left))
 
-    def _strip(self, index: Array, own: Array | None, other: Array | None) -> Array:
+    def _strip(self, index: Array, own: tuple[Any, Any], other: tuple[Any, Any]) -> Array:
+        """Compute the scores of some nodes with all; own and other: (rates, shifts) of these."""
         xp = namespace(self.points)
         part = xp.take(self.points, index, axis=0)
         scores = self.factor * squared_distances(part, self.points)
-        if own is None or other is None:
+        if own[0] is not None:
+            scores = scores * xp.take(own[0], index, axis=0)
+        if other[0] is not None:
+            scores = scores * other[0].mT
+        if own[1] is None or other[1] is None:
             return scores
-        return scores + xp.take(own, index, axis=0) + other.mT
+        return scores + xp.take(own[1], index, axis=0) + other[1].mT
 
     def shifted(self, left: Array, right: Array) -> Differences:
         return replace(self, left=left, right=right)
 
     def item(self, index: tuple[int, ...]) -> Differences:
-        return replace(self, points=self.points[(*index, ...)])
+        rates, others = (
+            None if part is None else part[(*index, ...)]
+            for part in (self.rates, self.column_rates)
+        )
+        points = self.points[(*index, ...)]
+        return replace(self, points=points, rates=rates, column_rates=others)
 
 
 Scores = Products | Differences

@@ -130,7 +130,7 @@ def choose(
 ) -> tuple[str, str]:
     """Return the cheapest storage for features X (..., N, C), and the costs that were compared."""
     with np.errstate(over="ignore", invalid="ignore"):  # for the widths alone
-        phi, psi = kernel.embed(X[..., :1, :], embed)
+        phi, psi = kernel.embed(X if kernel.nodewise else X[..., :1, :], embed)
     columns = phi.shape[-1] * (1 if psi is phi else 2)
     n, graphs = X.shape[-2], math.prod(X.shape[:-2])
     itemsize = 8 if X.dtype == namespace(X).float64 else 4

@@ -51,9 +51,9 @@ def idempotence_defect(graph: FeatureGraph, power: int = 2) -> float:
     --------
     >>> import numpy as np, gspnl
     >>> X = np.random.default_rng(0).random((1000, 3))
-    >>> gspnl.stability.idempotence_defect(gspnl.feature_graph(X)) < 0.2
+    >>> gspnl.stability.idempotence_defect(gspnl.feature_graph(X, kernel="dot")) < 0.2
     True
-    >>> alike = gspnl.feature_graph(np.ones((1000, 3)))  # A = 1πᵀ: global pooling
+    >>> alike = gspnl.feature_graph(np.ones((1000, 3)), kernel="dot")  # A = 1πᵀ: global pooling
     >>> gspnl.stability.idempotence_defect(alike) < 1e-12
     True
     """
@@ -97,7 +97,7 @@ def spectral_gap(graph: FeatureGraph, *, absolute: bool = True) -> float:
     Examples
     --------
     >>> import numpy as np, gspnl
-    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0)  # A = [[5, 4], [4, 5]] / 9
+    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0, kernel="dot")  # A = [[5, 4], [4, 5]] / 9
     >>> round(gspnl.stability.spectral_gap(graph) * 9, 12)
     8.0
     """
@@ -149,7 +149,7 @@ def memory(graph: FeatureGraph, depth: Any = 1) -> Any:
     Examples
     --------
     >>> import numpy as np, gspnl
-    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0)  # μ = 1, 1/9
+    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0, kernel="dot")  # μ = 1, 1/9
     >>> gspnl.stability.memory(graph, [0, 1, 2]).round(4)
     array([1.    , 0.1111, 0.0123])
     """

@@ -99,7 +99,7 @@ def cfl(
     Examples
     --------
     >>> import numpy as np, gspnl
-    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0)  # λ = 0, 8/9
+    >>> graph = gspnl.feature_graph(np.eye(2) + 1.0, kernel="dot")  # λ = 0, 8/9
     >>> verdict = gspnl.stability.cfl(graph, gspnl.responses.ns(), step=1.0, units=5)
     >>> verdict.stable, round(verdict.limit, 6)  # 2 / λmax
     (True, 2.25)
