@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from gspnl._base.array import Array, constant64
+from gspnl._base.array import Array, as_floats, constant64, namespace
+
+P = ParamSpec("P")
+G = TypeVar("G")
 
 SAMPLE = 2048  # nodes
 SAME = 1e-3  # difference of equal signals, relative to the noise
@@ -40,8 +45,7 @@ class Source:
         n = X.shape[0]
         rng = np.random.default_rng(0)
         nodes = np.arange(n) if n <= SAMPLE else np.sort(rng.choice(n, SAMPLE, replace=False))
-        values = constant64(X)[nodes] if n <= SAMPLE else constant64(X[nodes, :])
-        return cls(nodes, np.array(values), rebuild)
+        return cls(nodes, np.array(_rows(X, nodes)), rebuild)
 
     def is_signal(self, Z: Array, noise: float) -> bool:
         """Tell whether signals Z (N, c) are the features, to well within the noise."""
@@ -69,7 +73,35 @@ class Source:
         return float(np.sqrt(((z - basis @ fit) ** 2).sum(0) / freedom).max())
 
     def _part(self, Z: Array) -> np.ndarray:
-        return np.asarray(constant64(Z[self.nodes, :]))
+        return _rows(Z, self.nodes)
+
+
+def keeps_source(build: Callable[P, G]) -> Callable[P, G]:
+    """Decorate a function that builds a graph of features X, its first argument.
+
+    The graph then has a :class:`Source`, which builds it again with the other arguments.
+    """
+    signature = inspect.signature(build)
+
+    @wraps(build)
+    def built(*args: P.args, **kwargs: P.kwargs) -> G:
+        graph = build(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        options = {**given.arguments, **given.arguments.get("kernel_options", {})}
+        features = as_floats(options.pop("X"), "X")
+        for name in ("kernel_options", "progress"):
+            options.pop(name, None)
+        source = Source.of(features, partial(built, **options))
+        object.__setattr__(graph, "source", source)  # of a graph that nobody else has seen
+        return graph
+
+    return built
+
+
+def _rows(X: Array, nodes: np.ndarray) -> np.ndarray:
+    """Return some rows of (N, c) in float64, without gradients."""
+    xp = namespace(X)
+    return np.asarray(constant64(xp.take(X, xp.asarray(nodes, device=X.device), axis=0)))
 
 
 def _rms(x: np.ndarray) -> float:

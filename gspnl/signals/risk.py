@@ -12,6 +12,7 @@ from Z itself, F builds it again from Z + εb.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ from gspnl._base.warn import warn
 from gspnl.chebyshev.families import combine
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.series import Family
-from gspnl.errors import DependenceWarning, InputError
+from gspnl.errors import DependenceWarning, DisconnectedWarning, DuplicatesWarning, InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import on_graph
 
@@ -148,7 +149,10 @@ def in_units(z: Array) -> tuple[Array, int]:
 
 def _again(rebuild: Rebuild, Z: Array, graph: FeatureGraph) -> FeatureGraph:
     """Build the graph of other signals."""
-    found = rebuild(Z)
+    with warnings.catch_warnings():  # the user has read them of the first graph
+        for category in (DisconnectedWarning, DuplicatesWarning):
+            warnings.simplefilter("ignore", category)
+        found = rebuild(Z)
     if not isinstance(found, FeatureGraph) or found.shape != graph.shape:
         what = f"of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
         raise InputError(

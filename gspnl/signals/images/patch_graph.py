@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,6 @@ def patch_graph(
     True
     """
     values = check_pixels(photo)
-    shape = np.shape(photo)
     for name, size, least in (("patch_size", patch_size, 1), ("window", window, 3)):
         if whole_number(name, size, least) % 2 == 0:
             raise InputError(f"{name}={size} must be odd, to have a pixel at its centre")
@@ -164,16 +164,17 @@ def patch_graph(
     W.eliminate_zeros()
     reason = f"{count} most similar patches of each pixel in its window of {window} × {window}"
 
-    def rebuild(pixels: Array) -> FeatureGraph:
-        # In float32, since risks compare graphs of signals that differ by a tenth of the noise.
-        again = np.asarray(pixels, dtype=np.float32).reshape(shape)
-        return patch_graph(
-            again, patch_size, window, count, noise=known, sigma=width_,
-            normalization=normalization,
-        )  # fmt: skip
-
-    source = Source.of(values.reshape(height * width, -1), rebuild)
+    again = partial(
+        _again, shape=values.shape, patch_size=patch_size, window=window, k=count, noise=known,
+        sigma=width_, normalization=normalization,
+    )  # fmt: skip
+    source = Source.of(values.reshape(height * width, -1), again)
     return sparse_graph(W, kernel, normalization, reason, source=source)
+
+
+def _again(pixels: Array, shape: tuple[int, ...], **options: Any) -> FeatureGraph:
+    """Build the graph of other pixels, in float32: risks compare graphs a tenth of σ apart."""
+    return patch_graph(np.asarray(pixels, dtype=np.float32).reshape(shape), **options)
 
 
 def _bandwidth(sigma: float | str | None, noise: float, excess: np.ndarray, peak: float) -> float:
