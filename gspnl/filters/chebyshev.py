@@ -26,6 +26,7 @@ from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
 
 BAND_PRODUCTS = 40  # products with a sparse W, and their overhead, that finding its band takes
+LARGE = 10_000  # nodes of a sparse graph above which an order is not worth a band
 ROUNDING = 1e-9  # how far an eigenvalue may lie outside the interval that a user gives
 
 
@@ -173,7 +174,8 @@ def _without_band(
     """Expand g on [0, 2] where a series there costs less than the band of a sparse graph.
 
     The band takes as long as some :data:`BAND_PRODUCTS` products. With ``order=`` it is left out
-    where g on [0, 2] is met to rounding, with ``tol=`` where fewer products do.
+    where g on [0, 2] is met to rounding, or the graph is large, with ``tol=`` where fewer products
+    do.
     """
     if not cache.affinity.nonnegative or cache.affinity.weights.entries is None:
         return None
@@ -181,7 +183,8 @@ def _without_band(
     if resolved is None:
         return None
     if order is not None:
-        return resolved if len(resolved.coefficients) - 1 <= order else None
+        large = cache.affinity.n_nodes > LARGE
+        return resolved if large or len(resolved.coefficients) - 1 <= order else None
     return resolved if _least(resolved, float(tol or 0)) <= BAND_PRODUCTS else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.sparse.linalg
 from support.formulas import dense_filter, eigen, normalized, relative
 
 import gspnl
@@ -47,6 +48,21 @@ def test_a_low_order_is_fitted_to_the_band():
     assert planned.series.interval != (0.0, 2.0)
     full = graph.chebyshev(gspnl.responses.heat(3.0), order=4, interval=(0.0, 2.0))
     assert planned.error_bound < full.error_bound
+
+
+def test_a_low_order_on_a_large_graph_needs_no_band(no_band):
+    n = 12_000
+    graph = gspnl.graph_from_weights(ring(n))
+    g = gspnl.responses.heat(3.0)
+    planned = graph.chebyshev(g, order=4)
+    assert planned.series.interval == (0.0, 2.0)
+    W, Z = ring(n), np.random.default_rng(1).standard_normal(n)
+    degrees = W.sum(1)
+    L = scipy.sparse.eye_array(n) - scipy.sparse.diags_array(1 / degrees) @ W
+    truth = scipy.sparse.linalg.expm_multiply(-3 * L, Z)
+    error = np.linalg.norm((planned(Z) - truth) * np.sqrt(degrees))
+    error /= np.linalg.norm(Z * np.sqrt(degrees))
+    assert 1e-4 < error <= planned.error_bound < 0.02
 
 
 def test_a_band_that_is_known_is_used():
