@@ -103,6 +103,37 @@ def test_bandwidths_of_very_different_size(rule):
         assert relative(graph.dense(), rows_of(X, rule)) < 1e-8
 
 
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("offset", [0.0, 1e7])
+@pytest.mark.parametrize("rule", RULES)
+def test_graphs_of_several_tiles(rule, offset, self_loops):
+    X, Z = normal(1300), normal(1300, 3, 1)
+    M = affinity("rbf", X, sigma=rule)
+    W = (M + M.T) / 2 - (not self_loops) * np.eye(1300)
+    graph = gspnl.feature_graph(
+        X + offset, "rbf", sigma=rule, storage="tiled", self_loops=self_loops
+    )
+    tolerance = 1e-6 if offset else 1e-11
+    assert relative(graph.apply(Z), W @ Z / W.sum(1, keepdims=True)) < tolerance
+    assert relative(graph.log_degrees, np.log(W.sum(1))) < tolerance
+    assert relative(graph.rows([3, 700]), (W / W.sum(1, keepdims=True))[[3, 700]]) < tolerance
+    soft = gspnl.feature_graph(
+        X + offset, "rbf", sigma=rule, storage="tiled", normalization="softmax",
+        self_loops=self_loops,
+    )  # fmt: skip
+    M = M - (not self_loops) * np.eye(1300)
+    assert relative(soft.apply(Z), M @ Z / M.sum(1, keepdims=True)) < tolerance
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_differences_below_the_range_of_squares(rule):
+    X = np.repeat([[0.0], [1.0]], 9, axis=0)
+    X[:9, 0] += 1e-200 * np.arange(9)
+    A = gspnl.feature_graph(X, "rbf", sigma=rule).dense()
+    assert np.isfinite(A).all()
+    assert relative(A, gspnl.feature_graph(np.round(X), "rbf", sigma=rule).dense()) < 1e-12
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_each_graph_of_a_batch_has_its_own_bandwidth(rule):
     X = normal(240).reshape(2, 2, 60, 4) * np.array([[1.0, 3.0], [10.0, 0.1]])[..., None, None]

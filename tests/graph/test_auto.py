@@ -154,6 +154,26 @@ def test_gradients_of_adaptive_anchors_are_finite_differences():
     assert float(x.grad.abs().max()) > 0
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e300])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_adaptive_anchors_do_not_depend_on_unit_and_origin(offset, scale):
+    X = normal(200, 3)
+    options = {"anchors": 30, "sigma": "adaptive"}
+    graph = gspnl.feature_graph((X + offset) * scale, **options)
+    points = (graph.kernel._points / scale) - offset
+    W = affinity("anchors", X, points=points, sigma="adaptive")
+    assert relative(graph.dense(), W / W.sum(1, keepdims=True)) < 1e-6
+
+
+def test_every_node_reaches_the_others_through_adaptive_anchors():
+    """An outlier is an anchor of its own, and with one σ for all nodes nothing joins it."""
+    X = np.concatenate([normal(400, 3), [[40.0, 0, 0], [0, 90.0, 0]]])
+    apart = gspnl.feature_graph(X, anchors=64).spectrum(4).eigenvalues
+    joined = gspnl.feature_graph(X, anchors=64, sigma="adaptive").spectrum(4).eigenvalues
+    assert apart[2] < 1e-12
+    assert joined[1] > 1e-3
+
+
 def test_digits_are_labelled_from_five_a_class():
     X, y = load_digits(return_X_y=True)
     graph = gspnl.feature_graph(X)

@@ -26,6 +26,7 @@ TREE = 6  # columns up to which a tree is faster than all products
 SPARE = 8  # candidates beside the neighbours, for distances that rounding reorders
 GROUP = 16  # points whose distances are searched by their least
 PARTITION = 8  # operations of one distance besides its product
+TINY = 1e-130  # of the largest entry
 RANGE = 60  # binary exponents between the largest and the least σ of a graph
 
 BANDWIDTHS: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("sigma")
@@ -73,7 +74,9 @@ def _of_graph(
             "pass sigma= as a number, or features that differ"
         )
     unit = math.frexp(size)[1]
-    sigmas = rule(np.ldexp(scaled, -unit))
+    scaled = np.ldexp(scaled, -unit)
+    scaled[np.abs(scaled) < TINY] = 0.0  # squares of differences stay in the range
+    sigmas = rule(scaled)
     sigmas = np.maximum(sigmas, math.ldexp(float(sigmas.max()), -RANGE))
     out: np.ndarray = np.ldexp(sigmas, power + unit)
     return out
