@@ -10,6 +10,7 @@ from support.formulas import affinity, relative
 
 import gspnl
 from gspnl.affinity.kernels import RBF, Anchors, Dot, EmbeddedGaussian, auto
+from gspnl.affinity.kernels.anchors import _scale
 from gspnl.errors import InputError
 
 EMBED = (np.eye(4)[:, :3], np.eye(4)[:, 1:])
@@ -163,6 +164,12 @@ def test_adaptive_anchors_do_not_depend_on_unit_and_origin(offset, scale):
     points = (graph.kernel._points / scale) - offset
     W = affinity("anchors", X, points=points, sigma="adaptive")
     assert relative(graph.dense(), W / W.sum(1, keepdims=True)) < 1e-6
+
+
+def test_anchors_equally_near_up_to_rounding_share_a_node():
+    scores = -np.array([[0, 1e-17, *[3e-16] * 8, 0.5, 4.0]])
+    assert _scale(scores) == pytest.approx(0.5 / np.log(50))  # the nearest that is farther
+    assert _scale(np.zeros((1, 9))) == pytest.approx(1 / np.log(50))
 
 
 def test_every_node_reaches_the_others_through_adaptive_anchors():
