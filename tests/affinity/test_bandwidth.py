@@ -38,14 +38,51 @@ def test_bandwidths_equal_those_of_all_distances(rule, n, columns):
     assert relative(np.broadcast_to(found, n), plain(cdist(X, X), rule)) < 1e-12
 
 
+@pytest.mark.parametrize("width", [1e-3, 1e-6, 1e-9])
 @pytest.mark.parametrize("columns", [3, 20])
-def test_candidates_by_products_are_ordered_by_exact_distances(columns):
+def test_near_distances_keep_their_digits(columns, width):
     """Products lose the digits of near distances: a few clusters, each of nearly equal nodes."""
     rng = np.random.default_rng(1)
     centres = 100 * rng.standard_normal((4, columns))
-    X = centres[rng.integers(4, size=400)] + 1e-3 * rng.standard_normal((400, columns))
-    found = bandwidth.bandwidths("local", X)[:, 0]
-    assert relative(found, plain(cdist(X, X), "local")) < 1e-9
+    X = centres[rng.integers(4, size=400)] + width * rng.standard_normal((400, columns))
+    for rule in ("local", "adaptive"):
+        found = bandwidth.bandwidths(rule, X)[:, 0]
+        assert relative(found, plain(cdist(X, X), rule)) < 1e-9
+
+
+@pytest.mark.parametrize("columns", [2, 30])
+def test_ties_at_the_last_candidate(columns):
+    X = np.random.default_rng(0).integers(0, 2, (300, columns)).astype(float)
+    for rule in ("local", "adaptive"):
+        found = bandwidth.bandwidths(rule, X)[:, 0]
+        assert relative(found, plain(cdist(X, X), rule)) < 1e-12
+
+
+@pytest.mark.parametrize("storage", ["dense", "tiled"])
+@pytest.mark.parametrize("rule", ["local", "adaptive"])
+def test_groups_far_apart_are_compared_by_differences(rule, storage):
+    X = normal(800)
+    X[:400] += 1e6
+    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-4)):
+        Y = X.astype(dtype)
+        graph = gspnl.feature_graph(Y, "rbf", sigma=rule, storage=storage)
+        assert relative(graph.dense(), rows_of(Y.astype(np.float64), rule)) < tolerance
+
+
+@pytest.mark.parametrize("rule", ["local", "adaptive"])
+def test_the_rounding_error_of_scores_is_bounded(rule):
+    X = normal(300)
+    X[:100] *= 1e-3  # far nodes and a small σ: a large score, of few digits
+    kernel = RBF(rule).fit(X)
+    wide = [part.astype(np.longdouble) for part in kernel.embed(X, None)]
+    if rule == "local":
+        wide[1] = wide[0]
+    q, k = kernel.scores(*wide)
+    exact = np.asarray(q @ k.T, dtype=np.float64)
+    both = [part.astype(np.float32) for part in (q, k)]
+    error = np.abs(both[0] @ both[1].T - exact).max()
+    bound = kernel.score_error(*both, same=rule == "local")
+    assert error <= bound <= 1e4 * error
 
 
 def test_the_median_of_many_nodes_is_that_of_a_sample():
@@ -101,6 +138,45 @@ def test_bandwidths_of_very_different_size(rule):
     for storage in ("dense", "tiled"):
         graph = gspnl.feature_graph(X, "rbf", sigma=rule, storage=storage)
         assert relative(graph.dense(), rows_of(X, rule)) < 1e-8
+
+
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("offset", [0.0, 1e7])
+@pytest.mark.parametrize("rule", RULES)
+def test_graphs_of_several_tiles(rule, offset, self_loops):
+    X, Z = normal(1300), normal(1300, 3, 1)
+    M = affinity("rbf", X, sigma=rule)
+    W = (M + M.T) / 2 - (not self_loops) * np.eye(1300)
+    graph = gspnl.feature_graph(
+        X + offset, "rbf", sigma=rule, storage="tiled", self_loops=self_loops
+    )
+    tolerance = 1e-6 if offset else 1e-11
+    assert relative(graph.apply(Z), W @ Z / W.sum(1, keepdims=True)) < tolerance
+    assert relative(graph.log_degrees, np.log(W.sum(1))) < tolerance
+    assert relative(graph.rows([3, 700]), (W / W.sum(1, keepdims=True))[[3, 700]]) < tolerance
+    soft = gspnl.feature_graph(
+        X + offset, "rbf", sigma=rule, storage="tiled", normalization="softmax",
+        self_loops=self_loops,
+    )  # fmt: skip
+    M = M - (not self_loops) * np.eye(1300)
+    assert relative(soft.apply(Z), M @ Z / M.sum(1, keepdims=True)) < tolerance
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_differences_below_the_range_of_squares(rule):
+    X = np.repeat([[0.0], [1.0]], 9, axis=0)
+    X[:9, 0] += 1e-200 * np.arange(9)
+    A = gspnl.feature_graph(X, "rbf", sigma=rule).dense()
+    assert np.isfinite(A).all()
+    assert relative(A, gspnl.feature_graph(np.round(X), "rbf", sigma=rule).dense()) < 1e-12
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_constant_columns_do_not_matter(rule):
+    X = 1e-200 * normal(40, 2)
+    wide = np.concatenate([np.ones((40, 1)), X, np.full((40, 1), -5.0)], axis=1)
+    sigmas = (gspnl.feature_graph(x, "rbf", sigma=rule).kernel.sigmas for x in (wide, X))
+    assert relative(*sigmas) < 1e-12
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -10,6 +10,7 @@ from support.formulas import affinity, relative
 
 import gspnl
 from gspnl.affinity.kernels import RBF, Anchors, Dot, EmbeddedGaussian, auto
+from gspnl.affinity.kernels.anchors import _scale
 from gspnl.errors import InputError
 
 EMBED = (np.eye(4)[:, :3], np.eye(4)[:, 1:])
@@ -152,6 +153,32 @@ def test_gradients_of_adaptive_anchors_are_finite_differences():
     graph.apply(torch.tensor(normal(40, 2, 1))).square().sum().backward()
     assert bool(torch.isfinite(x.grad).all())
     assert float(x.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e300])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_adaptive_anchors_do_not_depend_on_unit_and_origin(offset, scale):
+    X = normal(200, 3)
+    options = {"anchors": 30, "sigma": "adaptive"}
+    graph = gspnl.feature_graph((X + offset) * scale, **options)
+    points = (graph.kernel._points / scale) - offset
+    W = affinity("anchors", X, points=points, sigma="adaptive")
+    assert relative(graph.dense(), W / W.sum(1, keepdims=True)) < 1e-6
+
+
+def test_anchors_equally_near_up_to_rounding_share_a_node():
+    scores = -np.array([[0, 1e-17, *[3e-16] * 8, 0.5, 4.0]])
+    assert _scale(scores) == pytest.approx(0.5 / np.log(50))  # the nearest that is farther
+    assert _scale(np.zeros((1, 9))) == pytest.approx(1 / np.log(50))
+
+
+def test_every_node_reaches_the_others_through_adaptive_anchors():
+    """An outlier is an anchor of its own, and with one σ for all nodes nothing joins it."""
+    X = np.concatenate([normal(400, 3), [[40.0, 0, 0], [0, 90.0, 0]]])
+    apart = gspnl.feature_graph(X, anchors=64).spectrum(4).eigenvalues
+    joined = gspnl.feature_graph(X, anchors=64, sigma="adaptive").spectrum(4).eigenvalues
+    assert apart[2] < 1e-12
+    assert joined[1] > 1e-3
 
 
 def test_digits_are_labelled_from_five_a_class():

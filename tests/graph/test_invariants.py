@@ -83,6 +83,8 @@ def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
         options["embed"] = tuple(pair)
     if kernel == "anchors":
         options["anchors"] = draw(st.integers(1, 6))
+        if draw(st.booleans()):
+            options["sigma"] = "adaptive"
     if kernel == "rbf":
         differ = bool((X[0] != X).any())  # else the rules have no distance to go by
         options["sigma"] = draw(

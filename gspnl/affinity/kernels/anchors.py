@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,8 @@ class Anchors(Kernel):
 
     def _centred(self, X: Array) -> tuple[Array, Array]:
         """Return features and anchors relative to the anchors' mean, in units of σ."""
-        centre = namespace(X).mean(self._points, axis=-2, keepdims=True)
+        share = 2.0 ** -self._points.shape[-2].bit_length()  # keeps the sum in the range
+        centre = namespace(X).mean(self._points * share, axis=-2, keepdims=True) / share
         return (X - centre) / self._sigmas, (self._points - centre) / self._sigmas
 
     def _error(self, X: Array) -> float:
@@ -169,21 +171,29 @@ def placement(X: np.ndarray, count: int, seed: int) -> Placement:
     n = X.shape[0]
     nodes = rng.choice(n, SAMPLE, replace=False) if n > SAMPLE else np.arange(n)
     sample = X[nodes] if n > SAMPLE else X
-    sample = sample.astype(np.float64)
+    # Sums and squares of huge or tiny features leave the range.
+    power = math.frexp(float(np.abs(sample).max()))[1]
+    sample = np.ldexp(sample.astype(np.float64), -power)
     middle = sample.mean(0)
     unit = float(np.abs(sample - middle).max()) or 1.0
-    sample = (sample - middle) / unit  # squares of huge or tiny features leave the range
+    sample = (sample - middle) / unit
+
+    def back(x: Any) -> Any:
+        return np.ldexp(x, power)
+
     distinct, first = np.unique(sample, axis=0, return_index=True)
     if count >= len(distinct):
         points, chosen = np.resize(distinct, (count, X.shape[1])), np.resize(nodes[first], count)
         spread = float(sample.std()) or 1.0
-        return Placement(middle + unit * points, unit * spread, nodes, nodes=chosen)
+        return Placement(
+            back(middle + unit * points), float(back(unit * spread)), nodes, nodes=chosen
+        )
     with warnings.catch_warnings():  # an emptied cluster keeps its old centre: harmless here
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
         start = _plus_plus(sample, count, rng)
         points, nearest = kmeans2(sample, start, iter=ROUNDS, minit="matrix")
     spread = float(np.sqrt(((sample - points[nearest]) ** 2).sum(-1).mean())) or 1.0
-    return Placement(middle + unit * points, unit * spread, nodes, nearest)
+    return Placement(back(middle + unit * points), float(back(unit * spread)), nodes, nearest)
 
 
 def _plus_plus(sample: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

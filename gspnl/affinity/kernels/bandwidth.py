@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 
 from gspnl._base.effort import work
 from gspnl._base.registry import Registry
@@ -25,7 +25,9 @@ ROWS = 128  # nodes whose effective neighbours are counted
 TREE = 6  # columns up to which a tree is faster than all products
 SPARE = 8  # candidates beside the neighbours, for distances that rounding reorders
 GROUP = 16  # points whose distances are searched by their least
+DIGITS = 1e-10  # relative error of squared distances that is tolerated
 PARTITION = 8  # operations of one distance besides its product
+TINY = 1e-130  # of the largest entry
 RANGE = 60  # binary exponents between the largest and the least σ of a graph
 
 BANDWIDTHS: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("sigma")
@@ -57,25 +59,21 @@ def _of_graph(
 ) -> np.ndarray:
     """Compute σ of one graph, of features near 1: squares of huge or tiny ones leave the range."""
     low, high = X.min(0), X.max(0)
-    power = math.frexp(float(np.maximum(high, -low).max()))[1]
-    scaled = np.ldexp(X.astype(np.float64), -power)
-    middle = np.ldexp(low.astype(np.float64), -power - 1) + np.ldexp(
-        high.astype(np.float64), -power - 1
-    )
-    scaled -= middle
-    size = float(np.abs(scaled).max())
-    if not size and equal is not None:
-        return np.full(len(X), equal)
-    if not size:
+    differ = low != high
+    if not differ.any():
+        if equal is not None:
+            return np.full(len(X), equal)
         where = f" of graph {', '.join(map(str, index))}" if index else ""
         raise InputError(
             f"sigma={name!r} is a distance between nodes, and all {len(X)} nodes{where} are equal; "
             "pass sigma= as a number, or features that differ"
         )
-    unit = math.frexp(size)[1]
-    sigmas = rule(np.ldexp(scaled, -unit))
+    power = math.frexp(float(np.maximum(high, -low)[differ].max()))[1]
+    scaled = np.ldexp(X[:, differ].astype(np.float64), -power)
+    scaled[np.abs(scaled) < TINY] = 0.0  # squares of differences stay in the range
+    sigmas = rule(scaled)
     sigmas = np.maximum(sigmas, math.ldexp(float(sigmas.max()), -RANGE))
-    out: np.ndarray = np.ldexp(sigmas, power + unit)
+    out: np.ndarray = np.ldexp(sigmas, power)
     return out
 
 
@@ -115,8 +113,12 @@ def _share(X: np.ndarray, reach: np.ndarray, most: float) -> float:
     nodes = np.arange(len(X))
     if len(X) > ROWS:
         nodes = np.random.default_rng(1).choice(len(X), ROWS, replace=False)
-    squares = (X * X).sum(1)
-    scores = squares - 2 * (X[nodes] @ X.T)
+    centred = X - X.mean(0)
+    squares = (centred * centred).sum(1)
+    if _rounding(squares) <= DIGITS * float(reach.min()) ** 2:
+        scores = squares - 2 * (centred[nodes] @ centred.T)
+    else:
+        scores = cdist(X[nodes], X, "sqeuclidean")
     scores[np.arange(len(nodes)), nodes] = np.inf
     scores -= scores.min(1, keepdims=True)
     scores /= -2 * reach[nodes, None] ** 2
@@ -165,24 +167,38 @@ def nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     kept = min(k + SPARE, n - 1)
     cost = 2.0 * n * n * (columns + PARTITION)
     with work(f"the neighbours of {n:,} nodes", cost, 1, "use sigma='median', or fewer nodes"):
-        candidates = _candidates(points, kept)
+        centred = points - points.mean(0)
+        candidates = _candidates(centred, kept)
+
+    rounding = _rounding((centred * centred).sum(1)) if kept < n - 1 else 0.0
 
     def block(rows: np.ndarray, near: np.ndarray) -> np.ndarray:
-        numbers = near.astype(int)
-        exact = np.sqrt(((points[numbers] - rows[:, None, :]) ** 2).sum(-1))
+        numbers, farthest = near[:, :kept].astype(int), near[:, kept]
+        exact = ((points[numbers] - rows[:, None, :]) ** 2).sum(-1)
         order = np.argsort(exact, axis=1)[:, :k]
-        return np.concatenate(
-            [np.take_along_axis(part, order, axis=1) for part in (exact, numbers)], axis=1
-        )
+        exact, numbers = (np.take_along_axis(part, order, axis=1) for part in (exact, numbers))
+        # Another point may be nearer where rounding of the products is as large as distances.
+        last = exact[:, -1]
+        for i in np.nonzero((last > farthest - rounding) & (rounding > DIGITS * last))[0]:
+            every = cdist(rows[i : i + 1], points, "sqeuclidean")[0]
+            numbers[i] = np.argsort(every)[1 : k + 1]  # the first is the point itself
+            exact[i] = every[numbers[i]]
+        return np.concatenate([np.sqrt(exact), numbers], axis=1)
 
     both: np.ndarray = map_rows(block, points, candidates, columns=kept * columns)
     return both[:, :k], both[:, k:].astype(int)
 
 
-def _candidates(points: np.ndarray, kept: int) -> np.ndarray:
-    """Return the numbers, (n, kept) as floats, of the other points that are nearest by products.
+def _rounding(squares: np.ndarray) -> float:
+    """Bound the rounding error of a squared distance by products, of points of these squares."""
+    return 16 * float(np.finfo(np.float64).eps) * float(squares.max())
 
-    Each group of points has its least distance first; the nearest lie in the best groups.
+
+def _candidates(points: np.ndarray, kept: int) -> np.ndarray:
+    """Return the numbers, as floats, of the other points that are nearest by products.
+
+    (n, kept + 1): the last column is the largest of their squared distances. Each group of points
+    has its least distance first; the nearest lie in the best groups.
     """
     n = len(points)
     width = -(-n // GROUP)
@@ -201,8 +217,9 @@ def _candidates(points: np.ndarray, kept: int) -> np.ndarray:
         inside = (groups[:, None, :] + width * np.arange(GROUP)[:, None]).reshape(len(rows), -1)
         values = np.take_along_axis(d, inside, axis=1)
         best = np.argpartition(values, kept - 1, axis=1)[:, :kept]
-        chosen: np.ndarray = np.take_along_axis(inside, best, axis=1).astype(np.float64)
-        return chosen
+        own = squares[numbers[:, 0].astype(int), None]
+        farthest = np.take_along_axis(values, best[:, -1:], axis=1) + own
+        return np.concatenate([np.take_along_axis(inside, best, axis=1), farthest], axis=1)
 
     numbers = np.arange(n, dtype=np.float64)[:, None]
     found: np.ndarray = map_rows(block, points, numbers, columns=n // 8)  # blocks of 16 MiB
