@@ -14,7 +14,12 @@ from gspnl.errors import FileError, InputError
 
 INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # in a wheel
 CHECKOUT = Path(__file__).parent.parent.parent / "benchmarks"
-PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # installed under another name
+PACKAGES = {  # installed under another name
+    "PIL": "pillow",
+    "pywt": "PyWavelets",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 
 
 @dataclass(frozen=True)
