@@ -49,8 +49,8 @@ def page(rows: list[Row], versions: str, seconds: float) -> str:
         f"{', '.join(map(str, WEIGHTS))} times σ, picked by the clean photo.",
         "- **wavelets**: `denoise_wavelet`, the better of BayesShrink and VisuShrink, "
         "`rescale_sigma=True`, in YCbCr for colour.",
-        "- Settings of the peers are picked by the clean photo, in favour of the "
-        "peers; of gspnl nothing is.\n",
+        "- Sizes, weights and rules of the peers are picked by the clean photo, which favours "
+        "them. gspnl sees only the noisy photo and σ.\n",
         "## PSNR\n",
         _table(rows, METHODS, lambda row, name: row.found[name].psnr),
         "Chosen settings: " + _settings(rows) + "\n",
@@ -62,10 +62,10 @@ def page(rows: list[Row], versions: str, seconds: float) -> str:
         "\n## The risk against the truth\n",
         "Both rules see the noisy photo and σ. **risk** takes the estimate through the "
         "construction of the graph; **independent** takes the graph as independent of the noise. "
-        "**best**: for heat and Tikhonov the best power of 2 on the clean photo, for the "
-        "polynomial the least-squares fit to the clean photo (all pixels before clipping, so the "
-        "clipped PSNR of another may be higher). Negative losses: the strength lies between two "
-        "powers of 2, and is better than both.\n",
+        "**best**: for heat and Tikhonov the best power of ∜2 on the clean photo, for the "
+        "polynomial the least-squares fit to the clean photo. Losses may be negative by a little: "
+        "a strength between two of them may be better, and the fit is that of the photo before "
+        "clipping.\n",
         *(_risk(rows, method) for method in ("heat", "tikhonov", "polynomial")),
     ]
     return "\n".join(parts)

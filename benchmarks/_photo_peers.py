@@ -11,7 +11,7 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_
 
 SIZES = ((7, 10), (5, 6))  # patch_size and patch_distance: windows of 21 and 13
 DECAY = {True: {7: 0.8, 5: 0.6}, False: {7: 0.8, 5: 0.8}}  # h / σ by fast_mode and patch_size
-WEIGHTS = (0.5, 0.6, 0.75, 0.9, 1.1, 1.3)  # of total variation, in units of σ
+WEIGHTS = (0.5, 0.6, 0.75, 0.9, 1.1, 1.3, 1.6)  # of total variation, in units of σ
 
 
 @dataclass(frozen=True)

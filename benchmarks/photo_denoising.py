@@ -27,6 +27,7 @@ from gspnl.errors import EstimateWarning
 PHOTOS = ("camera", "astronaut", "coffee", "chelsea", "coins")
 NOISES = (15, 25, 50)  # of 255
 LOGS = range(-4, 11)  # log2 of the strengths tried on the clean photo
+STEPS = (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)  # of the logarithm around the best of them
 BEYOND = 2  # strengths of lower PSNR after which that search ends
 ORDER = 5  # of the polynomial
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "photo_denoising.md"
@@ -81,16 +82,24 @@ def by_risk(
         if method == "heat":
             found["heat"] = dataclasses.replace(chosen, seconds=seconds + chosen.seconds)
         alone = gspnl.choose_strength(independent, pixels, method, sigma=sigma)
-        tried: list[float] = []
-        for log in LOGS:
-            tried.append(psnr(smooth(method, 2.0**log, 1e-4).reshape(clean.shape), clean))
-            if int(np.argmax(tried)) < len(tried) - BEYOND:
-                break
-        risks[f"{method}: best"] = max(tried)
+        risks[f"{method}: best"] = best_psnr(
+            lambda s, m=method: psnr(smooth(m, s, 1e-4).reshape(clean.shape), clean)
+        )
         risks[f"{method}: risk"] = chosen.psnr
         risks[f"{method}: independent"] = psnr(smooth(method, alone).reshape(clean.shape), clean)
     risks["polynomial: best"] = psnr(best_polynomial(graph, pixels, clean), clean)
     return risks
+
+
+def best_psnr(at: Callable[[float], float]) -> float:
+    """Return the best PSNR over powers of 2, then of ∜2 around the best of them."""
+    tried: list[float] = []
+    for log in LOGS:
+        tried.append(at(2.0**log))
+        if int(np.argmax(tried)) < len(tried) - BEYOND:
+            break
+    middle = LOGS[int(np.argmax(tried))]
+    return max(tried + [at(2.0 ** (middle + step)) for step in STEPS])
 
 
 def remembered(
