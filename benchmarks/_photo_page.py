@@ -58,7 +58,8 @@ def page(rows: list[Row], versions: str, seconds: float) -> str:
         _table(rows, METHODS[1:], lambda row, name: row.found[name].seconds),
         _ratio(rows),
         "## Wins and losses\n",
-        *_differences(rows),
+        *_differences(rows, "polynomial", PEERS),
+        *_differences(rows, "σ unknown", ("NLM exact",)),
         "\n## The risk against the truth\n",
         "Both rules see the noisy photo and σ. **risk** takes the estimate through the "
         "construction of the graph; **independent** takes the graph as independent of the noise. "
@@ -105,15 +106,15 @@ def _ratio(rows: list[Row]) -> str:
     )
 
 
-def _differences(rows: list[Row]) -> list[str]:
+def _differences(rows: list[Row], ours: str, peers: Iterable[str]) -> list[str]:
     lines = []
     for noise in sorted({row.noise for row in rows}):
         some = [row for row in rows if row.noise == noise]
-        for peer in PEERS:
-            gains = [row.found["polynomial"].psnr - row.found[peer].psnr for row in some]
+        for peer in peers:
+            gains = [row.found[ours].psnr - row.found[peer].psnr for row in some]
             lost = [f"{row.photo} by {-g:.2f}" for row, g in zip(some, gains, strict=True) if g < 0]
             lines.append(
-                f"- σ = {noise}, beside {peer}: {np.mean(gains):+.2f} dB on the mean; "
+                f"- σ = {noise}, {ours} beside {peer}: {np.mean(gains):+.2f} dB on the mean; "
                 + ("loses on " + ", ".join(lost) if lost else "better on every photo")
                 + "."
             )
