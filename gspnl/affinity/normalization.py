@@ -156,9 +156,11 @@ def sinkhorn(product: Callable[[Array], Array], degrees: Array, *, check_every: 
             if step % check_every == 0:
                 gap = xp.where(live, s * ws - 1, xp.zeros_like(s))
                 previous, defect = defect, float(xp.max(xp.abs(detached(gap))))
-                # Stop at the tolerance, or near it once rounding stops the descent.
-                if defect <= tolerance or (defect <= 100 * tolerance and defect >= previous):
+                # Stop at the tolerance, or near it once rounding stops the descent of plain steps.
+                stalled = defect <= 100 * tolerance and defect >= previous
+                if defect <= tolerance or (stalled and not fast):
                     return s
+                near = 0.0 if stalled else near
                 if not math.isfinite(defect):
                     break
                 if fast and defect > 2 * near:

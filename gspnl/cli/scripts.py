@@ -16,6 +16,7 @@ INSTALLED = Path(__file__).parent.parent / "_benchmarks"  # in a wheel
 CHECKOUT = Path(__file__).parent.parent.parent / "benchmarks"
 PACKAGES = {  # installed under another name
     "PIL": "pillow",
+    "pywt": "PyWavelets",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
