@@ -20,9 +20,10 @@ from gspnl.affinity.weights import STORAGES, Weights
 from gspnl.affinity.weights.choice import choose
 from gspnl.errors import ConvergenceError, DegreeError, InputError
 from gspnl.graph.graph import FeatureGraph
-from gspnl.graph.source import Source
+from gspnl.graph.source import Source, keeps_source
 
 
+@keeps_source
 @within_memory
 @takes_progress
 @on_one_thread

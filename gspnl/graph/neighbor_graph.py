@@ -29,9 +29,11 @@ from gspnl.graph.neighbor_matrix import (
     with_loops,
 )
 from gspnl.graph.neighbors import SEARCHES, Nearest, nearest
+from gspnl.graph.source import keeps_source
 from gspnl.graph.sparse_graph import sparse_graph
 
 
+@keeps_source
 @within_memory
 @takes_progress
 @on_one_thread

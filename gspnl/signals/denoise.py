@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gspnl._base.array import Array
 from gspnl._base.effort import Progress, takes_progress
-from gspnl._base.validate import number
+from gspnl._base.validate import number, one_of
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import symmetric
@@ -101,6 +101,7 @@ def denoise(
         degree = ORDER if order is None else order
         response = choose_response(graph, Z, sigma=sigma, order=degree, rebuild=rebuild)
         return graph.filter(Z, response, response.order)
+    one_of("method", method, (*SMOOTHERS, POLYNOMIAL))
     smoother = SMOOTHERS[method]
     if strength is None:
         assert sigma is not None

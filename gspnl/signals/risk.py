@@ -118,8 +118,8 @@ def dependence(
         return None
     if source.is_signal(Z, sigma):
         return source.rebuild
-    left = source.left(Z)
-    if left < EXPLAINED * sigma:
+    left, at_most = source.left(Z)
+    if left < EXPLAINED * sigma and at_most < sigma:
         warn(
             f"the features of this graph explain the signals to {left:.2g}, less than the noise "
             f"sigma={sigma:g}, so they hold the same noise; the risk takes the graph as "
@@ -150,10 +150,20 @@ def _again(rebuild: Rebuild, Z: Array, graph: FeatureGraph) -> FeatureGraph:
     """Build the graph of other signals."""
     found = rebuild(Z)
     if not isinstance(found, FeatureGraph) or found.shape != graph.shape:
-        what = f"of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
+        what = f" of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
         raise InputError(
-            f"rebuild returned a {type(found).__name__} {what}for signals of shape "
+            f"rebuild returned a {type(found).__name__}{what} for signals of shape "
             f"{tuple(Z.shape)}; return their graph, as for the given one of shape {graph.shape}"
+        )
+    if found.normalization != graph.normalization:
+        raise InputError(
+            f"rebuild returned a graph of normalization={found.normalization!r}, and the given one "
+            f"has {graph.normalization!r}; build both in the same way"
+        )
+    if namespace(found.affinity.left) is not namespace(graph.affinity.left):
+        raise InputError(
+            f"rebuild returned a graph of {type(found.affinity.left).__name__}s, and the given one "
+            f"holds {type(graph.affinity.left).__name__}s; build both from the same library"
         )
     return found
 
