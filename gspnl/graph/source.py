@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from scipy.special import gammaincinv
 
-from gspnl._base.array import Array, as_floats, constant64, namespace
-
-P = ParamSpec("P")
-G = TypeVar("G")
+from gspnl._base.array import Array, as_floats, constant64, like, namespace
 
 SAMPLE = 2048  # nodes
+ENTRIES = 1 << 20  # of a sample, at most
 SAME = 1e-3  # difference of equal signals, relative to the noise
+RARE = 1e-4  # probability of a smaller sum of squares
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,67 +43,83 @@ class Source:
         """Sample features X (N, C); None for a batch."""
         if X.ndim != 2:
             return None
-        n = X.shape[0]
+        n, most = X.shape[0], max(min(SAMPLE, ENTRIES // max(X.shape[1], 1)), 1)
         rng = np.random.default_rng(0)
-        nodes = np.arange(n) if n <= SAMPLE else np.sort(rng.choice(n, SAMPLE, replace=False))
+        nodes = np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
         return cls(nodes, np.array(_rows(X, nodes)), rebuild)
 
     def is_signal(self, Z: Array, noise: float) -> bool:
         """Tell whether signals Z (N, c) are the features, to well within the noise."""
-        z = self._part(Z)
-        return z.shape == self.values.shape and _rms(z - self.values) <= SAME * noise
+        if tuple(Z.shape[1:]) != self.values.shape[1:]:
+            return False
+        with np.errstate(over="ignore"):
+            apart = np.abs(_rows(Z, self.nodes) - self.values) / noise
+            return bool(np.sqrt((apart * apart).mean()) <= SAME)
 
-    def left(self, Z: Array) -> float:
+    def left(self, Z: Array) -> tuple[float, float]:
         r"""Return the standard deviation that features leave of the least explained signal.
 
         Signals Z (N, c) are fitted by 1, x and x² of the features. Noise that is not in the
         features is not explained by them, so what is left of a noisy signal is at least its noise.
-        inf where the sample is too small to judge.
+        The second number is an upper bound, passed by chance once in 10⁴. inf where the sample is
+        too small to judge.
         """
-        x = self.values - self.values.mean(0)
-        x = x / (np.abs(x).max(0) + np.finfo(float).tiny)
+        x = _in_unit(self.values)[0]
+        x = _in_unit(x - x.mean(0))[0]
         terms = [np.ones((len(x), 1)), x]
         if 4 * (1 + 2 * x.shape[1]) <= len(x):
             terms.append(x * x)
         basis = np.concatenate(terms, axis=1)
         if 2 * basis.shape[1] > len(x):
-            return float("inf")
-        z = self._part(Z)
+            return float("inf"), float("inf")
+        z, unit = _in_unit(_rows(Z, self.nodes))
         fit = np.linalg.lstsq(basis, z, rcond=None)[0]
+        squares = float((((z - basis @ fit) * (unit / unit.max())) ** 2).sum(0).max())
         freedom = len(x) - basis.shape[1]
-        return float(np.sqrt(((z - basis @ fit) ** 2).sum(0) / freedom).max())
+        surely = 2 * float(gammaincinv(freedom / 2, RARE))  # quantile of χ²
+        size = float(unit.max())
+        return size * float(np.sqrt(squares / freedom)), size * float(np.sqrt(squares / surely))
 
-    def _part(self, Z: Array) -> np.ndarray:
-        return _rows(Z, self.nodes)
 
-
-def keeps_source(build: Callable[P, G]) -> Callable[P, G]:
-    """Decorate a function that builds a graph of features X, its first argument.
-
-    The graph then has a :class:`Source`, which builds it again with the other arguments.
-    """
-    signature = inspect.signature(build)
+def keeps_source(build: Builder) -> Builder:
+    """Decorate a function from features to their graph so that the graph knows its source."""
 
     @wraps(build)
-    def built(*args: P.args, **kwargs: P.kwargs) -> G:
-        graph = build(*args, **kwargs)
-        given = signature.bind(*args, **kwargs)
-        options = {**given.arguments, **given.arguments.get("kernel_options", {})}
-        features = as_floats(options.pop("X"), "X")
-        for name in ("kernel_options", "progress"):
-            options.pop(name, None)
-        source = Source.of(features, partial(built, **options))
-        object.__setattr__(graph, "source", source)  # of a graph that nobody else has seen
+    def built(X: Any, *args: Any, **options: Any) -> Any:
+        graph = build(X, *args, **options)
+        options.pop("progress", None)
+        source = Source.of(as_floats(X, "X"), _Again(built, args, options))
+        object.__setattr__(graph, "source", source)  # frozen, and new
         return graph
 
-    return built
+    return cast(Builder, built)
+
+
+@dataclass(frozen=True, eq=False)
+class _Again:
+    """Call of a function with other features."""
+
+    build: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def __call__(self, X: Array) -> Any:
+        return self.build(X, *self.args, **self.options)
 
 
 def _rows(X: Array, nodes: np.ndarray) -> np.ndarray:
-    """Return some rows of (N, c) in float64, without gradients."""
+    """Return rows of X (N, C) in float64."""
+    if len(nodes) == X.shape[0]:
+        return constant64(X)
+    if isinstance(X, np.ndarray):
+        return constant64(X[nodes])
     xp = namespace(X)
-    return np.asarray(constant64(xp.take(X, xp.asarray(nodes, device=X.device), axis=0)))
+    index = like(nodes, xp.zeros_like(X[:0, 0], dtype=xp.int64))
+    return constant64(xp.take(X, index, axis=0))
 
 
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt((x * x).mean()))
+def _in_unit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide columns by their largest entry, 1 where that is 0; also return it."""
+    peak = np.abs(x).max(0)
+    peak = np.where(peak > 0, peak, 1.0)
+    return x / peak, peak

@@ -16,7 +16,8 @@ from gspnl.signals.risk import Rebuild, Risk
 from gspnl.signals.structure import warn_of_averaging
 
 ORDER = 5
-RANK = 1e-10  # relative size of singular values that count
+RANK = 1e-10  # relative size of eigenvalues that count
+SHARES = (0.1, 1.0)  # of the least G that noise makes: all of it costs 0.5 dB for the right sigma
 
 
 @takes_progress
@@ -38,6 +39,11 @@ def choose_response(
     Stein's estimate of the squared error is a quadratic function of θ, whose minimum is
 
     .. math:: θ = -σ^2 G^+ δ, \quad G_{kl} = ⟨B_k, B_l⟩, \quad δ_k = \mathrm{div}\, B_k.
+
+    Noise alone adds σ² M to G, :math:`M_{kl} = \mathrm{tr}\, J_k^T J_l` with the Jacobians J_k of
+    B_k. If θ takes more from Z than N c σ², or than varies in Z, then σ is too large, and G is
+    replaced by σ² M in those of their common eigenvectors where it is smaller, as in the positive
+    part of the James-Stein estimator: the gains stay moderate for any σ.
 
     The divergences are estimated by Monte Carlo. They go through the graph where it was built from
     Z, as by :func:`gspnl.images.patch_graph`, or where ``rebuild`` is given.
@@ -108,11 +114,30 @@ def choose_response(
     basis = Family(np.concatenate([-signs[:, None], np.eye(count)], axis=1), (0.0, 2.0))
     with Work("the response of least risk"):
         risk = Risk.of(graph, Z, noise, rebuild, seed)
-        products, _, divergence = risk.moments(basis)
-    scale = np.sqrt(np.diag(products))
-    scale = np.where(scale > 0, scale, 1.0)
-    right = -(risk.sigma**2) * divergence / scale
-    found = np.linalg.lstsq(products / np.outer(scale, scale), right, rcond=RANK)[0] / scale
+        moments = risk.moments(basis)
+    found = np.zeros(count)
+    for share in SHARES:
+        found = _least(
+            moments.products, share * risk.sigma**2 * moments.spread,
+            -(risk.sigma**2) * moments.divergence, risk.rounding,
+        )  # fmt: skip
+        if found @ moments.products @ found <= min(risk.energy, risk.variation):
+            break
     warn_of_averaging(graph, "choose_response")
     theta = np.concatenate([[1 - signs @ found], found])
     return Series(theta, (0.0, 2.0 * unit_of(graph.affinity)))
+
+
+def _least(G: np.ndarray, M: np.ndarray, right: np.ndarray, floor: float) -> np.ndarray:
+    """Solve max(G, M) θ = right, the larger one in each of their common eigenvectors.
+
+    G + M becomes the identity I on the span of its eigenvectors that count, so that the pencil is
+    that of G and I − G.
+    """
+    scale = np.sqrt(np.diag(G) + np.diag(M) + floor)
+    size, Q = np.linalg.eigh((G + M + floor * np.eye(len(G))) / np.outer(scale, scale))
+    live = size > RANK * size[-1]
+    P = Q[:, live] / np.sqrt(size[live]) / scale[:, None]
+    share, V = np.linalg.eigh(P.T @ (G + floor * np.eye(len(G))) @ P)
+    P = P @ V
+    return np.asarray(P @ (P.T @ right / np.maximum(share, 1 - share)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gspnl._base.array import Array, as_floats
 from gspnl._base.effort import Progress, takes_progress
-from gspnl._base.validate import number
+from gspnl._base.validate import number, one_of
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import symmetric
@@ -109,6 +109,7 @@ def denoise(
         smooth = graph.filter(Z, chosen, chosen.order)
         warn_of_averaging(graph, "denoise")
         return smooth
+    one_of("method", method, (*SMOOTHERS, POLYNOMIAL))
     smoother = SMOOTHERS[method]
     if strength is None:
         assert sigma is not None

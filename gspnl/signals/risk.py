@@ -23,6 +23,7 @@ from gspnl._base.array import (
     Array,
     constant64,
     detached,
+    eps,
     largest_entry,
     like,
     namespace,
@@ -43,6 +44,26 @@ STREAM = 1981  # of random numbers
 EXPLAINED = 0.7  # of σ: noise that is not in the features is left whole by a fit on them
 
 Rebuild = Callable[[Array], FeatureGraph]
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Moments of m filters F_f of signals Z, with Jacobians J_f.
+
+    Parameters
+    ----------
+    products : array of shape (m, m)
+        ⟨F_f, F_g⟩.
+    heads, divergence : arrays of shape (m,)
+        ⟨Z, F_f⟩ and tr J_f.
+    spread : array of shape (m, m)
+        tr J_fᵀ J_g, by which noise of variance 1 adds to ``products``.
+    """
+
+    products: np.ndarray
+    heads: np.ndarray
+    divergence: np.ndarray
+    spread: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,22 +103,42 @@ class Risk:
             probes.append((b, other, moved))
         return cls(graph, z, sigma, tuple(probes))
 
-    def moments(self, family: Family) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ⟨F_f, F_g⟩, ⟨Z, F_f⟩ and div F_f of filters over λ/s, (m, m), (m,), (m,)."""
+    def moments(self, family: Family) -> Moments:
+        """Compute the moments of filters over λ/s."""
         signals = _flat(combine(_step(self.graph, family), family, self.Z))
-        divergence = np.zeros(len(signals))
+        divergence, spread = np.zeros(len(signals)), np.zeros((len(signals),) * 2)
         for b, graph, moved in self.probes:
             change = _flat(combine(_step(graph, family), family, moved)) - signals
-            divergence += change @ b.ravel() / (STEP * self.sigma * len(self.probes))
-        return signals @ signals.T, signals @ constant64(self.Z).ravel(), divergence
+            change /= STEP * self.sigma
+            divergence += change @ b.ravel() / len(self.probes)
+            spread += change @ change.T / len(self.probes)
+        heads = signals @ constant64(self.Z).ravel()
+        return Moments(signals @ signals.T, heads, divergence, spread)
 
     def __call__(self, family: Family) -> np.ndarray:
         """Estimate ‖F(Z) − signal‖² of filters over λ/s, (m,)."""
-        products, heads, divergence = self.moments(family)
+        found = self.moments(family)
         z = constant64(self.Z).ravel()
-        noise = z.size * self.sigma**2
-        fit = np.diag(products) - 2 * heads + z @ z
-        return np.asarray(fit + 2 * self.sigma**2 * divergence - noise)
+        fit = np.diag(found.products) - 2 * found.heads + z @ z
+        return np.asarray(fit + 2 * self.sigma**2 * found.divergence - self.energy)
+
+    @property
+    def energy(self) -> float:
+        """N c σ², the energy of the noise."""
+        return float(math.prod(self.Z.shape) * self.sigma**2)
+
+    @property
+    def variation(self) -> float:
+        """Energy of Z without the mean of each column."""
+        z = constant64(self.Z)
+        return float(((z - z.mean(0)) ** 2).sum())
+
+    @property
+    def rounding(self) -> float:
+        """Square of the rounding errors of filtered signals, about."""
+        size = constant64(self.Z).ravel()
+        coarse = max(eps(g.affinity.left) for g in (self.graph, *(p[1] for p in self.probes)))
+        return (64 * coarse) ** 2 * float(size @ size)
 
 
 def dependence(
@@ -119,8 +160,8 @@ def dependence(
         return None
     if source.is_signal(Z, sigma):
         return source.rebuild
-    left = source.left(Z)
-    if left < EXPLAINED * sigma:
+    left, at_most = source.left(Z)
+    if left < EXPLAINED * sigma and at_most < sigma:
         warn(
             f"the features of this graph explain the signals to {left:.2g}, less than the noise "
             f"sigma={sigma:g}, so they hold the same noise; the risk takes the graph as "
@@ -154,10 +195,20 @@ def _again(rebuild: Rebuild, Z: Array, graph: FeatureGraph) -> FeatureGraph:
             warnings.simplefilter("ignore", category)
         found = rebuild(Z)
     if not isinstance(found, FeatureGraph) or found.shape != graph.shape:
-        what = f"of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
+        what = f" of shape {found.shape}" if isinstance(found, FeatureGraph) else ""
         raise InputError(
-            f"rebuild returned a {type(found).__name__} {what}for signals of shape "
+            f"rebuild returned a {type(found).__name__}{what} for signals of shape "
             f"{tuple(Z.shape)}; return their graph, as for the given one of shape {graph.shape}"
+        )
+    if found.normalization != graph.normalization:
+        raise InputError(
+            f"rebuild returned a graph of normalization={found.normalization!r}, and the given one "
+            f"has {graph.normalization!r}; build both in the same way"
+        )
+    if namespace(found.affinity.left) is not namespace(graph.affinity.left):
+        raise InputError(
+            f"rebuild returned a graph of {type(found.affinity.left).__name__}s, and the given one "
+            f"holds {type(graph.affinity.left).__name__}s; build both from the same library"
         )
     return found
 

@@ -55,9 +55,11 @@ def estimate_noise(photo: Any) -> float:
             f"photo has {values.shape[0]} × {values.shape[1]} pixels; its noise is estimated from "
             "second differences, which need 3 × 3"
         )
-    second = values[2:] - 2 * values[1:-1] + values[:-2]
+    peak = float(np.abs(values).max()) or 1.0  # differences of huge values leave the range
+    unit = values.astype(np.float64) / peak
+    second = unit[2:] - 2 * unit[1:-1] + unit[:-2]
     second = second[:, 2:] - 2 * second[:, 1:-1] + second[:, :-2]
-    return float(np.median(np.abs(second))) / (6 * NORMAL_MEDIAN)
+    return peak * (float(np.median(np.abs(second))) / (6 * NORMAL_MEDIAN))
 
 
 def check_pixels(photo: Any) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from gspnl.signals.images.patches import nearest_patches
 
 NEIGHBORS = 32
 BANDWIDTH = 0.35  # σ of the weights by the noise: best or within 0.1 dB on five photos
+FAR = 1e18  # ratio of numbers whose squares are in the range of float32
 LONELY = 1e-4  # least weight of a pixel with itself, in units of the largest weight
 
 
@@ -128,7 +128,7 @@ def patch_graph(
     (2000, 'sparse', 'bistochastic')
     >>> pixels = gspnl.images.from_photo(noisy)
     >>> smooth = graph.filter(pixels, gspnl.responses.heat(3.0)).reshape(photo.shape)
-    >>> bool(np.std(smooth - photo) < 0.2 * np.std(noisy - photo))
+    >>> bool(np.std(smooth - photo) < 0.25 * np.std(noisy - photo))
     True
     """
     values = check_pixels(photo)
@@ -137,10 +137,10 @@ def patch_graph(
             raise InputError(f"{name}={size} must be odd, to have a pixel at its centre")
     height, width = values.shape[:2]
     if min(height, width) < window:
+        fits = (min(height, width) - 1) // 2 * 2 + 1
         raise InputError(
-            f"photo of {height} × {width} pixels is smaller than window={window}; pass "
-            f"window={(min(height, width) - 1) // 2 * 2 + 1} or less, or use "
-            "gspnl.feature_graph(gspnl.images.photo_features(photo))"
+            f"photo of {height} × {width} pixels is smaller than window={window}; "
+            + (f"pass window={fits} or less" if fits >= 3 else "3 × 3 is the least")
         )
     most = (window // 2 + 1) ** 2 - 1
     count = min(NEIGHBORS, most) if k is None else whole_number(
@@ -151,10 +151,12 @@ def patch_graph(
 
     peak = float(np.abs(values).max()) or 1.0  # squares of huge or tiny values leave the range
     nodes, D = nearest_patches(values / peak, patch_size, window, count)
-    excess = np.maximum(D - 2 * (known / peak) ** 2, 0)
+    excess = np.maximum(D - np.float32(2 * min(known / peak, FAR) ** 2), 0)
     width_ = _bandwidth(sigma, known, excess, peak)
     kernel = Patches(patch_size, window, count, known, width_, estimated)
-    weights = np.exp(excess / np.float32(-2 * (width_ / peak) ** 2)).astype(values.dtype)
+    spread = np.float32(2 * min(max(width_ / peak, 1 / FAR), FAR) ** 2)
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.exp(-excess / spread).astype(values.dtype)
     W = directed_matrix(nodes, weights)
     largest = np.maximum(weights.max(1), values.dtype.type(LONELY))
     if NORMALIZATIONS[normalization].symmetric_core:
@@ -163,18 +165,30 @@ def patch_graph(
     W = with_loops(W, largest)
     W.eliminate_zeros()
     reason = f"{count} most similar patches of each pixel in its window of {window} × {window}"
-
-    again = partial(
-        _again, shape=values.shape, patch_size=patch_size, window=window, k=count, noise=known,
-        sigma=width_, normalization=normalization,
-    )  # fmt: skip
+    again = _Again(kernel, (height, width), peak, normalization)
     source = Source.of(values.reshape(height * width, -1), again)
     return sparse_graph(W, kernel, normalization, reason, source=source)
 
 
-def _again(pixels: Array, shape: tuple[int, ...], **options: Any) -> FeatureGraph:
-    """Build the graph of other pixels, in float32: risks compare graphs a tenth of σ apart."""
-    return patch_graph(np.asarray(pixels, dtype=np.float32).reshape(shape), **options)
+@dataclass(frozen=True)
+class _Again:
+    """The graph of other pixels (N, C), with the same noise and sigma."""
+
+    kernel: Patches
+    size: tuple[int, int]
+    peak: float
+    normalization: str
+
+    def __call__(self, pixels: Array) -> FeatureGraph:
+        # In float32, since risks compare graphs of signals that differ by a tenth of the noise;
+        # in the unit of the photo's peak, since those of huge or tiny photos leave its range.
+        values = np.asarray(pixels, dtype=np.float64) / self.peak
+        return patch_graph(
+            values.astype(np.float32).reshape(*self.size, -1),
+            self.kernel.patch_size, self.kernel.window, self.kernel.k,
+            noise=self.kernel.noise / self.peak, sigma=self.kernel.sigma / self.peak,
+            normalization=self.normalization,
+        )  # fmt: skip
 
 
 def _bandwidth(sigma: float | str | None, noise: float, excess: np.ndarray, peak: float) -> float:
