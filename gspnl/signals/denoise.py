@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from gspnl._base.array import Array, as_floats
 from gspnl._base.effort import Progress, takes_progress
-from gspnl._base.validate import number, one_of
+from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.signals.checks import symmetric
 from gspnl.signals.choose_response import ORDER, choose_response
 from gspnl.signals.choose_strength import choose_strength
 from gspnl.signals.risk import Rebuild
-from gspnl.signals.smoothers import SMOOTHERS
+from gspnl.signals.smoothers import METHODS, POLYNOMIAL, SMOOTHERS
 from gspnl.signals.structure import warn_after_smoothing, warn_of_averaging
-
-POLYNOMIAL = "polynomial"
 
 
 @takes_progress
@@ -109,8 +107,7 @@ def denoise(
         smooth = graph.filter(Z, chosen, chosen.order)
         warn_of_averaging(graph, "denoise")
         return smooth
-    one_of("method", method, (*SMOOTHERS, POLYNOMIAL))
-    smoother = SMOOTHERS[method]
+    smoother = SMOOTHERS[method if method in SMOOTHERS else METHODS[method]]
     if strength is None:
         assert sigma is not None
         strength = choose_strength(

@@ -10,3 +10,8 @@ from gspnl.responses import RESPONSES, Response
 SMOOTHERS: Registry[Callable[[float], Response]] = Registry("method")
 for name in ("tikhonov", "heat"):
     SMOOTHERS.register(name)(RESPONSES[name])
+
+POLYNOMIAL = "polynomial"
+METHODS: Registry[str] = Registry("method")  # names, for errors
+for name in (*SMOOTHERS, POLYNOMIAL):
+    METHODS.register(name)(name)
