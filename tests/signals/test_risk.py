@@ -137,13 +137,43 @@ def test_features_that_hold_the_noise_are_announced():
     gspnl.choose_strength(graph, noisy, sigma=0.05, rebuild=build)  # silent
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_features_without_the_noise_are_silent(seed):
+@pytest.mark.parametrize("nodes", [60, 1000])
+@pytest.mark.parametrize("seed", range(10))
+def test_features_without_the_noise_are_silent(seed, nodes):
     rng = np.random.default_rng(seed)
-    X = rng.random((60, 2))
-    Z = X @ [[1.0], [2.0]] + 0.1 * rng.standard_normal((60, 1))
+    X = rng.random((nodes, 2))
+    Z = X @ [[1.0], [2.0]] + 0.1 * rng.standard_normal((nodes, 1))
     graph = gspnl.feature_graph(X, "rbf", sigma=0.2)
-    gspnl.choose_strength(graph, Z, sigma=0.1)
+    gspnl.choose_response(graph, Z, sigma=0.1)
+
+
+def test_signals_of_the_shape_of_the_features_are_no_features():
+    rng = np.random.default_rng(0)
+    X, Z = rng.random((200, 2)), rng.standard_normal((200, 2))
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.2)
+    hidden = dataclasses.replace(graph, source=None)
+    found, given = (gspnl.choose_response(g, Z, sigma=0.5) for g in (graph, hidden))
+    assert (found.coefficients == given.coefficients).all()
+
+
+def test_the_strength_on_a_large_given_graph_is_that_of_the_exact_trace():
+    rng = np.random.default_rng(0)
+    X = rng.random((1100, 1))
+    Z = np.sin(6 * X) + 0.5 * rng.standard_normal((1100, 1))
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.05)
+    lam, U, inverse = eigen(
+        *normalized(weights(affinity("rbf", X, sigma=0.05), "rbf"), "random_walk")
+    )
+    heads = inverse @ Z
+
+    def risk(strength):
+        gains = 1 / (1 + strength * lam)
+        return ((Z - U @ (gains[:, None] * heads)) ** 2).sum() + 2 * 0.5**2 * gains.sum()
+
+    grid = np.geomspace(0.01, 1000, 200)
+    best = grid[np.argmin([risk(s) for s in grid])]
+    found = gspnl.choose_strength(graph, Z, sigma=0.5)
+    assert abs(np.log2(found / best)) < 0.15  # a grid of powers of 2, between which is a parabola
 
 
 def test_points_are_denoised_through_their_own_neighbour_graph():
