@@ -46,7 +46,7 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
         and affinity.n_nodes > SMALL
         and not cache.has_spectrum
     ):
-        series = _resolved(response, (0.0, 2.0))
+        series = resolved_series(response, (0.0, 2.0))
         if series is not None and series.order < affinity.n_nodes:
             return _by_series(cache, response, series, Z)
     spectrum = cache.spectrum
@@ -65,7 +65,7 @@ def differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:
     where eigenvalues meet, as they do on every low-rank graph; a polynomial has none.
     """
     bounded = cache.affinity.nonnegative
-    series = _resolved(response, (0.0, 2.0) if bounded else cache.deflation(0).interval)
+    series = resolved_series(response, (0.0, 2.0) if bounded else cache.deflation(0).interval)
     if series is None:
         raise GspnlError(
             f"the gradient of an exact filter needs a response that resolves into a series, and "
@@ -74,7 +74,7 @@ def differentiable(cache: SpectralCache, response: Response, Z: Array) -> Array:
     return _by_series(cache, response, series, Z)
 
 
-def _resolved(response: Response, interval: tuple[float, float]) -> Series | None:
+def resolved_series(response: Response, interval: tuple[float, float]) -> Series | None:
     """Return the series that equals g to rounding, or None where there is none."""
     found = resolve(make_target(response, interval, None))
     return None if found is None else Series(found.coefficients, interval)

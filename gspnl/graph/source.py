@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from scipy.special import gammaincinv
 
-from gspnl._base.array import Array, as_floats, constant64, like, namespace
+from gspnl._base.array import Array, as_floats, constant64, is_array, like, namespace
 
 SAMPLE = 2048  # nodes
 ENTRIES = 1 << 20  # of a sample, at most
@@ -88,7 +88,8 @@ def keeps_source(build: Builder) -> Builder:
     def built(X: Any, *args: Any, **options: Any) -> Any:
         graph = build(X, *args, **options)
         options.pop("progress", None)
-        source = Source.of(as_floats(X, "X"), _Again(built, args, options))
+        features = X if is_array(X) else as_floats(X, "X")  # only the sample is converted
+        source = Source.of(features, _Again(built, args, options))
         object.__setattr__(graph, "source", source)  # frozen, and new
         return graph
 

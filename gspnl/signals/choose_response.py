@@ -12,7 +12,7 @@ from gspnl.chebyshev.series import Family, Series
 from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.signals.checks import symmetric
-from gspnl.signals.risk import Rebuild, Risk
+from gspnl.signals.risk import Noisy, Rebuild, Risk, dependence
 from gspnl.signals.structure import warn_of_averaging
 
 ORDER = 5
@@ -113,13 +113,15 @@ def choose_response(
     signs = (-1.0) ** np.arange(1, count + 1)  # T_k(−1), at λ = 0
     basis = Family(np.concatenate([-signs[:, None], np.eye(count)], axis=1), (0.0, 2.0))
     with Work("the response of least risk"):
-        risk = Risk.of(graph, Z, noise, rebuild, seed)
+        noisy = Noisy.of(graph, Z, noise)
+        risk = Risk.of(noisy, dependence(noisy, rebuild), seed)
         moments = risk.moments(basis)
+    variance = noisy.sigma**2
     found = np.zeros(count)
     for share in SHARES:
         found = _least(
-            moments.products, share * risk.sigma**2 * moments.spread,
-            -(risk.sigma**2) * moments.divergence, risk.rounding,
+            moments.products, share * variance * moments.spread,
+            -variance * moments.divergence, risk.rounding,
         )  # fmt: skip
         if found @ moments.products @ found <= min(risk.energy, risk.variation):
             break

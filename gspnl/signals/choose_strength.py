@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from gspnl._base.array import Array, constant64, float64, times_power, to_numpy
+from gspnl._base.array import Array, constant64, float64, to_numpy
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, Work, takes_progress
 from gspnl._base.registry import Registry
@@ -21,7 +21,7 @@ from gspnl.graph.graph import FeatureGraph, single_graph
 from gspnl.responses.evaluate import evaluate
 from gspnl.signals.checks import symmetric
 from gspnl.signals.least_risk import least_risk
-from gspnl.signals.risk import Rebuild, Risk, dependence, in_units, signals_of
+from gspnl.signals.risk import Noisy, Rebuild, Risk, dependence
 from gspnl.signals.smoothers import SMOOTHERS
 from gspnl.signals.structure import warn_of_averaging
 
@@ -36,35 +36,27 @@ class Trial:
 
     Parameters
     ----------
-    graph : FeatureGraph
-    Z : array of shape (N, c)
-        In the unit of the user.
+    noisy : Noisy
+        The graph, the signals Z and the standard deviation of their noise.
     residual : callable
         ``residual(strength) -> Z − Y``, (N, c), Y the denoised signal.
     smoother : callable
         ``smoother(strength) -> response``.
-    sigma : float
-        Standard deviation of the noise.
-    columns : int
-        Number of columns of Z.
     unit : float
         s of L = s (I − A), 1 but for the combinatorial Laplacian.
-    given : float
-        The standard deviation before it was scaled with Z.
     rebuild : callable or None
     seed : int
+    shown : Work
+        The work whose steps are filters.
     """
 
-    graph: FeatureGraph
-    Z: Array
+    noisy: Noisy
     residual: Callable[[float], Array]
     smoother: Callable[[float], Any]
-    sigma: float
-    columns: int
     unit: float
-    given: float
     rebuild: Rebuild | None
     seed: int
+    shown: Work
 
 
 RULES: Registry[Callable[[Trial], float]] = Registry("rule")
@@ -174,20 +166,15 @@ def choose_strength(
     whole_number("seed", seed)
     if rebuild is not None and rule != "risk":
         raise InputError(f"rebuild= belongs to rule='risk', not to {rule!r}; leave it out")
-    # The strength has no unit; squares of huge or tiny signals leave the range.
-    z, power = in_units(signals_of(graph, Z))
+    noisy = Noisy.of(graph, Z, noise)  # the strength has no unit
 
     def residual(strength: float) -> Array:
         shown.done += 1
-        return z - graph.filter(z, smoother(strength), order, tol=tol)
+        return noisy.Z - graph.filter(noisy.Z, smoother(strength), order, tol=tol)
 
-    unit = unit_of(graph.affinity)
-    trial = Trial(
-        graph, times_power(z, power), residual, smoother, math.ldexp(noise, -power), z.shape[1],
-        unit, noise, rebuild, seed,
-    )  # fmt: skip
     with Work(f"the strength, rule {rule!r}", total=TRIALS) as shown:
-        found = find(trial)
+        unit = unit_of(graph.affinity)
+        found = find(Trial(noisy, residual, smoother, unit, rebuild, seed, shown))
     warn_of_averaging(graph, "choose_strength")
     return found
 
@@ -195,24 +182,24 @@ def choose_strength(
 @RULES.register("risk")
 def _risk(trial: Trial) -> float:
     """Minimise the risk, with the exact trace where the graph is given and its spectrum cheap."""
-    again = dependence(trial.graph, trial.Z, trial.given, trial.rebuild)
-    if again is None and trial.graph.caches.single().cheap_spectrum is not None:
+    again = dependence(trial.noisy, trial.rebuild)
+    if again is None and trial.noisy.graph.caches.single().cheap_spectrum is not None:
         return _by_trace(trial)
-    return least_risk(
-        Risk.of(trial.graph, trial.Z, trial.given, again, trial.seed), trial.smoother, trial.unit
-    )
+    trial.shown.total = 0  # no filters to count
+    risk = Risk.of(trial.noisy, again, trial.seed)
+    return least_risk(risk, trial.smoother, trial.unit)
 
 
 def _by_trace(trial: Trial) -> float:
     """Minimise the risk over a grid of strengths, then between the neighbours of the best."""
-    spectrum = trial.graph.spectrum()
-    lam = to_numpy(float64(spectrum.eigenvalues))
+    spectrum = trial.noisy.graph.spectrum()
+    lam, columns = to_numpy(float64(spectrum.eigenvalues)), int(trial.noisy.Z.shape[1])
 
     def risk(log: float) -> float:
         strength = math.exp(log)
-        residual = constant64(trial.residual(strength)) / trial.sigma
+        residual = constant64(trial.residual(strength)) / trial.noisy.sigma
         trace = float(spectrum.multiplicities @ evaluate(trial.smoother(strength), lam))
-        return float((residual**2).sum()) + 2 * trial.columns * trace
+        return float((residual**2).sum()) + 2 * columns * trace
 
     first, last = np.clip(np.log(RANGE) - math.log(trial.unit), -700, 700)  # exp stays in range
     grid = np.linspace(first, last, GRID)
@@ -226,8 +213,8 @@ def _by_trace(trial: Trial) -> float:
 @RULES.register("discrepancy")
 def _discrepancy(trial: Trial) -> float:
     """Solve for the strength, by bracketing decades and Brent's method."""
-    weight = 1 / constant64(trial.graph.affinity.change)
-    target = trial.sigma * math.sqrt(trial.columns * float(weight @ weight))
+    weight = 1 / constant64(trial.noisy.graph.affinity.change)
+    target = trial.noisy.sigma * math.sqrt(trial.noisy.Z.shape[1] * float(weight @ weight))
 
     def size(strength: float) -> float:
         return float(np.linalg.norm(
@@ -241,8 +228,8 @@ def _discrepancy(trial: Trial) -> float:
         low, high = high, 100 * high
         if high * trial.unit > RANGE[1]:
             raise InputError(
-                f"sigma={trial.given:g} is more than all that varies in the signal on this graph, "
-                "so no strength removes enough; check sigma"
+                f"sigma={trial.noisy.given_sigma:g} is more than all that varies in the signal on "
+                "this graph, so no strength removes enough; check sigma"
             )
     log = brentq(
         lambda s: math.log(max(size(math.exp(s)), 1e-300) / target),

@@ -12,7 +12,7 @@ from gspnl.signals.choose_response import ORDER, choose_response
 from gspnl.signals.choose_strength import choose_strength
 from gspnl.signals.risk import Rebuild
 from gspnl.signals.smoothers import METHODS, POLYNOMIAL, SMOOTHERS
-from gspnl.signals.structure import warn_after_smoothing, warn_of_averaging
+from gspnl.signals.structure import warn_after_smoothing
 
 
 @takes_progress
@@ -104,9 +104,7 @@ def denoise(
             raise InputError("method='polynomial' takes sigma= and order=, no strength= or tol=")
         degree = ORDER if order is None else order
         chosen = choose_response(graph, Z, sigma=sigma, order=degree, rebuild=rebuild)
-        smooth = graph.filter(Z, chosen, chosen.order)
-        warn_of_averaging(graph, "denoise")
-        return smooth
+        return graph.filter(Z, chosen, chosen.order)
     smoother = SMOOTHERS[method if method in SMOOTHERS else METHODS[method]]
     if strength is None:
         assert sigma is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from gspnl.chebyshev.certificate import resolve
 from gspnl.chebyshev.series import Family, Series
-from gspnl.chebyshev.target import make_target
 from gspnl.errors import ConvergenceError
+from gspnl.filters.exact import resolved_series
 from gspnl.filters.relative import Relative
 from gspnl.responses import Response
 from gspnl.signals.risk import Risk
@@ -43,9 +43,9 @@ def least_risk(risk: Risk, smoother: Callable[[float], Response], unit: float) -
 
 def _series(response: Response) -> Series:
     """Expand a response over λ/s, and cut the series where the rest is small."""
-    found = resolve(make_target(response, (0.0, 2.0), None))
-    if found is None:
+    series = resolved_series(response, (0.0, 2.0))
+    if series is None:
         raise ConvergenceError(f"{response!r} does not resolve into a series of moderate length")
-    c = found.coefficients
+    c = series.coefficients
     tails = np.cumsum(np.abs(c[::-1]))[::-1]
-    return Series(c[: max(int((tails > CLOSE).sum()), 1)], (0.0, 2.0))
+    return replace(series, coefficients=c[: max(int((tails > CLOSE).sum()), 1)])

@@ -67,84 +67,115 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Risk:
-    """Signals on a graph with their noise, and graphs of perturbed signals.
+class Noisy:
+    """Signals with white noise on one graph, divided by a power of 2.
 
     Parameters
     ----------
     graph : FeatureGraph
     Z : array of shape (N, c)
+        Without gradients, with a largest entry in [½, 1): squares stay in the range.
     sigma : float
-    probes : tuple of (array of shape (N, c), FeatureGraph, array of shape (N, c))
-        b, the graph of Z + εb, and Z + εb.
+        Standard deviation of the noise of Z.
+    power : int
+        Exponent of the power that they were divided by.
     """
 
     graph: FeatureGraph
     Z: Array
     sigma: float
+    power: int
+
+    @classmethod
+    def of(cls, graph: FeatureGraph, Z: Any, sigma: float) -> Noisy:
+        """Check signals; a batch of them becomes columns."""
+        z = on_graph(graph, lambda x: x, Z)
+        if z.ndim == 1:
+            z = z[:, None]
+        xp = namespace(z)
+        z = xp.reshape(xp.moveaxis(detached(z), -2, 0), (graph.n_nodes, -1))
+        power = math.frexp(largest_entry(z, "Z")[1])[1]
+        return cls(graph, times_power(z, -power), math.ldexp(sigma, -power), power)
+
+    def given(self, z: Array) -> Array:
+        """Return signals in the unit of the user."""
+        return times_power(z, self.power)
+
+    @property
+    def given_sigma(self) -> float:
+        """The standard deviation in the unit of the user."""
+        return math.ldexp(self.sigma, self.power)
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """Noisy signals, and graphs of perturbed ones.
+
+    Parameters
+    ----------
+    noisy : Noisy
+    probes : tuple of (array of shape (N, c), FeatureGraph, array of shape (N, c))
+        b, the graph of Z + εb, and Z + εb.
+    """
+
+    noisy: Noisy
     probes: tuple[tuple[np.ndarray, FeatureGraph, Array], ...]
 
     @classmethod
-    def of(
-        cls, graph: FeatureGraph, Z: Array, sigma: float, rebuild: Rebuild | None, seed: int = 0
-    ) -> Risk:
-        """Check signals, draw b and build the graphs, where they depend on the signals."""
-        z, power = in_units(signals_of(graph, Z))
-        again = dependence(graph, times_power(z, power), sigma, rebuild)
-        sigma = math.ldexp(sigma, -power)
+    def of(cls, noisy: Noisy, rebuild: Rebuild | None, seed: int = 0) -> Risk:
+        """Draw b and build the graphs; without ``rebuild`` they do not depend on the signals."""
+        z, graph = noisy.Z, noisy.graph
         # Not the stream of default_rng(seed), which may have made the noise of the signals.
         rng = np.random.default_rng([STREAM, seed])
         count = min(max(math.ceil(NUMBERS / math.prod(z.shape)), 1), PROBES)
         probes = []
         for _ in range(count):
             b = rng.standard_normal(tuple(z.shape))
-            moved = z + like(STEP * sigma * b, z)
-            other = graph if again is None else _again(again, times_power(moved, power), graph)
+            moved = z + like(STEP * noisy.sigma * b, z)
+            other = graph if rebuild is None else _again(rebuild, noisy.given(moved), graph)
             probes.append((b, other, moved))
-        return cls(graph, z, sigma, tuple(probes))
+        return cls(noisy, tuple(probes))
 
     def moments(self, family: Family) -> Moments:
         """Compute the moments of filters over λ/s."""
-        signals = _flat(combine(_step(self.graph, family), family, self.Z))
+        signals = _flat(combine(_step(self.noisy.graph, family), family, self.noisy.Z))
         divergence, spread = np.zeros(len(signals)), np.zeros((len(signals),) * 2)
         for b, graph, moved in self.probes:
             change = _flat(combine(_step(graph, family), family, moved)) - signals
-            change /= STEP * self.sigma
+            change /= STEP * self.noisy.sigma
             divergence += change @ b.ravel() / len(self.probes)
             spread += change @ change.T / len(self.probes)
-        heads = signals @ constant64(self.Z).ravel()
+        heads = signals @ constant64(self.noisy.Z).ravel()
         return Moments(signals @ signals.T, heads, divergence, spread)
 
     def __call__(self, family: Family) -> np.ndarray:
         """Estimate ‖F(Z) − signal‖² of filters over λ/s, (m,)."""
         found = self.moments(family)
-        z = constant64(self.Z).ravel()
+        z = constant64(self.noisy.Z).ravel()
         fit = np.diag(found.products) - 2 * found.heads + z @ z
-        return np.asarray(fit + 2 * self.sigma**2 * found.divergence - self.energy)
+        return np.asarray(fit + 2 * self.noisy.sigma**2 * found.divergence - self.energy)
 
     @property
     def energy(self) -> float:
         """N c σ², the energy of the noise."""
-        return float(math.prod(self.Z.shape) * self.sigma**2)
+        return float(math.prod(self.noisy.Z.shape) * self.noisy.sigma**2)
 
     @property
     def variation(self) -> float:
         """Energy of Z without the mean of each column."""
-        z = constant64(self.Z)
+        z = constant64(self.noisy.Z)
         return float(((z - z.mean(0)) ** 2).sum())
 
     @property
     def rounding(self) -> float:
         """Square of the rounding errors of filtered signals, about."""
-        size = constant64(self.Z).ravel()
-        coarse = max(eps(g.affinity.left) for g in (self.graph, *(p[1] for p in self.probes)))
+        size = constant64(self.noisy.Z).ravel()
+        coarse = max(eps(g.affinity.left) for g in (self.noisy.graph, *(p[1] for p in self.probes)))
         return (64 * coarse) ** 2 * float(size @ size)
 
 
-def dependence(
-    graph: FeatureGraph, Z: Array, sigma: float, rebuild: Rebuild | None
-) -> Rebuild | None:
-    """Return how the graph follows from signals Z (N, c), or None where it does not.
+def dependence(noisy: Noisy, rebuild: Rebuild | None) -> Rebuild | None:
+    """Return how the graph follows from the signals, or None where it does not.
 
     Warns where the features of the graph explain the noise, and no ``rebuild`` is given.
     """
@@ -155,7 +186,7 @@ def dependence(
                 "lambda Z: gspnl.feature_graph(Z, sigma=0.1)"
             )
         return rebuild
-    source = graph.source
+    source, Z, sigma = noisy.graph.source, noisy.given(noisy.Z), noisy.given_sigma
     if source is None:
         return None
     if source.is_signal(Z, sigma):
@@ -171,21 +202,6 @@ def dependence(
             DependenceWarning,
         )
     return None
-
-
-def signals_of(graph: FeatureGraph, Z: Any) -> Array:
-    """Return checked signals as (N, c), without gradients; a batch of signals becomes columns."""
-    z = on_graph(graph, lambda x: x, Z)
-    if z.ndim == 1:
-        z = z[:, None]
-    xp = namespace(z)
-    return xp.reshape(xp.moveaxis(detached(z), -2, 0), (graph.n_nodes, -1))
-
-
-def in_units(z: Array) -> tuple[Array, int]:
-    """Return z / 2^p and p: squares of huge or tiny signals leave the range."""
-    power = math.frexp(largest_entry(z, "Z")[1])[1]
-    return times_power(z, -power), power
 
 
 def _again(rebuild: Rebuild, Z: Array, graph: FeatureGraph) -> FeatureGraph:

@@ -187,7 +187,7 @@ def test_an_exact_filter_uses_eigenpairs_that_exist(monkeypatch):
     def no_series(*_):
         raise AssertionError("a series of products, beside eigenpairs")
 
-    monkeypatch.setattr("gspnl.filters.exact._resolved", no_series)
+    monkeypatch.setattr("gspnl.filters.exact.resolved_series", no_series)
     by_eigenpairs = graph.filter(Z, heat)
     assert np.abs(by_eigenpairs - by_series).max() < 1e-11
     truth = scipy.linalg.expm(-3.0 * (np.eye(1100) - graph.dense())) @ Z

@@ -11,7 +11,7 @@ from support.formulas import affinity, eigen, normalized, weights
 import gspnl
 from gspnl.chebyshev.series import Family
 from gspnl.errors import DependenceWarning, InputError
-from gspnl.signals.risk import Risk
+from gspnl.signals.risk import Noisy, Risk, dependence
 
 
 def heat(t, K=12):
@@ -26,7 +26,7 @@ def test_the_divergence_on_a_given_graph_is_the_trace(normalization):
     X, Z = rng.random((40, 2)), rng.standard_normal((40, 500))
     graph = gspnl.feature_graph(X, "rbf", normalization=normalization, sigma=0.3)
     lam, *_ = eigen(*normalized(weights(affinity("rbf", X, sigma=0.3), "rbf"), normalization))
-    risk = Risk.of(graph, Z, 0.5, lambda _: graph)
+    risk = Risk.of(Noisy.of(graph, Z, 0.5), lambda _: graph)
     divergence = risk.moments(Family(heat(2.0)[None], (0.0, 2.0))).divergence
     exact = 500 * np.exp(-2 * lam).sum()
     assert abs(divergence[0] / exact - 1) < 0.02  # 10 probes of 20,000 numbers
@@ -51,13 +51,14 @@ def test_the_divergence_goes_through_the_graph():
         jacobian += (smooth_of(z + step)[i] - smooth_of(z - step)[i]) / 2e-5
     graph = gspnl.feature_graph(z[:, None], "rbf", sigma=0.4)
     family = Family(heat(2.0)[None], (0.0, 2.0))
-    draws = [
-        Risk.of(graph, z, 0.02, None, seed).moments(family).divergence[0] for seed in range(40)
-    ]
     hidden = dataclasses.replace(graph, source=None)
-    fixed = [
-        Risk.of(hidden, z, 0.02, None, seed).moments(family).divergence[0] for seed in range(9)
-    ]
+
+    def divergence(g, seed):
+        noisy = Noisy.of(g, z, 0.02)
+        return Risk.of(noisy, dependence(noisy, None), seed).moments(family).divergence[0]
+
+    draws = [divergence(graph, seed) for seed in range(40)]
+    fixed = [divergence(hidden, seed) for seed in range(9)]
     error = 4 * np.std(draws) / np.sqrt(len(draws))
     assert abs(np.mean(draws) - jacobian) < error
     assert abs(np.mean(fixed) - jacobian) > 2 * error  # the graph is part of the smoother
