@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gspnl
-from gspnl.errors import InputError
+from gspnl.errors import EffortError, InputError
 from gspnl.signals.images import patches
 
 HEIGHT, WIDTH = 17, 14
@@ -130,3 +130,12 @@ def test_denoise_photo_says_what_it_estimated():
     with pytest.warns(gspnl.errors.EstimateWarning, match=r"noise is estimated as 0\.\d+"):
         out = gspnl.images.denoise_photo(photo.astype(np.float32), patch_size=3, window=7)
     assert (out.shape, out.dtype) == (photo.shape, np.float32)
+
+
+def test_a_search_that_takes_too_long_is_refused_with_an_estimate(monkeypatch):
+    monkeypatch.setattr("gspnl._base.effort.QUICK", 0.0)
+    with (
+        gspnl.patience(hours=1e-9),
+        pytest.raises(EffortError, match=r"similar patches of 238 pixels would take .* window="),
+    ):
+        gspnl.images.patch_graph(noisy(), 3, 7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array
+from gspnl._base.array import Array, check_fits
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
 from gspnl._base.validate import number, whole_number
@@ -112,6 +112,8 @@ def patch_graph(
     InputError
         For a photo smaller than the window, sizes that are not odd, more neighbours than a corner's
         window has, or values that are not finite.
+    SizeError
+        If the weights would not fit in memory.
 
     References
     ----------
@@ -146,6 +148,8 @@ def patch_graph(
     count = min(NEIGHBORS, most) if k is None else whole_number(
         "k", k, 1, most, f", the pixels in a corner's window of {window}"
     )  # fmt: skip
+    remedy = "use a smaller k, or parts of the photo"
+    check_fits((height * width, count), values, "the weights of similar patches", remedy, copies=8)
     estimated = noise is None
     known = estimate_noise(values) if noise is None else number("noise", noise, least=0)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gspnl._base.effort import work
 from gspnl._base.rows import each_block
 
+PAIR = 500  # operations of a matrix product in the time of one distance: measured
 STRIP_BYTES = 24 << 20  # of the distances of a strip: one for each pixel and offset
 
 
@@ -71,8 +73,11 @@ def nearest_patches(
         shifts = (offsets[:, 0] * width + offsets[:, 1]).astype(np.int32)
         nodes[rows] = shifts[best] + np.arange(rows.start, rows.stop, dtype=np.int32)[:, None]
 
-    for _ in each_block(search, strips):
-        pass
+    pairs = float(height * width * len(offsets))
+    what = f"similar patches of {height * width:,} pixels"
+    with work(what, PAIR * pairs, len(strips), "use a smaller window=") as shown:
+        for _ in each_block(search, strips):
+            shown.done += 1
     return nodes, distances
 
 
