@@ -118,7 +118,7 @@ def _blocks(columns: int, *arrays: Array) -> list[slice]:
 
 def each_block(fn: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]:
     """Yield the results of ``fn`` for the blocks, in their order."""
-    workers = _cores()
+    workers = cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
         yield from map(fn, blocks)
         return
@@ -132,7 +132,7 @@ def shared_out(blocks: Sequence[Any]) -> Iterator[Callable[[Callable[[Any], Any]
 
     For algorithms of many steps, each of which needs all blocks of the one before.
     """
-    workers = _cores()
+    workers = cores()
     if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
 
         def in_turn(fn: Callable[[Any], Any]) -> None:
@@ -161,7 +161,7 @@ def shared_out(blocks: Sequence[Any]) -> Iterator[Callable[[Callable[[Any], Any]
 
 def on_cores(fn: Callable[[int, int], Any]) -> list[Any]:
     """Call ``fn(worker, workers)`` once per core, in threads with one BLAS thread each."""
-    workers = _cores()
+    workers = cores()
     with one_thread, ThreadPoolExecutor(workers) as pool:
         return list(pool.map(_alone(lambda worker: fn(worker, workers)), range(workers)))
 
@@ -178,10 +178,5 @@ def _alone(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def cores() -> int:
-    """Count the threads for work of other libraries."""
-    return _cores()
-
-
-def _cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

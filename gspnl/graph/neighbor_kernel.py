@@ -13,11 +13,11 @@ from gspnl._base.rows import map_rows
 from gspnl._base.validate import number
 from gspnl._base.warn import warn
 from gspnl.affinity.kernels import RBF, Kernel
+from gspnl.affinity.kernels.bandwidth import LOCAL
 from gspnl.errors import DuplicatesWarning, InputError
 from gspnl.graph.neighbors import Nearest
 
-LOCAL = 7  # neighbour whose distance scales a node, as its authors take it
-FACTOR = 0.5  # σ_i of that distance: on digits, wine and iris labels are better than with 1
+NEIGHBOR, FACTOR = LOCAL  # σ_i is this share of the distance to this neighbour
 BANDWIDTHS = ("local", "median")
 REMEDY = (
     "leave out copies, X = numpy.unique(X, axis=0), pass a k above their number, or a number as "
@@ -76,7 +76,7 @@ class LocalRBF(Kernel):
     """
 
     sigma: str = "local"
-    neighbor: int = LOCAL
+    neighbor: int = NEIGHBOR
     sigmas: Array = field(default=None, repr=False, compare=False)
 
     @property
@@ -115,7 +115,7 @@ def gaussian(sigma: float | str, found: Nearest) -> tuple[RBF | LocalRBF, float 
     if sigma == "median":
         middle = _median(distances)
         return RBF(middle), middle
-    neighbor = min(LOCAL, distances.shape[1])
+    neighbor = min(NEIGHBOR, distances.shape[1])
     sigmas = FACTOR * _local(found, neighbor)
     of_nodes = sigmas
     if found.order is not None:

@@ -182,7 +182,7 @@ def test_memory_is_linear(kernel, monkeypatch):
     """Twice the nodes take twice the memory, far below the N² floats of W."""
     from gspnl._base import rows
 
-    monkeypatch.setattr(rows, "_cores", lambda: 2)  # every core has its own tiles
+    monkeypatch.setattr(rows, "cores", lambda: 2)  # every core has its own tiles
     n, options = 3000, {}
     if KERNELS[kernel].embedding == "vectors":
         options["embed"] = tuple(np.abs(RNG.standard_normal((2, 4))))
@@ -208,7 +208,7 @@ def test_results_do_not_depend_on_tiles_and_cores(monkeypatch):
     for tile, cores in ((7, 1), (64, 3), (299, 2), (300, 16)):
         monkeypatch.setattr(tiles, "TILE", tile)
         monkeypatch.setattr("gspnl.affinity.weights.logsums.TILE", tile)
-        monkeypatch.setattr(rows, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(rows, "cores", lambda cores=cores: cores)
         for value, (k, e) in zip(whole, make, strict=True):
             assert relative(gspnl.feature_graph(X, k, e, storage="tiled").apply(Z), value) < 1e-10
 

@@ -188,7 +188,7 @@ def test_results_do_not_depend_on_blocks_and_threads(monkeypatch):
     whole = results()
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 12)
     for cores in (1, 2, 5):
-        monkeypatch.setattr(rows, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(rows, "cores", lambda cores=cores: cores)
         mapped, total = results()
         assert np.array_equal(mapped, whole[0])
         assert np.allclose(total, whole[1], rtol=1e-13)
@@ -202,7 +202,7 @@ def blas_threads():
 
 def test_row_blocks_limit_blas_threads_and_restore_them(monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 10)
-    monkeypatch.setattr(rows, "_cores", lambda: 2)
+    monkeypatch.setattr(rows, "cores", lambda: 2)
     inside = []
 
     def fail(a):

@@ -171,7 +171,7 @@ def test_forking_beside_a_limit_leaves_the_child_its_threads():
 
 
 def test_an_error_in_a_block_of_rows_leaves_no_limit(monkeypatch):
-    monkeypatch.setattr(rows, "_cores", lambda: 2)
+    monkeypatch.setattr(rows, "cores", lambda: 2)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 10)
     X = np.ones((5000, 4))
 
