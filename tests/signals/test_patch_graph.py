@@ -139,3 +139,12 @@ def test_a_search_that_takes_too_long_is_refused_with_an_estimate(monkeypatch):
         pytest.raises(EffortError, match=r"similar patches of 238 pixels would take .* window="),
     ):
         gspnl.images.patch_graph(noisy(), 3, 7)
+
+
+def test_a_sigma_in_another_unit_than_whole_numbers_is_refused():
+    levels = (np.clip(noisy()[:, :, 0], 0, 1) * 255).astype(np.uint8)
+    with pytest.raises(InputError, match=r"sigma=0.1 is less than the rounding .* up to 255"):
+        gspnl.images.denoise_photo(levels, sigma=0.1, window=7)
+    smooth = gspnl.images.denoise_photo(levels, sigma=25.5, window=7)
+    other = gspnl.images.denoise_photo(levels / 255, sigma=0.1, window=7)
+    assert np.allclose(smooth / 255, other, atol=1e-6)

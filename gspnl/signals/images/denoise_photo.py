@@ -9,10 +9,12 @@ import numpy as np
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.validate import number
 from gspnl._base.warn import warn
-from gspnl.errors import EstimateWarning
+from gspnl.errors import EstimateWarning, InputError
 from gspnl.signals.denoise import denoise
 from gspnl.signals.images.noise import check_pixels, estimate_noise
 from gspnl.signals.images.patch_graph import patch_graph
+
+ROUNDING = 12**-0.5  # standard deviation of the rounding to whole numbers
 
 
 @takes_progress
@@ -53,7 +55,8 @@ def denoise_photo(
     Raises
     ------
     InputError
-        As for :func:`patch_graph`.
+        As for :func:`patch_graph`, and for a photo of whole numbers with a sigma below their
+        rounding, as one in units of [0, 1] is.
 
     Warns
     -----
@@ -80,6 +83,12 @@ def denoise_photo(
         if sigma == 0:
             return values.reshape(np.shape(photo)) + 0
     noise = number("sigma", sigma, above=0)
+    if np.asarray(photo).dtype.kind in "iu" and noise < ROUNDING:
+        raise InputError(
+            f"sigma={noise:g} is less than the rounding of whole numbers, {ROUNDING:.2f}, and this "
+            f"photo has whole numbers up to {values.max():g}; pass sigma in their unit (25.5 for "
+            "0.1 of 255), or divide the photo by its largest value"
+        )
     graph = patch_graph(values, patch_size, window, k, noise=noise)
     pixels = values.reshape(graph.n_nodes, -1)
     return np.asarray(denoise(graph, pixels, method, sigma=noise)).reshape(np.shape(photo))
