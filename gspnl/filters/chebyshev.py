@@ -124,9 +124,8 @@ def chebyshev_filter(
         response = relative_response(cache.affinity, response)
     deflation = cache.deflation(count)
     whole = None
-    alone = not shared and interval is None and "ritz" not in vars(deflation)
-    if alone and method == "interpolate":
-        whole = _without_band(cache, response, order, tol)
+    if not shared and interval is None and method == "interpolate":
+        whole = _without_band(cache, deflation, response, order, tol)
     span, covered = (FULL, True) if whole else _interval(cache, deflation, interval, count)
     spectrum = band_eigenvalues(cache, count, span) if method == "least_squares" else None
     if spectrum is not None and not spectrum.eigenvalues.size:
@@ -169,7 +168,11 @@ def chebyshev_filter(
 
 
 def _without_band(
-    cache: SpectralCache, response: Response, order: int | None, tol: float | None
+    cache: SpectralCache,
+    deflation: Deflation,
+    response: Response,
+    order: int | None,
+    tol: float | None,
 ) -> Resolved | None:
     """Expand g on [0, 2] where a series there costs less than the band of a sparse graph.
 
@@ -178,6 +181,8 @@ def _without_band(
     do.
     """
     if not cache.affinity.nonnegative or cache.affinity.weights.entries is None:
+        return None
+    if deflation.has_band:
         return None
     resolved = resolve(make_target(response, FULL, None))
     if resolved is None:

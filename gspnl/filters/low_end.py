@@ -98,7 +98,7 @@ def low_end(cache: SpectralCache, modes: Array | None = None) -> LowEnd:
         modes = constant64(affinity.stationary)[:, None][:, : min(n_live, 1)]
     if affinity.low_rank is not None and affinity.n_nodes > SMALL:
         return _all(gram_values(cache, n_live), modes.shape[1], n_live)
-    if affinity.n_nodes <= SMALL or "spectrum" in vars(cache):
+    if affinity.n_nodes <= SMALL or cache.has_spectrum:
         spectrum = cache.spectrum
         every = np.repeat(constant64(spectrum.relative), spectrum.multiplicities)
         return _all(np.delete(every, _nearest_zero(every, len(every) - n_live)),

@@ -8,7 +8,7 @@ from gspnl._base.array import Array, constant64, eps
 from gspnl._base.blas import on_one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.cache import SpectralCache
-from gspnl.filters.deflation.recurrence import RecurrenceDeflation, lower_end
+from gspnl.filters.deflation.recurrence import lower_end
 from gspnl.filters.low_end import live_nodes, low_end
 from gspnl.filters.relative import unit_of
 from gspnl.responses import Response
@@ -61,13 +61,11 @@ def second_above(
 def _known(cache: SpectralCache) -> float | None:
     """Return λ₂/s where eigenvalues or a band of it are cached."""
     band = cache.known_deflation(1)
-    if "spectrum" in vars(cache):
+    if cache.has_spectrum:
         values = low_end(cache).values
         return float(values[1:].min()) if len(values) > 1 else 0.0
-    if isinstance(band, RecurrenceDeflation):
-        return band.inner_ends[0] if "ritz" in vars(band) else None
     if band is not None:
-        return band.ends[0]
+        return band.inner_ends[0] if band.has_band else None
     return None if cache.affinity.low_rank is None else _of_gram(cache)
 
 

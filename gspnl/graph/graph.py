@@ -348,7 +348,7 @@ class FeatureGraph:
         interval : (float, float), optional
             Interval of the series; default: the band of the remaining λ, or that of deflate=False.
             Sparse graphs take that of deflate=False where a band costs more than the filter: with
-            ``order`` above 10,000 nodes, unless :meth:`spectral_interval` has found the band.
+            ``order`` above 10,000 nodes, unless known, as after :meth:`spectral_interval`.
         allow_nonsymmetric : bool
             Permit an order above 1 on a softmax graph.
         progress : bool or callable, optional

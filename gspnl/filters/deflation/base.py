@@ -37,6 +37,11 @@ class Deflation(ABC):
         """λ of the band and their shares: exact for low rank, else a Gauss quadrature."""
 
     @property
+    def has_band(self) -> bool:
+        """Whether the ends of the band are known, or cost nothing."""
+        return True
+
+    @property
     def inner_ends(self) -> tuple[float, float]:
         """Two λ within the band, near its ends, which the interval of a series must contain."""
         return self.ends

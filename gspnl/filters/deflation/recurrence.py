@@ -49,6 +49,10 @@ class RecurrenceDeflation(Deflation):
         """A Lanczos run over the band."""
         return _run(self.affinity, self.modes, BAND_STEPS, _Settled())
 
+    @property
+    def has_band(self) -> bool:
+        return "ritz" in self.__dict__
+
     @cached_property
     def ends(self) -> tuple[float, float]:
         low, high = self.ritz.ends
