@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
 from importlib.machinery import ModuleSpec
 
 from gspnl.errors import MissingExtraError
@@ -22,6 +24,7 @@ PACKAGES = {
     "pygsp": ("pygsp", "graphs"),
     "av": ("av", "video"),
     "sklearn": ("scikit-learn", "sklearn"),
+    "finufft": ("finufft", "fourier"),
 }
 
 
@@ -57,3 +60,13 @@ def spec(module: str) -> ModuleSpec | None:
         return importlib.util.find_spec(module)
     except (ImportError, ValueError):  # ValueError: sys.modules has None in its place
         return None
+
+
+def older(module: str, oldest: str) -> str | None:
+    """Return the version of an installed package where it is older than ``oldest``, else None."""
+    found = importlib.metadata.version(PACKAGES.get(module, (module,))[0])
+
+    def numbers(version: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", version)[:2]]
+
+    return found if numbers(found) < numbers(oldest) else None

@@ -10,7 +10,7 @@ from gspnl._base.array import Array, as_floats, check_finite
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
-from gspnl.affinity.approximation import Approximation, approximate, make_request
+from gspnl.affinity.approximation import METHODS, Approximation, approximate, make_request
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Exponential, Kernel, check_embedding, make_kernel
 from gspnl.affinity.kernels.auto import choose_kernel
@@ -156,21 +156,20 @@ def feature_graph(
             f"normalization={normalization!r} needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
-    if approximated and scheme.regular and approximation != "random_features":
-        raise InputError(
-            f"normalization={normalization!r} needs non-negative weights, and an approximation can "
-            "make some slightly negative; leave out rank= and tol=, or pass rank= and "
-            "approximation='random_features'"
-        )
     if approximated:
         if isinstance(fitted, Exponential):  # else refused below
             fitted = fit_checked(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
+        if scheme.regular and not METHODS[request.method].nonnegative:
+            raise InputError(
+                f"normalization={normalization!r} needs non-negative weights, and "
+                f"approximation={request.method!r} can make some slightly negative; leave out "
+                "rank= and tol=, or pass approximation='fourier' or 'random_features'"
+            )
         weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
         reason = f"{taken}asked for"
-        return graph_of(
-            weights, fitted, "lowrank", normalization, reason=reason, approximation=report
-        )
+        kept = METHODS[request.method].storage
+        return graph_of(weights, fitted, kept, normalization, reason=reason, approximation=report)
     fitted = fit_checked(fitted, X, pair)
     chosen, reason = storage, "asked for"
     if storage == "auto":

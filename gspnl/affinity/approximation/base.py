@@ -19,9 +19,10 @@ class Approximation:
     Attributes
     ----------
     method : str
-        "cholesky", "nystrom" or "random_features".
+        "cholesky", "nystrom", "random_features" or "fourier".
     rank : int
         Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
+        The number of modes for "fourier".
     seed : int
     trace_error : float
         :math:`\operatorname{tr} E` of the residual E = K − F Fᵀ ≥ 0, relative to the trace of the
@@ -33,7 +34,10 @@ class Approximation:
         Certified: :math:`\|S - \hat S\|_F ≤` it. So for a response with
         :math:`|g(λ) - g(λ')| ≤ c\,|λ - λ'|` where the two spectra lie,
         :math:`\|g(I - S) - g(I - \hat S)\|_F ≤ c` times it. inf where there is none: random
-        features, softmax, and bistochastic graphs with Φ ≠ Ψ or without self-loops.
+        features, softmax, and bistochastic graphs with Φ ≠ Ψ or without self-loops. "fourier" has a
+        bound for all: for "combinatorial" that of L/s, s the largest degree.
+    modes : tuple or None
+        Fourier modes along each axis, for "fourier".
 
     Examples
     --------
@@ -50,15 +54,15 @@ class Approximation:
     trace_error: Any
     weights_bound: Any
     bound: Any
+    modes: Any = None
 
     def item(self, index: tuple[int, ...]) -> Approximation:
         """Return the report of one graph of a batch."""
-        return Approximation(
-            self.method,
-            int(self.rank[index]),
-            self.seed,
-            *(float(part[index]) for part in (self.trace_error, self.weights_bound, self.bound)),
+        trace, weights, bound = (
+            float(part[index]) for part in (self.trace_error, self.weights_bound, self.bound)
         )
+        rank = int(self.rank[index])
+        return Approximation(self.method, rank, self.seed, trace, weights, bound, self.modes)
 
     @classmethod
     def stack(cls, items: list[Approximation], batch: tuple[int, ...]) -> Approximation:
@@ -67,11 +71,16 @@ class Approximation:
             return items[0]
         names = ("rank", "trace_error", "weights_bound", "bound")
         rank, *others = (np.reshape([getattr(i, name) for i in items], batch) for name in names)
-        return cls(items[0].method, rank, items[0].seed, *others)
+        trace, weights, bound = others
+        first = items[0]
+        return cls(first.method, rank, first.seed, trace, weights, bound, first.modes)
 
     def __repr__(self) -> str:
         bound = float(np.max(self.bound))
         certificate = f"‖S − Ŝ‖ ≤ {bound:.2g}" if math.isfinite(bound) else "no certificate"
+        if self.modes is not None:
+            modes = " × ".join(map(str, self.modes))
+            return f"Approximation({self.method}, {modes} modes, {certificate})"
         trace = float(np.max(self.trace_error))
         share = f"trace error {trace:.2g}, " if math.isfinite(trace) else ""
         return f"Approximation({self.method}, rank {int(np.max(self.rank))}, {share}{certificate})"

@@ -28,6 +28,7 @@ from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
 from gspnl.affinity.approximation.cholesky import PivotedFactor
 from gspnl.affinity.approximation.features import orthogonal_directions, positive_features
 from gspnl.affinity.approximation.forecast import Forecast, operations
+from gspnl.affinity.approximation.fourier import fourier
 from gspnl.affinity.approximation.points import (
     check_range,
     points_of,
@@ -45,12 +46,41 @@ from gspnl.affinity.normalize import normalize
 from gspnl.affinity.weights import LowRank, Weights
 from gspnl.affinity.weights.lowrank import core_of
 from gspnl.affinity.weights.no_self_loops import without_self_loops
+from gspnl.affinity.weights.stacked import Stacked
 from gspnl.errors import DegreeError, GspnlError, InputError
 
-METHODS: Registry[Callable[..., tuple[LowRank, Approximation]]] = Registry("approximation")
+METHODS: Registry[Method] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
 FIRST_RANK = 16  # first rank tried for a tolerance
 GROWTH = 1.4  # ratio of one rank tried to the one before
+
+
+@dataclass(frozen=True)
+class Method:
+    """An approximation of W.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(kernel, pair, request, normalization, self_loops, work, X) -> (weights, report)``
+        for one graph.
+    join : callable
+        ``join(list of weights, batch, self_loops) -> weights`` of one graph or a batch.
+    storage : str
+    nonnegative : bool
+        Whether weights are positive where the kernel's are, but for rounding.
+    takes : tuple of str
+        Which of rank= and tol= it takes.
+    covers : bool
+        Whether it has a certificate for every normalisation.
+    """
+
+    build: Callable[..., tuple[Any, Approximation]]
+    join: Callable[..., Weights]
+    storage: str = "lowrank"
+    nonnegative: bool = False
+    takes: tuple[str, ...] = ("rank", "tol")
+    covers: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,15 +98,20 @@ def make_request(
 ) -> Request:
     """Check the options of an approximation."""
     method = "cholesky" if method is None else method
-    METHODS[method]
+    takes, kind = METHODS[method].takes, METHODS[method].storage
+    if storage not in ("auto", kind):
+        raise InputError(
+            f"approximation={method!r} has a storage of its own, {kind!r}; leave out "
+            f"storage={storage!r}"
+        )
+    if rank is not None and "rank" not in takes:
+        raise InputError(f"approximation={method!r} has no rank; pass tol= instead of rank=")
+    if tol is not None and "tol" not in takes:
+        raise InputError(f"approximation={method!r} has no certificate; pass rank=")
     if (rank is None) == (tol is None):
         raise InputError("an approximation needs one of rank= and tol=")
-    if storage not in ("auto", "lowrank"):
-        raise InputError(f"rank= and tol= make a low-rank graph; leave out storage={storage!r}")
     if tol is not None:
         number("tol", tol, above=0)
-        if method == "random_features":
-            raise InputError("approximation='random_features' has no certificate; pass rank=")
     if rank is not None:
         rank = whole_number("rank", rank, 1, n_nodes, ", the nodes of the graph")
     seed = 0 if seed is None else whole_number("seed", seed)
@@ -95,26 +130,32 @@ def approximate(
     if not isinstance(kernel, Exponential):
         raise InputError(unsupported(kernel))
     paired = pair is not None and pair[0] is not pair[1]
-    if request.tol is not None and not certified(normalization, paired, self_loops):
+    method = METHODS[request.method]
+    covered = method.covers or certified(normalization, paired, self_loops)
+    if request.tol is not None and not covered:
         raise InputError(
             f"normalization={normalization!r} has no certificate"
             + (" with Φ ≠ Ψ or without self-loops" if normalization in BOUNDS else "")
             + ", which tol= needs; pass rank=, or use 'random_walk'"
         )
     batch = tuple(X.shape[:-2])
-    method = METHODS[request.method]
     what = f"the approximation of {X.shape[-2]:,} nodes"
     with Work(what, _operations(X, request.rank), instead="lower rank=") as shown:
         found = [
-            method(
+            method.build(
                 kernel.item(index), pair, request, normalization, self_loops, shown,
                 X[(*index, ...)],
             )
             for index in np.ndindex(*batch)
         ]  # fmt: skip
     approximation = Approximation.stack([report for _, report in found], batch)
-    weights = found[0][0] if not batch else _stack([w for w, _ in found], batch)
-    return (weights if self_loops else without_self_loops(weights)), approximation
+    return method.join([w for w, _ in found], batch, self_loops), approximation
+
+
+def _one(items: list[LowRank], batch: tuple[int, ...], self_loops: bool) -> Weights:
+    """Return the weights of one graph or of a batch, without the diagonal if not ``self_loops``."""
+    weights = _stack(items, batch) if batch else items[0]
+    return weights if self_loops else without_self_loops(weights)
 
 
 def _operations(X: Array, rank: int | None) -> float:
@@ -282,6 +323,27 @@ def _random(
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 
 
-METHODS.register("cholesky")(_pivoted)
-METHODS.register("nystrom")(_pivoted)
-METHODS.register("random_features")(_random)
+def _fourier(
+    kernel: Exponential,
+    pair: tuple[Array, Array] | None,
+    request: Request,
+    normalization: str,
+    self_loops: bool,
+    shown: Work,
+    X: Array,
+) -> tuple[Weights, Approximation]:
+    """Approximate by a Fourier sum."""
+    tol, seed = float(request.tol or 0), request.seed
+    return fourier(kernel, pair, tol, seed, normalization, self_loops, X)
+
+
+def _several(items: list[Weights], batch: tuple[int, ...], self_loops: bool) -> Weights:
+    return Stacked(items, batch) if batch else items[0]
+
+
+METHODS.register("cholesky")(Method(_pivoted, _one))
+METHODS.register("nystrom")(Method(_pivoted, _one))
+METHODS.register("random_features")(Method(_random, _one, nonnegative=True, takes=("rank",)))
+METHODS.register("fourier")(
+    Method(_fourier, _several, "fourier", nonnegative=True, takes=("tol",), covers=True)
+)

@@ -1,0 +1,240 @@
+"""Build Fourier sums of exponential kernels to an error bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from gspnl._base.array import Array, constant64, eps, float64, has_float64, namespace
+from gspnl.affinity.approximation.base import Approximation
+from gspnl.affinity.approximation.fourier.box import box_for, reach
+from gspnl.affinity.approximation.fourier.certificate import (
+    CORE,
+    Nodes,
+    forecast,
+    sinkhorn_bound,
+)
+from gspnl.affinity.approximation.fourier.gaps import close_gaps
+from gspnl.affinity.approximation.fourier.transform import (
+    COARSEST,
+    FINEST,
+    Transform,
+    check_installed,
+)
+from gspnl.affinity.approximation.fourier.weights import FourierSum
+from gspnl.affinity.approximation.points import unsupported
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.base import map_pair
+from gspnl.affinity.normalize import normalize
+from gspnl.affinity.weights import Weights
+from gspnl.affinity.weights.no_self_loops import NoSelfLoops, diagonal, widened
+from gspnl.errors import DegreeError, GspnlError, InputError
+
+UNIT = 2.0**-53
+ROUNDING = 64 * UNIT  # error of an entry by the sums and the FFT: 15 units were measured
+TRANSFORM = 3.0  # error of an entry in units of finufft's tolerance: 1.75 was measured
+DIMENSIONS = 3
+LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
+SAMPLE = 512  # nodes from which the degrees are estimated
+CHECKED = 8  # rows that are compared with exact sums
+SIGNS = 6.5  # Hoeffding: sums of random signs exceed this many norms once in 10⁹ times
+TRIES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """Points in units of σ, and their part of the rounding error.
+
+    Parameters
+    ----------
+    a : array of shape (N, d)
+        Points with K_ij = exp(−‖a_i − a_j‖²/2), in the library of the features.
+    values : array of shape (N, d)
+        The same in NumPy and float64.
+    log_p : array of shape (N, 1), or None
+    log_factor : float
+    """
+
+    a: Array
+    values: np.ndarray
+    log_p: Array | None
+    log_factor: float
+
+    @property
+    def p(self) -> np.ndarray:
+        """p, (N,)."""
+        if self.log_p is None:
+            return np.ones(len(self.values))
+        out: np.ndarray = np.exp(constant64(self.log_p)[:, 0])
+        return out
+
+
+def fourier(
+    kernel: Kernel,
+    pair: tuple[Array, Array] | None,
+    tol: float,
+    seed: int,
+    normalization: str,
+    self_loops: bool,
+    X: Array,
+) -> tuple[Weights, Approximation]:
+    """Build W of features X (N, C) as a Fourier sum whose certified bound is at most ``tol``."""
+    check_installed()
+    if tol < LEAST[4 if eps(X) > 1e-10 else 8]:
+        raise InputError(
+            f"tol={tol:g} is below what {X.dtype} can give, 1e-06; pass float64 features, or raise "
+            "tol="
+        )
+    scaled = scaled_points(kernel, X, pair)
+    sample = _sample(scaled, self_loops, seed)
+    error = 0.7 * tol / forecast(normalization, sample)
+    best = math.inf
+    for _ in range(TRIES):
+        found = _built(scaled, X, error, seed)
+        if found is None:
+            break
+        weights, nodes = found
+        stored: Weights = weights
+        nodes = Nodes(nodes.p, nodes.degrees - (not self_loops) * nodes.p**2, self_loops)
+        bound = math.inf
+        if (nodes.degrees > 0).all():
+            stored = weights if self_loops else _without_loops(weights)
+            bound = _bound(stored, kernel, normalization, weights.error, nodes)
+            bound += 8 * eps(X) * math.sqrt(max(1.0, float((nodes.p**2 / nodes.degrees).sum())))
+        best = min(best, bound)
+        if bound <= tol:
+            modes = weights.transform.box.modes
+            return stored, Approximation(
+                "fourier", math.prod(modes), seed, weights.error,
+                weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
+                modes,
+            )  # fmt: skip
+        error *= 0.5 * tol / bound if bound < math.inf else 1e-2
+    raise InputError(_out_of_reach(tol, best, sample, self_loops))
+
+
+def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> Scaled:
+    r"""Write the kernel as :math:`p_i p_j \exp(-\|a_i - a_j\|^2 / 2)`, up to a factor."""
+    if not isinstance(kernel, Exponential):
+        raise InputError(unsupported(kernel))
+    wide = X
+    if has_float64(X):
+        wide, pair = float64(X), map_pair(float64, pair)
+    phi, psi = kernel.embed(wide, pair)
+    root = kernel.root(phi)
+    if root is None:
+        raise InputError(unsupported(kernel))
+    if psi is not phi:
+        raise InputError(
+            "approximation='fourier' needs one embedding for both sides; pass the same matrix "
+            "twice in embed=, or take approximation='cholesky'"
+        )
+    a, h = root
+    if a.shape[-1] > DIMENSIONS:
+        raise InputError(
+            f"approximation='fourier' takes features of up to {DIMENSIONS} dimensions, and these "
+            f"have {a.shape[-1]}; take approximation='cholesky', storage='tiled', a projection "
+            f"to {DIMENSIONS} columns, or gspnl.neighbor_graph"
+        )
+    xp = namespace(a)
+    log_p = xp.sum(a * a, axis=-1, keepdims=True) / 2 - h
+    largest = float(constant64(log_p).max())
+    if not np.isfinite(constant64(a)).all() or not math.isfinite(largest):
+        raise DegreeError("scores leave the range of float64; scale the features down")
+    plain = not constant64(log_p).any()
+    return Scaled(
+        a, constant64(a), None if plain else log_p - largest, 0.0 if plain else 2 * largest
+    )
+
+
+def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
+    """Estimate the degrees of a sample of nodes from each other."""
+    n = len(scaled.values)
+    count = min(n, SAMPLE)
+    chosen = np.random.default_rng([seed, 4]).choice(n, count, replace=False)
+    a, p = scaled.values[chosen], scaled.p[chosen]
+    K = np.exp(cdist(a, a, "sqeuclidean") / -2)
+    np.fill_diagonal(K, 0.0)
+    others = (n - 1) / max(count - 1, 1) * (K @ p)
+    least = 1e-3 * p * p  # a node that is alone in the sample has some neighbour
+    return Nodes(p, p * (others + p) if self_loops else np.maximum(p * others, least),
+                 self_loops, n / count)  # fmt: skip
+
+
+def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
+    """Build the sum with each entry of K within ``error``; None where rounding forbids it."""
+    width = reach(error / 8)
+    points, rounding, closed = np.empty_like(scaled.values), ROUNDING, 0.0
+    extents = []
+    for axis, column in enumerate(scaled.values.T):
+        moved, any_closed, size = close_gaps(column, width)
+        low, high = float(moved.min()), float(moved.max())
+        points[:, axis] = moved - (low + high) / 2
+        extents.append(high - low)
+        rounding += 2 * UNIT * size + 8 * UNIT * (high - low + width)
+        closed += any_closed * 2 * math.exp(-(width**2) / 2)
+    left = error - rounding - closed
+    tolerance = min(left / 2 / TRANSFORM, COARSEST)
+    if not tolerance >= FINEST:
+        return None
+    box = box_for(np.array(extents), min(left / 4, 0.1))
+    transform = Transform(points, box, tolerance)
+    p = scaled.p
+    total = box.error + TRANSFORM * tolerance * (1 + box.error) + rounding + closed
+    weights = FourierSum(transform, scaled.a, scaled.log_p, 0 * X[:1, :1], total, scaled.log_factor)
+    degrees = _checked(weights, scaled, p, seed)
+    weights.know_degrees(degrees)
+    return weights, Nodes(p, degrees, True)
+
+
+def _checked(weights: FourierSum, scaled: Scaled, p: np.ndarray, seed: int) -> np.ndarray:
+    """Return the degrees; raise where sums differ from exact ones at random nodes."""
+    rng = np.random.default_rng([seed, 5])
+    n = len(p)
+    signals = np.stack([p, p * rng.choice([-1.0, 1.0], n)], axis=1)
+    sums = weights.transform.sums(signals, weights.transform.coefficients)
+    nodes = rng.choice(n, min(n, CHECKED), replace=False)
+    exact = np.exp(cdist(scaled.values[nodes], scaled.values, "sqeuclidean") / -2) @ signals
+    allowed = weights.error * np.array([p.sum(), min(SIGNS * np.linalg.norm(p), p.sum())])
+    off = np.abs(sums[nodes] - exact)
+    if not (off <= allowed).all():
+        raise GspnlError(
+            f"finufft's sums are off by {(off / allowed).max():.1e} times what its tolerance "
+            f"{weights.transform.eps:.0e} allows, at {len(nodes)} random nodes; reinstall finufft, "
+            "or take approximation='cholesky' or storage='tiled'"
+        )
+    degrees: np.ndarray = p * sums[:, 0]
+    return degrees
+
+
+def _without_loops(weights: FourierSum) -> NoSelfLoops:
+    """Return W − diag(W), in float64; the certificate refuses what cancels."""
+    wide = widened(weights)
+    return NoSelfLoops(wide, diagonal(wide), weights.like)
+
+
+def _bound(
+    stored: Weights, kernel: Kernel, normalization: str, error: float, nodes: Nodes
+) -> float:
+    if normalization != "bistochastic":
+        return CORE[normalization](error, nodes)
+    affinity = normalize(stored, kernel, normalization)
+    scale = constant64(affinity.core_scale)
+    off = scale * constant64(stored.matmul(affinity.core_scale[:, None]))[:, 0] - 1
+    return sinkhorn_bound(error, nodes, scale, float(np.linalg.norm(off)))
+
+
+def _out_of_reach(tol: float, best: float, sample: Nodes, self_loops: bool) -> str:
+    """Explain why a tolerance cannot be reached."""
+    spread = float(sample.degrees.max() / sample.degrees.min())
+    said = f"the best bound is {best:.1e}" if best < math.inf else "there is no bound"
+    return (
+        f"tol={tol:g} is below what a Fourier sum in float64 can certify here: {said}, since "
+        f"degrees of a sample of nodes span a factor of {spread:.1e} and the error of a sum is "
+        "relative to the largest; raise tol= or sigma=, "
+        + ("" if self_loops else "keep the self-loops, ")
+        + "or take storage='tiled'"
+    )

@@ -1,0 +1,113 @@
+"""Fourier sums: bounds against dense float64 formulas in random draws, gradients, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from support.formulas import normalized
+
+import gspnl
+from gspnl.errors import GspnlError, InputError
+
+
+def dense(X, sigma, self_loops=True):
+    """Compute W by differences, in float64."""
+    gaps = (X[:, None, :] - X[None, :, :]) / sigma
+    W = np.exp(-(gaps**2).sum(-1) / 2)
+    return W if self_loops else W - np.diag(np.diag(W))
+
+
+def draw(rng, n, d):
+    """Draw points of one of six shapes, (n, d)."""
+    shape = rng.choice(["uniform", "clusters", "line", "duplicates", "outlier", "anisotropic"])
+    X = rng.random((n, d))
+    if shape == "clusters":
+        X = rng.random((5, d))[rng.integers(5, size=n)] + 0.02 * rng.standard_normal((n, d))
+    elif shape == "line":
+        X = rng.random((n, 1)) * rng.standard_normal(d)
+    elif shape == "duplicates":
+        X = X[rng.integers(n // 4, size=n)]
+    elif shape == "outlier":
+        X[0] += 10.0 ** rng.uniform(1, 4)
+    elif shape == "anisotropic":
+        X *= 10.0 ** rng.uniform(-3, 0, d)
+    return shape, X * 10.0 ** rng.integers(-3, 4)
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_the_bound_holds_in_three_hundred_draws(part):
+    """‖S − Ŝ‖_F, apply, an exact and a Chebyshev filter are within the bound, or tol is refused."""
+    built = 0
+    for number in range(30):
+        rng = np.random.default_rng([part, number])
+        d = int(rng.integers(1, 4))
+        n = int(rng.integers(20, 90))
+        shape, X = draw(rng, n, d)
+        extent = np.ptp(X[1:], axis=0).max()
+        lowest = math.log10(0.003 if d < 3 else 0.03)  # σ = 0.003 in 3-D: one draw of the next test
+        sigma = extent * 10.0 ** rng.uniform(lowest, math.log10(3))
+        tol = 10.0 ** rng.uniform(-12, -3)
+        norm = str(rng.choice(["random_walk", "symmetric", "bistochastic", "combinatorial"]))
+        loops = bool(rng.random() < 0.7)
+        try:
+            graph = gspnl.feature_graph(
+                X, "rbf", sigma=sigma, approximation="fourier", tol=tol, normalization=norm,
+                self_loops=loops,
+            )  # fmt: skip
+        except GspnlError as error:
+            # Refused only where rounding or nodes without neighbours leave no digits.
+            assert tol < 3e-9 or not loops or norm == "combinatorial", (shape, str(error))
+            continue
+        built += 1
+        bound = graph.approximation.bound
+        assert bound <= tol
+        W = dense(X, sigma, loops)
+        if norm == "combinatorial":
+            L = np.diag(W.sum(1)) - W
+            s = W.sum(1).max()
+            mine = graph.laplacian(np.eye(n))
+            assert np.linalg.norm(L - mine) <= bound * s
+            continue
+        A, change = normalized(W, norm)
+        own = np.asarray(graph.affinity.change)
+        S, mine = A / change[:, None] * change, graph.apply(np.diag(own)) / own[:, None]
+        assert np.linalg.norm(S - mine) <= bound, (shape, d, sigma, tol)
+        lam, V = np.linalg.eigh(np.eye(n) - (S + S.T) / 2)
+        truth = V @ (np.exp(-2 * lam)[:, None] * V.T)
+        exact = graph.filter(np.diag(own), gspnl.responses.heat(2.0)) / own[:, None]
+        assert np.linalg.norm(truth - exact) <= 2 * bound + 1e-12
+        series = graph.chebyshev(gspnl.responses.heat(2.0), order=6)
+        found = series(np.diag(own)) / own[:, None]
+        assert np.linalg.norm(truth - found, 2) <= series.error_bound * (1 + 1e-9) + 2 * bound
+    assert built >= 15
+
+
+def test_three_dimensions_of_a_small_sigma():
+    X = np.random.default_rng(0).random((60, 3))
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.01, approximation="fourier", tol=1e-6)
+    W = dense(X, 0.01)
+    S = W / np.sqrt(W.sum(1)[:, None] * W.sum(1))
+    own = np.asarray(graph.affinity.change)
+    mine = graph.apply(np.diag(own)) / own[:, None]
+    assert np.linalg.norm(S - mine) <= graph.approximation.bound <= 1e-6
+
+
+def test_gradients_for_signals_and_features():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    X = torch.tensor(rng.random((15, 2)), requires_grad=True)
+    Z = torch.tensor(rng.standard_normal((15, 3)), requires_grad=True)
+
+    def product(X, Z):
+        graph = gspnl.feature_graph(X, "rbf", sigma=0.3, approximation="fourier", tol=1e-9)
+        return graph.apply(Z)
+
+    assert torch.autograd.gradcheck(product, (X, Z))
+
+
+def test_four_dimensions_are_refused_with_the_alternatives():
+    X = np.random.default_rng(0).random((50, 6))
+    with pytest.raises(InputError, match="6"):
+        gspnl.feature_graph(X, "rbf", approximation="fourier", tol=1e-6)
