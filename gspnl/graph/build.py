@@ -95,12 +95,18 @@ def feature_graph(
         columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). ``graph.approximation`` has the
         error. Weights may be slightly negative.
     tol : float, optional
-        Instead of ``rank``: about the least rank whose certified ``approximation.bound`` is at most
-        ``tol``.
-    approximation : {"cholesky", "nystrom", "random_features"}, optional
-        Method for ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
-        landmarks, or positive random features (non-negative, unbiased, without certificate, and
-        the only one that carries gradients).
+        Approximate to a certified ``approximation.bound`` of at most ``tol``. Alone it takes what
+        costs least: a Fourier sum, low rank (about the least that does) or the exact weights, with
+        bound 0; ``graph.storage_reason`` quotes the costs.
+    approximation : {"cholesky", "nystrom", "random_features", "fourier"}, optional
+        Method for ``rank`` or ``tol``. The first three are of low rank: randomly pivoted Cholesky
+        (default for ``rank``), Nyström with uniform landmarks, or positive random features
+        (non-negative, unbiased, without certificate). "fourier" takes ``tol`` and features, or
+        embedded features φ = ψ, of at most 3 columns: products are nonuniform fast Fourier
+        transforms, linear in N whatever the rank, for all normalisations; it needs
+        ``pip install 'gspnl[fourier]'``. Its error is relative to the largest weights, so
+        "gaussian" and "embedded_gaussian" lose digits where degrees span orders of magnitude: then
+        ``tol`` is refused. "random_features" and "fourier" carry gradients.
     seed : int, optional
         Seed of the approximation (default 0); without an approximation, an option of the kernel.
     progress : bool or callable, optional
