@@ -29,20 +29,26 @@ def implicit(solution: Array, residual: Array, adjoint: Callable[[Array], Array]
     return solution + change
 
 
-def once(gradient: Array, sources: Array) -> Array:
+def once(
+    gradient: Array,
+    sources: Array,
+    what: str = "normalization='bistochastic' or a linear system",
+    instead: str = "use normalization='random_walk'",
+) -> Array:
     """Return a gradient that raises where it is differentiated by what ``sources`` depend on.
 
-    ``sources`` carries gradients only in a backward pass with create_graph=True.
+    ``sources`` carries gradients only in a backward pass with create_graph=True. The message says
+    through ``what`` it came and what to do ``instead``.
     """
     if not carries_gradient(sources):
         return gradient
     guard = sources - detached(sources)
-    guard.register_hook(_refuse)
+
+    def refuse(_: Array) -> Array:
+        raise GspnlError(
+            f"gradients of gradients through {what} are not available; {instead}, or differentiate "
+            "once"
+        )
+
+    guard.register_hook(refuse)
     return gradient + guard
-
-
-def _refuse(gradient: Array) -> Array:
-    raise GspnlError(
-        "gradients of gradients through normalization='bistochastic' or a linear system are not "
-        "available; use normalization='random_walk', or differentiate once"
-    )

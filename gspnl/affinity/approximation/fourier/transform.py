@@ -58,9 +58,10 @@ class Transform:
         """Coefficients ĝ of the Gaussian."""
         return self.box.coefficients()
 
-    def derivative(self, Z: np.ndarray, axis: int) -> np.ndarray:
-        """Compute the sums for the derivative of the Gaussian along an axis, (N, c)."""
-        return self.sums(Z, 1j * self.box.frequencies(axis) * self.coefficients)
+    def derivatives(self, Z: np.ndarray) -> np.ndarray:
+        """Compute the sums for the derivatives of the Gaussian along each axis, (N, c, d)."""
+        slopes = [1j * self.box.frequencies(axis) for axis in range(len(self._angles))]
+        return np.stack([self.sums(Z, slope * self.coefficients) for slope in slopes], axis=-1)
 
     def operations(self, columns: int) -> float:
         """Count the operations of a product, in units of matrix products."""
@@ -79,7 +80,10 @@ class Transform:
         n, count = Z.shape
         pairs = -(-count // 2)
         columns = np.zeros((n, 2 * pairs))
-        columns[:, :count] = Z
+        # Rounding of a column of a pair is added to the other: both get about the same size.
+        sizes = np.abs(Z).sum(axis=0)
+        powers = np.clip(np.frexp(np.where(np.isfinite(sizes), sizes, 0.0))[1], -1000, 1000)
+        np.multiply(Z, np.exp2(-powers), out=columns[:, :count])
         packed = np.ascontiguousarray(columns.view(np.complex128).T)
         with self._lock:  # a plan runs once at a time
             plan = self._plan(pairs)
@@ -87,7 +91,9 @@ class Transform:
             modes *= coefficients
             packed = plan.execute_adjoint(modes)
         spread = np.ascontiguousarray(packed.reshape(pairs, n).T)
-        return spread.view(np.float64)[:, :count]
+        sums: np.ndarray = spread.view(np.float64)[:, :count]
+        sums *= np.where(sizes == 0, 0.0, np.exp2(powers))
+        return sums
 
     def _plan(self, pairs: int) -> Any:
         import finufft
@@ -99,8 +105,9 @@ class Transform:
             self._plans.popitem(last=False)
         threads = 1 if self.operations(2 * pairs) < SHORT else cores()
         plan = finufft.Plan(
-            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads
-        )
+            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads,
+            showwarn=0,
+        )  # fmt: skip
         plan.setpts(*self._angles)
         self._plans[pairs] = plan
         return plan

@@ -108,38 +108,41 @@ class FourierSum(Weights):
 
     def _sums(self, Z: Array) -> Array:
         """Compute K Z, with gradients for Z and the points."""
-        coefficients = self.transform.coefficients
-        out = like(self.transform.sums(constant64(Z), coefficients), Z)
-        if carries_gradient(Z):
-            change = Z - detached(Z)
-            change.register_hook(lambda g: once(self._sums(detached(g)), g + Z))
+        out = like(self.transform.sums(constant64(Z), self.transform.coefficients), Z)
+        change = Z - detached(Z) if carries_gradient(Z) else Z
+        if carries_gradient(change):  # nothing does within torch.no_grad()
+            change.register_hook(lambda g: _differentiable_once(self._sums(detached(g)), g + Z))
             out = out + change
-        if carries_gradient(self.a):
-            out = out + self._moved(Z)
+        move = self.a - detached(self.a) if carries_gradient(self.a) else self.a
+        if carries_gradient(move):
+            out = out + self._moved(Z, move)
         return out
 
-    def _moved(self, Z: Array) -> Array:
-        r"""Return zeros (N, c) with the gradient of K Z by the points.
+    def _moved(self, Z: Array, move: Array) -> Array:
+        r"""Return zeros (N, c) with the gradient of K Z by the points, which ``move`` carries.
 
         With :math:`(D_t Z)_i = \sum_j ∂_t k(a_i - a_j) z_j`, an odd function of the difference,
         that of :math:`\sum_i g_i^T (K Z)_i` by :math:`a_i` is
         :math:`g_i^T (D_t Z)_i + z_i^T (D_t g)_i`.
         """
         xp = namespace(Z)
-        change = xp.broadcast_to(
-            (self.a - detached(self.a))[:, None, :], (*Z.shape, self.a.shape[-1])
-        )
+        count = Z.shape[1]
+        change = xp.broadcast_to(move[:, None, :], (*Z.shape, move.shape[1]))
 
         def gradient(upstream: Array) -> Array:
             g, z = constant64(upstream[..., 0]), constant64(Z)
-            parts = [
-                g * self.transform.derivative(z, axis) + z * self.transform.derivative(g, axis)
-                for axis in range(self.a.shape[-1])
-            ]
-            return once(like(np.stack(parts, axis=-1), upstream), upstream + Z[..., None])
+            slopes = self.transform.derivatives(np.concatenate([z, g], axis=1))
+            parts = g[..., None] * slopes[:, :count] + z[..., None] * slopes[:, count:]
+            return _differentiable_once(like(parts, upstream), upstream + Z[..., None])
 
         change.register_hook(gradient)
         return xp.sum(change, axis=-1)
+
+
+def _differentiable_once(gradient: Array, sources: Array) -> Array:
+    return once(
+        gradient, sources, "approximation='fourier'", "take approximation='random_features'"
+    )
 
 
 @diagonal.register
