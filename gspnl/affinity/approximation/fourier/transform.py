@@ -19,6 +19,8 @@ from gspnl.errors import GspnlError
 OLDEST = "2.5"  # has execute_adjoint
 COARSEST, FINEST = 1e-2, 1e-14  # tolerances that finufft meets
 WIDEST = 4  # complex columns of one transform; two real columns travel as one complex
+GRID = 60.0  # operations of a cell of the fine grid
+FINER = 30  # factor by which tables of sums are more accurate than transforms
 KEPT = 2  # plans of different widths that are kept
 
 
@@ -42,7 +44,7 @@ class Transform:
         self.box, self.eps = box, eps
         check_grid(box)
         scale = 2 * np.pi / np.array(box.periods)
-        self._angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
+        self.angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
         self._plans: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,7 +65,7 @@ class Transform:
 
     def operations(self, columns: int) -> float:
         """Count the operations of a product, in units of matrix products."""
-        return operations(len(self._angles[0]), self.box, self.eps, columns)
+        return operations(len(self.angles[0]), self.box, self.eps, columns)
 
     def sums(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Compute the sums for columns Z (N, c) in float64."""
@@ -75,18 +77,28 @@ class Transform:
         return out
 
     def _some(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        modes = self.modes_of(Z)
+        modes *= coefficients
+        return self.at_points(modes)[:, : Z.shape[1]]
+
+    def modes_of(self, Z: np.ndarray) -> np.ndarray:
+        r"""Compute :math:`\sum_j e^{-2πi n x_j/L} z_j`, (N, c) → (pairs of columns, modes)."""
         n, count = Z.shape
         pairs = -(-count // 2)
         columns = np.zeros((n, 2 * pairs))
         columns[:, :count] = Z
         packed = np.ascontiguousarray(columns.view(np.complex128).T)
         with self._lock:  # a plan runs once at a time
-            plan = self._plan(pairs)
-            modes = plan.execute(packed if pairs > 1 else packed[0])
-            modes *= coefficients
-            packed = plan.execute_adjoint(modes)
-        spread = np.ascontiguousarray(packed.reshape(pairs, n).T)
-        return spread.view(np.float64)[:, :count]
+            out = self._plan(pairs).execute(packed if pairs > 1 else packed[0])
+        return np.asarray(out).reshape(pairs, *self.box.modes)
+
+    def at_points(self, modes: np.ndarray) -> np.ndarray:
+        r"""Compute :math:`\sum_n c_n e^{2πi n x_i/L}`, (pairs, modes) → (N, 2 pairs)."""
+        pairs = len(modes)
+        packed = np.ascontiguousarray(modes if pairs > 1 else modes[0])
+        with self._lock:
+            out = self._plan(pairs).execute_adjoint(packed)
+        return np.ascontiguousarray(out.reshape(pairs, -1).T).view(np.float64)
 
     def _plan(self, pairs: int) -> Any:
         import finufft
@@ -99,9 +111,20 @@ class Transform:
         plan = finufft.Plan(
             1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=cores()
         )
-        plan.setpts(*self._angles)
+        plan.setpts(*self.angles)
         self._plans[pairs] = plan
         return plan
+
+
+def table(transform: Transform, weights: np.ndarray) -> np.ndarray:
+    """Sum real weights (N,) times exp(−2πi l x_j/L), for all differences l of two modes."""
+    import finufft
+
+    wide = tuple(2 * size - 1 for size in transform.box.modes)
+    accuracy = max(FINEST, transform.eps / FINER)
+    plan = finufft.Plan(1, wide, eps=accuracy, isign=-1, nthreads=cores())
+    plan.setpts(*transform.angles)
+    return np.asarray(plan.execute(weights.astype(np.complex128)))
 
 
 def operations(n: int, box: Box, eps: float, columns: int) -> float:
@@ -114,7 +137,7 @@ def operations(n: int, box: Box, eps: float, columns: int) -> float:
     dims = len(box.modes)
     width = math.ceil(math.log10(1 / eps)) + 1
     point = 8000 * (dims / 2) + {1: 70, 2: 70}.get(dims, 36) * width**dims
-    grid = 60.0 * math.prod(2 * m for m in box.modes)
+    grid = GRID * math.prod(2 * m for m in box.modes)
     return float(-(-columns // 2) * (n * point + grid))
 
 
