@@ -89,13 +89,13 @@ class Sample:
         else:
             known = factors[0] @ factors[1].T
             known = (known + known.T) / 2
-        stored = self._looped(known)
         degrees = (factors[0] @ sums[-1] + factors[-1] @ sums[0]) / 2
-        degrees += stored.diagonal() - known.diagonal()
+        if not self.self_loops:
+            degrees -= known.diagonal()
         if not (degrees > 0).all():
             return math.inf
         scale = 1 / np.sqrt(degrees) if self.unit else self.scaling
-        core = SampledCore(stored, scale, self.n)
+        core = SampledCore(known, scale, self.n)
         part = SampledResidual(errors, self.kernels, self.self_loops, rounding, self.n)
         found = part.row_sums(
             np.ones_like(scale) if self.unit else scale,

@@ -63,6 +63,7 @@ class Search(Generic[T]):
         self.grown, self.estimate, self.certify = grown, estimate, certify
         self.tol, self.n, self.forecast = tol, n, forecast
         self.ended = False  # no more columns
+        self.failures = 0  # certificates above the tolerance
         self.known: dict[int, float] = {}  # estimates by rank
 
     def run(self) -> T:
@@ -86,6 +87,7 @@ class Search(Generic[T]):
                 passed, found = rank, trial
             else:
                 failed, best = rank, min(best, bound)
+                self.failures += 1
                 if self.ended and rank >= self.grown.rank:
                     break
             if found is not None and (tries >= TRIES or self._is_close(failed, passed, ratio)):
@@ -104,7 +106,9 @@ class Search(Generic[T]):
 
     def _least(self, failed: int, passed: int, goal: float) -> int:
         """Find the least rank between two whose estimate is at most ``goal``; grow if needed."""
-        least = failed + max(1, failed // (2 * CLOSE)) if failed else 0
+        # Where estimates mislead, each failure doubles the step.
+        step = max(1, failed * 2 ** min(self.failures, 5) // (4 * CLOSE))
+        least = failed + step if failed else 0
         high = passed or self._reach(least, goal)
         low = max([0, *(r for r, e in self.known.items() if r < high and e > goal)])
         low = min(max(low, least), high)
