@@ -119,6 +119,33 @@ def test_estimates_of_many_blocks_are_near_the_bound(name, monkeypatch):
     assert 0.6 < estimate / told.bound < 1.6
 
 
+@pytest.mark.parametrize("self_loops", [True, False])
+def test_sums_of_a_sample_equal_those_of_all_nodes_where_these_are_alike(self_loops, monkeypatch):
+    """For E = c 11ᵀ every sample has the same moments, rounding included."""
+    monkeypatch.setattr(residual, "BLOCK", 20)
+    points, F = Points(np.zeros((100, 2)), np.zeros(100), True), np.full((100, 1), 0.8)
+    every = residual.Residual(points, [F], self_loops, 1e-2, 0)
+    K, loop = np.ones((7, 7)), np.eye(7) * (not self_loops)
+    E = K - 0.64
+    few = moments.SampledResidual([E], [K], self_loops, 1e-2, 100)
+    truth = every.row_sums(np.full(100, 0.5))
+    found = few.row_sums(np.full(7, 0.5), E - 0.36 * loop, K - loop)
+    for name in ("own", "floor", "spread", "diagonal", "noise"):
+        assert getattr(found, name) == pytest.approx(getattr(truth, name)[:7], rel=1e-10), name
+    assert found.roots == pytest.approx(truth.roots, rel=1e-10)
+    assert few.norms(np.full(7, 0.5)) == [pytest.approx(every.norms(np.full(100, 0.5))[0])]
+
+
+def test_the_floor_of_a_sample_does_not_exceed_its_degrees():
+    """In a graph of one block the floor is the degree itself, and its estimate as often above."""
+    X = np.random.default_rng(0).standard_normal((500, 3))
+    told = gspnl.feature_graph(X, "rbf", sigma=1.0, tol=1e-3).approximation
+    assert (
+        gspnl.feature_graph(X, "rbf", sigma=1.0, rank=int(0.85 * told.rank)).approximation.bound
+        > 1e-3
+    )
+
+
 def test_sampled_moments_are_unbiased():
     rng = np.random.default_rng(0)
     root = rng.standard_normal((30, 40))
@@ -191,6 +218,10 @@ def test_no_rank_is_certified_twice():
     for tol in (1e-2, 1e-4, 1e-6):
         _, certified, _ = searched(lambda rank: noise[rank] * bound(rank), tol=tol)
         assert len(set(certified)) == len(certified)
+    # Estimates just below the tolerance, but above what is aimed at.
+    near = {0: 10.0, 1: 0.985e-5, 2: 0.5e-5}
+    _, certified, _ = searched(lambda r: near[(r >= 100) + (r >= 300)], least=lambda r: 9e-6)
+    assert len(set(certified)) == len(certified)
 
 
 def test_a_tolerance_below_the_last_bound_raises_with_it():
