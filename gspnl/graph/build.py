@@ -87,8 +87,10 @@ def feature_graph(
         columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). ``graph.approximation`` has the
         error. Weights may be slightly negative.
     tol : float, optional
-        Instead of ``rank``: about the least rank whose certified ``approximation.bound`` is at most
-        ``tol``.
+        Instead of ``rank``: the least rank, to a few percent, whose certified
+        ``approximation.bound`` is at most ``tol``. It takes up to about three times as long as
+        ``rank`` would; a tolerance that is forecast to take minutes raises
+        :class:`~gspnl.errors.EffortError` in its first seconds (see :func:`gspnl.patience`).
     approximation : {"cholesky", "nystrom", "random_features"}, optional
         Method for ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
         landmarks, or positive random features (non-negative, unbiased, without certificate, and
@@ -117,6 +119,8 @@ def feature_graph(
         If degrees are negative, overflow, or (raw dot products) vanish.
     SizeError
         If dense weights would not fit in memory.
+    EffortError
+        If the approximation is estimated to take longer than allowed.
 
     Examples
     --------

@@ -218,9 +218,12 @@ def test_no_rank_is_certified_twice():
     for tol in (1e-2, 1e-4, 1e-6):
         _, certified, _ = searched(lambda rank: noise[rank] * bound(rank), tol=tol)
         assert len(set(certified)) == len(certified)
+
     # Estimates just below the tolerance, but above what is aimed at.
-    near = {0: 10.0, 1: 0.985e-5, 2: 0.5e-5}
-    _, certified, _ = searched(lambda r: near[(r >= 100) + (r >= 300)], least=lambda r: 9e-6)
+    def near(rank):
+        return {0: 10.0, 1: 0.985e-5, 2: 0.5e-5}[(rank >= 100) + (rank >= 300)]
+
+    _, certified, _ = searched(near, least=near)
     assert len(set(certified)) == len(certified)
 
 
