@@ -96,8 +96,11 @@ def feature_graph(
         error. Weights may be slightly negative.
     tol : float, optional
         Approximate to a certified ``approximation.bound`` of at most ``tol``. Alone it takes what
-        costs least: a Fourier sum, low rank (about the least that does) or the exact weights, with
-        bound 0; ``graph.storage_reason`` quotes the costs.
+        costs least: a Fourier sum, low rank or the exact weights, with
+        bound 0; ``graph.storage_reason`` quotes the costs. With ``approximation="cholesky"`` the
+        rank is the least, to a few percent, in up to about three times the time of ``rank``; a
+        tolerance that is forecast to take minutes raises :class:`~gspnl.errors.EffortError` (see
+        :func:`gspnl.patience`).
     approximation : {"cholesky", "nystrom", "random_features", "fourier"}, optional
         Method for ``rank`` or ``tol``. The first three are of low rank: randomly pivoted Cholesky
         (default for ``rank``), Nyström with uniform landmarks, or positive random features
@@ -131,6 +134,8 @@ def feature_graph(
         If degrees are negative, overflow, or (raw dot products) vanish.
     SizeError
         If dense weights would not fit in memory.
+    EffortError
+        If the approximation is estimated to take longer than allowed.
 
     Examples
     --------
@@ -178,7 +183,7 @@ def feature_graph(
         if rank is None and approximation is None and storage == "auto":
             check_supported(fitted)
             way = choose_way(fitted, X, pair, request, normalization, self_loops=bool(self_loops))
-            request = replace(request, method=way.method or request.method)
+            request = replace(request, method=way.method or request.method, seconds=way.seconds)
     if approximated and (way is None or way.method is not None):
         method = METHODS[request.method]
         if scheme.regular and not method.nonnegative:

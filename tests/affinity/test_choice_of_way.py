@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import gspnl
-from gspnl._base import effort
-from gspnl.affinity.approximation import forecast
+from gspnl.affinity.approximation import choice, forecast
 from gspnl.errors import EffortError, InputError
 
 
@@ -44,13 +43,12 @@ def test_without_finufft_the_reason_says_what_to_install(monkeypatch):
 
 def test_low_rank_that_is_given_up_becomes_exact(monkeypatch):
     monkeypatch.setattr(forecast, "FIRST", 0.0)
-    monkeypatch.setattr(forecast, "EARLY", 1e-9)
+    monkeypatch.setattr(choice.Way, "seconds", property(lambda self: 1e-9))
     X = np.random.default_rng(1).standard_normal((3000, 6))
     graph = gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
     assert graph.approximation.method == "exact"
     assert "low rank was given up" in graph.storage_reason
-    monkeypatch.setattr(effort, "HOURS", 1e-12)
-    monkeypatch.setattr("gspnl.affinity.approximation.choice.seconds_allowed", lambda: 1e-12)
+    monkeypatch.setattr(choice, "seconds_allowed", lambda: 1e-12)
     with pytest.raises(EffortError):
         gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
 

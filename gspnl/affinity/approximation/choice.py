@@ -38,7 +38,7 @@ from gspnl.errors import EffortError
 
 SAMPLE = 512  # nodes whose eigenvalues predict the rank
 MOST = 0.8  # share of them up to which the prediction is trusted
-STEPS = 3.0  # time of the search for a rank, in that of the rank it ends with
+STEPS = 2.0  # time of the search for a rank, in that of the rank it ends with
 GRAM = Work(gram=True)
 
 
@@ -61,6 +61,11 @@ class Way:
     reason: str
     exact: float
     report: Approximation
+
+    @property
+    def seconds(self) -> float:
+        """Time after which a search for a rank is given up: three exact filters, at least 20 s."""
+        return max(20.0, 3 * self.exact / rate())
 
     def after(self, error: EffortError) -> Way:
         """Return the exact way after low rank was given up; raises ``error`` where that is long."""
