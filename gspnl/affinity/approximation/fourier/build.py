@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from gspnl._base.array import Array, constant64, eps, float64, has_float64, namespace
 from gspnl.affinity.approximation.base import Approximation
-from gspnl.affinity.approximation.fourier.box import box_for, reach
+from gspnl.affinity.approximation.fourier.box import Box, box_for, reach
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
@@ -38,10 +38,12 @@ ROUNDING = 64 * UNIT  # error of an entry by the sums and the FFT: 15 units were
 TRANSFORM = 3.0  # error of an entry in units of finufft's tolerance: 1.75 was measured
 DIMENSIONS = 3
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
-SAMPLE = 512  # nodes from which the degrees are estimated
+SAMPLE, OTHERS = 512, 2048  # nodes whose degrees are estimated, from the edges to others
+RARE = 0.05  # least degree that is planned for, in that of a median node
 CHECKED = 8  # rows that are compared with exact sums
 SIGNS = 6.5  # Hoeffding: sums of random signs exceed this many norms once in 10⁹ times
 TRIES = 4
+SHARE = 0.7  # of the tolerance, for which the first try is planned
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +91,20 @@ def fourier(
             "tol="
         )
     scaled = scaled_points(kernel, X, pair)
+    if scaled.values.shape[1] > DIMENSIONS:
+        raise InputError(
+            f"approximation='fourier' takes features of up to {DIMENSIONS} dimensions, and these "
+            f"have {scaled.values.shape[1]}; take approximation='cholesky', storage='tiled', a "
+            f"projection to {DIMENSIONS} columns, or gspnl.neighbor_graph"
+        )
     sample = _sample(scaled, self_loops, seed)
-    error = 0.7 * tol / forecast(normalization, sample)
+    error = SHARE * tol / forecast(normalization, sample)
     best = math.inf
     for _ in range(TRIES):
-        found = _built(scaled, X, error, seed)
-        if found is None:
+        plan = planned(scaled, error)
+        if plan is None:
             break
-        weights, nodes = found
+        weights, nodes = _built(scaled, X, plan, seed)
         stored: Weights = weights
         nodes = Nodes(nodes.p, nodes.degrees - (not self_loops) * nodes.p**2, self_loops)
         bound = math.inf
@@ -112,7 +120,7 @@ def fourier(
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
                 modes,
             )  # fmt: skip
-        if weights.transform.eps <= FINEST:
+        if plan.eps <= FINEST:
             break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     raise InputError(_out_of_reach(tol, best, sample, self_loops))
@@ -135,12 +143,6 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
             "twice in embed=, or take approximation='cholesky'"
         )
     a, h = root
-    if a.shape[-1] > DIMENSIONS:
-        raise InputError(
-            f"approximation='fourier' takes features of up to {DIMENSIONS} dimensions, and these "
-            f"have {a.shape[-1]}; take approximation='cholesky', storage='tiled', a projection "
-            f"to {DIMENSIONS} columns, or gspnl.neighbor_graph"
-        )
     xp = namespace(a)
     log_p = xp.sum(a * a, axis=-1, keepdims=True) / 2 - h
     largest = float(constant64(log_p).max())
@@ -153,21 +155,33 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
 
 
 def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
-    """Estimate the degrees of a sample of nodes from each other."""
+    """Estimate the degrees of a sample of nodes from a larger sample."""
     n = len(scaled.values)
-    count = min(n, SAMPLE)
-    chosen = np.random.default_rng([seed, 4]).choice(n, count, replace=False)
-    a, p = scaled.values[chosen], scaled.p[chosen]
-    K = np.exp(cdist(a, a, "sqeuclidean") / -2)
+    order = np.random.default_rng([seed, 4]).choice(n, min(n, OTHERS), replace=False)
+    rows = order[:SAMPLE]
+    a, p = scaled.values, scaled.p
+    K = np.exp(cdist(a[rows], a[order], "sqeuclidean") / -2)
     np.fill_diagonal(K, 0.0)
-    others = (n - 1) / max(count - 1, 1) * (K @ p)
-    least = 1e-3 * p * p  # a node that is alone in the sample has some neighbour
-    return Nodes(p, p * (others + p) if self_loops else np.maximum(p * others, least),
-                 self_loops, n / count)  # fmt: skip
+    others = p[rows] * (n - 1) / max(len(order) - 1, 1) * (K @ p[order])
+    # A node that is alone among these has some neighbour; the first build shows the outliers.
+    others = np.maximum(others, RARE * float(np.median(others)))
+    own = p[rows] ** 2
+    degrees = others + own if self_loops else np.maximum(others, 1e-3 * own)
+    return Nodes(p[rows], degrees, self_loops, n / len(rows))
 
 
-def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
-    """Build the sum with each entry of K within about ``error``; None where rounding forbids it."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A box for points, with gaps closed, and what an entry of K is off by in all."""
+
+    points: np.ndarray
+    box: Box
+    eps: float
+    error: float
+
+
+def planned(scaled: Scaled, error: float) -> Plan | None:
+    """Choose box and tolerance for entries within about ``error``; None where rounding forbids."""
     if error <= ROUNDING:
         return None
     width = reach(error / 16)
@@ -183,12 +197,28 @@ def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSu
     left = error - rounding - closed
     if left <= 0:
         return None
-    tolerance = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
+    eps = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
     box = box_for(np.array(extents), min(left / 8, 0.1))
-    transform = Transform(points, box, tolerance)
+    total = box.error + TRANSFORM * eps * (1 + box.error) + rounding + closed
+    return Plan(points, box, eps, total)
+
+
+def planned_for(
+    scaled: Scaled, tol: float, normalization: str, self_loops: bool, seed: int
+) -> Plan | None:
+    """Return the plan that a tolerance will need, by a sample of degrees; None where none will."""
+    each = forecast(normalization, _sample(scaled, self_loops, seed))
+    plan = planned(scaled, SHARE * tol / each)
+    return plan if plan is not None and plan.error * each <= tol else None
+
+
+def _built(scaled: Scaled, X: Array, plan: Plan, seed: int) -> tuple[FourierSum, Nodes]:
+    """Build the sum, and compute its degrees."""
+    transform = Transform(plan.points, plan.box, plan.eps)
+    weights = FourierSum(
+        transform, scaled.a, scaled.log_p, 0 * X[:1, :1], plan.error, scaled.log_factor
+    )
     p = scaled.p
-    total = box.error + TRANSFORM * tolerance * (1 + box.error) + rounding + closed
-    weights = FourierSum(transform, scaled.a, scaled.log_p, 0 * X[:1, :1], total, scaled.log_factor)
     degrees = _checked(weights, scaled, p, seed)
     weights.know_degrees(degrees)
     return weights, Nodes(p, degrees, True)

@@ -20,6 +20,7 @@ from gspnl._base.array import (
     ones,
 )
 from gspnl._base.implicit import once
+from gspnl.affinity.approximation.fourier.factor import FourierFactor, pays
 from gspnl.affinity.approximation.fourier.transform import Transform
 from gspnl.affinity.kernels.scores import squared_distances
 from gspnl.affinity.weights.base import Weights
@@ -94,6 +95,18 @@ class FourierSum(Weights):
 
     def operations(self, columns: int) -> float:
         return self.transform.operations(columns)
+
+    @property
+    def factored(self) -> bool:
+        return pays(self.transform) and not carries_gradient(self.a)
+
+    def gram_factor(self, scale: Array) -> FourierFactor | None:
+        if not self.factored or carries_gradient(scale):
+            return None
+        own = constant64(scale)
+        if self.log_p is not None:
+            own = own * np.exp(constant64(self.log_p)[:, 0])
+        return FourierFactor(self.transform, own)
 
     @property
     def lanczos_block(self) -> int:
