@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gspnl._base.array import Array, carries_gradient, constant64
+from gspnl._base.array import Array, carries_gradient, constant64, eps
 from gspnl._base.effort import rate, seconds_allowed
 from gspnl._base.extras import older, spec
 from gspnl.affinity.approximation.base import Approximation
@@ -24,8 +24,9 @@ from gspnl.affinity.approximation.build import Request, certified
 from gspnl.affinity.approximation.forecast import operations as cholesky_operations
 from gspnl.affinity.approximation.fourier.build import DIMENSIONS, planned_for, scaled_points
 from gspnl.affinity.approximation.fourier.transform import OLDEST, fits_grid, operations
-from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
+from gspnl.affinity.kernels.scores import DIGITS
 from gspnl.affinity.weights.choice import (
     FILTER,
     Work,
@@ -92,8 +93,9 @@ def choose_way(
     storages = storage_costs(kernel, problem, self_loops=self_loops)
     storage = cheapest(storages)
     exact = storages[storage].operations
+    bound = _rounding(kernel, x, pair)
     report = Approximation.stack(
-        [Approximation("exact", problem.rows, seed, 0.0, 0.0, 0.0)] * math.prod(batch), batch
+        [Approximation("exact", problem.rows, seed, 0.0, 0.0, bound)] * math.prod(batch), batch
     )
     costs = {"exact": exact}
     said = {"exact": f"{storage}, exact: {exact:.1e} operations a filter"}
@@ -120,6 +122,15 @@ def choose_way(
     others = "; ".join(text for name, text in said.items() if name != best)
     reason = said[best] + (f" (beside {others})" if others else "")
     return Way(None if best == "exact" else best, reason, exact, report)
+
+
+def _rounding(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> float:
+    """Bound ‖S − Ŝ‖_F of the exact graph: the rounding of the entries, as ‖S‖_F ≤ √N."""
+    assert isinstance(kernel, Exponential)  # others have no approximation
+    phi, psi = kernel.embed(X, pair)
+    q, k = kernel.scores(phi, psi)
+    error = min(kernel.score_error(q, k, same=psi is phi), DIGITS[eps(X)])
+    return 2 * (error + 8 * eps(X)) * math.sqrt(X.shape[-2])
 
 
 def _fourier(
