@@ -10,20 +10,14 @@ from scipy.spatial.distance import cdist
 
 from gspnl._base.array import Array, constant64, eps, float64, has_float64, namespace
 from gspnl.affinity.approximation.base import Approximation
-from gspnl.affinity.approximation.fourier.box import box_for, reach
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
     forecast,
     sinkhorn_bound,
 )
-from gspnl.affinity.approximation.fourier.gaps import close_gaps
-from gspnl.affinity.approximation.fourier.transform import (
-    COARSEST,
-    FINEST,
-    Transform,
-    check_installed,
-)
+from gspnl.affinity.approximation.fourier.sums import gaussian_sums
+from gspnl.affinity.approximation.fourier.transform import FINEST, check_installed
 from gspnl.affinity.approximation.fourier.weights import FourierSum
 from gspnl.affinity.approximation.points import unsupported
 from gspnl.affinity.kernels import Exponential, Kernel
@@ -33,10 +27,7 @@ from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops, diagonal, widened
 from gspnl.errors import DegreeError, GspnlError, InputError
 
-UNIT = 2.0**-53
-ROUNDING = 64 * UNIT  # error of an entry by the sums and the FFT: 15 units were measured
-TRANSFORM = 3.0  # error of an entry in units of finufft's tolerance: 1.75 was measured
-DIMENSIONS = 3
+DIMENSIONS = 5
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
 SAMPLE = 512  # nodes from which the degrees are estimated
 CHECKED = 8  # rows that are compared with exact sums
@@ -106,7 +97,7 @@ def fourier(
             bound += 8 * eps(X) * math.sqrt(max(1.0, float((nodes.p**2 / nodes.degrees).sum())))
         best = min(best, bound)
         if bound <= tol:
-            modes = weights.transform.box.modes
+            modes = weights.transform.modes
             return stored, Approximation(
                 "fourier", math.prod(modes), seed, weights.error,
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
@@ -168,26 +159,11 @@ def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
 
 def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
     """Build the sum with each entry of K within about ``error``; None where rounding forbids it."""
-    if error <= ROUNDING:
+    found = gaussian_sums(scaled.values, error)
+    if found is None:
         return None
-    width = reach(error / 16)
-    points, rounding, closed = np.empty_like(scaled.values), ROUNDING, 0.0
-    extents = []
-    for axis, column in enumerate(scaled.values.T):
-        moved, any_closed, size = close_gaps(column, width)
-        low, high = float(moved.min()), float(moved.max())
-        points[:, axis] = moved - (low + high) / 2
-        extents.append(high - low)
-        rounding += 2 * UNIT * size + 4 * UNIT * (high - low + width)
-        closed += any_closed * 2 * math.exp(-(width**2) / 2)
-    left = error - rounding - closed
-    if left <= 0:
-        return None
-    tolerance = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
-    box = box_for(np.array(extents), min(left / 8, 0.1))
-    transform = Transform(points, box, tolerance)
+    transform, total = found
     p = scaled.p
-    total = box.error + TRANSFORM * tolerance * (1 + box.error) + rounding + closed
     weights = FourierSum(transform, scaled.a, scaled.log_p, 0 * X[:1, :1], total, scaled.log_factor)
     degrees = _checked(weights, scaled, p, seed)
     weights.know_degrees(degrees)

@@ -53,6 +53,11 @@ class Transform:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _plans=OrderedDict(), _lock=threading.Lock())
 
+    @property
+    def modes(self) -> tuple[int, ...]:
+        """Modes of each axis."""
+        return self.box.modes
+
     @cached_property
     def coefficients(self) -> np.ndarray:
         """Coefficients ĝ of the Gaussian."""

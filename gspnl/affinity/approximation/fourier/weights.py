@@ -19,6 +19,7 @@ from gspnl._base.array import (
     ones,
 )
 from gspnl._base.implicit import once
+from gspnl.affinity.approximation.fourier.expansion import Expansion
 from gspnl.affinity.approximation.fourier.transform import Transform
 from gspnl.affinity.kernels.scores import squared_distances
 from gspnl.affinity.weights.base import Weights
@@ -34,8 +35,8 @@ class FourierSum(Weights):
 
     Parameters
     ----------
-    transform : Transform
-        Of the points a, with their gaps closed.
+    transform : Transform or Expansion
+        Of the points a, with their gaps closed; an Expansion in more than three dimensions.
     a : array of shape (N, d)
         In float64 where the library has it.
     log_p : array of shape (N, 1), or None
@@ -48,7 +49,7 @@ class FourierSum(Weights):
         See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
-    transform: Transform
+    transform: Transform | Expansion
     a: Array
     log_p: Array | None
     sample: Array
