@@ -23,7 +23,7 @@ from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.build import Request, certified
 from gspnl.affinity.approximation.forecast import operations as cholesky_operations
 from gspnl.affinity.approximation.fourier.build import DIMENSIONS, planned_for, scaled_points
-from gspnl.affinity.approximation.fourier.transform import OLDEST, fits_grid, operations
+from gspnl.affinity.approximation.fourier.transform import OLDEST
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.kernels.scores import DIGITS
@@ -35,7 +35,7 @@ from gspnl.affinity.weights.choice import (
     problem_of,
     storage_costs,
 )
-from gspnl.errors import EffortError
+from gspnl.errors import EffortError, InputError, SizeError
 
 SAMPLE = 512  # nodes whose eigenvalues predict the rank
 MOST = 0.8  # share of them up to which the prediction is trusted
@@ -148,13 +148,14 @@ def _fourier(
     scaled = scaled_points(kernel, X, pair)
     if scaled.values.shape[1] > DIMENSIONS:
         return None
-    plan = planned_for(scaled, tol, normalization, self_loops, seed)
-    if plan is None or not fits_grid(plan.box):
+    try:
+        sums = planned_for(scaled, tol, normalization, self_loops, seed)
+    except (InputError, SizeError):  # too many modes, or functions of the last axes
         return None
-    n = len(scaled.values)
-    each = operations(n, plan.box, plan.eps, FILTER.signals)
-    cost = FILTER.products * each + 4 * operations(n, plan.box, plan.eps, 2)
-    return cost, " × ".join(map(str, plan.box.modes))
+    if sums is None:
+        return None
+    cost = FILTER.products * sums.operations(FILTER.signals) + 4 * sums.operations(2)
+    return cost, " × ".join(map(str, sums.modes))
 
 
 def _rank(
