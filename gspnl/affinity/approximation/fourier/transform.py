@@ -99,7 +99,7 @@ class Transform:
             self._plans.popitem(last=False)
         threads = 1 if self.operations(2 * pairs) < SHORT else cores()
         plan = finufft.Plan(
-            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads
+            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads, showwarn=0
         )
         plan.setpts(*self._angles)
         self._plans[pairs] = plan
