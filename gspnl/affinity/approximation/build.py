@@ -53,6 +53,7 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 
 METHODS: Registry[Method] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
+TOLERANCES = {4: 1e-4, 8: 1e-9}  # default tol= by the bytes of the dtype
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,15 @@ class Request:
 
 
 def make_request(
-    rank: Any, tol: Any, method: str | None, seed: Any, n_nodes: int, storage: str
+    rank: Any,
+    tol: Any,
+    method: str | None,
+    seed: Any,
+    n_nodes: int,
+    storage: str,
+    precision: float = EPS,
 ) -> Request:
-    """Check the options of an approximation."""
+    """Check the options of an approximation of features whose dtype has an eps of ``precision``."""
     method = "cholesky" if method is None else method
     takes, kind = METHODS[method].takes, METHODS[method].storage
     if storage not in ("auto", kind):
@@ -113,6 +120,8 @@ def make_request(
         raise InputError(f"approximation={method!r} has no rank; pass tol= instead of rank=")
     if tol is not None and "tol" not in takes:
         raise InputError(f"approximation={method!r} has no certificate; pass rank=")
+    if tol is None and "rank" not in takes:
+        tol = TOLERANCES[4 if precision > 1e-10 else 8]
     if (rank is None) == (tol is None):
         raise InputError("an approximation needs one of rank= and tol=")
     if tol is not None:

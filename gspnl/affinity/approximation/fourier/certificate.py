@@ -98,8 +98,9 @@ def forecast(normalization: str, nodes: Nodes) -> float:
     p, d = nodes.p, nodes.degrees
     if normalization == "combinatorial":
         return combinatorial_bound(tiny, nodes) / tiny
-    moved = nodes.total(p) * p / (2 * d) * np.minimum(1.0, p / np.sqrt(d))
-    return 2 * nodes.norm(moved) + nodes.total(p * p / d)
+    with np.errstate(all="ignore"):  # of degrees that underflow
+        moved = nodes.total(p) * p / (2 * d) * np.minimum(1.0, p / np.sqrt(d))
+        return 2 * nodes.norm(moved) + nodes.total(p * p / d)
 
 
 CORE: dict[str, Callable[[float, Nodes], float]] = {
