@@ -21,6 +21,7 @@ COARSEST, FINEST = 1e-2, 1e-14  # tolerances that finufft meets
 WIDEST = 4  # complex columns of one transform; two real columns travel as one complex
 GRID = 60.0  # operations of a cell of the fine grid
 FINER = 30  # factor by which tables of sums are more accurate than transforms
+SHORT = 2000  # nodes up to which threads wait for each other longer than they work
 KEPT = 2  # plans of different widths that are kept
 
 
@@ -109,8 +110,9 @@ class Transform:
         if len(self._plans) >= KEPT:
             self._plans.popitem(last=False)
         plan = finufft.Plan(
-            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=cores()
-        )
+            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, showwarn=0,
+            nthreads=cores() if len(self.angles[0]) > SHORT else 1,
+        )  # fmt: skip
         plan.setpts(*self.angles)
         self._plans[pairs] = plan
         return plan
@@ -122,7 +124,7 @@ def table(transform: Transform, weights: np.ndarray) -> np.ndarray:
 
     wide = tuple(2 * size - 1 for size in transform.box.modes)
     accuracy = max(FINEST, transform.eps / FINER)
-    plan = finufft.Plan(1, wide, eps=accuracy, isign=-1, nthreads=cores())
+    plan = finufft.Plan(1, wide, eps=accuracy, isign=-1, nthreads=cores(), showwarn=0)
     plan.setpts(*transform.angles)
     return np.asarray(plan.execute(weights.astype(np.complex128)))
 
