@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 import warnings
 
 import numpy as np
@@ -12,7 +10,7 @@ import scipy.linalg
 from support.formulas import affinity, normalized
 
 import gspnl
-from gspnl.errors import GspnlError, NonsymmetricError
+from gspnl.errors import GspnlError
 
 pytest.importorskip("finufft")
 
@@ -147,3 +145,58 @@ def test_every_verb_equals_that_of_dense_weights(d, norm, loops):
         scale = max(np.abs(expected).max(initial=0), 1e-300)
         loose = LOOSE.get(name, 1e-6)
         assert np.abs(found - expected).max(initial=0) <= loose * scale, name
+
+
+def certificate_holds(graph, L, change, g, order, n):
+    plan = graph.chebyshev(g, order=order)
+    lam, V = scipy.linalg.eigh(symmetric(L, change))
+    truth = V @ (g(lam)[:, None] * V.T)
+    own = np.asarray(graph.affinity.change)
+    found = plan(np.diag(own)) / own[:, None]
+    # g(L) of the kernel's graph in the norm of the approximate one.
+    ratio = change / own
+    error = np.linalg.norm(ratio[:, None] * truth / ratio - found, 2)
+    assert error <= plan.error_bound * (1 + 1e-9), (graph, g, order)
+    assert np.isfinite(plan.error_bound)
+    return plan, error
+
+
+def symmetric(L, change):
+    S = L / change[:, None] * change
+    return (S + S.T) / 2
+
+
+@pytest.mark.parametrize(("d", "norm", "loops"), [c for c in CASES if c[1] != "softmax"])
+def test_certificates_hold_against_dense_formulas(d, norm, loops):
+    L, change = dense_laplacian(d, norm, loops)
+    unit = 1.0 if norm != "combinatorial" else np.diag(L).max()
+    for tol in (1e-2, 1e-5):
+        fast = pair(d, norm, loops, tol=tol)[0]
+        for g in (heat(2.0 / unit), gspnl.responses.tikhonov(5.0 / unit)):
+            for order in (2, 30):
+                plan, _ = certificate_holds(fast, L, change, g, order, 90)
+                assert plan.approximation_error > 0
+
+
+@pytest.mark.parametrize("norm", ["random_walk", "symmetric", "bistochastic"])
+def test_certificates_of_low_rank_graphs_include_their_approximation(norm):
+    L, change = dense_laplacian(2, norm, True)
+    X = features(2)
+    for rank in (4, 15, 40):
+        graph = gspnl.feature_graph(X, "rbf", sigma=0.3, rank=rank, normalization=norm)
+        if not np.isfinite(graph.approximation.bound):
+            continue
+        plan, error = certificate_holds(graph, L, change, heat(2.0), 25, 90)
+        assert error > 1e-9
+        assert plan.error_bound - plan.approximation_error < error  # the term is needed
+
+
+def test_tol_on_an_approximate_graph_is_that_of_the_series():
+    graph = gspnl.feature_graph(features(2), "rbf", sigma=0.3, rank=10)
+    plan = graph.chebyshev(heat(2.0), tol=1e-8)
+    assert plan.error_bound - plan.approximation_error <= 1.1e-8 < plan.approximation_error
+    exact = gspnl.feature_graph(features(2), "rbf", sigma=0.3, storage="dense")
+    assert exact.chebyshev(heat(2.0), tol=1e-8).approximation_error == 0
+    loose = gspnl.feature_graph(features(2), "rbf", sigma=0.3, rank=9,
+                                approximation="random_features")  # fmt: skip
+    assert loose.chebyshev(heat(2.0), tol=1e-8).error_bound <= 1e-8

@@ -14,6 +14,7 @@ from gspnl.affinity.approximation.fourier.box import box_for, reach
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
+    change_bound,
     forecast,
     sinkhorn_bound,
 )
@@ -110,7 +111,7 @@ def fourier(
             return stored, Approximation(
                 "fourier", math.prod(modes), seed, weights.error,
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
-                modes,
+                modes, change_bound(weights.error, nodes) * (normalization == "random_walk"),
             )  # fmt: skip
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     raise InputError(_out_of_reach(tol, best, sample, self_loops))
