@@ -13,6 +13,7 @@ from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
+    change_bound,
     forecast,
     sinkhorn_bound,
 )
@@ -112,7 +113,7 @@ def fourier(
             return stored, Approximation(
                 "fourier", math.prod(modes), seed, weights.error,
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
-                modes,
+                modes, change_bound(weights.error, nodes) * (normalization == "random_walk"),
             )  # fmt: skip
         if weights.transform.eps <= FINEST:
             break

@@ -84,7 +84,8 @@ class FourierFactor:
 
     @cached_property
     def _root(self) -> np.ndarray:
-        return np.sqrt(self.transform.coefficients)
+        out: np.ndarray = np.sqrt(self.transform.coefficients)
+        return out
 
     @cached_property
     def _table(self) -> np.ndarray:
