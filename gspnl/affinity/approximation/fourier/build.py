@@ -16,6 +16,7 @@ from gspnl.affinity.approximation.fourier.certificate import (
     forecast,
     sinkhorn_bound,
 )
+from gspnl.affinity.approximation.fourier.functions import TRANSFORMED
 from gspnl.affinity.approximation.fourier.sums import gaussian_sums
 from gspnl.affinity.approximation.fourier.transform import FINEST, check_installed
 from gspnl.affinity.approximation.fourier.weights import FourierSum
@@ -29,6 +30,7 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 
 DIMENSIONS = 5
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
+COARSE = 1e-6  # error of an entry of the sum that estimates degrees
 SAMPLE = 512  # nodes from which the degrees are estimated
 CHECKED = 8  # rows that are compared with exact sums
 SIGNS = 6.5  # Hoeffding: sums of random signs exceed this many norms once in 10⁹ times
@@ -82,6 +84,9 @@ def fourier(
     scaled = scaled_points(kernel, X, pair)
     sample = _sample(scaled, self_loops, seed)
     error = 0.7 * tol / forecast(normalization, sample)
+    if scaled.values.shape[1] > TRANSFORMED and error < COARSE:
+        nodes = _coarse(scaled, X, self_loops, seed)
+        error = max(error, 0.7 * tol / forecast(normalization, nodes))
     best = math.inf
     for _ in range(TRIES):
         found = _built(scaled, X, error, seed)
@@ -155,6 +160,17 @@ def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
     least = 1e-3 * p * p  # a node that is alone in the sample has some neighbour
     return Nodes(p, p * (others + p) if self_loops else np.maximum(p * others, least),
                  self_loops, n / count)  # fmt: skip
+
+
+def _coarse(scaled: Scaled, X: Array, self_loops: bool, seed: int) -> Nodes:
+    """Compute degrees by a coarse sum: in many dimensions those of a sample are far too small."""
+    found = _built(scaled, X, COARSE, seed)
+    if found is None:
+        return _sample(scaled, self_loops, seed)
+    nodes = found[1]
+    least = nodes.p**2 * (1.0 if self_loops else 1e-3)
+    degrees = nodes.degrees - (not self_loops) * nodes.p**2
+    return Nodes(nodes.p, np.maximum(degrees, least), self_loops)
 
 
 def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
