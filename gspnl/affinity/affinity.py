@@ -12,6 +12,7 @@ import numpy as np
 from gspnl._base.array import Array, constant, eps, like, namespace
 from gspnl._base.warn import warn
 from gspnl.affinity.weights import AddedLoops, LowRank, Weights, low_rank
+from gspnl.affinity.weights.base import GramFactor
 from gspnl.errors import NonsymmetricError, PrecisionWarning
 
 # Amplified rounding above which a warning is given, by the eps of the dtype.
@@ -87,6 +88,11 @@ class Affinity:
     def low_rank(self) -> LowRank | None:
         """W = B J Bᵀ where it is stored as such, else None."""
         return low_rank(self.weights)
+
+    @cached_property
+    def factor(self) -> GramFactor | None:
+        """S = F Fᵀ of one graph where products of FᵀF are much cheaper than those of S."""
+        return self.weights.gram_factor(self.core_scale) if self.symmetric_core else None
 
     @cached_property
     def limits(self) -> tuple[float, float]:

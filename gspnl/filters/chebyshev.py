@@ -174,13 +174,15 @@ def _without_band(
     order: int | None,
     tol: float | None,
 ) -> Resolved | None:
-    """Expand g on [0, 2] where a series there costs less than the band of a sparse graph.
+    """Expand g on [0, 2] where a series there costs less than the band of the graph.
 
-    The band takes as long as some :data:`BAND_PRODUCTS` products. With ``order=`` it is left out
-    where g on [0, 2] is met to rounding, or the graph is large, with ``tol=`` where fewer products
-    do.
+    The band of a sparse graph takes as long as some :data:`BAND_PRODUCTS` products. With ``order=``
+    it is left out where g on [0, 2] is met to rounding, or the graph is large, with ``tol=`` where
+    fewer products do, or where the order costs nothing, since S = F Fᵀ.
     """
-    if not cache.affinity.nonnegative or cache.affinity.weights.entries is None:
+    affinity = cache.affinity
+    factored = affinity.weights.factored
+    if not affinity.nonnegative or (affinity.weights.entries is None and not factored):
         return None
     if deflation.has_band:
         return None
@@ -188,9 +190,9 @@ def _without_band(
     if resolved is None:
         return None
     if order is not None:
-        large = cache.affinity.n_nodes > LARGE
+        large = affinity.n_nodes > LARGE and not factored
         return resolved if large or len(resolved.coefficients) - 1 <= order else None
-    return resolved if _least(resolved, float(tol or 0)) <= BAND_PRODUCTS else None
+    return resolved if factored or _least(resolved, float(tol or 0)) <= BAND_PRODUCTS else None
 
 
 def _least(resolved: Resolved, tol: float) -> int:

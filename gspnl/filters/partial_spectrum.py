@@ -15,6 +15,7 @@ from gspnl._base.effort import work
 from gspnl._base.lanczos import BLOCK, EIGH, Pairs, largest
 from gspnl._base.validate import on_signals, one_of, whole_number
 from gspnl.affinity.affinity import Affinity
+from gspnl.affinity.weights.base import GramFactor
 from gspnl.errors import ConvergenceError
 from gspnl.filters.direct import Shifted
 from gspnl.filters.relative import unit_of
@@ -24,6 +25,7 @@ STEPS = 600  # largest number of products with a block
 DOUBT = 8  # factor by which solves may need more operations than is estimated
 WHOLE = 20_000  # nodes up to which all eigenpairs may replace a search that does not converge
 TOLERANCE = 1e-10  # of residuals in float64
+LEAST = 1e-4  # μ from which an eigenvector of FᵀF gives one of F Fᵀ to its digits
 ENDS = ("low", "high", "both")
 
 
@@ -236,6 +238,10 @@ class _Search:
 
     def run(self, sign: float, count: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Find the ``count`` largest μ of σ S, descending, and V; None: all pairs cost less."""
+        if sign > 0 and self.affinity.factor is not None:
+            found = self._by_factor(self.affinity.factor, count)
+            if found is not None:
+                return found
         solver = Shifted(self.affinity, sign)
         by_solves = _solves(solver, count) if math.isfinite(solver.limit) else math.inf
         product = self.affinity.weights.operations(BLOCK)
@@ -273,6 +279,35 @@ class _Search:
             "products: their λ lie too close together, and this graph is too large to compute all "
             "of them; ask for fewer, or for gspnl.spectral_density"
         )
+
+    def _by_factor(self, factor: GramFactor, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find the largest μ of S = F Fᵀ and V = F H μ^-½ from those of FᵀF, μ and H.
+
+        Returns None where the factor's rounding is above the tolerance of residuals.
+        """
+        if 4 * count > min(factor.size, self.room) or not self.live.all():
+            return None
+        known = np.linalg.qr(factor.heads(self.known))[0]
+
+        def without(h: np.ndarray) -> np.ndarray:
+            return h - known @ (known.T @ h)
+
+        def random(width: int) -> np.ndarray:
+            return without(self.rng.standard_normal((factor.size, width)))
+
+        cost = STEPS / 10 * factor.operations(BLOCK)
+        with work(f"{count} eigenpairs of {factor.size:,} Fourier modes", cost) as shown:
+            pairs = largest(
+                lambda h: without(factor.gram(without(h))), random, known,
+                room=factor.size - known.shape[1], count=count, tolerance=self.tolerance / 4,
+                steps=STEPS, progress=shown,
+            )  # fmt: skip
+        if not pairs.found or pairs.values.min() < LEAST:
+            return None
+        V = factor.times(pairs.vectors / np.sqrt(pairs.values))
+        V = V - self.known @ (self.known.T @ V)
+        sizes, turn = np.linalg.eigh(V.T @ V)
+        return self._quotients(1.0, V @ (turn / np.sqrt(sizes)) @ turn.T)
 
     def _largest(self, apply: Callable[[np.ndarray], np.ndarray], count: int, **how: Any) -> Pairs:
         return largest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ from gspnl._base.array import Array, as_floats, check_finite
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
-from gspnl.affinity.approximation import METHODS, Approximation, approximate, make_request
+from gspnl.affinity.approximation import (
+    METHODS,
+    Approximation,
+    approximate,
+    check_supported,
+    choose_way,
+    make_request,
+)
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Exponential, Kernel, check_embedding, make_kernel
 from gspnl.affinity.kernels.auto import choose_kernel
@@ -19,7 +27,7 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
 from gspnl.affinity.weights.choice import choose
-from gspnl.errors import ConvergenceError, DegreeError, InputError
+from gspnl.errors import ConvergenceError, DegreeError, EffortError, InputError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.source import Source, keeps_source
 
@@ -87,12 +95,21 @@ def feature_graph(
         columns (1 ≤ rank ≤ N): any filter then costs O(N · rank). ``graph.approximation`` has the
         error. Weights may be slightly negative.
     tol : float, optional
-        Instead of ``rank``: about the least rank whose certified ``approximation.bound`` is at most
-        ``tol``.
-    approximation : {"cholesky", "nystrom", "random_features"}, optional
-        Method for ``rank`` or ``tol``: randomly pivoted Cholesky (default), Nyström with uniform
-        landmarks, or positive random features (non-negative, unbiased, without certificate, and
-        the only one that carries gradients).
+        Approximate to a certified ``approximation.bound`` of at most ``tol``. Alone it takes what
+        costs least: a Fourier sum, low rank or the exact weights;
+        ``graph.storage_reason`` quotes the costs. With ``approximation="cholesky"`` the
+        rank is the least, to a few percent, in up to about three times the time of ``rank``; a
+        tolerance that is forecast to take minutes raises :class:`~gspnl.errors.EffortError` (see
+        :func:`gspnl.patience`).
+    approximation : {"cholesky", "nystrom", "random_features", "fourier"}, optional
+        Method for ``rank`` or ``tol``. The first three are of low rank: randomly pivoted Cholesky
+        (default for ``rank``), Nyström with uniform landmarks, or positive random features
+        (non-negative, unbiased, without certificate). "fourier" takes ``tol`` and features, or
+        embedded features φ = ψ, of at most 3 columns: products are nonuniform fast Fourier
+        transforms, linear in N whatever the rank, for all normalisations; it needs
+        ``pip install 'gspnl[fourier]'``. Its error is relative to the largest weights, so
+        "gaussian" and "embedded_gaussian" lose digits where degrees span orders of magnitude: then
+        ``tol`` is refused. "random_features" and "fourier" carry gradients.
     seed : int, optional
         Seed of the approximation (default 0); without an approximation, an option of the kernel.
     progress : bool or callable, optional
@@ -117,6 +134,8 @@ def feature_graph(
         If degrees are negative, overflow, or (raw dot products) vanish.
     SizeError
         If dense weights would not fit in memory.
+    EffortError
+        If the approximation is estimated to take longer than allowed.
 
     Examples
     --------
@@ -156,25 +175,41 @@ def feature_graph(
             f"normalization={normalization!r} needs non-negative weights; pass "
             f"feature_map= one of {feature_maps()}"
         )
+    way = None
     if approximated:
         if isinstance(fitted, Exponential):  # else refused below
             fitted = fit_checked(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
-        if scheme.regular and not METHODS[request.method].nonnegative:
+        if rank is None and approximation is None and storage == "auto":
+            check_supported(fitted)
+            way = choose_way(fitted, X, pair, request, normalization, self_loops=bool(self_loops))
+            request = replace(request, method=way.method or request.method, seconds=way.seconds)
+    if approximated and (way is None or way.method is not None):
+        method = METHODS[request.method]
+        if scheme.regular and not method.nonnegative:
             raise InputError(
                 f"normalization={normalization!r} needs non-negative weights, and "
                 f"approximation={request.method!r} can make some slightly negative; leave out "
                 "rank= and tol=, or pass approximation='fourier' or 'random_features'"
             )
-        weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
-        reason = f"{taken}asked for"
-        kept = METHODS[request.method].storage
-        return graph_of(weights, fitted, kept, normalization, reason=reason, approximation=report)
-    fitted = fit_checked(fitted, X, pair)
+        try:
+            weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
+        except EffortError as error:
+            if way is None:
+                raise
+            way = way.after(error)
+        else:
+            reason = taken + ("asked for" if way is None else way.reason)
+            return graph_of(
+                weights, fitted, method.storage, normalization, reason=reason, approximation=report
+            )
+    if way is None:
+        fitted = fit_checked(fitted, X, pair)
     chosen, reason = storage, "asked for"
     if storage == "auto":
         chosen, reason = choose(fitted, X, pair, self_loops=bool(self_loops))
-    reason = taken + reason
+    reason = taken + (reason if way is None else way.reason)
+    exact = None if way is None else way.report
     if not STORAGES[chosen].supports(fitted):
         able = ", ".join(repr(name) for name in STORAGES if STORAGES[name].supports(fitted))
         raise InputError(
@@ -190,7 +225,7 @@ def feature_graph(
             )  # fmt: skip
         if factor is not None:
             weights = with_factor(weights, factor)
-        return graph_of(weights, fitted, chosen, normalization, reason=reason)
+        return graph_of(weights, fitted, chosen, normalization, reason=reason, approximation=exact)
 
     try:
         graph = build(X, pair)

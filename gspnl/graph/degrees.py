@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gspnl._base.array import Array, constant, constant64, like, namespace
+from gspnl._base.array import Array, constant, float64, has_float64, like, namespace
 from gspnl.affinity.affinity import Affinity
 from gspnl.errors import DegreeError
 
@@ -16,14 +16,15 @@ def degrees_of(affinity: Affinity) -> Array:
         return affinity.degrees
     with np.errstate(over="ignore", under="ignore"):
         half = np.exp(factor[..., None] / 2)
-        degrees = constant(like(constant64(affinity.degrees) * half * half, affinity.degrees))
-    live = constant(affinity.degrees) > 0
+        wide = float64(affinity.degrees) if has_float64(affinity.degrees) else affinity.degrees
+        scaled = like(wide * like(half, wide) * like(half, wide), affinity.degrees)
+    live, degrees = constant(affinity.degrees) > 0, constant(scaled)
     if not (np.isfinite(degrees).all() and degrees[live].all()):
         raise DegreeError(
             f"degrees around exp({float(factor.flat[0]):.0f}) leave the range of "
             f"{degrees.dtype}; take log_degrees, or use float64"
         )
-    return like(degrees, affinity.degrees)
+    return scaled
 
 
 def log_degrees_of(affinity: Affinity) -> Array:

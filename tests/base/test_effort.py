@@ -86,7 +86,7 @@ def test_a_tolerance_that_is_not_reached_in_time_is_refused_with_its_rank(monkey
     monkeypatch.setattr(forecast, "EARLY", 1e-3)
     X = np.random.default_rng(0).random((3000, 3))
     with pytest.raises(EffortError, match=r"tol=0.001 needs .*rank.* by the decay .*patience"):
-        gspnl.feature_graph(X, "rbf", sigma=0.1, tol=1e-3)
+        gspnl.feature_graph(X, "rbf", sigma=0.1, tol=1e-3, approximation="cholesky")
     with gspnl.patience(hours=1):
-        graph = gspnl.feature_graph(X, "rbf", sigma=1.0, tol=1e-3)
+        graph = gspnl.feature_graph(X, "rbf", sigma=1.0, tol=1e-3, approximation="cholesky")
     assert graph.approximation.bound <= 1e-3

@@ -38,6 +38,8 @@ from gspnl.affinity.approximation.points import (
     unsupported,
 )
 from gspnl.affinity.approximation.residual import Residual
+from gspnl.affinity.approximation.sample import Estimate, Sample
+from gspnl.affinity.approximation.search import Search
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.kernels.scores import DIGITS, report
@@ -51,8 +53,6 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 
 METHODS: Registry[Method] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
-FIRST_RANK = 16  # first rank tried for a tolerance
-GROWTH = 1.4  # ratio of one rank tried to the one before
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,17 @@ class Method:
 
 @dataclass(frozen=True)
 class Request:
-    """Options of an approximation; one of ``rank`` and ``tol`` is set."""
+    """Options of an approximation; one of ``rank`` and ``tol`` is set.
+
+    A tolerance that is forecast to take more than ``seconds`` raises EffortError; where they are
+    None, the limits of :class:`Forecast` apply.
+    """
 
     method: str
     rank: int | None
     tol: float | None
     seed: int
+    seconds: float | None = None
 
 
 def make_request(
@@ -211,6 +216,9 @@ def _pivoted(
     total = float(points.diagonal().sum())
     symmetric = NORMALIZATIONS[normalization].symmetric_core
 
+    def rounding(rank: int) -> float:
+        return 8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS) + points.error
+
     def at(rank: int) -> tuple[LowRank, Approximation]:
         F = root[:, None] * grown.factor[:, :rank]
         paired = len(F) > n
@@ -220,8 +228,7 @@ def _pivoted(
         stored = constant(factor)
         residual = Residual(
             points, [stored[:, i * rank : (i + 1) * rank] for i in range(1 + paired)], self_loops,
-            8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS) + points.error,
-            request.seed,
+            rounding(rank), request.seed,
         )  # fmt: skip
         trace = float(np.maximum(points.diagonal() - np.einsum("ij,ij->i", F, F), 0).sum()) / total
         bound = _bound(kernel, weights, residual, normalization)
@@ -231,7 +238,16 @@ def _pivoted(
     if request.rank is not None:
         grown.grow(request.rank)
         return at(grown.rank)
-    return _least_rank(grown, at, float(request.tol or 0), n, shown)
+    tol = float(request.tol or 0)
+    sample = Sample(points, n, self_loops, BOUNDS[normalization][1], request.seed)
+    estimate = Estimate(grown, root, sample, rounding)
+
+    def certify(rank: int) -> tuple[tuple[LowRank, Approximation], float]:
+        found = at(rank)
+        return found, found[1].bound
+
+    forecast = Forecast(tol, n * len(parts), shown, request.seconds)
+    return Search(grown, estimate, certify, tol, n, forecast).run()
 
 
 def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: str) -> float:
@@ -260,42 +276,6 @@ BOUNDS: dict[str, tuple[Callable[..., float], bool]] = {
     "symmetric": (core_bound, True),
     "bistochastic": (sinkhorn_bound, False),
 }
-
-
-def _least_rank(
-    grown: PivotedFactor,
-    at: Callable[[int], tuple[LowRank, Approximation]],
-    tol: float,
-    n: int,
-    shown: Work,
-) -> tuple[LowRank, Approximation]:
-    """Find the least rank, to a few percent, whose bound is at most ``tol``."""
-    failed, rank, best = 0, min(FIRST_RANK, n - 1), math.inf
-    forecast = Forecast(tol, n, shown)
-    while True:
-        shown.done = rank
-        more = grown.grow(rank)
-        rank = grown.rank
-        found = at(rank)
-        best = min(best, found[1].bound)
-        if found[1].bound <= tol:
-            break
-        if not more or rank >= n - 1:
-            raise InputError(
-                f"tol={tol:g} is not reached below rank N = {n} (best bound {best:.2g}, at rank "
-                f"{rank}): this graph is not of low rank, or rounding is in the way; raise tol= or "
-                "sigma=, use float64, or storage='tiled'"
-            )
-        forecast.check(rank, found[1].bound, found[1].trace_error)
-        failed, rank = rank, min(max(rank + 1, int(GROWTH * rank)), n - 1)
-    while rank - failed > max(1, failed // 32):
-        middle = (failed + rank) // 2
-        trial = at(middle)
-        if trial[1].bound <= tol:
-            rank, found = middle, trial
-        else:
-            failed = middle
-    return found
 
 
 def _random(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,30 @@ from gspnl.affinity.approximation.residual import Residual, RowSums
 from gspnl.affinity.weights import LowRank
 
 
+class CoreSums(Protocol):
+    """Sums over Ŝ: of :class:`Core`, or estimated from a sample."""
+
+    @property
+    def scale(self) -> np.ndarray: ...
+
+    @property
+    def share(self) -> float: ...
+
+    @property
+    def rows(self) -> np.ndarray: ...
+
+    def both_sides(self, weight: np.ndarray) -> float: ...
+
+
+class ResidualNorms(Protocol):
+    """Norms of E: of :class:`Residual`, or estimated from a sample."""
+
+    @property
+    def self_loops(self) -> bool: ...
+
+    def norms(self, *scales: np.ndarray) -> list[tuple[float, float]]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Core:
     """Ŝ = diag(c) B J Bᵀ diag(c), by its Gram matrices; without self-loops an upper bound of Ŝ."""
@@ -33,6 +58,7 @@ class Core:
     B: np.ndarray
     J: np.ndarray
     scale: np.ndarray
+    share: float = 1.0  # nodes that each entry of a vector stands for; more than 1 in a sample
 
     @classmethod
     def of(cls, affinity: Affinity, weights: LowRank) -> Core:
@@ -70,8 +96,16 @@ class Core:
 def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums) -> float:
     """Bound ‖S − Ŝ‖_F from above for l r = 1/d; ``sums`` are those of s = 1."""
     core = Core.of(affinity, weights)
-    approximate = core.scale**-2  # the degrees, with the rounding of the graph's dtype
-    degrees = core.weights_times(np.ones_like(approximate), residual.self_loops)
+    # The stored degrees have the rounding of the graph's dtype.
+    degrees = core.weights_times(np.ones_like(core.scale), residual.self_loops)
+    return error_of_core(core, degrees, residual, sums)
+
+
+def error_of_core(
+    core: CoreSums, degrees: np.ndarray, residual: ResidualNorms, sums: RowSums
+) -> float:
+    """Bound ‖S − Ŝ‖_F by the Gram matrices of Ŝ and the row sums of W − Ŵ, or of their sample."""
+    approximate = core.scale**-2
     low = np.maximum(degrees + sums.own - sums.spread, sums.floor)
     high = degrees + sums.own + sums.spread
     if not (low > 0).all():
@@ -81,24 +115,32 @@ def core_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: R
         np.abs(np.sqrt(approximate / low) - 1), np.abs(np.sqrt(approximate / high) - 1)
     )
     rate = np.sqrt(core.rows) / (low + np.sqrt(approximate * low))
-    by_node = float(np.linalg.norm(moved * np.sqrt(core.rows)))
+    by_node = _norm(moved * np.sqrt(core.rows), core.share)
     moving, last = residual.norms(rate, 1 / np.sqrt(low))
-    at_once = _weighted(moving, residual, sums, rate)
-    scaled = min(by_node, at_once + float(np.linalg.norm(rate * (approximate - degrees))))
+    at_once = _weighted(moving, residual, sums, rate, core.share)
+    scaled = min(by_node, at_once + _norm(rate * (approximate - degrees), core.share))
     return 2 * scaled + core.both_sides(moved) + math.sqrt(last[0] * last[1])
 
 
+def _norm(values: np.ndarray, share: float) -> float:
+    return math.sqrt(share) * float(np.linalg.norm(values))
+
+
 def _weighted(
-    norms: tuple[float, float], residual: Residual, sums: RowSums, weight: np.ndarray
+    norms: tuple[float, float],
+    residual: ResidualNorms,
+    sums: RowSums,
+    weight: np.ndarray,
+    share: float = 1.0,
 ) -> float:
     r"""Bound ‖diag(w) e‖ from above, by :meth:`Residual.norms` of w.
 
     ‖diag(w) E_φψ s‖² ≤ λ_max(diag(w) E_φφ diag(w)) · sᵀ E_ψψ s, and a norm is no less than λ_max.
     """
     total = (math.sqrt(norms[0]) * sums.roots[1] + math.sqrt(norms[1]) * sums.roots[0]) / 2
-    total += float(np.linalg.norm(weight * sums.noise))
+    total += _norm(weight * sums.noise, share)
     if not residual.self_loops:
-        total += float(np.linalg.norm(weight * sums.diagonal))
+        total += _norm(weight * sums.diagonal, share)
     return total
 
 
@@ -116,12 +158,18 @@ def sinkhorn_bound(
     .. [1] Y. Nesterov, Introductory Lectures on Convex Optimization, 2004, section 4.1.
     """
     core = Core.of(affinity, weights)
-    by_node = float(np.linalg.norm(core.scale * sums.largest))
     off = core.scale * core.weights_times(core.scale, residual.self_loops) - 1
+    return error_of_scaling(core, off, residual, sums)
+
+
+def error_of_scaling(
+    core: CoreSums, off: np.ndarray, residual: ResidualNorms, sums: RowSums
+) -> float:
+    """Bound ‖S − Ŝ‖_F where the rows of Ŝ sum to 1 + ``off``, or estimate it from a sample."""
+    by_node = _norm(core.scale * sums.largest, core.share)
     ((norm, _),) = residual.norms(core.scale)
-    delta = min(by_node, _weighted((norm, norm), residual, sums, core.scale)) + float(
-        np.linalg.norm(off)
-    )
+    delta = min(by_node, _weighted((norm, norm), residual, sums, core.scale, core.share))
+    delta += _norm(off, core.share)
     if not delta < 1:
         return math.inf
     u = delta / (1 - delta)

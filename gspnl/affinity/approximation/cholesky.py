@@ -49,6 +49,11 @@ class PivotedFactor:
         """F, (n, rank); its first k columns are the factor of rank k."""
         return self._buffer[:, : self.rank]
 
+    @property
+    def share_left(self) -> float:
+        """Trace of E relative to that of K."""
+        return float(self.residual.sum() / self.diagonal.sum())
+
     def grow(self, rank: int) -> bool:
         """Add pivots up to ``rank``; return False where E vanishes before."""
         self._reserve(rank)

@@ -107,6 +107,12 @@ def roots(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> list[tu
     return _centred(first, second)
 
 
+def check_supported(kernel: Kernel) -> None:
+    """Raise InputError unless a kernel can be approximated, but for what its points may show."""
+    if not isinstance(kernel, Exponential) or kernel.nodewise:
+        raise InputError(unsupported(kernel))
+
+
 def unsupported(kernel: Kernel) -> str:
     """Explain why a kernel cannot be approximated."""
     if kernel.bilinear:

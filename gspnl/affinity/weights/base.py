@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -84,6 +84,15 @@ class Weights(ABC):
         return 4
 
     @property
+    def factored(self) -> bool:
+        """Whether a series in S costs about as much at any order, by :meth:`gram_factor`."""
+        return False
+
+    def gram_factor(self, scale: Array) -> GramFactor | None:
+        """Return diag(scale) W diag(scale) = F Fᵀ of one graph, where FᵀF has cheap products."""
+        return None
+
+    @property
     def lazy(self) -> bool:
         """Whether degrees, positive and as costly as a pass over all pairs, are deferred."""
         return False
@@ -94,6 +103,24 @@ class Weights(ABC):
         unit = ones((*Z.shape[:-1], 1), Z)
         both = self.matmul(xp.concat([Z, unit], axis=-1))
         return both[..., :-1] / both[..., -1:]
+
+
+class GramFactor(Protocol):
+    """A positive semi-definite S = F Fᵀ (N, N), by products in NumPy and float64."""
+
+    size: int  # columns of F
+
+    def heads(self, Z: np.ndarray) -> np.ndarray:
+        """Compute Fᵀ Z, (N, c) → (size, c)."""
+
+    def times(self, h: np.ndarray) -> np.ndarray:
+        """Compute F h, (size, c) → (N, c)."""
+
+    def gram(self, h: np.ndarray) -> np.ndarray:
+        """Compute Fᵀ F h, (size, c) → (size, c)."""
+
+    def operations(self, columns: int) -> float:
+        """Count the operations of :meth:`gram`, in units of matrix products."""
 
 
 @dataclass(frozen=True)

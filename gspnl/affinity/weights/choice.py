@@ -125,23 +125,38 @@ def sorted_(p: Problem, w: Work = FILTER) -> Cost:
 MODELS = {"dense": dense, "lowrank": lowrank, "sorted": sorted_, "tiled": tiled}
 
 
-def choose(
-    kernel: Kernel, X: Array, embed: tuple[Array, Array] | None, *, self_loops: bool
-) -> tuple[str, str]:
-    """Return the cheapest storage for features X (..., N, C), and the costs that were compared."""
+def problem_of(kernel: Kernel, X: Array, embed: tuple[Array, Array] | None) -> Problem:
+    """Return the sizes of the graphs of features X (..., N, C)."""
     with np.errstate(over="ignore", invalid="ignore"):  # for the widths alone
         phi, psi = kernel.embed(X if kernel.nodewise else X[..., :1, :], embed)
     columns = phi.shape[-1] * (1 if psi is phi else 2)
     n, graphs = X.shape[-2], math.prod(X.shape[:-2])
     itemsize = 8 if X.dtype == namespace(X).float64 else 4
-    problem = Problem(n, n, columns, columns, psi is phi, graphs, itemsize)
+    return Problem(n, n, columns, columns, psi is phi, graphs, itemsize)
+
+
+def storage_costs(kernel: Kernel, problem: Problem, *, self_loops: bool) -> dict[str, Cost]:
+    """Return the costs of the storages that can hold the kernel."""
     costs = {
         name: model(problem) for name, model in MODELS.items() if STORAGES[name].supports(kernel)
     }
-    if columns >= n or (not self_loops and n <= DENSE_SPECTRUM):
+    if problem.rank >= problem.rows or (not self_loops and problem.rows <= DENSE_SPECTRUM):
         costs.pop("lowrank", None)
+    return costs
+
+
+def cheapest(costs: dict[str, Cost]) -> str:
+    """Return the storage of the fewest operations, dense only if it is small."""
     fitting = {k: c for k, c in costs.items() if k != "dense" or c.bytes <= DENSE_BYTES}
-    best = min(fitting, key=lambda name: fitting[name].operations)
+    return min(fitting, key=lambda name: fitting[name].operations)
+
+
+def choose(
+    kernel: Kernel, X: Array, embed: tuple[Array, Array] | None, *, self_loops: bool
+) -> tuple[str, str]:
+    """Return the cheapest storage for features X (..., N, C), and the costs that were compared."""
+    costs = storage_costs(kernel, problem_of(kernel, X, embed), self_loops=self_loops)
+    best = cheapest(costs)
     others = "; ".join(_describe(name, c) for name, c in costs.items() if name != best)
     return best, _describe(best, costs[best]) + (f" (beside {others})" if others else "")
 

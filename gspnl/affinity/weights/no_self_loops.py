@@ -76,6 +76,10 @@ class NoSelfLoops(Weights):
     def operations(self, columns: int) -> float:
         return self.full.operations(columns)
 
+    @property
+    def lanczos_block(self) -> int:
+        return self.full.lanczos_block
+
     def item(self, index: tuple[int, ...]) -> NoSelfLoops:
         live = None if self.live is None else self.live[(*index, ...)]
         diagonal = self.diagonal[(*index, ...)]

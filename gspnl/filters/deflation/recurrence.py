@@ -17,6 +17,7 @@ from gspnl.chebyshev.families import clenshaw, combine, mix
 from gspnl.chebyshev.recurrence import scales
 from gspnl.chebyshev.series import Family
 from gspnl.errors import ConvergenceError, InputError
+from gspnl.filters.deflation import factored
 from gspnl.filters.deflation.base import Deflation
 from gspnl.filters.deflation.sparse_recurrence import SparseCore, pays
 
@@ -78,6 +79,9 @@ class RecurrenceDeflation(Deflation):
         with self._work(family, Z) as shown:
             if pays(rest) and self.core is not None:
                 rest = self.core.combine(family, rest, shown)
+            elif factored.pays(rest, family) and self.affinity.factor is not None:
+                factor = self.affinity.factor
+                rest = factored.combine_factored(factor, self.modes, family, rest, shown)
             else:
                 rest = combine(counted(self._step(family), shown), family, rest)
         heads = like(gains[:, :, None], Z) * heads[..., None, :, :]
@@ -96,8 +100,10 @@ class RecurrenceDeflation(Deflation):
         """Estimate the products of a family with signals Z."""
         if not is_numpy(Z):
             return work("", 0.0)
-        order = family.coefficients.shape[1] - 1
-        cost = order * self.affinity.weights.operations(Z.size // Z.shape[-2])
+        order, columns = family.coefficients.shape[1] - 1, Z.size // Z.shape[-2]
+        cost = order * self.affinity.weights.operations(columns)
+        if self.affinity.weights.factored:
+            cost = min(cost, 2 * self.affinity.weights.operations(columns))
         what = f"a filter of order {order} on {self.affinity.n_nodes:,} nodes"
         return work(what, cost, order, "lower the order or the columns, or approximate by rank=")
 

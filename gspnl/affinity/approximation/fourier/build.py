@@ -16,9 +16,9 @@ from gspnl.affinity.approximation.fourier.certificate import (
     forecast,
     sinkhorn_bound,
 )
-from gspnl.affinity.approximation.fourier.functions import TRANSFORMED
+from gspnl.affinity.approximation.fourier.expansion import Expansion
 from gspnl.affinity.approximation.fourier.sums import gaussian_sums
-from gspnl.affinity.approximation.fourier.transform import FINEST, check_installed
+from gspnl.affinity.approximation.fourier.transform import FINEST, Transform, check_installed
 from gspnl.affinity.approximation.fourier.weights import FourierSum
 from gspnl.affinity.approximation.points import unsupported
 from gspnl.affinity.kernels import Exponential, Kernel
@@ -30,11 +30,12 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 
 DIMENSIONS = 5
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
-COARSE = 1e-6  # error of an entry of the sum that estimates degrees
-SAMPLE = 512  # nodes from which the degrees are estimated
+SAMPLE, OTHERS = 512, 2048  # nodes whose degrees are estimated, from the edges to others
+RARE = 0.05  # least degree that is planned for, in that of a median node
 CHECKED = 8  # rows that are compared with exact sums
 SIGNS = 6.5  # Hoeffding: sums of random signs exceed this many norms once in 10⁹ times
 TRIES = 4
+SHARE = 0.7  # of the tolerance, for which the first try is planned
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +83,14 @@ def fourier(
             "tol="
         )
     scaled = scaled_points(kernel, X, pair)
+    if scaled.values.shape[1] > DIMENSIONS:
+        raise InputError(
+            f"approximation='fourier' takes features of up to {DIMENSIONS} dimensions, and these "
+            f"have {scaled.values.shape[1]}; take approximation='cholesky', storage='tiled', a "
+            f"projection to {DIMENSIONS} columns, or gspnl.neighbor_graph"
+        )
     sample = _sample(scaled, self_loops, seed)
-    error = 0.7 * tol / forecast(normalization, sample)
-    if scaled.values.shape[1] > TRANSFORMED and error < COARSE:
-        nodes = _coarse(scaled, X, self_loops, seed)
-        error = max(error, 0.7 * tol / forecast(normalization, nodes))
+    error = SHARE * tol / forecast(normalization, sample)
     best = math.inf
     for _ in range(TRIES):
         found = _built(scaled, X, error, seed)
@@ -131,12 +135,6 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
             "twice in embed=, or take approximation='cholesky'"
         )
     a, h = root
-    if a.shape[-1] > DIMENSIONS:
-        raise InputError(
-            f"approximation='fourier' takes features of up to {DIMENSIONS} dimensions, and these "
-            f"have {a.shape[-1]}; take approximation='cholesky', storage='tiled', a projection "
-            f"to {DIMENSIONS} columns, or gspnl.neighbor_graph"
-        )
     xp = namespace(a)
     log_p = xp.sum(a * a, axis=-1, keepdims=True) / 2 - h
     largest = float(constant64(log_p).max())
@@ -149,28 +147,28 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
 
 
 def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
-    """Estimate the degrees of a sample of nodes from each other."""
+    """Estimate the degrees of a sample of nodes from a larger sample."""
     n = len(scaled.values)
-    count = min(n, SAMPLE)
-    chosen = np.random.default_rng([seed, 4]).choice(n, count, replace=False)
-    a, p = scaled.values[chosen], scaled.p[chosen]
-    K = np.exp(cdist(a, a, "sqeuclidean") / -2)
+    order = np.random.default_rng([seed, 4]).choice(n, min(n, OTHERS), replace=False)
+    rows = order[:SAMPLE]
+    a, p = scaled.values, scaled.p
+    K = np.exp(cdist(a[rows], a[order], "sqeuclidean") / -2)
     np.fill_diagonal(K, 0.0)
-    others = (n - 1) / max(count - 1, 1) * (K @ p)
-    least = 1e-3 * p * p  # a node that is alone in the sample has some neighbour
-    return Nodes(p, p * (others + p) if self_loops else np.maximum(p * others, least),
-                 self_loops, n / count)  # fmt: skip
+    others = p[rows] * (n - 1) / max(len(order) - 1, 1) * (K @ p[order])
+    # A node that is alone among these has some neighbour; the first build shows the outliers.
+    others = np.maximum(others, RARE * float(np.median(others)))
+    own = p[rows] ** 2
+    degrees = others + own if self_loops else np.maximum(others, 1e-3 * own)
+    return Nodes(p[rows], degrees, self_loops, n / len(rows))
 
 
-def _coarse(scaled: Scaled, X: Array, self_loops: bool, seed: int) -> Nodes:
-    """Compute degrees by a coarse sum: in many dimensions those of a sample are far too small."""
-    found = _built(scaled, X, COARSE, seed)
-    if found is None:
-        return _sample(scaled, self_loops, seed)
-    nodes = found[1]
-    least = nodes.p**2 * (1.0 if self_loops else 1e-3)
-    degrees = nodes.degrees - (not self_loops) * nodes.p**2
-    return Nodes(nodes.p, np.maximum(degrees, least), self_loops)
+def planned_for(
+    scaled: Scaled, tol: float, normalization: str, self_loops: bool, seed: int
+) -> Transform | Expansion | None:
+    """Return the sums that a tolerance will need, by a sample of degrees; None below rounding."""
+    each = forecast(normalization, _sample(scaled, self_loops, seed))
+    found = gaussian_sums(scaled.values, SHARE * tol / each)
+    return found[0] if found is not None and found[1] * each <= tol else None
 
 
 def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:

@@ -20,6 +20,8 @@ OLDEST = "2.5"  # has execute_adjoint
 COARSEST, FINEST = 1e-2, 2e-15  # tolerances that finufft meets
 WIDEST = 4  # complex columns of one transform; two real columns travel as one complex
 SHORT = 1e8  # operations of a transform that one thread does sooner than two
+GRID = 60.0  # operations of a cell of the fine grid
+FINER = 30  # factor by which tables of sums are more accurate than transforms
 KEPT = 2  # plans of different widths that are kept
 
 
@@ -43,7 +45,7 @@ class Transform:
         self.box, self.eps = box, eps
         check_grid(box)
         scale = 2 * np.pi / np.array(box.periods)
-        self._angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
+        self.angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
         self._plans: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -65,12 +67,12 @@ class Transform:
 
     def derivatives(self, Z: np.ndarray) -> np.ndarray:
         """Compute the sums for the derivatives of the Gaussian along each axis, (N, c, d)."""
-        slopes = [1j * self.box.frequencies(axis) for axis in range(len(self._angles))]
+        slopes = [1j * self.box.frequencies(axis) for axis in range(len(self.angles))]
         return np.stack([self.sums(Z, slope * self.coefficients) for slope in slopes], axis=-1)
 
     def operations(self, columns: int) -> float:
         """Count the operations of a product, in units of matrix products."""
-        return operations(len(self._angles[0]), self.box, self.eps, columns)
+        return operations(len(self.angles[0]), self.box, self.eps, columns)
 
     def sums(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Compute the sums for columns Z (N, c) in float64."""
@@ -82,23 +84,37 @@ class Transform:
         return out
 
     def _some(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        n, count = Z.shape
-        pairs = -(-count // 2)
-        columns = np.zeros((n, 2 * pairs))
         # Rounding of a column of a pair is added to the other: both get about the same size.
         sizes = np.abs(Z).sum(axis=0)
         powers = np.clip(np.frexp(np.where(np.isfinite(sizes), sizes, 0.0))[1], -1000, 1000)
-        np.multiply(Z, np.exp2(-powers), out=columns[:, :count])
-        packed = np.ascontiguousarray(columns.view(np.complex128).T)
-        with self._lock:  # a plan runs once at a time
-            plan = self._plan(pairs)
-            modes = plan.execute(packed if pairs > 1 else packed[0])
-            modes *= coefficients
-            packed = plan.execute_adjoint(modes)
-        spread = np.ascontiguousarray(packed.reshape(pairs, n).T)
-        sums: np.ndarray = spread.view(np.float64)[:, :count]
+        modes = self.modes_of(Z, np.exp2(-powers))
+        modes *= coefficients
+        sums = self.at_points(modes)[:, : Z.shape[1]]
         sums *= np.where(sizes == 0, 0.0, np.exp2(powers))
         return sums
+
+    def modes_of(self, Z: np.ndarray, scales: np.ndarray | float = 1.0) -> np.ndarray:
+        r"""Compute :math:`\sum_j e^{-2πi n x_j/L} z_j`, (N, c) → (pairs of columns, modes).
+
+        Columns of Z are multiplied by ``scales``.
+        """
+        n, count = Z.shape
+        pairs = -(-count // 2)
+        columns = np.zeros((n, 2 * pairs))
+        np.multiply(Z, scales, out=columns[:, :count])
+        packed = np.ascontiguousarray(columns.view(np.complex128).T)
+        with self._lock:  # a plan runs once at a time
+            out = self._plan(pairs).execute(packed if pairs > 1 else packed[0])
+        return np.asarray(out).reshape(pairs, *self.box.modes)
+
+    def at_points(self, modes: np.ndarray) -> np.ndarray:
+        r"""Compute :math:`\sum_n c_n e^{2πi n x_i/L}`, (pairs, modes) → (N, 2 pairs)."""
+        pairs = len(modes)
+        packed = np.ascontiguousarray(modes if pairs > 1 else modes[0])
+        with self._lock:
+            out = self._plan(pairs).execute_adjoint(packed)
+        spread: np.ndarray = np.ascontiguousarray(out.reshape(pairs, -1).T).view(np.float64)
+        return spread
 
     def _plan(self, pairs: int) -> Any:
         import finufft
@@ -113,9 +129,20 @@ class Transform:
             1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads,
             showwarn=0,
         )  # fmt: skip
-        plan.setpts(*self._angles)
+        plan.setpts(*self.angles)
         self._plans[pairs] = plan
         return plan
+
+
+def table(transform: Transform, weights: np.ndarray) -> np.ndarray:
+    """Sum real weights (N,) times exp(−2πi l x_j/L), for all differences l of two modes."""
+    import finufft
+
+    wide = tuple(2 * size - 1 for size in transform.box.modes)
+    accuracy = max(FINEST, transform.eps / FINER)
+    plan = finufft.Plan(1, wide, eps=accuracy, isign=-1, nthreads=cores(), showwarn=0)
+    plan.setpts(*transform.angles)
+    return np.asarray(plan.execute(weights.astype(np.complex128)))
 
 
 def operations(n: int, box: Box, eps: float, columns: int) -> float:
@@ -128,7 +155,7 @@ def operations(n: int, box: Box, eps: float, columns: int) -> float:
     dims = len(box.modes)
     width = math.ceil(math.log10(1 / eps)) + 1
     point = 8000 * (dims / 2) + {1: 70, 2: 70}.get(dims, 36) * width**dims
-    grid = 60.0 * math.prod(2 * m for m in box.modes)
+    grid = GRID * math.prod(2 * m for m in box.modes)
     return float(-(-columns // 2) * (n * point + grid))
 
 

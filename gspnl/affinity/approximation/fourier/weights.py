@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from gspnl._base.array import (
 )
 from gspnl._base.implicit import once
 from gspnl.affinity.approximation.fourier.expansion import Expansion
+from gspnl.affinity.approximation.fourier.factor import FourierFactor, pays
 from gspnl.affinity.approximation.fourier.transform import Transform
 from gspnl.affinity.kernels.scores import squared_distances
 from gspnl.affinity.weights.base import Weights
@@ -96,6 +98,27 @@ class FourierSum(Weights):
         return self.transform.operations(columns)
 
     @property
+    def factored(self) -> bool:
+        return self._grid is not None
+
+    @property
+    def _grid(self) -> Transform | None:
+        """The transform, where products of the Gram matrix on its modes pay."""
+        transform = self.transform
+        if isinstance(transform, Expansion) or carries_gradient(self.a) or not pays(transform):
+            return None
+        return transform
+
+    def gram_factor(self, scale: Array) -> FourierFactor | None:
+        grid = self._grid
+        if grid is None or carries_gradient(scale):
+            return None
+        own = constant64(scale)
+        if self.log_p is not None:
+            own = own * np.exp(constant64(self.log_p)[:, 0])
+        return FourierFactor(grid, own)
+
+    @property
     def lanczos_block(self) -> int:
         return 2  # two real columns cost as much as one
 
@@ -112,7 +135,7 @@ class FourierSum(Weights):
         out = like(self.transform.sums(constant64(Z), self.transform.coefficients), Z)
         change = Z - detached(Z) if carries_gradient(Z) else Z
         if carries_gradient(change):  # nothing does within torch.no_grad()
-            change.register_hook(lambda g: _differentiable_once(self._sums(detached(g)), g + Z))
+            _replace_gradient(change, lambda g: self._sums(detached(g)), Z)
             out = out + change
         move = self.a - detached(self.a) if carries_gradient(self.a) else self.a
         if carries_gradient(move):
@@ -134,16 +157,22 @@ class FourierSum(Weights):
             g, z = constant64(upstream[..., 0]), constant64(Z)
             slopes = self.transform.derivatives(np.concatenate([z, g], axis=1))
             parts = g[..., None] * slopes[:, :count] + z[..., None] * slopes[:, count:]
-            return _differentiable_once(like(parts, upstream), upstream + Z[..., None])
+            return like(parts, upstream)
 
-        change.register_hook(gradient)
+        _replace_gradient(change, gradient, Z[..., None])
         return xp.sum(change, axis=-1)
 
 
-def _differentiable_once(gradient: Array, sources: Array) -> Array:
-    return once(
-        gradient, sources, "approximation='fourier'", "take approximation='random_features'"
-    )
+def _replace_gradient(change: Array, gradient: Callable[[Array], Array], source: Array) -> None:
+    """Replace the gradient g of ``change`` by ``gradient(g)``, which depends on ``source``."""
+
+    def replaced(g: Array | None) -> Array | None:
+        if g is None:
+            return None
+        instead = "take approximation='random_features'"
+        return once(gradient(g), g + source, "approximation='fourier'", instead)
+
+    change.register_hook(replaced)
 
 
 @diagonal.register

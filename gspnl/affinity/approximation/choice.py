@@ -1,0 +1,180 @@
+"""Choose the cheapest certified way to products with W for a tolerance alone.
+
+Three ways are compared by the operations of a build and of one filter, as storages are
+(:mod:`gspnl.affinity.weights.choice`):
+
+- a Fourier sum, whose grid and tolerance follow from estimated degrees;
+- low rank by Cholesky, whose rank is that at which the eigenvalues of a sample of nodes leave less
+  than the tolerance;
+- the exact storages, dense and tiled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gspnl._base.array import Array, carries_gradient, constant64, eps
+from gspnl._base.effort import rate, seconds_allowed
+from gspnl._base.extras import older, spec
+from gspnl.affinity.approximation.base import Approximation
+from gspnl.affinity.approximation.build import Request, certified
+from gspnl.affinity.approximation.forecast import operations as cholesky_operations
+from gspnl.affinity.approximation.fourier.build import DIMENSIONS, planned_for, scaled_points
+from gspnl.affinity.approximation.fourier.transform import OLDEST
+from gspnl.affinity.kernels import Exponential, Kernel
+from gspnl.affinity.kernels.base import map_pair
+from gspnl.affinity.kernels.scores import DIGITS
+from gspnl.affinity.weights.choice import (
+    FILTER,
+    Work,
+    cheapest,
+    lowrank,
+    problem_of,
+    storage_costs,
+)
+from gspnl.errors import EffortError, InputError, SizeError
+
+SAMPLE = 512  # nodes whose eigenvalues predict the rank
+MOST = 0.8  # share of them up to which the prediction is trusted
+STEPS = 2.0  # time of the search for a rank, in that of the rank it ends with
+GRAM = Work(gram=True)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to W, and why it was chosen.
+
+    Parameters
+    ----------
+    method : str or None
+        Name of an approximation; None for the exact graph.
+    reason : str
+    exact : float
+        Operations of a filter on the exact graph.
+    report : Approximation
+        Of the exact graph.
+    """
+
+    method: str | None
+    reason: str
+    exact: float
+    report: Approximation
+
+    @property
+    def seconds(self) -> float:
+        """Time after which a search for a rank is given up: three exact filters, at least 20 s."""
+        return max(20.0, 3 * self.exact / rate())
+
+    def after(self, error: EffortError) -> Way:
+        """Return the exact way after low rank was given up; raises ``error`` where that is long."""
+        if self.exact / rate() > seconds_allowed():
+            raise error
+        return replace(self, method=None, reason=f"exact, since low rank was given up: {error}")
+
+
+def choose_way(
+    kernel: Kernel,
+    X: Array,
+    pair: tuple[Array, Array] | None,
+    request: Request,
+    normalization: str,
+    *,
+    self_loops: bool,
+) -> Way:
+    """Return the cheapest way to features X (..., N, C) for the tolerance of ``request``."""
+    batch = tuple(X.shape[:-2])
+    first = (0,) * len(batch)
+    x, kernel = X[(*first, ...)], kernel.item(first)
+    tol, seed = float(request.tol or 0), request.seed
+    problem = problem_of(kernel, x, pair)
+    storages = storage_costs(kernel, problem, self_loops=self_loops)
+    storage = cheapest(storages)
+    exact = storages[storage].operations
+    bound = _rounding(kernel, x, pair)
+    report = Approximation.stack(
+        [Approximation("exact", problem.rows, seed, 0.0, 0.0, bound)] * math.prod(batch), batch
+    )
+    costs = {"exact": exact}
+    said = {"exact": f"{storage}, exact: {exact:.1e} operations a filter"}
+    grid = _fourier(kernel, x, pair, tol, normalization, self_loops, seed)
+    if grid is not None:
+        cost, modes = grid
+        said["fourier"] = f"fourier: {modes} modes, {cost:.1e} operations a filter"
+        if spec("finufft") is None or older("finufft", OLDEST) is not None:
+            said["fourier"] += ", which needs finufft: pip install 'gspnl[fourier]'"
+        else:
+            costs["fourier"] = cost
+    paired = pair is not None and pair[0] is not pair[1]
+    if certified(normalization, paired, self_loops) and not any(
+        carries_gradient(part) for part in (x, *(pair or ()))
+    ):
+        rank = _rank(kernel, x, pair, tol, seed)
+        if rank is not None:
+            work = lowrank(replace(problem, rank=rank), GRAM).operations
+            costs["cholesky"] = work + STEPS * cholesky_operations(problem.rows, rank)
+            said["cholesky"] = (
+                f"lowrank: about rank {rank:,}, {costs['cholesky']:.1e} operations a filter"
+            )
+    best = min(costs, key=lambda name: costs[name])
+    others = "; ".join(text for name, text in said.items() if name != best)
+    reason = said[best] + (f" (beside {others})" if others else "")
+    return Way(None if best == "exact" else best, reason, exact, report)
+
+
+def _rounding(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> float:
+    """Bound ‖S − Ŝ‖_F of the exact graph: the rounding of the entries, as ‖S‖_F ≤ √N."""
+    assert isinstance(kernel, Exponential)  # others have no approximation
+    phi, psi = kernel.embed(X, pair)
+    q, k = kernel.scores(phi, psi)
+    error = min(kernel.score_error(q, k, same=psi is phi), DIGITS[eps(X)])
+    return 2 * (error + 8 * eps(X)) * math.sqrt(X.shape[-2])
+
+
+def _fourier(
+    kernel: Kernel,
+    X: Array,
+    pair: tuple[Array, Array] | None,
+    tol: float,
+    normalization: str,
+    self_loops: bool,
+    seed: int,
+) -> tuple[float, str] | None:
+    """Return the cost of a Fourier sum and its modes; None where there is none."""
+    if pair is not None and pair[0] is not pair[1]:
+        return None
+    scaled = scaled_points(kernel, X, pair)
+    if scaled.values.shape[1] > DIMENSIONS:
+        return None
+    try:
+        sums = planned_for(scaled, tol, normalization, self_loops, seed)
+    except (InputError, SizeError):  # too many modes, or functions of the last axes
+        return None
+    if sums is None:
+        return None
+    cost = FILTER.products * sums.operations(FILTER.signals) + 4 * sums.operations(2)
+    return cost, " × ".join(map(str, sums.modes))
+
+
+def _rank(
+    kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, tol: float, seed: int
+) -> int | None:
+    """Predict the rank of a tolerance; None where a sample of nodes shows no low rank."""
+    n = X.shape[-2]
+    count = min(n, SAMPLE)
+    nodes = np.random.default_rng([seed, 6]).choice(n, count, replace=False)
+    with np.errstate(over="ignore"):
+        part = constant64(X)[nodes]
+        phi, psi = kernel.embed(part, map_pair(constant64, pair))
+        M = kernel.affinity(phi, psi)
+    K = (M + M.T) / 2
+    loops = K.diagonal().copy()
+    d = loops + (n - 1) / max(count - 1, 1) * (K.sum(1) - loops)
+    if not (np.isfinite(d).all() and (d > 0).all()):
+        return None
+    S = K / np.sqrt(d[:, None] * d) * (n / count)
+    left = np.cumsum(np.abs(np.linalg.eigvalsh(S)))  # ascending: what smaller ranks leave
+    rank = max(int((left > tol).sum()), 1)
+    return rank if rank <= MOST * count and rank < n - 1 else None

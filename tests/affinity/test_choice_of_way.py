@@ -1,0 +1,76 @@
+"""The way that tol= alone takes: a Fourier sum, low rank or the exact weights."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import gspnl
+from gspnl.affinity.approximation import choice, forecast
+from gspnl.errors import EffortError, InputError
+
+
+def cloud(n, d, seed=0):
+    return np.random.default_rng(seed).random((n, d))
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "sigma", "tol", "storage", "method"),
+    [
+        (400, 2, 0.05, 1e-6, "dense", "exact"),
+        (20_000, 2, 0.05, 1e-6, "fourier", "fourier"),
+        (3_000, 2, 2.0, 1e-3, "lowrank", "cholesky"),
+        (12_000, 8, 0.1, 1e-2, "tiled", "exact"),
+        (3_000, 8, 4.0, 1e-2, "lowrank", "cholesky"),
+    ],
+)
+def test_the_cheapest_way_is_taken(n, d, sigma, tol, storage, method):
+    graph = gspnl.feature_graph(cloud(n, d), "rbf", sigma=sigma, tol=tol)
+    assert (graph.storage, graph.approximation.method) == (storage, method)
+    assert graph.approximation.bound <= tol
+    assert "operations a filter" in graph.storage_reason
+    assert "exact" in graph.storage_reason
+
+
+def test_without_finufft_the_reason_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "finufft", None)
+    graph = gspnl.feature_graph(cloud(20_000, 2), "rbf", sigma=0.05, tol=1e-6)
+    assert graph.approximation.method != "fourier"
+    assert "pip install 'gspnl[fourier]'" in graph.storage_reason
+
+
+def test_low_rank_that_is_given_up_becomes_exact(monkeypatch):
+    monkeypatch.setattr(forecast, "FIRST", 0.0)
+    monkeypatch.setattr(choice.Way, "seconds", property(lambda self: 1e-9))
+    X = np.random.default_rng(1).standard_normal((3000, 6))
+    graph = gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
+    assert graph.approximation.method == "exact"
+    assert "low rank was given up" in graph.storage_reason
+    monkeypatch.setattr(choice, "seconds_allowed", lambda: 1e-12)
+    with pytest.raises(EffortError):
+        gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
+
+
+def test_the_exact_way_carries_gradients():
+    torch = pytest.importorskip("torch")
+    X = torch.tensor(cloud(50, 2), requires_grad=True)
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.3, tol=1e-3)
+    graph.apply(torch.ones((50, 1), dtype=torch.float64)).sum().backward()
+    assert torch.isfinite(X.grad).all()
+
+
+def test_batches_take_one_way():
+    X = np.stack([cloud(300, 2, seed) for seed in range(3)])
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.05, tol=1e-6)
+    assert graph.approximation.method == "exact"
+    assert graph.approximation.bound.shape == (3,)
+    assert 0 < float(graph.approximation.item((1,)).bound) < 1e-10
+
+
+def test_kernels_without_a_root_are_refused_as_before():
+    with pytest.raises(InputError, match="low rank by itself"):
+        gspnl.feature_graph(cloud(100, 2), "dot", tol=1e-3)
+    with pytest.raises(InputError, match="one sigma for each node"):
+        gspnl.feature_graph(cloud(100, 2), "rbf", sigma="local", tol=1e-3)
