@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gspnl.chebyshev import Series
+    from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
     from gspnl.responses import Response
     from gspnl.responses.banks import FilterBank
@@ -26,7 +27,7 @@ def responses(
     response: Response | Sequence[Response],
     *,
     series: Series | ChebyshevFilter | Sequence[Series | ChebyshevFilter] = (),
-    spec: Spectrum | None = None,
+    spec: Spectrum | PartialSpectrum | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw responses g(λ), and Chebyshev series over their intervals.
@@ -37,7 +38,7 @@ def responses(
         g(λ).
     series : Series or ChebyshevFilter, or sequence of them
         Drawn dashed; the modes that a filter treats exactly are drawn as dots.
-    spec : Spectrum, optional
+    spec : Spectrum or PartialSpectrum, optional
         Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
@@ -76,7 +77,9 @@ def responses(
 
 
 @styled
-def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | None = None) -> Axes:
+def filter_bank(
+    bank: FilterBank, *, spec: Spectrum | PartialSpectrum | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw the filters of a bank, and, dashed, the sum of their squares.
 
     The extremes of that sum are the frame bounds.
@@ -84,7 +87,7 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
     Parameters
     ----------
     bank : FilterBank
-    spec : Spectrum, optional
+    spec : Spectrum or PartialSpectrum, optional
         Its eigenvalues are drawn as ticks below the curves.
     ax : matplotlib.axes.Axes, optional
 
@@ -108,13 +111,13 @@ def filter_bank(bank: FilterBank, *, spec: Spectrum | None = None, ax: Axes | No
     return _finished(ax, spec, float(lam[-1]))
 
 
-def _end(spec: Spectrum | None, ends: Sequence[float]) -> float:
+def _end(spec: Spectrum | PartialSpectrum | None, ends: Sequence[float]) -> float:
     """The largest λ to draw: 2, or beyond it those of a spectrum or of the intervals of series."""
     largest = 0.0 if spec is None else float(constant(spec.eigenvalues).max())
     return max([2.0, largest, *ends])
 
 
-def _finished(ax: Axes, spec: Spectrum | None, end: float) -> Axes:
+def _finished(ax: Axes, spec: Spectrum | PartialSpectrum | None, end: float) -> Axes:
     """Label the axes, and draw the eigenvalues of a graph as ticks below the curves."""
     if spec is not None:
         ax.plot(constant(spec.eigenvalues), np.full(len(spec.eigenvalues), 0.02), "|", color=GREY,

@@ -12,12 +12,14 @@ from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.plotting._axes import new_axes, ring, tiles
 from gspnl.plotting._style import colours, styled
+from gspnl.plotting.spectra import multiplicities
 from gspnl.signals.images import to_photo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
+    from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.graph import FeatureGraph
 
@@ -25,12 +27,18 @@ DIVERGING = "PuOr_r"  # white at 0; distinct for colour-blind readers too
 
 
 @styled
-def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None = None) -> Axes:
+def modes(
+    spec: Spectrum | PartialSpectrum,
+    shape: tuple[int, int],
+    k: int = 8,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the modes of least λ of a photo's graph as pictures, white where a mode is 0.
 
     Parameters
     ----------
-    spec : Spectrum
+    spec : Spectrum or PartialSpectrum
     shape : (int, int)
         (H, W) of the photo.
     k : int
@@ -53,7 +61,7 @@ def modes(spec: Spectrum, shape: tuple[int, int], k: int = 8, *, ax: Axes | None
     4
     """
     k = whole_number("k", k, 1)
-    lam = np.repeat(constant(spec.eigenvalues), spec.multiplicities)[: k + 1]
+    lam = np.repeat(constant(spec.eigenvalues), multiplicities(spec))[: k + 1]
     count = max(1, int((lam < 1).sum()))
     first = 1 if count > 1 else 0
     columns = constant(spec.modes(count))[:, first:]

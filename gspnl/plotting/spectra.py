@@ -14,16 +14,17 @@ from gspnl.plotting._style import styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
 
 
 @styled
-def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
+def spectrum(spec: Spectrum | PartialSpectrum, *, ax: Axes | None = None) -> Axes:
     """Draw the eigenvalues λ of a graph in ascending order, with multiplicities above 1 as labels.
 
     Parameters
     ----------
-    spec : Spectrum
+    spec : Spectrum or PartialSpectrum
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -41,13 +42,12 @@ def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
     ax = curve_axes(ax)
     lam = constant(spec.eigenvalues)
     entries = np.arange(1, len(lam) + 1)
-    many = spec.multiplicities > 1
+    counts = multiplicities(spec)
+    many = counts > 1
     ax.plot(entries[~many], lam[~many], "o", color=BLUE, markersize=3.5, label="single")
     if many.any():
         ax.plot(entries[many], lam[many], "D", color=ORANGE, markersize=6, label="repeated")
-    for entry, value, count in zip(
-        entries[many], lam[many], spec.multiplicities[many], strict=True
-    ):
+    for entry, value, count in zip(entries[many], lam[many], counts[many], strict=True):
         # Labels point to the middle of the axes, so that they stay inside.
         right = entry > len(lam) / 2
         ax.annotate(
@@ -60,6 +60,12 @@ def spectrum(spec: Spectrum, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-0.04, max(1.0, float(lam.max())) * 1.1)
     ax.margins(x=0.02)
     return ax
+
+
+def multiplicities(spec: Spectrum | PartialSpectrum) -> np.ndarray:
+    """Return how often each eigenvalue counts: once in a partial spectrum."""
+    found = getattr(spec, "multiplicities", None)
+    return np.ones(len(spec.eigenvalues), int) if found is None else np.asarray(constant(found))
 
 
 @styled

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gspnl.errors import EffortError, InputError, SizeError
+from gspnl.errors import InputError
+from gspnl.filters.partial_spectrum import PartialSpectrum
 from gspnl.filters.spectrum import Spectrum
-from gspnl.graph.build import feature_graph
 from gspnl.graph.graph import FeatureGraph
 from gspnl.plotting.comparison import Comparison, compare
+from gspnl.plotting.spectra import multiplicities
 from gspnl.report.clock import Clock
+from gspnl.report.graphs import eigenpairs, photo_graph
 from gspnl.report.segments import Segments, segment
 from gspnl.report.settings import Settings
 from gspnl.signals import images
@@ -39,7 +41,7 @@ class Analysis:
         (H, W) of the photo in the file.
     features : array of shape (N, C)
     graph, spectrum, table
-        The graph, its eigenpairs, and the comparison over orders.
+        The graph, its eigenpairs (of a Fourier sum the lowest), and the comparison over orders.
     modes : array of shape (N, k)
         Modes of the smallest λ, the constant mode first; k ≤ 9.
     mode_values : array of shape (k,)
@@ -61,7 +63,7 @@ class Analysis:
     full_size: tuple[int, int]
     features: np.ndarray
     graph: FeatureGraph
-    spectrum: Spectrum
+    spectrum: Spectrum | PartialSpectrum
     modes: np.ndarray
     mode_values: np.ndarray
     segments: Segments
@@ -89,7 +91,10 @@ class Analysis:
     @property
     def smoothing(self) -> bool:
         """Whether g(0) = 1 and g decreases over the spectrum without falling below 0."""
-        g = np.asarray(self.settings.response_function(self.spectrum.eigenvalues))
+        lam = np.asarray(self.spectrum.eigenvalues)
+        if isinstance(self.spectrum, PartialSpectrum):
+            lam = np.append(lam, np.linspace(lam[-1], max(1.0, lam[-1]), 200))
+        g = np.asarray(self.settings.response_function(lam))
         return bool(g.ndim and abs(g[0] - 1) < 1e-6 and g.min() >= 0 and np.diff(g).max() <= 1e-12)
 
     @property
@@ -120,23 +125,14 @@ def analyse(image: str | PathLike[str] | None, settings: Settings, clock: Clock)
             photo, colour=settings.colour, position=settings.position, patch=settings.patch
         )
     with clock.step("graph", f"{height * width:,} nodes, kernel {settings.kernel}"):
-        graph = feature_graph(
-            features,
-            kernel=settings.kernel,
-            normalization=settings.normalization,
-            **settings.kernel_options,
-        )
-    with clock.step("spectrum", "exact"):
-        try:
-            spectrum = graph.spectrum()
-        except (SizeError, EffortError) as error:  # their remedies are those of a library call
-            raise type(error)(
-                f"the report on {height * width:,} pixels with kernel={settings.kernel!r}: "
-                f"{str(error).partition(';')[0]}; pass a smaller --max-nodes, such as 2000, or "
-                "--kernel anchors"
-            ) from None
+        graph = photo_graph(features, settings)
+    if graph.storage == "fourier":
+        log.info("note: %s", graph.approximation)
+    lowest = f"lowest {MODES + 1}" if graph.storage == "fourier" else "exact"
+    with clock.step("spectrum", lowest):
+        spectrum = eigenpairs(graph, settings, MODES + 1)
     with clock.step("modes", "and segments"):
-        values = np.repeat(spectrum.eigenvalues, spectrum.multiplicities)[: MODES + 1]
+        values = np.repeat(spectrum.eigenvalues, multiplicities(spectrum))[: MODES + 1]
         values = values[: max(1, int((values < 1).sum()))]
         modes = spectrum.modes(len(values))
         signals = images.from_photo(photo)

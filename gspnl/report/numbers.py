@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from gspnl._base.version import __version__
+from gspnl.filters.spectrum import Spectrum
+from gspnl.plotting.spectra import multiplicities
 from gspnl.report.analysis import Analysis
 from gspnl.report.checks import Check
 from gspnl.report.clock import Clock, peak_bytes
@@ -45,9 +47,12 @@ def collect(
         "kernel_options": settings.kernel_options,
         "normalization": graph.normalization,
         "storage": graph.storage,
+        "storage_reason": graph.storage_reason,
+        "approximation": _approximation(analysis),
+        "all_eigenvalues": isinstance(spectrum, Spectrum),
         "rank": rank(analysis),
         "eigenvalues": spectrum.eigenvalues,
-        "multiplicities": spectrum.multiplicities,
+        "multiplicities": multiplicities(spectrum),
         "segments": [
             {"share": share, "colour": colour}
             for share, colour in zip(found.shares, found.colours, strict=True)
@@ -77,10 +82,24 @@ def collect(
     return {key: strict(value) for key, value in numbers.items()}
 
 
-def rank(analysis: Analysis) -> int:
-    """Numerical rank of A: the number of eigenvalues 1 − λ above 1e-12 in magnitude."""
-    counted = np.abs(1 - analysis.spectrum.eigenvalues) > 1e-12
-    return int(analysis.spectrum.multiplicities[counted].sum())
+def rank(analysis: Analysis) -> int | None:
+    """Numerical rank of A: the number of eigenvalues 1 − λ above 1e-12 in magnitude.
+
+    None where only the lowest eigenvalues are known.
+    """
+    spectrum = analysis.spectrum
+    if not isinstance(spectrum, Spectrum):
+        return None
+    counted = np.abs(1 - spectrum.eigenvalues) > 1e-12
+    return int(spectrum.multiplicities[counted].sum())
+
+
+def _approximation(analysis: Analysis) -> dict[str, Any] | None:
+    """Method, modes of each axis, and bound of ‖S − Ŝ‖_F, of an approximate graph."""
+    found = analysis.graph.approximation
+    if found is None:
+        return None
+    return {"method": found.method, "modes": found.modes, "bound": found.bound}
 
 
 def strict(value: Any) -> Any:

@@ -44,7 +44,8 @@ def write_report(
     Returns
     -------
     dict
-        What report.json holds: "nodes", "rank", "normalization", "kernel", "eigenvalues", "seconds"
+        What report.json holds: "nodes", "rank" (None where not all eigenvalues are known: rbf of
+        large photos), "normalization", "kernel", "eigenvalues", "seconds"
         by step, "peak_bytes", "orders" with "order", "error", "bound" and "seconds" each, "checks",
         and the other numbers of the page. A bound that is infinite is None.
 
