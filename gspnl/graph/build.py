@@ -96,8 +96,8 @@ def feature_graph(
         error. Weights may be slightly negative.
     tol : float, optional
         Approximate to a certified ``approximation.bound`` of at most ``tol``. Alone it takes what
-        costs least: a Fourier sum, low rank or the exact weights, with
-        bound 0; ``graph.storage_reason`` quotes the costs. With ``approximation="cholesky"`` the
+        costs least: a Fourier sum, low rank or the exact weights;
+        ``graph.storage_reason`` quotes the costs. With ``approximation="cholesky"`` the
         rank is the least, to a few percent, in up to about three times the time of ``rank``; a
         tolerance that is forecast to take minutes raises :class:`~gspnl.errors.EffortError` (see
         :func:`gspnl.patience`).

@@ -142,7 +142,7 @@ def test_pivots_drawn_in_blocks_follow_the_law_of_single_ones(monkeypatch):
 
 def test_a_tolerance_is_met_at_about_the_least_rank():
     X = features(7, 500, 2)
-    graph = approximated(X, sigma=1.0, tol=1e-3)
+    graph = approximated(X, sigma=1.0, tol=1e-3, approximation="cholesky")
     told = graph.approximation
     assert np.linalg.norm(core(affinity("rbf", X)) - held(graph)[1]) <= told.bound <= 1e-3
     less = approximated(X, sigma=1.0, rank=int(0.85 * told.rank)).approximation
@@ -206,7 +206,7 @@ def test_float32_stays_and_its_rounding_is_in_the_bound():
     assert np.linalg.norm(W - mine) <= graph.approximation.weights_bound + 1e-6 * np.linalg.norm(W)
 
 
-@pytest.mark.parametrize("options", [{"rank": 30}, {"tol": 0.3}])
+@pytest.mark.parametrize("options", [{"rank": 30}, {"tol": 0.3, "approximation": "cholesky"}])
 @pytest.mark.parametrize("embedded", [False, True])
 def test_a_batch_equals_its_single_graphs(options, embedded):
     X = np.random.default_rng(12).standard_normal((2, 2, 80, 3)) * 0.5
@@ -284,11 +284,20 @@ def test_scores_beyond_the_range_raise():
         ("rbf", {"rank": 9, "approximation": "cholesly"}, r"did you mean 'cholesky'"),
         ("rbf", {"rank": 9, "storage": "tiled"}, r"leave out storage='tiled'"),
         ("rbf", {"tol": 0.1, "approximation": "random_features"}, r"no certificate; pass rank="),
-        ("rbf", {"tol": 1e-9, "sigma": 0.05}, r"tol=1e-09 is not reached below rank N = 300"),
-        ("rbf", {"tol": 0.1, "normalization": "softmax"}, r"softmax"),
         (
             "rbf",
-            {"tol": 0.1, "normalization": "bistochastic", "self_loops": False},
+            {"tol": 1e-9, "sigma": 0.05, "approximation": "cholesky"},
+            r"tol=1e-09 is not reached below rank N = 300",
+        ),
+        ("rbf", {"tol": 0.1, "normalization": "softmax", "approximation": "cholesky"}, r"softmax"),
+        (
+            "rbf",
+            {
+                "tol": 0.1,
+                "normalization": "bistochastic",
+                "self_loops": False,
+                "approximation": "cholesky",
+            },
             r"no certificate with Φ ≠ Ψ or without self-loops",
         ),
         ("rbf", {"seed": 3}, r"kernel='rbf' has no option 'seed'"),

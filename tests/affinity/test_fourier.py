@@ -107,7 +107,7 @@ def test_gradients_for_signals_and_features():
     assert torch.autograd.gradcheck(product, (X, Z))
 
 
-def test_four_dimensions_are_refused_with_the_alternatives():
+def test_six_dimensions_are_refused_with_the_alternatives():
     X = np.random.default_rng(0).random((50, 6))
     with pytest.raises(InputError, match="6"):
         gspnl.feature_graph(X, "rbf", approximation="fourier", tol=1e-6)

@@ -19,7 +19,8 @@ class Approximation:
     Attributes
     ----------
     method : str
-        "cholesky", "nystrom", "random_features" or "fourier".
+        "cholesky", "nystrom", "random_features" or "fourier"; "exact" where exact weights cost
+        less than any approximation within the tolerance: their errors are rounding.
     rank : int
         Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
         The number of modes for "fourier".

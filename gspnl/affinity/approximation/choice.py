@@ -16,16 +16,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gspnl._base.array import Array, carries_gradient, constant64
+from gspnl._base.array import Array, carries_gradient, constant64, eps
 from gspnl._base.effort import rate, seconds_allowed
 from gspnl._base.extras import older, spec
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.build import Request, certified
 from gspnl.affinity.approximation.forecast import operations as cholesky_operations
 from gspnl.affinity.approximation.fourier.build import DIMENSIONS, planned_for, scaled_points
-from gspnl.affinity.approximation.fourier.transform import OLDEST, fits_grid, operations
-from gspnl.affinity.kernels import Kernel
+from gspnl.affinity.approximation.fourier.transform import OLDEST
+from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
+from gspnl.affinity.kernels.scores import DIGITS
 from gspnl.affinity.weights.choice import (
     FILTER,
     Work,
@@ -34,7 +35,7 @@ from gspnl.affinity.weights.choice import (
     problem_of,
     storage_costs,
 )
-from gspnl.errors import EffortError
+from gspnl.errors import EffortError, InputError, SizeError
 
 SAMPLE = 512  # nodes whose eigenvalues predict the rank
 MOST = 0.8  # share of them up to which the prediction is trusted
@@ -92,8 +93,9 @@ def choose_way(
     storages = storage_costs(kernel, problem, self_loops=self_loops)
     storage = cheapest(storages)
     exact = storages[storage].operations
+    bound = _rounding(kernel, x, pair)
     report = Approximation.stack(
-        [Approximation("exact", problem.rows, seed, 0.0, 0.0, 0.0)] * math.prod(batch), batch
+        [Approximation("exact", problem.rows, seed, 0.0, 0.0, bound)] * math.prod(batch), batch
     )
     costs = {"exact": exact}
     said = {"exact": f"{storage}, exact: {exact:.1e} operations a filter"}
@@ -122,6 +124,15 @@ def choose_way(
     return Way(None if best == "exact" else best, reason, exact, report)
 
 
+def _rounding(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> float:
+    """Bound ‖S − Ŝ‖_F of the exact graph: the rounding of the entries, as ‖S‖_F ≤ √N."""
+    assert isinstance(kernel, Exponential)  # others have no approximation
+    phi, psi = kernel.embed(X, pair)
+    q, k = kernel.scores(phi, psi)
+    error = min(kernel.score_error(q, k, same=psi is phi), DIGITS[eps(X)])
+    return 2 * (error + 8 * eps(X)) * math.sqrt(X.shape[-2])
+
+
 def _fourier(
     kernel: Kernel,
     X: Array,
@@ -137,13 +148,14 @@ def _fourier(
     scaled = scaled_points(kernel, X, pair)
     if scaled.values.shape[1] > DIMENSIONS:
         return None
-    plan = planned_for(scaled, tol, normalization, self_loops, seed)
-    if plan is None or not fits_grid(plan.box):
+    try:
+        sums = planned_for(scaled, tol, normalization, self_loops, seed)
+    except (InputError, SizeError):  # too many modes, or functions of the last axes
         return None
-    n = len(scaled.values)
-    each = operations(n, plan.box, plan.eps, FILTER.signals)
-    cost = FILTER.products * each + 4 * operations(n, plan.box, plan.eps, 2)
-    return cost, " × ".join(map(str, plan.box.modes))
+    if sums is None:
+        return None
+    cost = FILTER.products * sums.operations(FILTER.signals) + 4 * sums.operations(2)
+    return cost, " × ".join(map(str, sums.modes))
 
 
 def _rank(

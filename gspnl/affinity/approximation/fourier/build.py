@@ -10,20 +10,15 @@ from scipy.spatial.distance import cdist
 
 from gspnl._base.array import Array, constant64, device, eps, float64, has_float64, namespace
 from gspnl.affinity.approximation.base import Approximation
-from gspnl.affinity.approximation.fourier.box import Box, box_for, reach
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
     forecast,
     sinkhorn_bound,
 )
-from gspnl.affinity.approximation.fourier.gaps import close_gaps
-from gspnl.affinity.approximation.fourier.transform import (
-    COARSEST,
-    FINEST,
-    Transform,
-    check_installed,
-)
+from gspnl.affinity.approximation.fourier.expansion import Expansion
+from gspnl.affinity.approximation.fourier.sums import gaussian_sums
+from gspnl.affinity.approximation.fourier.transform import FINEST, Transform, check_installed
 from gspnl.affinity.approximation.fourier.weights import FourierSum
 from gspnl.affinity.approximation.points import unsupported
 from gspnl.affinity.kernels import Exponential, Kernel
@@ -33,10 +28,7 @@ from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops, diagonal, widened
 from gspnl.errors import DegreeError, GspnlError, InputError
 
-UNIT = 2.0**-53
-ROUNDING = 64 * UNIT  # error of an entry by the sums and the FFT: 15 units were measured
-TRANSFORM = 3.0  # error of an entry in units of finufft's tolerance: 1.75 was measured
-DIMENSIONS = 3
+DIMENSIONS = 5
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
 SAMPLE, OTHERS = 512, 2048  # nodes whose degrees are estimated, from the edges to others
 RARE = 0.05  # least degree that is planned for, in that of a median node
@@ -103,10 +95,10 @@ def fourier(
     error = SHARE * tol / forecast(normalization, sample)
     best, seen = math.inf, sample
     for _ in range(TRIES):
-        plan = planned(scaled, error)
-        if plan is None:
+        found = _built(scaled, X, error, seed)
+        if found is None:
             break
-        weights, nodes = _built(scaled, X, plan, seed)
+        weights, nodes = found
         stored: Weights = weights
         nodes = Nodes(nodes.p, nodes.degrees - (not self_loops) * nodes.p**2, self_loops)
         bound, seen = math.inf, nodes
@@ -116,13 +108,13 @@ def fourier(
             bound += 8 * eps(X) * math.sqrt(max(1.0, float((nodes.p**2 / nodes.degrees).sum())))
         best = min(best, bound)
         if bound <= tol:
-            modes = weights.transform.box.modes
+            modes = weights.transform.modes
             return stored, Approximation(
                 "fourier", math.prod(modes), seed, weights.error,
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
                 modes,
             )  # fmt: skip
-        if plan.eps <= FINEST:
+        if weights.transform.eps <= FINEST:
             break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     size = float(np.ptp(scaled.values, axis=0).max())
@@ -177,55 +169,23 @@ def _sample(scaled: Scaled, self_loops: bool, seed: int) -> Nodes:
     return Nodes(p[rows], degrees, self_loops, n / len(rows))
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A box for points, with gaps closed, and what an entry of K is off by in all."""
-
-    points: np.ndarray
-    box: Box
-    eps: float
-    error: float
-
-
-def planned(scaled: Scaled, error: float) -> Plan | None:
-    """Choose box and tolerance for entries within about ``error``; None where rounding forbids."""
-    if not error > ROUNDING:  # NaN where degrees underflow
-        return None
-    width = reach(error / 16)
-    points, rounding, closed = np.empty_like(scaled.values), ROUNDING, 0.0
-    extents = []
-    for axis, column in enumerate(scaled.values.T):
-        moved, any_closed, size = close_gaps(column, width)
-        low, high = float(moved.min()), float(moved.max())
-        points[:, axis] = moved - (low + high) / 2
-        extents.append(high - low)
-        rounding += 2 * UNIT * size + 4 * UNIT * (high - low + width)
-        closed += any_closed * 2 * math.exp(-(width**2) / 2)
-    left = error - rounding - closed
-    if left <= 0:
-        return None
-    eps = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
-    box = box_for(np.array(extents), min(left / 8, 0.1))
-    total = box.error + TRANSFORM * eps * (1 + box.error) + rounding + closed
-    return Plan(points, box, eps, total)
-
-
 def planned_for(
     scaled: Scaled, tol: float, normalization: str, self_loops: bool, seed: int
-) -> Plan | None:
-    """Return the plan that a tolerance will need, by a sample of degrees; None where none will."""
+) -> Transform | Expansion | None:
+    """Return the sums that a tolerance will need, by a sample of degrees; None below rounding."""
     each = forecast(normalization, _sample(scaled, self_loops, seed))
-    plan = planned(scaled, SHARE * tol / each)
-    return plan if plan is not None and plan.error * each <= tol else None
+    found = gaussian_sums(scaled.values, SHARE * tol / each)
+    return found[0] if found is not None and found[1] * each <= tol else None
 
 
-def _built(scaled: Scaled, X: Array, plan: Plan, seed: int) -> tuple[FourierSum, Nodes]:
-    """Build the sum, and compute its degrees."""
-    transform = Transform(plan.points, plan.box, plan.eps)
-    weights = FourierSum(
-        transform, scaled.a, scaled.log_p, 0 * X[:1, :1], plan.error, scaled.log_factor
-    )
+def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
+    """Build the sum with each entry of K within about ``error``; None where rounding forbids it."""
+    found = gaussian_sums(scaled.values, error)
+    if found is None:
+        return None
+    transform, total = found
     p = scaled.p
+    weights = FourierSum(transform, scaled.a, scaled.log_p, 0 * X[:1, :1], total, scaled.log_factor)
     degrees = _checked(weights, scaled, p, seed)
     weights.know_degrees(degrees)
     return weights, Nodes(p, degrees, True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import check_fits, fits
+from gspnl._base.array import check_fits
 from gspnl._base.extras import older, require
 from gspnl._base.rows import cores
 from gspnl.affinity.approximation.fourier.box import Box
@@ -55,6 +55,11 @@ class Transform:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _plans=OrderedDict(), _lock=threading.Lock())
+
+    @property
+    def modes(self) -> tuple[int, ...]:
+        """Modes of each axis."""
+        return self.box.modes
 
     @cached_property
     def coefficients(self) -> np.ndarray:
@@ -162,11 +167,6 @@ def check_installed() -> None:
             f"approximation='fourier' needs finufft {OLDEST} or later, and {found} is installed; "
             "pip install -U 'gspnl[fourier]'"
         )
-
-
-def fits_grid(box: Box) -> bool:
-    """Tell whether the grid of modes, twice as fine along each axis, fits in memory."""
-    return fits((WIDEST, *(2 * m for m in box.modes)), np.zeros(0), copies=2)
 
 
 def check_grid(box: Box) -> None:

@@ -20,6 +20,7 @@ from gspnl._base.array import (
     ones,
 )
 from gspnl._base.implicit import once
+from gspnl.affinity.approximation.fourier.expansion import Expansion
 from gspnl.affinity.approximation.fourier.factor import FourierFactor, pays
 from gspnl.affinity.approximation.fourier.transform import Transform
 from gspnl.affinity.kernels.scores import squared_distances
@@ -36,8 +37,8 @@ class FourierSum(Weights):
 
     Parameters
     ----------
-    transform : Transform
-        Of the points a, with their gaps closed.
+    transform : Transform or Expansion
+        Of the points a, with their gaps closed; an Expansion in more than three dimensions.
     a : array of shape (N, d)
         In float64 where the library has it.
     log_p : array of shape (N, 1), or None
@@ -50,7 +51,7 @@ class FourierSum(Weights):
         See :class:`~gspnl.affinity.weights.base.Weights`.
     """
 
-    transform: Transform
+    transform: Transform | Expansion
     a: Array
     log_p: Array | None
     sample: Array
@@ -98,15 +99,24 @@ class FourierSum(Weights):
 
     @property
     def factored(self) -> bool:
-        return pays(self.transform) and not carries_gradient(self.a)
+        return self._grid is not None
+
+    @property
+    def _grid(self) -> Transform | None:
+        """The transform, where products of the Gram matrix on its modes pay."""
+        transform = self.transform
+        if isinstance(transform, Expansion) or carries_gradient(self.a) or not pays(transform):
+            return None
+        return transform
 
     def gram_factor(self, scale: Array) -> FourierFactor | None:
-        if not self.factored or carries_gradient(scale):
+        grid = self._grid
+        if grid is None or carries_gradient(scale):
             return None
         own = constant64(scale)
         if self.log_p is not None:
             own = own * np.exp(constant64(self.log_p)[:, 0])
-        return FourierFactor(self.transform, own)
+        return FourierFactor(grid, own)
 
     @property
     def lanczos_block(self) -> int:
