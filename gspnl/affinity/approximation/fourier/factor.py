@@ -84,7 +84,8 @@ class FourierFactor:
 
     @cached_property
     def _root(self) -> np.ndarray:
-        return np.sqrt(self.transform.coefficients)
+        root: np.ndarray = np.sqrt(self.transform.coefficients)
+        return root
 
     @cached_property
     def _table(self) -> np.ndarray:
