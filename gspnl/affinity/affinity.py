@@ -54,6 +54,8 @@ class Affinity:
         Whether A 1 = 1; else S √(1/lr) = √(1/lr), as for l = r = d^-½.
     unit : array of float64 of shape (...), or None
         s, with the factor exp(log_factor) of W; None stands for 1.
+    errors : array of float64 of shape (..., 2), or None
+        Bounds of ‖S − Ŝ‖ and of ‖T⁻¹ T̂ − I‖ of an approximate graph, where both are finite.
     """
 
     weights: Weights
@@ -65,6 +67,7 @@ class Affinity:
     nonnegative: bool = True
     row_stochastic: bool = True
     unit: np.ndarray | None = None
+    errors: np.ndarray | None = None
 
     @cached_property
     def n_nodes(self) -> int:
@@ -234,4 +237,5 @@ class Affinity:
             self.nonnegative,
             self.row_stochastic,
             None if self.unit is None else self.unit[index],
+            None if self.errors is None else self.errors[index],
         )

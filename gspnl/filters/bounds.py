@@ -9,11 +9,12 @@ import numpy as np
 from numpy.polynomial import chebyshev as npcheb
 
 from gspnl._base.array import constant, float64, to_numpy
-from gspnl.chebyshev.certificate import Resolved, certify, spectral_error
+from gspnl.chebyshev.certificate import Resolved, certify, resolve, spectral_error, sup_bound
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
 from gspnl.chebyshev.target import Target, make_target
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
+from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
 
 FULL = (0.0, 2.0)  # where λ lies for non-negative weights
@@ -94,6 +95,34 @@ def spectrum_error(cache: SpectralCache, target: Target, theta: np.ndarray, coun
             return 0.0  # every mode is filtered exactly
         target = make_target(target.response, target.interval, known)
     return spectral_error(target, theta)
+
+
+def approximation_error(deflation: Deflation, response: Response) -> float:
+    r"""Bound ‖T̂⁻¹(g(L) − g(L̂))T̂‖ for L̂ of an approximate graph, and L of the kernel's.
+
+    With R = T̂⁻¹ T it is ‖R g(S) R⁻¹ − g(Ŝ)‖, at most ‖g(S) − g(Ŝ)‖ + ω ρ/(1 − ρ) where
+    ‖R − I‖ ≤ ρ and ω is the oscillation of g, its largest less its least value. The first term is
+    at most the Lipschitz constant of g times ‖S − Ŝ‖_F, and at most ω.
+    """
+    affinity = deflation.affinity
+    assert affinity.errors is not None
+    bound, change = (float(e) for e in affinity.errors)
+    lo, hi = FULL
+    if not affinity.nonnegative:  # λ̂ may lie outside [0, 2], but by no more than the bound
+        lo, hi = min(lo, max(deflation.ends[0], -bound)), max(hi, min(deflation.ends[1], 2 + bound))
+    target = make_target(response, (lo, hi), None)
+    found = resolve(target)
+    if found is None:
+        values = target.on(np.linspace(-1, 1, 4097))
+        slope, swing = math.inf, float(np.ptp(values))
+    else:
+        c = found.coefficients.copy()
+        slope = float(sup_bound(npcheb.chebder(c))) * 2 / (hi - lo) if len(c) > 1 else 0.0
+        ends = npcheb.chebval(np.cos(np.linspace(0, math.pi, 8 * len(c) + 1)), c)
+        c[0] -= (ends.max() + ends.min()) / 2
+        swing = 2 * (float(sup_bound(c)) + found.floor)
+    turned = swing * change / (1 - change) if change < 1 else math.inf
+    return min(slope * bound, swing) + turned
 
 
 def rounding(deflation: Deflation, target: Target, series: Series) -> float:

@@ -18,7 +18,14 @@ from gspnl.chebyshev.families import apply_series
 from gspnl.chebyshev.recurrence import scaled
 from gspnl.chebyshev.target import check_order, make_target
 from gspnl.errors import InputError, NonsymmetricError
-from gspnl.filters.bounds import FULL, balanced, band_eigenvalues, rounding, spectrum_error
+from gspnl.filters.bounds import (
+    FULL,
+    approximation_error,
+    balanced,
+    band_eigenvalues,
+    rounding,
+    spectrum_error,
+)
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
 from gspnl.filters.relative import relative_response, relative_series, unit_of
@@ -40,7 +47,9 @@ class ChebyshevFilter:
         p, over the band of λ left after deflation.
     error_bound : float
         Certified bound of :math:`\|T^{-1}(g(L) - F)Z\| / \|T^{-1} Z\|`, rounding included; inf
-        where there is none.
+        where there is none. On an approximate graph L is that of the kernel itself, and
+        :attr:`approximation_error` is included; without a certificate (random features, a ``bound``
+        of inf) L is that of the approximate graph.
     deflated : array of shape (m,)
         λ of the modes that are filtered exactly.
     gains : array of shape (m,)
@@ -50,6 +59,8 @@ class ChebyshevFilter:
     affinity : Affinity
     deflation : Deflation or None
         The graph without the deflated modes; None for a softmax graph.
+    approximation_error : float
+        Bound of the difference of g(L) between the kernel's graph and an approximate one.
     """
 
     series: Series
@@ -59,6 +70,7 @@ class ChebyshevFilter:
     isolated_gain: float
     affinity: Affinity
     deflation: Deflation | None
+    approximation_error: float = 0.0
 
     @property
     def order(self) -> int:
@@ -162,9 +174,11 @@ def chebyshev_filter(
             series, bound, deflated, gains, isolated_gain, cache.affinity, deflation
         )  # fmt: skip
 
-    if tol is not None:
-        return _least_order(plan, resolved, tol)
-    return plan(int(order or 0))
+    found = plan(int(order or 0)) if tol is None else _least_order(plan, resolved, tol)
+    if cache.affinity.errors is None or target.response is None:
+        return found
+    off = approximation_error(deflation, target.response)
+    return replace(found, error_bound=found.error_bound + off, approximation_error=off)
 
 
 def _without_band(

@@ -290,8 +290,8 @@ class _Search:
         known = np.linalg.qr(factor.heads(self.known))[0]
 
         def without(h: np.ndarray) -> np.ndarray:
-            rest: np.ndarray = h - known @ (known.T @ h)
-            return rest
+            out: np.ndarray = h - known @ (known.T @ h)
+            return out
 
         def random(width: int) -> np.ndarray:
             return without(self.rng.standard_normal((factor.size, width)))

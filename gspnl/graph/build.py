@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, as_floats, check_finite
+from gspnl._base.array import Array, as_floats, check_finite, eps
 from gspnl._base.blas import on_one_thread
 from gspnl._base.effort import Progress, takes_progress
 from gspnl._base.memory import within_memory
@@ -107,9 +107,10 @@ def feature_graph(
         (non-negative, unbiased, without certificate). "fourier" takes ``tol`` and features, or
         embedded features φ = ψ, of at most 3 columns: products are nonuniform fast Fourier
         transforms, linear in N whatever the rank, for all normalisations; it needs
-        ``pip install 'gspnl[fourier]'``. Its error is relative to the largest weights, so
-        "gaussian" and "embedded_gaussian" lose digits where degrees span orders of magnitude: then
-        ``tol`` is refused. "random_features" and "fourier" carry gradients.
+        ``pip install 'gspnl[fourier]'``. Without ``tol`` it takes 1e-9, or 1e-4 for float32
+        features. Its error is relative to the largest weights, so "gaussian" and
+        "embedded_gaussian" lose digits where degrees span orders of magnitude: then ``tol`` is
+        refused. "random_features" and "fourier" carry gradients.
     seed : int, optional
         Seed of the approximation (default 0); without an approximation, an option of the kernel.
     progress : bool or callable, optional
@@ -179,7 +180,7 @@ def feature_graph(
     if approximated:
         if isinstance(fitted, Exponential):  # else refused below
             fitted = fit_checked(fitted, X, pair)
-        request = make_request(rank, tol, approximation, seed, X.shape[-2], storage)
+        request = make_request(rank, tol, approximation, seed, X.shape[-2], storage, eps(X))
         if rank is None and approximation is None and storage == "auto":
             check_supported(fitted)
             way = choose_way(fitted, X, pair, request, normalization, self_loops=bool(self_loops))

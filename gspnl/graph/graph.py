@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, overload
 
@@ -102,7 +102,10 @@ class FeatureGraph:
     @cached_property
     def affinity(self) -> Affinity:
         """A = diag(l) W diag(r); raises DegreeError where 1/d is undefined."""
-        return normalize(self.weights, self.kernel, self.normalization)
+        found = normalize(self.weights, self.kernel, self.normalization)
+        if self.approximation is None:
+            return found
+        return replace(found, errors=self.approximation.errors)
 
     @cached_property
     def caches(self) -> BatchCache:
@@ -338,7 +341,8 @@ class FeatureGraph:
             K ≥ 0 of the Chebyshev series; default: the exact filter.
         tol : float, optional
             Instead of ``order``: take the least order whose certificate, rounding included, is at
-            most ``tol``, relative to ‖T⁻¹ Z‖.
+            most ``tol``, relative to ‖T⁻¹ Z‖. On an approximate graph that is the error of the
+            series alone; ``chebyshev(...).error_bound`` adds that of the graph.
         method : {"interpolate", "least_squares", "minimax", "jackson"}
             Fit of the series, see :func:`gspnl.chebyshev.fit`.
         deflate : int or bool, optional

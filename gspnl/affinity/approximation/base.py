@@ -23,7 +23,7 @@ class Approximation:
         less than any approximation within the tolerance: their errors are rounding.
     rank : int
         Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
-        The product of ``modes`` for "fourier".
+        The number of modes for "fourier".
     seed : int
     trace_error : float
         :math:`\operatorname{tr} E` of the residual E = K − F Fᵀ ≥ 0, relative to the trace of the
@@ -38,8 +38,10 @@ class Approximation:
         features, softmax, and bistochastic graphs with Φ ≠ Ψ or without self-loops. "fourier" has a
         bound for all: for "combinatorial" that of L/s, s the largest degree.
     modes : tuple or None
-        Fourier modes along each axis, for "fourier"; in four and five dimensions those along three
-        axes, and the number of functions along the others.
+        Fourier modes along each axis, for "fourier".
+    change_bound : float
+        Certified: :math:`\|T^{-1}\hat T - I\|` and its inverse's are at most it, for
+        T = D^-½ of "random_walk"; 0 for normalisations with T = I.
 
     Examples
     --------
@@ -57,25 +59,33 @@ class Approximation:
     weights_bound: Any
     bound: Any
     modes: Any = None
+    change_bound: Any = 0.0
+
+    @property
+    def errors(self) -> np.ndarray | None:
+        """``bound`` and ``change_bound``, (..., 2); None where one is infinite."""
+        both = np.stack(np.broadcast_arrays(self.bound, self.change_bound), axis=-1)
+        return both if np.isfinite(both).all() else None
 
     def item(self, index: tuple[int, ...]) -> Approximation:
         """Return the report of one graph of a batch."""
-        trace, weights, bound = (
-            float(part[index]) for part in (self.trace_error, self.weights_bound, self.bound)
-        )
-        rank = int(self.rank[index])
-        return Approximation(self.method, rank, self.seed, trace, weights, bound, self.modes)
+        parts = (self.trace_error, self.weights_bound, self.bound)
+        trace, weights, bound = (float(part[index]) for part in parts)
+        change = float(np.broadcast_to(self.change_bound, np.shape(self.bound))[index])
+        return Approximation(
+            self.method, int(self.rank[index]), self.seed, trace, weights, bound, self.modes, change
+        )  # fmt: skip
 
     @classmethod
     def stack(cls, items: list[Approximation], batch: tuple[int, ...]) -> Approximation:
         """Stack the reports of a batch, in the order of ``np.ndindex(*batch)``."""
         if not batch:
             return items[0]
-        names = ("rank", "trace_error", "weights_bound", "bound")
+        names = ("rank", "trace_error", "weights_bound", "bound", "change_bound")
         rank, *others = (np.reshape([getattr(i, name) for i in items], batch) for name in names)
-        trace, weights, bound = others
+        trace, weights, bound, change = others
         first = items[0]
-        return cls(first.method, rank, first.seed, trace, weights, bound, first.modes)
+        return cls(first.method, rank, first.seed, trace, weights, bound, first.modes, change)
 
     def __repr__(self) -> str:
         bound = float(np.max(self.bound))

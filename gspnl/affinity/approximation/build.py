@@ -24,7 +24,7 @@ from gspnl._base.effort import Work
 from gspnl._base.registry import Registry
 from gspnl._base.validate import number, whole_number
 from gspnl.affinity.approximation.base import Approximation
-from gspnl.affinity.approximation.certificate import core_bound, sinkhorn_bound
+from gspnl.affinity.approximation.certificate import change_bound, core_bound, sinkhorn_bound
 from gspnl.affinity.approximation.cholesky import PivotedFactor
 from gspnl.affinity.approximation.features import orthogonal_directions, positive_features
 from gspnl.affinity.approximation.forecast import Forecast, operations
@@ -53,6 +53,7 @@ from gspnl.errors import DegreeError, GspnlError, InputError
 
 METHODS: Registry[Method] = Registry("approximation")
 EPS = float(np.finfo(np.float64).eps)
+TOLERANCES = {4: 1e-4, 8: 1e-9}  # default tol= by the bytes of the dtype
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,15 @@ class Request:
 
 
 def make_request(
-    rank: Any, tol: Any, method: str | None, seed: Any, n_nodes: int, storage: str
+    rank: Any,
+    tol: Any,
+    method: str | None,
+    seed: Any,
+    n_nodes: int,
+    storage: str,
+    precision: float = EPS,
 ) -> Request:
-    """Check the options of an approximation."""
+    """Check the options of an approximation of features whose dtype has an eps of ``precision``."""
     method = "cholesky" if method is None else method
     takes, kind = METHODS[method].takes, METHODS[method].storage
     if storage not in ("auto", kind):
@@ -113,6 +120,8 @@ def make_request(
         raise InputError(f"approximation={method!r} has no rank; pass tol= instead of rank=")
     if tol is not None and "tol" not in takes:
         raise InputError(f"approximation={method!r} has no certificate; pass rank=")
+    if tol is None and "rank" not in takes:
+        tol = TOLERANCES[4 if precision > 1e-10 else 8]
     if (rank is None) == (tol is None):
         raise InputError("an approximation needs one of rank= and tol=")
     if tol is not None:
@@ -231,9 +240,11 @@ def _pivoted(
             rounding(rank), request.seed,
         )  # fmt: skip
         trace = float(np.maximum(points.diagonal() - np.einsum("ij,ij->i", F, F), 0).sum()) / total
-        bound = _bound(kernel, weights, residual, normalization)
+        bound, change = _bounds(kernel, weights, residual, normalization)
         plain = math.sqrt(math.prod(residual.plain_norms))
-        return weights, Approximation(request.method, rank, request.seed, trace, plain, bound)
+        return weights, Approximation(
+            request.method, rank, request.seed, trace, plain, bound, change_bound=change
+        )
 
     if request.rank is not None:
         grown.grow(request.rank)
@@ -250,19 +261,24 @@ def _pivoted(
     return Search(grown, estimate, certify, tol, n, forecast).run()
 
 
-def _bound(kernel: Kernel, weights: LowRank, residual: Residual, normalization: str) -> float:
-    """Certify ‖S − Ŝ‖_F of the normalised graph, or return inf."""
+def _bounds(
+    kernel: Kernel, weights: LowRank, residual: Residual, normalization: str
+) -> tuple[float, float]:
+    """Certify ‖S − Ŝ‖_F and the change of T of the normalised graph, or return inf."""
     if not certified(normalization, len(residual.factors) == 2, residual.self_loops):
-        return math.inf
+        return math.inf, math.inf
     fn, unit = BOUNDS[normalization]
     stored = weights if residual.self_loops else without_self_loops(weights)
     try:
         affinity = normalize(stored, kernel, normalization)
     except DegreeError:
-        return math.inf  # building the graph raises it again, with a remedy
+        return math.inf, math.inf  # building the graph raises it again, with a remedy
     scale = constant64(affinity.core_scale)
     sums = residual.row_sums(np.ones_like(scale) if unit else scale)
-    return float(fn(affinity, weights, residual, sums))
+    change = 0.0
+    if normalization == "random_walk":
+        change = change_bound(affinity, weights, residual, sums)
+    return float(fn(affinity, weights, residual, sums)), change
 
 
 def certified(normalization: str, paired: bool, self_loops: bool) -> bool:

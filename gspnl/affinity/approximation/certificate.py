@@ -126,6 +126,18 @@ def _norm(values: np.ndarray, share: float) -> float:
     return math.sqrt(share) * float(np.linalg.norm(values))
 
 
+def change_bound(affinity: Affinity, weights: LowRank, residual: Residual, sums: RowSums) -> float:
+    """Bound max |√(d̂/d) − 1|, and that of the inverse ratio, for l r = 1/d."""
+    core = Core.of(affinity, weights)
+    approximate = core.scale**-2
+    degrees = core.weights_times(np.ones_like(approximate), residual.self_loops)
+    low = np.maximum(degrees + sums.own - sums.spread, sums.floor)
+    high = degrees + sums.own + sums.spread
+    if not (low > 0).all():
+        return math.inf
+    return math.sqrt(max(float((approximate / low).max()), float((high / approximate).max()))) - 1
+
+
 def _weighted(
     norms: tuple[float, float],
     residual: ResidualNorms,

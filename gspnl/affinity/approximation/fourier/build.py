@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from gspnl._base.array import Array, constant64, eps, float64, has_float64, namespace
+from gspnl._base.array import Array, constant64, device, eps, float64, has_float64, namespace
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
     Nodes,
+    change_bound,
     forecast,
     sinkhorn_bound,
 )
@@ -35,6 +36,7 @@ RARE = 0.05  # least degree that is planned for, in that of a median node
 CHECKED = 8  # rows that are compared with exact sums
 SIGNS = 6.5  # Hoeffding: sums of random signs exceed this many norms once in 10⁹ times
 TRIES = 4
+WIDE = 3e3  # widths over which the rounding of positions is what is in the way
 SHARE = 0.7  # of the tolerance, for which the first try is planned
 
 
@@ -77,6 +79,7 @@ def fourier(
 ) -> tuple[Weights, Approximation]:
     """Build W of features X (N, C) as a Fourier sum whose certified bound is at most ``tol``."""
     check_installed()
+    check_on_cpu(X)
     if tol < LEAST[4 if eps(X) > 1e-10 else 8]:
         raise InputError(
             f"tol={tol:g} is below what {X.dtype} can give, 1e-06; pass float64 features, or raise "
@@ -91,7 +94,7 @@ def fourier(
         )
     sample = _sample(scaled, self_loops, seed)
     error = SHARE * tol / forecast(normalization, sample)
-    best = math.inf
+    best, seen = math.inf, sample
     for _ in range(TRIES):
         found = _built(scaled, X, error, seed)
         if found is None:
@@ -99,7 +102,7 @@ def fourier(
         weights, nodes = found
         stored: Weights = weights
         nodes = Nodes(nodes.p, nodes.degrees - (not self_loops) * nodes.p**2, self_loops)
-        bound = math.inf
+        bound, seen = math.inf, nodes
         if (nodes.degrees > 0).all():
             stored = weights if self_loops else _without_loops(weights)
             bound = _bound(stored, kernel, normalization, weights.error, nodes)
@@ -110,12 +113,13 @@ def fourier(
             return stored, Approximation(
                 "fourier", math.prod(modes), seed, weights.error,
                 weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
-                modes,
+                modes, change_bound(weights.error, nodes) * (normalization == "random_walk"),
             )  # fmt: skip
         if weights.transform.eps <= FINEST:
             break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
-    raise InputError(_out_of_reach(tol, best, sample, self_loops))
+    size = float(np.ptp(scaled.values, axis=0).max())
+    raise InputError(_out_of_reach(tol, best, seen, self_loops, size))
 
 
 def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> Scaled:
@@ -126,7 +130,8 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
     if has_float64(X):
         wide, pair = float64(X), map_pair(float64, pair)
     phi, psi = kernel.embed(wide, pair)
-    root = kernel.root(phi)
+    with np.errstate(over="ignore", invalid="ignore"):
+        root = kernel.root(phi)
     if root is None:
         raise InputError(unsupported(kernel))
     if psi is not phi:
@@ -136,10 +141,13 @@ def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) ->
         )
     a, h = root
     xp = namespace(a)
-    log_p = xp.sum(a * a, axis=-1, keepdims=True) / 2 - h
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        log_p = xp.sum(a * a, axis=-1, keepdims=True) / 2 - h
     largest = float(constant64(log_p).max())
     if not np.isfinite(constant64(a)).all() or not math.isfinite(largest):
-        raise DegreeError("scores leave the range of float64; scale the features down")
+        raise DegreeError(
+            "scores leave the range of float64; scale the features down, or take a larger sigma="
+        )
     plain = not constant64(log_p).any()
     return Scaled(
         a, constant64(a), None if plain else log_p - largest, 0.0 if plain else 2 * largest
@@ -221,14 +229,28 @@ def _bound(
     return sinkhorn_bound(error, nodes, scale, float(np.linalg.norm(off)))
 
 
-def _out_of_reach(tol: float, best: float, sample: Nodes, self_loops: bool) -> str:
-    """Explain why a tolerance cannot be reached."""
-    spread = float(sample.degrees.max() / sample.degrees.min())
+def _out_of_reach(tol: float, best: float, nodes: Nodes, self_loops: bool, size: float) -> str:
+    """Explain why a tolerance cannot be reached, for features over ``size`` widths."""
     said = f"the best bound is {best:.1e}" if best < math.inf else "there is no bound"
+    low, high = float(nodes.degrees.min()), float(nodes.degrees.max())
+    if size > WIDE:
+        why = f"features extend over {size:.1e} widths (sigma) of the kernel, which costs digits"
+    elif low > 1e-12 * high:
+        why = f"degrees span a factor of {high / low:.1e}, and errors are relative to the largest"
+    else:
+        why = "some nodes have no neighbours to within rounding"
+    loops = "" if self_loops else "keep the self-loops, "
     return (
         f"tol={tol:g} is below what a Fourier sum in float64 can certify here: {said}, since "
-        f"degrees of a sample of nodes span a factor of {spread:.1e} and the error of a sum is "
-        "relative to the largest; raise tol= or sigma=, "
-        + ("" if self_loops else "keep the self-loops, ")
-        + "or take storage='tiled'"
+        f"{why}; raise tol= or sigma=, {loops}or take storage='tiled'"
     )
+
+
+def check_on_cpu(X: Array) -> None:
+    """Raise where features are on a GPU, since finufft's sums run on the CPU."""
+    place = str(device(X)).lower()
+    if "cpu" not in place:
+        raise GspnlError(
+            f"approximation='fourier' runs on the CPU and the features are on {place!r}; pass "
+            "X.cpu() and signals on the CPU, or take approximation='random_features'"
+        )

@@ -64,6 +64,14 @@ def core_bound(error: float, nodes: Nodes) -> float:
     return (2 + float(moved.max())) * first + error * nodes.total(p * p / low)
 
 
+def change_bound(error: float, nodes: Nodes) -> float:
+    """Bound max |√(d̂/d) − 1|, and that of the inverse ratio."""
+    low = nodes.degrees - error * nodes.total(nodes.p) * nodes.p
+    if not (low > 0).all():
+        return math.inf
+    return float(np.sqrt(nodes.degrees / low).max()) - 1
+
+
 def sinkhorn_bound(error: float, nodes: Nodes, scale: np.ndarray, off: float = 0.0) -> float:
     r"""Bound ‖S − Ŝ‖_F for the bistochastic scaling ``scale`` = ŝ, whose row sums are ``off``.
 
@@ -98,8 +106,9 @@ def forecast(normalization: str, nodes: Nodes) -> float:
     p, d = nodes.p, nodes.degrees
     if normalization == "combinatorial":
         return combinatorial_bound(tiny, nodes) / tiny
-    moved = nodes.total(p) * p / (2 * d) * np.minimum(1.0, p / np.sqrt(d))
-    return 2 * nodes.norm(moved) + nodes.total(p * p / d)
+    with np.errstate(all="ignore"):  # of degrees that underflow
+        moved = nodes.total(p) * p / (2 * d) * np.minimum(1.0, p / np.sqrt(d))
+        return 2 * nodes.norm(moved) + nodes.total(p * p / d)
 
 
 CORE: dict[str, Callable[[float, Nodes], float]] = {

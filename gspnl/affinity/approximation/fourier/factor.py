@@ -84,8 +84,8 @@ class FourierFactor:
 
     @cached_property
     def _root(self) -> np.ndarray:
-        root: np.ndarray = np.sqrt(self.transform.coefficients)
-        return root
+        out: np.ndarray = np.sqrt(self.transform.coefficients)
+        return out
 
     @cached_property
     def _table(self) -> np.ndarray:

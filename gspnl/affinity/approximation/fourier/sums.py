@@ -28,7 +28,7 @@ def gaussian_sums(points: np.ndarray, error: float) -> tuple[Transform | Expansi
 
 def transformed(values: np.ndarray, error: float) -> tuple[Transform, float] | None:
     """Return a transform of points (N, d), d ≤ 3, and the bound of each entry's error."""
-    if error <= ROUNDING:
+    if not error > ROUNDING:  # NaN where degrees underflow
         return None
     width = reach(error / 16)
     points, rounding, closed = np.empty_like(values), ROUNDING, 0.0
@@ -53,7 +53,7 @@ def expanded(values: np.ndarray, error: float) -> tuple[Expansion, float] | None
     """Return sums for points (N, d), d > 3, and the bound of each entry's error."""
     points, size = rotated(values)
     rounding = 32 * UNIT * (1 + size)
-    if error <= 4 * rounding:
+    if not error > 4 * rounding:
         return None
     groups, total = expand(points[:, TRANSFORMED:], EXPANDED * error)
     total += rounding

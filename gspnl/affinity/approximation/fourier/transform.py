@@ -14,6 +14,7 @@ from gspnl._base.array import check_fits
 from gspnl._base.extras import older, require
 from gspnl._base.rows import cores
 from gspnl.affinity.approximation.fourier.box import Box
+from gspnl.affinity.approximation.fourier.plans import Plans
 from gspnl.errors import GspnlError
 
 OLDEST = "2.5"  # has execute_adjoint
@@ -46,7 +47,7 @@ class Transform:
         check_grid(box)
         scale = 2 * np.pi / np.array(box.periods)
         self.angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
-        self._plans: OrderedDict[int, Any] = OrderedDict()
+        self._plans: OrderedDict[int, Plans] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,45 +105,43 @@ class Transform:
         np.multiply(Z, scales, out=columns[:, :count])
         packed = np.ascontiguousarray(columns.view(np.complex128).T)
         with self._lock:  # a plan runs once at a time
-            out = self._plan(pairs).execute(packed if pairs > 1 else packed[0])
-        return np.asarray(out).reshape(pairs, *self.box.modes)
+            return self._plan(pairs).modes_of(packed)
 
     def at_points(self, modes: np.ndarray) -> np.ndarray:
         r"""Compute :math:`\sum_n c_n e^{2πi n x_i/L}`, (pairs, modes) → (N, 2 pairs)."""
-        pairs = len(modes)
-        packed = np.ascontiguousarray(modes if pairs > 1 else modes[0])
         with self._lock:
-            out = self._plan(pairs).execute_adjoint(packed)
-        spread: np.ndarray = np.ascontiguousarray(out.reshape(pairs, -1).T).view(np.float64)
+            out = self._plan(len(modes)).at_points(modes)
+        spread: np.ndarray = np.ascontiguousarray(out.T).view(np.float64)
         return spread
 
-    def _plan(self, pairs: int) -> Any:
-        import finufft
-
+    def _plan(self, pairs: int) -> Plans:
         if pairs in self._plans:
             self._plans.move_to_end(pairs)
             return self._plans[pairs]
         if len(self._plans) >= KEPT:
             self._plans.popitem(last=False)
-        threads = 1 if self.operations(2 * pairs) < SHORT else cores()
-        plan = finufft.Plan(
-            1, self.box.modes, n_trans=pairs, eps=self.eps, isign=-1, nthreads=threads,
-            showwarn=0,
-        )  # fmt: skip
-        plan.setpts(*self.angles)
-        self._plans[pairs] = plan
-        return plan
+        workers = 1 if self.operations(2 * pairs) < SHORT else threads(self, self.box.modes)
+        plans = Plans(self.angles, self.box.modes, self.eps, pairs, workers)
+        self._plans[pairs] = plans
+        return plans
+
+
+def threads(transform: Transform, modes: tuple[int, ...]) -> int:
+    """Count the threads of a transform: each has a grid of its own, which must not outgrow N."""
+    grid = math.prod(2 * m for m in modes)
+    n = len(transform.angles[0])
+    return min(cores(), n) if grid * cores() <= n else min(cores(), WIDEST, n)
 
 
 def table(transform: Transform, weights: np.ndarray) -> np.ndarray:
     """Sum real weights (N,) times exp(−2πi l x_j/L), for all differences l of two modes."""
-    import finufft
-
     wide = tuple(2 * size - 1 for size in transform.box.modes)
     accuracy = max(FINEST, transform.eps / FINER)
-    plan = finufft.Plan(1, wide, eps=accuracy, isign=-1, nthreads=cores(), showwarn=0)
-    plan.setpts(*transform.angles)
-    return np.asarray(plan.execute(weights.astype(np.complex128)))
+    short = transform.operations(2) < SHORT
+    workers = 1 if short else threads(transform, wide)
+    plans = Plans(transform.angles, wide, accuracy, 1, workers)
+    sums: np.ndarray = plans.modes_of(weights.astype(np.complex128)[None])[0]
+    return sums
 
 
 def operations(n: int, box: Box, eps: float, columns: int) -> float:

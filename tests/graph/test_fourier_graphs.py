@@ -1,0 +1,202 @@
+"""Every verb on a Fourier graph, against the same verb on dense weights and on dense formulas."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.linalg
+from support.formulas import affinity, normalized
+
+import gspnl
+from gspnl.errors import GspnlError
+
+pytest.importorskip("finufft")
+
+NORMS = ["random_walk", "symmetric", "bistochastic", "combinatorial", "softmax"]
+CASES = [(d, norm, loops) for d in (1, 2, 3) for norm in NORMS for loops in (True, False)]
+TOL = 1e-9
+heat = gspnl.responses.heat
+
+
+def features(d, n=90, seed=0):
+    return np.random.default_rng([seed, d]).random((n, d))
+
+
+def pair(d, norm="random_walk", loops=True, n=90, tol=TOL, **options):
+    """Build a Fourier graph and the same graph with dense weights."""
+    X = features(d, n)
+    common = {"sigma": 0.1 + 0.1 * d, "normalization": norm, "self_loops": loops, **options}
+    return (
+        gspnl.feature_graph(X, "rbf", approximation="fourier", tol=tol, **common),
+        gspnl.feature_graph(X, "rbf", storage="dense", **common),
+    )
+
+
+def dense_laplacian(d, norm, loops, n=90):
+    """Compute L and T by plain formulas."""
+    W = affinity("rbf", features(d, n), sigma=0.1 + 0.1 * d)
+    if not loops:
+        np.fill_diagonal(W, 0.0)
+    if norm == "combinatorial":
+        return np.diag(W.sum(1)) - W, np.ones(n)
+    A, change = normalized(W, norm)
+    return np.eye(n) - A, change
+
+
+def signal(n=90, c=3):
+    return np.random.default_rng(7).standard_normal((n, c))
+
+
+def known(n=90):
+    return np.random.default_rng(8).random(n) < 0.3
+
+
+def labels(n=90):
+    out = np.full(n, -1)
+    out[:8] = [0, 1, 2, 0, 1, 2, 1, 0]
+    return out
+
+
+bank = gspnl.banks.meyer(3)
+VERBS = {
+    "apply": lambda g: g.apply(signal()),
+    "apply one column": lambda g: g.apply(signal()[:, 0]),
+    "laplacian": lambda g: g.laplacian(signal()),
+    "degrees": lambda g: g.degrees,
+    "log degrees": lambda g: g.log_degrees,
+    "dense": lambda g: g.dense(),
+    "rows": lambda g: g.rows([3, -1]),
+    "norm": lambda g: g.norm(signal()),
+    "filter": lambda g: g.filter(signal(), heat(2.0)),
+    "filter, order": lambda g: g.filter(signal(), heat(2.0), order=5, interval=(0.0, 2.0 * top(g))),
+    "filter, tol": lambda g: g.filter(signal(), heat(2.0), tol=1e-8),
+    "filter, tikhonov": lambda g: g.filter(signal(), gspnl.responses.tikhonov(4.0)),
+    "filter, values": lambda g: g.filter(signal(), np.r_[1.0, 0.5, np.full(88, 0.1)]),
+    "eigenvalues": lambda g: g.spectrum().eigenvalues,
+    "four least": lambda g: g.spectrum(4).eigenvalues,
+    "four greatest": lambda g: g.spectrum(4, "high").eigenvalues,
+    "denoise": lambda g: gspnl.denoise(g, signal(), strength=2.0),
+    "inpaint": lambda g: gspnl.inpaint(g, signal(), known()),
+    "inpaint, tikhonov": lambda g: gspnl.inpaint(
+        g, signal(), known(), method="tikhonov", strength=1.0
+    ),
+    "labels": lambda g: gspnl.propagate_labels(g, labels()).scores,
+    "labels, harmonic": lambda g: gspnl.propagate_labels(g, labels(), "harmonic").scores,
+    "energy": lambda g: gspnl.dirichlet_energy(g, signal()),
+    "smoothness": lambda g: gspnl.smoothness(g, signal()),
+    "local variation": lambda g: gspnl.local_variation(g, signal()),
+    "total variation": lambda g: gspnl.total_variation(g, signal()),
+    "localize": lambda g: gspnl.localize(g, heat(2.0), 5),
+    "strength": lambda g: gspnl.choose_strength(g, signal(), sigma=0.5),
+    "response": lambda g: gspnl.choose_response(g, signal(), sigma=0.5)(np.linspace(0, 1, 9)),
+    "analyze": lambda g: gspnl.analyze(g, signal(), bank),
+    "synthesize": lambda g: gspnl.synthesize(g, np.stack([signal()] * len(bank)), bank),
+    "analyze, order": lambda g: gspnl.analyze(g, signal(), bank, order=60),
+    "synthesize, order": lambda g: gspnl.synthesize(
+        g, np.stack([signal()] * len(bank)), bank, order=60
+    ),
+    "idempotence": lambda g: gspnl.stability.idempotence_defect(g),
+    "gap": lambda g: gspnl.stability.spectral_gap(g),
+    "memory": lambda g: gspnl.stability.memory(g, 3),
+    "strengths": lambda g: gspnl.stability.strengths(g, powers=[1, 2]).defects,
+    "density": lambda g: gspnl.spectral_density(g, moments=20, probes=4).count(0, 2 * top(g)),
+    "operator": lambda g: gspnl.as_linear_operator(g) @ signal(),
+    "operator, laplacian": lambda g: gspnl.as_linear_operator(g, "laplacian") @ signal(),
+    "networkx": lambda g: nx_weights(g),
+    "pygsp": lambda g: gspnl.to_pygsp(g).W.toarray(),
+}
+
+LOOSE = {"strength": 1e-3, "response": 1e-3, "analyze, order": 1e-5, "synthesize, order": 1e-5}
+
+
+def top(graph):
+    """The largest degree of a combinatorial graph, else 1."""
+    return float(graph.degrees.max()) if graph.normalization == "combinatorial" else 1.0
+
+
+def nx_weights(graph):
+    networkx = pytest.importorskip("networkx")
+    return networkx.to_numpy_array(gspnl.to_networkx(graph))
+
+
+@pytest.mark.parametrize(("d", "norm", "loops"), CASES)
+def test_every_verb_equals_that_of_dense_weights(d, norm, loops):
+    fast, plain = pair(d, norm, loops)
+    for name, verb in VERBS.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = verb(plain)
+        except GspnlError as error:
+            with pytest.raises(type(error)):
+                verb(fast)
+            continue
+        except ImportError:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = verb(fast)
+        assert type(found) is type(expected), name
+        found, expected = np.asarray(found), np.asarray(expected)
+        assert found.dtype == expected.dtype, name
+        assert found.shape == expected.shape, name
+        scale = max(np.abs(expected).max(initial=0), 1e-300)
+        loose = LOOSE.get(name, 1e-6)
+        assert np.abs(found - expected).max(initial=0) <= loose * scale, name
+
+
+def certificate_holds(graph, L, change, g, order, n):
+    plan = graph.chebyshev(g, order=order)
+    lam, V = scipy.linalg.eigh(symmetric(L, change))
+    truth = V @ (g(lam)[:, None] * V.T)
+    own = np.asarray(graph.affinity.change)
+    found = plan(np.diag(own)) / own[:, None]
+    # g(L) of the kernel's graph in the norm of the approximate one.
+    ratio = change / own
+    error = np.linalg.norm(ratio[:, None] * truth / ratio - found, 2)
+    assert error <= plan.error_bound * (1 + 1e-9), (graph, g, order)
+    assert np.isfinite(plan.error_bound)
+    return plan, error
+
+
+def symmetric(L, change):
+    S = L / change[:, None] * change
+    return (S + S.T) / 2
+
+
+@pytest.mark.parametrize(("d", "norm", "loops"), [c for c in CASES if c[1] != "softmax"])
+def test_certificates_hold_against_dense_formulas(d, norm, loops):
+    L, change = dense_laplacian(d, norm, loops)
+    unit = 1.0 if norm != "combinatorial" else np.diag(L).max()
+    for tol in (1e-2, 1e-5):
+        fast = pair(d, norm, loops, tol=tol)[0]
+        for g in (heat(2.0 / unit), gspnl.responses.tikhonov(5.0 / unit)):
+            for order in (2, 30):
+                plan, _ = certificate_holds(fast, L, change, g, order, 90)
+                assert plan.approximation_error > 0
+
+
+@pytest.mark.parametrize("norm", ["random_walk", "symmetric", "bistochastic"])
+def test_certificates_of_low_rank_graphs_include_their_approximation(norm):
+    L, change = dense_laplacian(2, norm, True)
+    X = features(2)
+    for rank in (4, 15, 40):
+        graph = gspnl.feature_graph(X, "rbf", sigma=0.3, rank=rank, normalization=norm)
+        if not np.isfinite(graph.approximation.bound):
+            continue
+        plan, error = certificate_holds(graph, L, change, heat(2.0), 25, 90)
+        assert error > 1e-9
+        assert plan.error_bound - plan.approximation_error < error  # the term is needed
+
+
+def test_tol_on_an_approximate_graph_is_that_of_the_series():
+    graph = gspnl.feature_graph(features(2), "rbf", sigma=0.3, rank=10)
+    plan = graph.chebyshev(heat(2.0), tol=1e-8)
+    assert plan.error_bound - plan.approximation_error <= 1.1e-8 < plan.approximation_error
+    exact = gspnl.feature_graph(features(2), "rbf", sigma=0.3, storage="dense")
+    assert exact.chebyshev(heat(2.0), tol=1e-8).approximation_error == 0
+    loose = gspnl.feature_graph(features(2), "rbf", sigma=0.3, rank=9,
+                                approximation="random_features")  # fmt: skip
+    assert loose.chebyshev(heat(2.0), tol=1e-8).error_bound <= 1e-8
