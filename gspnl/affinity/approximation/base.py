@@ -23,7 +23,7 @@ class Approximation:
         less than any approximation within the tolerance: their errors are rounding.
     rank : int
         Columns of the factor F; :math:`\hat W = F F^T`, or ½(F_φ F_ψᵀ + F_ψ F_φᵀ) where Φ ≠ Ψ.
-        The number of modes for "fourier".
+        The product of ``modes`` for "fourier".
     seed : int
     trace_error : float
         :math:`\operatorname{tr} E` of the residual E = K − F Fᵀ ≥ 0, relative to the trace of the
@@ -38,7 +38,8 @@ class Approximation:
         features, softmax, and bistochastic graphs with Φ ≠ Ψ or without self-loops. "fourier" has a
         bound for all: for "combinatorial" that of L/s, s the largest degree.
     modes : tuple or None
-        Fourier modes along each axis, for "fourier".
+        Fourier modes along each axis, for "fourier"; in four and five dimensions those along three
+        axes, and the number of functions along the others.
     change_bound : float
         Certified: :math:`\|T^{-1}\hat T - I\|` and its inverse's are at most it, for
         T = D^-½ of "random_walk"; 0 for normalisations with T = I.

@@ -14,7 +14,7 @@ The cost is linear in N and in the number of functions, for each column apart. O
 of a photo, their colours and positions, tol = 1e-4, with 0.2 for σ of the colours and 0.05, 0.1 or
 0.2 of the width for σ of the positions, 84 to 101 functions are needed, and a product takes less
 time than by tiles in float64: one column 9, 13 or 20 times, four columns 2.6, 3.9 or 6 times. With
-σ = 0.1 of the colours there are 200 to 300 functions, and tiles are as fast for four columns.
+0.1 and 0.1 (293 functions at a bound of 1.4e-5): one column 2.7 times, four columns 0.7 times.
 """
 
 from __future__ import annotations
