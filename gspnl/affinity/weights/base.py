@@ -15,7 +15,15 @@ from gspnl.affinity.kernels import Kernel
 
 
 class Weights(ABC):
-    """Weights W of a graph, (..., N, N), in some storage."""
+    """Weights W of a graph, (..., N, N), in some storage.
+
+    Attributes
+    ----------
+    factored : bool
+        Whether a series in S costs about as much at any order, by :meth:`gram_factor`.
+    """
+
+    factored: bool = False  # no property here: it is asked in every filter
 
     @property
     @abstractmethod
@@ -82,11 +90,6 @@ class Weights(ABC):
     def lanczos_block(self) -> int:
         """Columns of a block of a Lanczos run: a few, where a product with a few costs as one."""
         return 4
-
-    @property
-    def factored(self) -> bool:
-        """Whether a series in S costs about as much at any order, by :meth:`gram_factor`."""
-        return False
 
     def gram_factor(self, scale: Array) -> GramFactor | None:
         """Return diag(scale) W diag(scale) = F Fᵀ of one graph, where FᵀF has cheap products."""

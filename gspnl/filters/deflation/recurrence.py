@@ -79,8 +79,9 @@ class RecurrenceDeflation(Deflation):
         with self._work(family, Z) as shown:
             if pays(rest) and self.core is not None:
                 rest = self.core.combine(family, rest, shown)
-            elif factored.pays(rest, family) and self.affinity.factor is not None:
+            elif self.affinity.weights.factored and factored.pays(rest, family):
                 factor = self.affinity.factor
+                assert factor is not None  # as weights are factored
                 rest = factored.combine_factored(factor, self.modes, family, rest, shown)
             else:
                 rest = combine(counted(self._step(family), shown), family, rest)

@@ -59,6 +59,13 @@ class FourierSum(Weights):
     log_factor: float = 0.0
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    factored: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        grid = self.transform
+        worth = not isinstance(grid, Expansion) and not carries_gradient(self.a) and pays(grid)
+        object.__setattr__(self, "factored", worth)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.a.shape[0], self.a.shape[0])
@@ -97,21 +104,9 @@ class FourierSum(Weights):
     def operations(self, columns: int) -> float:
         return self.transform.operations(columns)
 
-    @property
-    def factored(self) -> bool:
-        return self._grid is not None
-
-    @property
-    def _grid(self) -> Transform | None:
-        """The transform, where products of the Gram matrix on its modes pay."""
-        transform = self.transform
-        if isinstance(transform, Expansion) or carries_gradient(self.a) or not pays(transform):
-            return None
-        return transform
-
     def gram_factor(self, scale: Array) -> FourierFactor | None:
-        grid = self._grid
-        if grid is None or carries_gradient(scale):
+        grid = self.transform
+        if not self.factored or isinstance(grid, Expansion) or carries_gradient(scale):
             return None
         own = constant64(scale)
         if self.log_p is not None:
