@@ -190,6 +190,13 @@ def _by_lanczos(
     check_fits(
         (n, 8 * count + 16 * BLOCK), affinity.left, "the Krylov basis", "ask for fewer modes"
     )
+    if above and affinity.factor is not None and affinity.factor.size < n - above:
+        raise ConvergenceError(
+            f"which={'both' if below else 'high'!r}: the Fourier sum of this graph has "
+            f"{affinity.factor.size:,} modes, so at least {n - affinity.factor.size:,} of its "
+            f"{n:,} eigenvalues are 1, the greatest, and have no distinguished eigenvectors; ask "
+            "for which='low', or for gspnl.spectral_density"
+        )
     lam, vectors = [np.zeros(0)], [np.zeros((n, 0))]
     if below:
         found = search.run(1.0, min(below, search.room))
