@@ -297,7 +297,7 @@ class _Search:
         known = np.linalg.qr(factor.heads(self.known))[0]
 
         def without(h: np.ndarray) -> np.ndarray:
-            return h - known @ (known.T @ h)
+            return np.asarray(h - known @ (known.T @ h))
 
         def random(width: int) -> np.ndarray:
             return without(self.rng.standard_normal((factor.size, width)))
