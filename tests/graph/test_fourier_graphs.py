@@ -17,7 +17,8 @@ from gspnl.errors import GspnlError, NonsymmetricError
 pytest.importorskip("finufft")
 
 NORMS = ["random_walk", "symmetric", "bistochastic", "combinatorial", "softmax"]
-CASES = [(d, norm, loops) for d in (1, 2, 3) for norm in NORMS for loops in (True, False)]
+CASES = [(d, norm, loops) for d in (1, 2) for norm in NORMS for loops in (True, False)]
+CASES += [(3, norm, norm != "symmetric") for norm in NORMS if norm != "softmax"]
 TOL = 1e-9
 heat = gspnl.responses.heat
 
@@ -95,9 +96,9 @@ VERBS = {
     "response": lambda g: gspnl.choose_response(g, signal(), sigma=0.5)(np.linspace(0, 1, 9)),
     "analyze": lambda g: gspnl.analyze(g, signal(), bank),
     "synthesize": lambda g: gspnl.synthesize(g, np.stack([signal()] * len(bank)), bank),
-    "analyze, order": lambda g: gspnl.analyze(g, signal(), bank, order=60),
+    "analyze, order": lambda g: gspnl.analyze(g, signal(), bank, order=30),
     "synthesize, order": lambda g: gspnl.synthesize(
-        g, np.stack([signal()] * len(bank)), bank, order=60
+        g, np.stack([signal()] * len(bank)), bank, order=30
     ),
     "idempotence": lambda g: gspnl.stability.idempotence_defect(g),
     "gap": lambda g: gspnl.stability.spectral_gap(g),
@@ -110,6 +111,7 @@ VERBS = {
     "pygsp": lambda g: gspnl.to_pygsp(g).W.toarray(),
 }
 
+SLOW = ("response", "analyze, order", "synthesize, order")  # hundreds of products
 LOOSE = {"strength": 1e-3, "response": 1e-3, "analyze, order": 1e-5, "synthesize, order": 1e-5}
 
 
@@ -127,6 +129,8 @@ def nx_weights(graph):
 def test_every_verb_equals_that_of_dense_weights(d, norm, loops):
     fast, plain = pair(d, norm, loops)
     for name, verb in VERBS.items():
+        if d == 3 and name in SLOW:
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -175,7 +179,7 @@ def test_certificates_hold_against_dense_formulas(d, norm, loops):
     for tol in (1e-2, 1e-5):
         fast = pair(d, norm, loops, tol=tol)[0]
         for g in (heat(2.0 / unit), gspnl.responses.tikhonov(5.0 / unit)):
-            for order in (2, 30):
+            for order in (2, 20) if d < 3 else (2,):
                 plan, _ = certificate_holds(fast, L, change, g, order, 90)
                 assert plan.approximation_error > 0
 

@@ -15,7 +15,13 @@ from gspnl.affinity.kernels import Kernel
 
 
 class Weights(ABC):
-    """Weights W of a graph, (..., N, N), in some storage."""
+    """Weights W of a graph, (..., N, N), in some storage.
+
+    ``factored`` tells whether a series in S costs about as much at any order, by
+    :meth:`gram_factor`; an attribute, since each filter asks for it several times.
+    """
+
+    factored: bool = False
 
     @property
     @abstractmethod
@@ -82,11 +88,6 @@ class Weights(ABC):
     def lanczos_block(self) -> int:
         """Columns of a block of a Lanczos run: a few, where a product with a few costs as one."""
         return 4
-
-    @property
-    def factored(self) -> bool:
-        """Whether a series in S costs about as much at any order, by :meth:`gram_factor`."""
-        return False
 
     def gram_factor(self, scale: Array) -> GramFactor | None:
         """Return diag(scale) W diag(scale) = F Fᵀ of one graph, where FᵀF has cheap products."""

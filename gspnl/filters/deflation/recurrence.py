@@ -79,7 +79,11 @@ class RecurrenceDeflation(Deflation):
         with self._work(family, Z) as shown:
             if pays(rest) and self.core is not None:
                 rest = self.core.combine(family, rest, shown)
-            elif factored.pays(rest, family) and self.affinity.factor is not None:
+            elif (
+                self.affinity.weights.factored
+                and self.affinity.factor is not None
+                and factored.pays(rest, family)
+            ):
                 factor = self.affinity.factor
                 rest = factored.combine_factored(factor, self.modes, family, rest, shown)
             else:
@@ -186,7 +190,7 @@ def _run(
     width = min(width or affinity.weights.lanczos_block, n)
     noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, width))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
-    if affinity.factor is not None and not vectors:
+    if affinity.weights.factored and affinity.factor is not None and not vectors:
         return factored.band(affinity.factor, modes, start, done, steps)
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 

@@ -56,6 +56,11 @@ class FourierSum(Weights):
     error: float
     log_factor: float = 0.0
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    factored: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        cheap = pays(self.transform) and not carries_gradient(self.a)
+        object.__setattr__(self, "factored", cheap)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,10 +99,6 @@ class FourierSum(Weights):
 
     def operations(self, columns: int) -> float:
         return self.transform.operations(columns)
-
-    @property
-    def factored(self) -> bool:
-        return pays(self.transform) and not carries_gradient(self.a)
 
     def gram_factor(self, scale: Array) -> FourierFactor | None:
         if not self.factored or carries_gradient(scale):
