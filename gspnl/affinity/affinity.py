@@ -95,7 +95,9 @@ class Affinity:
     @cached_property
     def factor(self) -> GramFactor | None:
         """S = F Fᵀ of one graph where products of FᵀF are much cheaper than those of S."""
-        return self.weights.gram_factor(self.core_scale) if self.symmetric_core else None
+        if not (self.weights.factored and self.symmetric_core):
+            return None
+        return self.weights.gram_factor(self.core_scale)
 
     @cached_property
     def limits(self) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from gspnl._base.effort import counted, work
 from gspnl._base.lanczos import EIGH, lanczos
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.cache import SpectralCache
+from gspnl.filters.deflation.factored import band
 from gspnl.filters.spectrum import SMALL
 
 COLUMNS = 8  # of a block, 4 above LARGE nodes: 10 clusters take two or three products
@@ -154,11 +155,16 @@ def _by_lanczos(cache: SpectralCache, modes: np.ndarray, n_live: int) -> LowEnd:
 
     cost = low_end_operations(affinity, constants) if is_numpy(affinity.left) else 0.0
     what = f"the least eigenvalues of {n:,} nodes"
+
+    def done(values: np.ndarray, residuals: np.ndarray) -> bool:
+        return prefix(values, residuals)[1]
+
     with work(what, cost, steps, remedy) as shown:
-        ritz = lanczos(
-            counted(affinity.apply_core, shown), start, like(modes, affinity.left),
-            done=lambda values, residuals: prefix(values, residuals)[1], steps=steps,
-        )  # fmt: skip
+        if affinity.factor is not None:
+            ritz = band(affinity.factor, modes, start, done, steps)
+        else:
+            step = counted(affinity.apply_core, shown)
+            ritz = lanczos(step, start, like(modes, affinity.left), done=done, steps=steps)
     settled, whole = prefix(ritz.values, ritz.residuals)
     least, most = affinity.limits
     lam = np.clip(1 - ritz.values[::-1], least, most)

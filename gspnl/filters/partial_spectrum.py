@@ -190,6 +190,13 @@ def _by_lanczos(
     check_fits(
         (n, 8 * count + 16 * BLOCK), affinity.left, "the Krylov basis", "ask for fewer modes"
     )
+    if above and affinity.factor is not None and affinity.factor.size < n - above:
+        raise ConvergenceError(
+            f"which={'both' if below else 'high'!r}: the Fourier sum of this graph has "
+            f"{affinity.factor.size:,} modes, so at least {n - affinity.factor.size:,} of its "
+            f"{n:,} eigenvalues are 1, the greatest, and have no distinguished eigenvectors; ask "
+            "for which='low', or for gspnl.spectral_density"
+        )
     lam, vectors = [np.zeros(0)], [np.zeros((n, 0))]
     if below:
         found = search.run(1.0, min(below, search.room))
@@ -290,8 +297,7 @@ class _Search:
         known = np.linalg.qr(factor.heads(self.known))[0]
 
         def without(h: np.ndarray) -> np.ndarray:
-            out: np.ndarray = h - known @ (known.T @ h)
-            return out
+            return np.asarray(h - known @ (known.T @ h))
 
         def random(width: int) -> np.ndarray:
             return without(self.rng.standard_normal((factor.size, width)))

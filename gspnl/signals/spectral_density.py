@@ -15,6 +15,7 @@ from gspnl._base.validate import whole_number
 from gspnl.chebyshev.fits import jackson_damping
 from gspnl.chebyshev.recurrence import scales
 from gspnl.errors import InputError
+from gspnl.filters.deflation.factored import moments_factored
 from gspnl.filters.relative import unit_of
 from gspnl.graph.graph import FeatureGraph, check_graph
 
@@ -166,7 +167,10 @@ def spectral_density(
     n = graph.n_nodes
     live = constant(graph.affinity.core_scale) > 0
     known = n - int(live.sum()) + bool(live.any())  # without edges there is no constant mode
+    factor = graph.affinity.factor
     cost = moments // 2 * graph.weights.operations(probes)
+    if factor is not None:
+        cost = graph.weights.operations(probes) + moments * factor.operations(probes)
     with work(f"the density of {n:,} nodes", cost, 0, "use fewer moments or probes") as shown:
         raw = _moments(graph, (lo, hi), moments, probes, seed, live, shown)
     raw[:, 0] = n - known  # the exact value, in place of the estimate
@@ -217,6 +221,9 @@ def _moments(
         width = min(COLUMNS, probes - start)
         check_fits((n, width), affinity.left, "a block of probes", "use fewer probes", copies=8)
         old = off(rng.choice([-1.0, 1.0], (n, width)))
+        if affinity.factor is not None:
+            found.append(moments_factored(affinity.factor, mode, interval, count, old))
+            continue
         new = step(old)
         m = np.empty((width, count + 2))
         m[:, 0], m[:, 1] = _dots(old, old), _dots(old, new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -10,12 +12,13 @@ import scipy.linalg
 from support.formulas import affinity, normalized
 
 import gspnl
-from gspnl.errors import GspnlError
+from gspnl.errors import GspnlError, NonsymmetricError
 
 pytest.importorskip("finufft")
 
 NORMS = ["random_walk", "symmetric", "bistochastic", "combinatorial", "softmax"]
-CASES = [(d, norm, loops) for d in (1, 2, 3) for norm in NORMS for loops in (True, False)]
+CASES = [(d, norm, loops) for d in (1, 2) for norm in NORMS for loops in (True, False)]
+CASES += [(3, norm, norm != "symmetric") for norm in NORMS if norm != "softmax"]
 TOL = 1e-9
 heat = gspnl.responses.heat
 
@@ -93,9 +96,9 @@ VERBS = {
     "response": lambda g: gspnl.choose_response(g, signal(), sigma=0.5)(np.linspace(0, 1, 9)),
     "analyze": lambda g: gspnl.analyze(g, signal(), bank),
     "synthesize": lambda g: gspnl.synthesize(g, np.stack([signal()] * len(bank)), bank),
-    "analyze, order": lambda g: gspnl.analyze(g, signal(), bank, order=60),
+    "analyze, order": lambda g: gspnl.analyze(g, signal(), bank, order=30),
     "synthesize, order": lambda g: gspnl.synthesize(
-        g, np.stack([signal()] * len(bank)), bank, order=60
+        g, np.stack([signal()] * len(bank)), bank, order=30
     ),
     "idempotence": lambda g: gspnl.stability.idempotence_defect(g),
     "gap": lambda g: gspnl.stability.spectral_gap(g),
@@ -108,6 +111,7 @@ VERBS = {
     "pygsp": lambda g: gspnl.to_pygsp(g).W.toarray(),
 }
 
+SLOW = ("response", "analyze, order", "synthesize, order")  # hundreds of products
 LOOSE = {"strength": 1e-3, "response": 1e-3, "analyze, order": 1e-5, "synthesize, order": 1e-5}
 
 
@@ -125,6 +129,8 @@ def nx_weights(graph):
 def test_every_verb_equals_that_of_dense_weights(d, norm, loops):
     fast, plain = pair(d, norm, loops)
     for name, verb in VERBS.items():
+        if d == 3 and name in SLOW:
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -173,7 +179,7 @@ def test_certificates_hold_against_dense_formulas(d, norm, loops):
     for tol in (1e-2, 1e-5):
         fast = pair(d, norm, loops, tol=tol)[0]
         for g in (heat(2.0 / unit), gspnl.responses.tikhonov(5.0 / unit)):
-            for order in (2, 30):
+            for order in (2, 20) if d < 3 else (2,):
                 plan, _ = certificate_holds(fast, L, change, g, order, 90)
                 assert plan.approximation_error > 0
 
@@ -200,3 +206,85 @@ def test_tol_on_an_approximate_graph_is_that_of_the_series():
     loose = gspnl.feature_graph(features(2), "rbf", sigma=0.3, rank=9,
                                 approximation="random_features")  # fmt: skip
     assert loose.chebyshev(heat(2.0), tol=1e-8).error_bound <= 1e-8
+
+
+@pytest.mark.parametrize("norm", ["random_walk", "symmetric", "bistochastic"])
+@pytest.mark.parametrize("d", [1, 2])
+def test_spectra_and_filters_by_the_gram_matrix_of_modes(d, norm):
+    """N = 1,500: eigenpairs, series, bands and densities against a dense eigendecomposition."""
+    n = 1500
+    X = features(d, n)
+    graph = gspnl.feature_graph(
+        X, "rbf", sigma=0.2, approximation="fourier", tol=1e-9, normalization=norm
+    )
+    A, change = normalized(affinity("rbf", X, sigma=0.2), norm)
+    lam, V = scipy.linalg.eigh(symmetric(np.eye(n) - A, change))
+    assert graph.affinity.factor is not None
+    found = graph.spectrum(k=4)
+    assert np.abs(found.eigenvalues - lam[:4]).max() < 1e-10
+    assert found.eigenvalues[0] < 1e-14
+    assert found.residuals.max() < 1e-9
+    inner = found.modes() / change[:, None]
+    assert np.abs(inner.T @ inner - np.eye(4)).max() < 1e-9
+    assert np.abs(np.abs(V[:, :4].T @ inner) - np.eye(4)).max() < 1e-7
+    Z = signal(n)
+    for g in (heat(3.0), gspnl.responses.tikhonov(30.0)):
+        truth = change[:, None] * (V @ (g(lam)[:, None] * (V.T @ (Z / change[:, None]))))
+        size = graph.norm(Z)
+        assert graph.norm(graph.filter(Z, g) - truth) < 1e-8 * size
+        assert graph.norm(graph.filter(Z, g, tol=1e-6) - truth) < 1.1e-6 * size
+        plan = graph.chebyshev(g, order=8)
+        assert graph.norm(plan(Z) - truth) <= plan.error_bound * size
+        two = graph.chebyshev(g, order=12, deflate=2)
+        assert graph.norm(two(Z) - truth) <= two.error_bound * size
+    low, high = graph.spectral_interval()
+    assert low <= lam[1] <= lam[-1] <= high < 1.05
+    density = gspnl.spectral_density(graph, probes=8)
+    assert density.count(0.0, 2.0) == pytest.approx(n, rel=1e-9)
+    few = int((lam < 0.8).sum())
+    assert abs(density.count(0.0, 0.8) - few) < 4 * density.count_error(0.0, 0.8) + 3
+    assert graph.describe().second == pytest.approx(lam[1], abs=2e-3)
+
+
+def test_the_greatest_eigenvalues_of_many_nodes_are_refused():
+    graph = pair(1, n=1500)[0]
+    with pytest.raises(gspnl.errors.ConvergenceError, match="modes"):
+        graph.spectrum(2, "high")
+
+
+def test_the_same_seed_gives_the_same_modes():
+    first, again = (pair(2, n=1500)[0].spectrum(3, seed=4).modes() for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_copies_and_pickles_filter_alike():
+    graph = pair(2, n=1200)[0]
+    Z = signal(1200)
+    truth = graph.filter(Z, heat(2.0), order=6)
+    for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert np.abs(other.filter(Z, heat(2.0), order=6) - truth).max() < 1e-12
+        assert other.approximation.bound == graph.approximation.bound
+
+
+@pytest.mark.parametrize("norm", ["random_walk", "bistochastic", "combinatorial"])
+def test_a_batch_equals_its_graphs(norm):
+    X = np.stack([features(2), features(2, seed=1)])
+    options = {"sigma": 0.3, "approximation": "fourier", "tol": 1e-8, "normalization": norm}
+    many = gspnl.feature_graph(X, "rbf", **options)
+    Z = np.stack([signal(), 2 * signal()])
+    assert many.approximation.bound.shape == (2,)
+    for i in range(2):
+        one = gspnl.feature_graph(X[i], "rbf", **options)
+        assert np.allclose(many.apply(Z)[i], one.apply(Z[i]), rtol=1e-9, atol=1e-9)
+        for how in ({}, {"order": 6}, {"tol": 1e-6}):
+            mine = many.filter(Z, heat(0.5), **how)[i]
+            assert np.allclose(mine, one.filter(Z[i], heat(0.5), **how), rtol=1e-7, atol=1e-7)
+        plan = many[i].chebyshev(heat(0.5), order=6)
+        assert plan.approximation_error == pytest.approx(
+            one.chebyshev(heat(0.5), order=6).approximation_error
+        )
+
+
+def test_softmax_has_no_spectrum():
+    with pytest.raises(NonsymmetricError):
+        pair(2, "softmax")[0].spectrum(3)

@@ -17,13 +17,11 @@ from gspnl.affinity.kernels import Kernel
 class Weights(ABC):
     """Weights W of a graph, (..., N, N), in some storage.
 
-    Attributes
-    ----------
-    factored : bool
-        Whether a series in S costs about as much at any order, by :meth:`gram_factor`.
+    ``factored`` tells whether a series in S costs about as much at any order, by
+    :meth:`gram_factor`; an attribute, since each filter asks for it several times.
     """
 
-    factored: bool = False  # no property here: it is asked in every filter
+    factored: bool = False
 
     @property
     @abstractmethod

@@ -6,15 +6,18 @@ filter of any order takes one product with Fᵀ and one with F.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gspnl._base.array import Array, constant64, is_numpy, like
 from gspnl._base.effort import counted
+from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.weights.base import GramFactor
 from gspnl.chebyshev.families import combine
-from gspnl.chebyshev.recurrence import scales
+from gspnl.chebyshev.recurrence import scales, terms
 from gspnl.chebyshev.series import Family
 
 LEAST_ORDER = 3  # from which it takes fewer transforms than products with S, its table included
@@ -43,20 +46,80 @@ def combine_factored(
     if Z.ndim > 2:
         parts = [combine_factored(factor, modes, family, z, shown) for z in Z]
         return np.stack(parts)
-    alpha, beta = scales(family.interval)
-    heads = factor.heads(constant64(Z))
-    known = np.linalg.qr(factor.heads(constant64(modes)))[0]
-
-    def step(state: np.ndarray) -> np.ndarray:
-        """Apply αI − βS to t Z + F R, kept as t above R."""
-        out: np.ndarray = alpha * state
-        out[1:] -= beta * (state[:1] * heads + factor.gram(state[1:]))
-        out[1:] -= known @ (known.T @ out[1:])
-        return out
-
-    start = np.zeros((1 + factor.size, Z.shape[-1]))
-    start[0] = 1.0
-    found = combine(counted(step, shown), family, start)
+    steps = Steps.of(factor, constant64(modes), family.interval, constant64(Z))
+    found = combine(counted(steps.step, shown), family, steps.start)
     images = factor.times(np.concatenate(list(found[:, 1:]), axis=1))
     images = images.reshape(len(Z), len(found), Z.shape[-1]).transpose(1, 0, 2)
     return like(found[:, :1] * constant64(Z) + images, Z)
+
+
+def moments_factored(
+    factor: GramFactor, modes: np.ndarray, interval: tuple[float, float], count: int, Z: np.ndarray
+) -> np.ndarray:
+    """Compute zᵀ T_k(αI − βS) z for k < count and each column of Z, (c, count)."""
+    steps = Steps.of(factor, modes, interval, Z)
+    squares = (Z * Z).sum(0)
+    series = terms(steps.step, steps.start, count - 1)
+    found = [t[0] * squares + (steps.heads * t[1:]).sum(0) for t in series]
+    return np.stack(found, axis=1)
+
+
+def band(
+    factor: GramFactor,
+    modes: Array,
+    start: Array,
+    done: Callable[[np.ndarray, np.ndarray], bool],
+    steps: int,
+) -> Ritz:
+    """Run Lanczos on FᵀF, whose eigenvalues are those of S but for zeros, from Fᵀ start.
+
+    Random starts (N, b) see an eigenvector of FᵀF in proportion to μ, so weights are divided by it;
+    what is missing of their sum is the share of μ = 0.
+    """
+    known = np.linalg.qr(factor.heads(constant64(modes)))[0]
+    wide = constant64(start)
+    wide = wide - constant64(modes) @ (constant64(modes).T @ wide)
+    heads = factor.heads(wide)
+    share = float((heads**2).sum() / (wide**2).sum())
+
+    def apply(h: np.ndarray) -> np.ndarray:
+        out = factor.gram(h)
+        return np.asarray(out - known @ (known.T @ out))
+
+    found = lanczos(apply, heads, known, done=done, steps=steps)
+    mu = np.maximum(found.values, 0.0)
+    weights = share * found.weights / np.maximum(mu, share * found.weights + 1e-300)
+    weights = weights / max(1.0, float(weights.sum()))
+    values = np.concatenate([[0.0], mu])
+    weights = np.concatenate([[max(0.0, 1 - float(weights.sum()))], weights])
+    return Ritz(values, np.concatenate([[0.0], found.residuals]), weights, found.top)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The operator αI − βS on signals t Z + F R, kept as t (1, c) above R (M, c)."""
+
+    factor: GramFactor
+    known: np.ndarray  # the modes of FᵀF of those to which every step is made orthogonal
+    heads: np.ndarray  # Fᵀ Z
+    shift: tuple[float, float]  # α and β
+
+    @classmethod
+    def of(
+        cls, factor: GramFactor, modes: np.ndarray, interval: tuple[float, float], Z: np.ndarray
+    ) -> Steps:
+        known = np.linalg.qr(factor.heads(modes))[0]
+        return cls(factor, known, factor.heads(Z), scales(interval))
+
+    @property
+    def start(self) -> np.ndarray:
+        """Z itself: t = 1 and R = 0."""
+        return np.concatenate([np.ones((1, self.heads.shape[1])), 0 * self.heads])
+
+    def step(self, state: np.ndarray) -> np.ndarray:
+        """Apply αI − βS."""
+        alpha, beta = self.shift
+        out: np.ndarray = alpha * state
+        out[1:] -= beta * (state[:1] * self.heads + self.factor.gram(state[1:]))
+        out[1:] -= self.known @ (self.known.T @ out[1:])
+        return out

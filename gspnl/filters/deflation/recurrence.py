@@ -79,9 +79,12 @@ class RecurrenceDeflation(Deflation):
         with self._work(family, Z) as shown:
             if pays(rest) and self.core is not None:
                 rest = self.core.combine(family, rest, shown)
-            elif self.affinity.weights.factored and factored.pays(rest, family):
+            elif (
+                self.affinity.weights.factored
+                and self.affinity.factor is not None
+                and factored.pays(rest, family)
+            ):
                 factor = self.affinity.factor
-                assert factor is not None  # as weights are factored
                 rest = factored.combine_factored(factor, self.modes, family, rest, shown)
             else:
                 rest = combine(counted(self._step(family), shown), family, rest)
@@ -151,7 +154,7 @@ def _lowest_modes(affinity: Affinity, count: int) -> tuple[Array, np.ndarray]:
     if count > 1:
         to_numpy(affinity.left)  # raises where a gradient would be lost: Lanczos carries none
     for _ in range(count - 1):
-        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance, COLUMNS)
+        ritz = _run(affinity, modes, MODE_STEPS, lambda v, r: r[-1] <= tolerance, COLUMNS, True)
         if ritz.values[-1] <= 1e-6:
             raise InputError(
                 f"deflate={count} asks for more modes with λ < 1 than this graph has "
@@ -174,8 +177,11 @@ def _run(
     steps: int,
     done: Callable[[np.ndarray, np.ndarray], bool],
     width: int = 0,
+    vectors: bool = False,
 ) -> Ritz:
     """Run Lanczos on S without ``modes`` and isolated nodes, from a fixed random start.
+
+    Without ``vectors`` the result has Ritz values only, where S = F Fᵀ those of FᵀF.
 
     Each run has its own start: a run finds one mode of a repeated eigenvalue, to which the rest of
     its start is orthogonal, so the same start would never find a second one.
@@ -184,6 +190,8 @@ def _run(
     width = min(width or affinity.weights.lanczos_block, n)
     noise = np.random.default_rng(modes.shape[-1]).standard_normal((n, width))
     start = like(noise * constant(affinity.core_scale > 0)[:, None], affinity.left)
+    if affinity.weights.factored and affinity.factor is not None and not vectors:
+        return factored.band(affinity.factor, modes, start, done, steps)
     return lanczos(affinity.apply_core, start, modes, done=done, steps=steps)
 
 

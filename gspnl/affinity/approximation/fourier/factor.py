@@ -65,8 +65,8 @@ class FourierFactor:
         """Compute Fᵀ F h, (M, c) → (M, c)."""
         grid = self._table.shape
         axes = tuple(range(1, 1 + len(grid)))
-        inside: Any = np.ix_(*[np.arange(-m, m + 1) for m in self.transform.box.halves])
-        inside = (slice(None), *inside)
+        lags = [np.arange(-m, m + 1) for m in self.transform.box.halves]
+        inside: Any = (slice(None), *np.ix_(*lags))
         out = np.empty(h.shape)
         for part in parts(h.shape[1], 2 * max(1, LARGEST // math.prod(grid))):
             modes = self._modes(h[:, part]) * self._root
@@ -84,8 +84,8 @@ class FourierFactor:
 
     @cached_property
     def _root(self) -> np.ndarray:
-        out: np.ndarray = np.sqrt(self.transform.coefficients)
-        return out
+        root: np.ndarray = np.sqrt(self.transform.coefficients)
+        return root
 
     @cached_property
     def _table(self) -> np.ndarray:

@@ -58,7 +58,6 @@ class FourierSum(Weights):
     error: float
     log_factor: float = 0.0
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
-
     factored: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
