@@ -181,7 +181,7 @@ def two_moons(sizes: Sizes) -> list[Table]:
                 ("labels from ten points, s", f"{more['labels']:.1f}"),
                 ("accuracy", f"{(done['labels'] == moon).mean():.5f}"),
                 (
-                    "heat filter of one signal, tol = 1e-6, graph to 1e-8, s",
+                    "heat filter to 1e-6 of one signal, graph to 1e-8, s",
                     f"{more['filtered']:.1f}",
                 ),
                 ("its order, bound", f"{heat.order}, {heat.error_bound:.1e}"),
