@@ -16,7 +16,7 @@ OPTIONS: dict[str, tuple[tuple[str, type, str, str], ...]] = {
             "--kernel",
             str,
             "NAME",
-            "anchors, dot, cosine, or rbf for small photos or colours alone (default: anchors)",
+            "anchors, dot, cosine or rbf (default: anchors)",
         ),
         ("--rank", int, "R", "number of anchors (default: 64)"),
         ("--sigma", float, "S", "bandwidth of anchors or rbf (default: that of the kernel)"),

@@ -95,11 +95,13 @@ def rank(analysis: Analysis) -> int | None:
 
 
 def _approximation(analysis: Analysis) -> dict[str, Any] | None:
-    """Method, modes of each axis, and bound of ‖S − Ŝ‖_F, of an approximate graph."""
+    """Method, rank, Fourier modes of each axis, and bound of ‖S − Ŝ‖_F, of an approximate graph."""
     found = analysis.graph.approximation
     if found is None:
         return None
-    return {"method": found.method, "modes": found.modes, "bound": found.bound}
+    return {
+        "method": found.method, "rank": found.rank, "modes": found.modes, "bound": found.bound
+    }  # fmt: skip
 
 
 def strict(value: Any) -> Any:

@@ -23,8 +23,8 @@ class Settings:
     Parameters
     ----------
     kernel : str
-        A registered kernel. Full-size photos need "anchors", "dot" or "cosine"; or "rbf" with at
-        most 3 features, as colours with ``position=0``, where finufft is installed.
+        A registered kernel. Full-size photos need "anchors", "dot" or "cosine"; or "rbf" where
+        sigma is wide, or with at most 3 features, as colours with ``position=0``, and finufft.
     rank : int, optional
         Number of anchors, ≥ 1, of kernel "anchors"; default 64.
     sigma : float, optional

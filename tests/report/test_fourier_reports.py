@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from support.reports import logged, picture, refuse_constant
 
 from gspnl import images
@@ -16,7 +17,7 @@ SETTINGS = Settings(kernel="rbf", sigma=0.08, position=0.0, orders="1:4", respon
 
 @pytest.fixture
 def every_size(monkeypatch):
-    """Take Fourier sums for photos of every size."""
+    """Take Fourier sums for photos of every size: the cost model finds dense weights cheaper."""
     pytest.importorskip("finufft")
     monkeypatch.setattr("gspnl.report.graphs.EXACT", 0)
 
@@ -88,11 +89,11 @@ def test_the_page_names_the_sum_and_its_bound(tmp_path, every_size):
     assert "has rank" not in page
 
 
-def test_more_than_three_features_and_small_photos_are_exact(tmp_path, monkeypatch):
+def test_narrow_weights_of_five_features_and_small_photos_are_exact(tmp_path, monkeypatch):
     path = picture(tmp_path / "photo.png", 18, 24)
     small = write_report(path, tmp_path / "small", SETTINGS)
     monkeypatch.setattr("gspnl.report.graphs.EXACT", 0)
-    with_position = Settings(kernel="rbf", sigma=0.3, orders="1,2")
+    with_position = Settings(kernel="rbf", sigma=0.02, orders="1,2")
     five = write_report(path, tmp_path / "five", with_position)
     for numbers in (small, five):
         assert (numbers["storage"], numbers["approximation"]) == ("dense", None)
@@ -116,4 +117,23 @@ def test_a_refused_sum_takes_a_larger_tolerance(tmp_path, monkeypatch, every_siz
     monkeypatch.setattr("gspnl.report.graphs.TOLERANCES", (1e-30,))
     with logged() as lines:
         assert analyse(path, SETTINGS, Clock()).graph.storage == "dense"
-    assert any("exact weights, since a Fourier sum was refused" in line for line in lines)
+    assert any("no graph of tolerance 1e-30" in line for line in lines)
+
+
+def test_a_wide_sigma_is_of_low_rank(tmp_path):
+    """Five features, more pixels than are exact: the numbers agree with dense formulas."""
+    path = picture(tmp_path / "photo.png", 45, 60)
+    numbers = write_report(path, tmp_path / "out", Settings(kernel="rbf", sigma=2.0, orders="1,2"))
+    assert (numbers["storage"], numbers["approximation"]["method"]) == ("lowrank", "cholesky")
+    assert sum(numbers["multiplicities"]) == numbers["nodes"]
+    X = images.photo_features(images.load_photo(path))
+    gaps = cdist(X, X, "sqeuclidean")
+    W = np.exp(-gaps / 8)
+    d = W.sum(1)
+    lam = np.linalg.eigvalsh(np.eye(len(d)) - W / np.sqrt(np.outer(d, d)))[:9]
+    raised = np.repeat(numbers["eigenvalues"], numbers["multiplicities"])[:9]
+    np.testing.assert_allclose(raised, lam, atol=numbers["approximation"]["bound"])
+    assert all(check["passed"] for check in numbers["checks"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "certified to differ" in page
+    assert "Choice of the storage, by the cost model: lowrank" in page
