@@ -35,6 +35,10 @@ class EffortError(GspnlError, RuntimeError):
     """Work would take too long by its estimate; raised before or early in it."""
 
 
+class ToleranceError(InputError):
+    """A tolerance that no approximation of the kind that was asked for can certify."""
+
+
 class ProcessError(GspnlError, RuntimeError):
     """Another process of a distributed run has failed or does not respond."""
 

@@ -27,7 +27,7 @@ from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.rescale import check_underflow, in_range, rescaled, with_factor
 from gspnl.affinity.weights import STORAGES, Weights
 from gspnl.affinity.weights.choice import choose
-from gspnl.errors import ConvergenceError, DegreeError, EffortError, InputError
+from gspnl.errors import ConvergenceError, DegreeError, EffortError, InputError, ToleranceError
 from gspnl.graph.graph import FeatureGraph
 from gspnl.graph.source import Source, keeps_source
 
@@ -184,8 +184,9 @@ def feature_graph(
         if rank is None and approximation is None and storage == "auto":
             check_supported(fitted)
             way = choose_way(fitted, X, pair, request, normalization, self_loops=bool(self_loops))
-            request = replace(request, method=way.method or request.method, seconds=way.seconds)
-    if approximated and (way is None or way.method is not None):
+    while approximated and (way is None or way.method is not None):
+        if way is not None:
+            request = replace(request, method=way.method or "", seconds=way.seconds)
         method = METHODS[request.method]
         if scheme.regular and not method.nonnegative:
             raise InputError(
@@ -195,7 +196,7 @@ def feature_graph(
             )
         try:
             weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
-        except EffortError as error:
+        except (EffortError, ToleranceError) as error:
             if way is None:
                 raise
             way = way.after(error)

@@ -47,10 +47,18 @@ def test_low_rank_that_is_given_up_becomes_exact(monkeypatch):
     X = np.random.default_rng(1).standard_normal((3000, 6))
     graph = gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
     assert graph.approximation.method == "exact"
-    assert "low rank was given up" in graph.storage_reason
+    assert "given up: tol=1e-05" in graph.storage_reason
     monkeypatch.setattr(choice, "seconds_allowed", lambda: 1e-12)
     with pytest.raises(EffortError):
         gspnl.feature_graph(X, "rbf", sigma=6.0, tol=1e-5)
+
+
+def test_a_fourier_sum_that_misses_its_bound_gives_way_to_exact_weights():
+    """Two lone outliers, whose degrees no sample shows, at a tolerance below rounding for them."""
+    X = np.concatenate([cloud(60_000, 2), [[3.0, 3.0], [-3.0, -3.0]]])
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.05, tol=1e-8)
+    assert graph.approximation.method == "exact"
+    assert "given up: tol=1e-08" in graph.storage_reason
 
 
 def test_the_exact_way_carries_gradients():

@@ -19,6 +19,7 @@ from gspnl.affinity.approximation.search import Search
 from gspnl.errors import EffortError, InputError
 
 EMBED = tuple(np.random.default_rng(2).standard_normal((2, 3, 3)) * 0.6)
+CHOLESKY = {"approximation": "cholesky"}
 GRAPHS = {
     "rbf": ("rbf", None, {"sigma": 0.4}),
     "bistochastic": ("rbf", None, {"sigma": 0.4, "normalization": "bistochastic"}),
@@ -63,7 +64,7 @@ def test_three_certificates_are_enough(name, monkeypatch):
     for tol in (1e-1, 1e-2, 1e-3):
         certificates.clear()
         X = cloud(2000)
-        graph = gspnl.feature_graph(X, kernel, embed, tol=tol, **options)
+        graph = gspnl.feature_graph(X, kernel, embed, tol=tol, **CHOLESKY | options)
         assert graph.approximation.bound <= tol
         assert 1 <= len(certificates) <= 3
 
@@ -72,7 +73,7 @@ def test_three_certificates_are_enough(name, monkeypatch):
 def test_the_rank_is_close_to_the_least(name):
     kernel, embed, options = GRAPHS[name]
     X = cloud(2000, 1)
-    told = gspnl.feature_graph(X, kernel, embed, tol=1e-2, **options).approximation
+    told = gspnl.feature_graph(X, kernel, embed, tol=1e-2, **CHOLESKY, **options).approximation
     less = gspnl.feature_graph(X, kernel, embed, rank=int(0.85 * told.rank), **options)
     assert less.approximation.bound > 1e-2
 
@@ -86,7 +87,7 @@ def test_kernel_entries_are_at_most_three_times_those_of_the_rank(monkeypatch):
 
     monkeypatch.setattr(Points, "cross", count)
     X = cloud(6000)
-    told = gspnl.feature_graph(X, "rbf", sigma=0.3, tol=1e-3).approximation
+    told = gspnl.feature_graph(X, "rbf", sigma=0.3, tol=1e-3, **CHOLESKY).approximation
     searched = sum(entries)
     entries.clear()
     gspnl.feature_graph(X, "rbf", sigma=0.3, rank=told.rank)
@@ -102,7 +103,7 @@ def test_a_sample_of_all_nodes_estimates_the_bound_itself(name, monkeypatch):
     kernel, embed, options = GRAPHS[name]
     found = estimated(monkeypatch)
     X = cloud(200)
-    told = gspnl.feature_graph(X, kernel, embed, tol=1e-3, **options).approximation
+    told = gspnl.feature_graph(X, kernel, embed, tol=1e-3, **CHOLESKY, **options).approximation
     near = 1e-2 if name == "bistochastic" else 1e-6
     assert dict(found)[told.rank] == pytest.approx(told.bound, rel=near)
     assert told.rank > 10
@@ -114,7 +115,9 @@ def test_estimates_of_many_blocks_are_near_the_bound(name, monkeypatch):
     kernel, embed, options = GRAPHS[name]
     monkeypatch.setattr(residual, "BLOCK", 100)
     found = estimated(monkeypatch)
-    told = gspnl.feature_graph(cloud(3000), kernel, embed, tol=0.05, **options).approximation
+    told = gspnl.feature_graph(
+        cloud(3000), kernel, embed, tol=0.05, **CHOLESKY, **options
+    ).approximation
     estimate = dict(found)[told.rank]
     assert 0.6 < estimate / told.bound < 1.6
 
@@ -139,7 +142,7 @@ def test_sums_of_a_sample_equal_those_of_all_nodes_where_these_are_alike(self_lo
 def test_the_floor_of_a_sample_does_not_exceed_its_degrees():
     """In a graph of one block the floor is the degree itself, and its estimate as often above."""
     X = np.random.default_rng(0).standard_normal((500, 3))
-    told = gspnl.feature_graph(X, "rbf", sigma=1.0, tol=1e-3).approximation
+    told = gspnl.feature_graph(X, "rbf", sigma=1.0, tol=1e-3, **CHOLESKY).approximation
     assert (
         gspnl.feature_graph(X, "rbf", sigma=1.0, rank=int(0.85 * told.rank)).approximation.bound
         > 1e-3
@@ -249,10 +252,10 @@ def test_a_certificate_that_would_take_too_long_is_refused_before_it(monkeypatch
     monkeypatch.setattr(forecast, "QUICK", 0.0)
     certificates = counted(monkeypatch, residual.Residual, "row_sums")
     with pytest.raises(EffortError, match=r"tol=0.01 needs rank \d+ by .*patience"):
-        gspnl.feature_graph(cloud(2000), "rbf", sigma=0.5, tol=1e-2)
+        gspnl.feature_graph(cloud(2000), "rbf", sigma=0.5, tol=1e-2, **CHOLESKY)
     assert not certificates
     with gspnl.patience(hours=1e4):
-        gspnl.feature_graph(cloud(2000), "rbf", sigma=0.5, tol=1e-2)
+        gspnl.feature_graph(cloud(2000), "rbf", sigma=0.5, tol=1e-2, **CHOLESKY)
     assert certificates
 
 
@@ -279,10 +282,10 @@ def test_the_limit_is_lower_once_the_forecast_is_good(monkeypatch):
 def test_ranks_do_not_depend_on_the_clock(monkeypatch):
     """Growth steps decide the random pivots, so they may not follow measured seconds."""
     grown = counted(monkeypatch, PivotedFactor, "grow")
-    one = gspnl.feature_graph(cloud(1500), "rbf", sigma=0.3, tol=1e-3)
+    one = gspnl.feature_graph(cloud(1500), "rbf", sigma=0.3, tol=1e-3, **CHOLESKY)
     steps = list(grown)
     grown.clear()
     monkeypatch.setattr(Work, "seconds", property(lambda _: 1.9))
-    same = gspnl.feature_graph(cloud(1500), "rbf", sigma=0.3, tol=1e-3)
+    same = gspnl.feature_graph(cloud(1500), "rbf", sigma=0.3, tol=1e-3, **CHOLESKY)
     assert steps == grown
     assert np.array_equal(one.dense(), same.dense())

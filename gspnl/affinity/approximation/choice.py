@@ -22,7 +22,12 @@ from gspnl._base.extras import older, spec
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.build import Request, certified
 from gspnl.affinity.approximation.forecast import operations as cholesky_operations
-from gspnl.affinity.approximation.fourier.build import DIMENSIONS, planned_for, scaled_points
+from gspnl.affinity.approximation.fourier.build import (
+    DIMENSIONS,
+    check_on_cpu,
+    planned_for,
+    scaled_points,
+)
 from gspnl.affinity.approximation.fourier.transform import OLDEST
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
@@ -35,44 +40,63 @@ from gspnl.affinity.weights.choice import (
     problem_of,
     storage_costs,
 )
-from gspnl.errors import EffortError, InputError, SizeError
+from gspnl.errors import EffortError, GspnlError, ToleranceError
 
 SAMPLE = 512  # nodes whose eigenvalues predict the rank
-MOST = 0.8  # share of them up to which the prediction is trusted
+MOST = 0.4  # share of them up to which the prediction is trusted
 STEPS = 2.0  # time of the search for a rank, in that of the rank it ends with
 GRAM = Work(gram=True)
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to W, and why it was chosen.
+    """The ways to W that are left, of which the cheapest is taken.
 
     Parameters
     ----------
-    method : str or None
-        Name of an approximation; None for the exact graph.
-    reason : str
-    exact : float
-        Operations of a filter on the exact graph.
+    costs : dict
+        Operations of a filter by "exact", "fourier" and "cholesky".
+    said : dict
+        What is said of each, also of one that cannot be taken.
     report : Approximation
         Of the exact graph.
     """
 
-    method: str | None
-    reason: str
-    exact: float
+    costs: dict[str, float]
+    said: dict[str, str]
     report: Approximation
+
+    @property
+    def name(self) -> str:
+        """The cheapest way."""
+        return min(self.costs, key=lambda name: self.costs[name])
+
+    @property
+    def method(self) -> str | None:
+        """Name of an approximation; None for the exact graph."""
+        return None if self.name == "exact" else self.name
+
+    @property
+    def reason(self) -> str:
+        """The costs that were compared."""
+        others = "; ".join(text for name, text in self.said.items() if name != self.name)
+        beside = f" (beside {others})" if others else ""
+        return self.said[self.name] + beside
 
     @property
     def seconds(self) -> float:
         """Time after which a search for a rank is given up: three exact filters, at least 20 s."""
-        return max(20.0, 3 * self.exact / rate())
+        return max(20.0, 3 * self.costs["exact"] / rate())
 
-    def after(self, error: EffortError) -> Way:
-        """Return the exact way after low rank was given up; raises ``error`` where that is long."""
-        if self.exact / rate() > seconds_allowed():
+    def after(self, error: EffortError | ToleranceError) -> Way:
+        """Return the ways that are left after one failed; raises ``error`` if they take long."""
+        costs, said = dict(self.costs), dict(self.said)
+        del costs[self.name]
+        said[self.name] = f"{said[self.name]}, given up: {error}"
+        left = replace(self, costs=costs, said=said)
+        if left.costs[left.name] / rate() > seconds_allowed():
             raise error
-        return replace(self, method=None, reason=f"exact, since low rank was given up: {error}")
+        return left
 
 
 def choose_way(
@@ -118,10 +142,7 @@ def choose_way(
             said["cholesky"] = (
                 f"lowrank: about rank {rank:,}, {costs['cholesky']:.1e} operations a filter"
             )
-    best = min(costs, key=lambda name: costs[name])
-    others = "; ".join(text for name, text in said.items() if name != best)
-    reason = said[best] + (f" (beside {others})" if others else "")
-    return Way(None if best == "exact" else best, reason, exact, report)
+    return Way(costs, said, report)
 
 
 def _rounding(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> float:
@@ -149,8 +170,9 @@ def _fourier(
     if scaled.values.shape[1] > DIMENSIONS:
         return None
     try:
+        check_on_cpu(X)
         sums = planned_for(scaled, tol, normalization, self_loops, seed)
-    except (InputError, SizeError):  # too many modes, or functions of the last axes
+    except GspnlError:  # a GPU, too many modes, or functions of the last axes
         return None
     if sums is None:
         return None

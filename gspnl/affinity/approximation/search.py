@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from gspnl.affinity.approximation.forecast import Forecast
-from gspnl.errors import InputError
+from gspnl.errors import ToleranceError
 
 FIRST_RANK = 16  # first rank tried for a tolerance
 GROWTH = 1.4  # ratio of one rank tried to the one before, at most
@@ -92,7 +92,7 @@ class Search(Generic[T]):
                     break
             if found is not None and (tries >= TRIES or self._is_close(failed, passed, ratio)):
                 return found
-        raise InputError(
+        raise ToleranceError(
             f"tol={self.tol:g} is not reached below rank N = {self.n} (best bound {best:.2g}, at "
             f"rank {rank}): this graph is not of low rank, or rounding is in the way; raise tol= "
             "or sigma=, use float64, or storage='tiled'"

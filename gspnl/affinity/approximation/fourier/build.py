@@ -27,7 +27,7 @@ from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.normalize import normalize
 from gspnl.affinity.weights import Weights
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops, diagonal, widened
-from gspnl.errors import DegreeError, GspnlError, InputError
+from gspnl.errors import DegreeError, GspnlError, InputError, ToleranceError
 
 DIMENSIONS = 5
 LEAST = {4: 1e-6, 8: 0.0}  # least tolerances by the bytes of the dtype
@@ -119,7 +119,7 @@ def fourier(
             break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     size = float(np.ptp(scaled.values, axis=0).max())
-    raise InputError(_out_of_reach(tol, best, seen, self_loops, size))
+    raise ToleranceError(_out_of_reach(tol, best, seen, self_loops, size))
 
 
 def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> Scaled:

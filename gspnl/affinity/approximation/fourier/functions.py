@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
 
 from gspnl._base.array import check_fits
-from gspnl.errors import InputError
+from gspnl.errors import ToleranceError
 
 TRANSFORMED = 3  # axes of transforms
 MOST = 600  # functions along the last axes
@@ -130,9 +130,9 @@ def groups_of(functions: np.ndarray, residuals: np.ndarray) -> list[Group]:
     return groups
 
 
-def out_of_reach(axes: int, error: float) -> InputError:
+def out_of_reach(axes: int, error: float) -> ToleranceError:
     """Say that the last axes need too many functions."""
-    return InputError(
+    return ToleranceError(
         f"approximation='fourier' expands {axes} of {TRANSFORMED + axes} dimensions in functions, "
         f"and entries within {error:.0e} need more than {MOST} of them here; raise sigma= or tol=, "
         "or take storage='tiled' or approximation='cholesky'"
