@@ -73,7 +73,7 @@ def test_three_certificates_are_enough(name, monkeypatch):
 def test_the_rank_is_close_to_the_least(name):
     kernel, embed, options = GRAPHS[name]
     X = cloud(2000, 1)
-    told = gspnl.feature_graph(X, kernel, embed, tol=1e-2, **CHOLESKY, **options).approximation
+    told = gspnl.feature_graph(X, kernel, embed, tol=1e-2, **CHOLESKY | options).approximation
     less = gspnl.feature_graph(X, kernel, embed, rank=int(0.85 * told.rank), **options)
     assert less.approximation.bound > 1e-2
 
@@ -103,7 +103,7 @@ def test_a_sample_of_all_nodes_estimates_the_bound_itself(name, monkeypatch):
     kernel, embed, options = GRAPHS[name]
     found = estimated(monkeypatch)
     X = cloud(200)
-    told = gspnl.feature_graph(X, kernel, embed, tol=1e-3, **CHOLESKY, **options).approximation
+    told = gspnl.feature_graph(X, kernel, embed, tol=1e-3, **CHOLESKY | options).approximation
     near = 1e-2 if name == "bistochastic" else 1e-6
     assert dict(found)[told.rank] == pytest.approx(told.bound, rel=near)
     assert told.rank > 10
@@ -116,7 +116,7 @@ def test_estimates_of_many_blocks_are_near_the_bound(name, monkeypatch):
     monkeypatch.setattr(residual, "BLOCK", 100)
     found = estimated(monkeypatch)
     told = gspnl.feature_graph(
-        cloud(3000), kernel, embed, tol=0.05, **CHOLESKY, **options
+        cloud(3000), kernel, embed, tol=0.05, **CHOLESKY | options
     ).approximation
     estimate = dict(found)[told.rank]
     assert 0.6 < estimate / told.bound < 1.6

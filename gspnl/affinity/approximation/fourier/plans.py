@@ -7,6 +7,7 @@ columns of their own, or points of their own, and then their modes are added.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -46,6 +47,8 @@ class Plans:
         every = slice(None)
         parts = _cut(columns if by_columns else self.nodes, workers)
         self.parts = [(part, every) if by_columns else (every, part) for part in parts]
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
         self.plans = []
         for column, point in self.parts:
             count = len(range(columns)[column])
@@ -74,10 +77,15 @@ class Plans:
             transform: Callable[[np.ndarray], np.ndarray] = getattr(plan, method)
             return transform(np.ascontiguousarray(part if len(part) > 1 else part[0]))
 
-        if len(self.plans) == 1:
-            return [one(self.plans[0], parts[0])]
-        with ThreadPoolExecutor(len(self.plans)) as pool:
-            return list(pool.map(one, self.plans, parts))
+        others = zip(self.plans[1:], parts[1:], strict=True)
+        running = [self._threads().submit(one, plan, part) for plan, part in others]
+        return [one(self.plans[0], parts[0]), *[each.result() for each in running]]
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return threads that stay for all transforms of this process; a fork has none of them."""
+        if self._pool is None or self._process != os.getpid():
+            self._pool, self._process = ThreadPoolExecutor(len(self.plans) - 1), os.getpid()
+        return self._pool
 
 
 def _cut(size: int, count: int) -> list[slice]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gspnl._base.array import check_fits
 from gspnl._base.extras import older, require
-from gspnl._base.rows import cores
+from gspnl._base.rows import cores, each_block
 from gspnl.affinity.approximation.fourier.box import Box
 from gspnl.affinity.approximation.fourier.plans import Plans
 from gspnl.errors import GspnlError
@@ -23,6 +23,7 @@ WIDEST = 4  # complex columns of one transform; two real columns travel as one c
 SHORT = 1e8  # operations of a transform that one thread does sooner than two
 GRID = 60.0  # operations of a cell of the fine grid
 FINER = 30  # factor by which tables of sums are more accurate than transforms
+PACKED = 1 << 14  # rows that are packed at once
 KEPT = 2  # plans of different widths that are kept
 
 
@@ -76,22 +77,19 @@ class Transform:
 
     def sums(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Compute the sums for columns Z (N, c) in float64."""
-        n, count = Z.shape
-        out = np.empty((n, count))
-        for first in range(0, count, 2 * WIDEST):
-            part = slice(first, min(first + 2 * WIDEST, count))
-            out[:, part] = self._some(Z[:, part], coefficients)
-        return out
-
-    def _some(self, Z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        out = np.empty(Z.shape)
         # Rounding of a column of a pair is added to the other: both get about the same size.
-        sizes = np.abs(Z).sum(axis=0)
+        sizes = np.sqrt(np.einsum("ij,ij->j", Z, Z)) if Z.shape[1] > 1 else np.ones(1)
+        if not (np.isfinite(sizes) & (sizes > 0)).all():
+            sizes = np.abs(Z).max(axis=0)
         powers = np.clip(np.frexp(np.where(np.isfinite(sizes), sizes, 0.0))[1], -1000, 1000)
-        modes = self.modes_of(Z, np.exp2(-powers))
-        modes *= coefficients
-        sums = self.at_points(modes)[:, : Z.shape[1]]
-        sums *= np.where(sizes == 0, 0.0, np.exp2(powers))
-        return sums
+        up = np.where(sizes == 0, 0.0, np.exp2(powers))
+        for first in range(0, Z.shape[1], 2 * WIDEST):
+            part = slice(first, min(first + 2 * WIDEST, Z.shape[1]))
+            modes = self.modes_of(Z[:, part], np.exp2(-powers[part]))
+            modes *= coefficients
+            self._at_points(modes, up[part], out[:, part])
+        return out
 
     def modes_of(self, Z: np.ndarray, scales: np.ndarray | float = 1.0) -> np.ndarray:
         r"""Compute :math:`\sum_j e^{-2πi n x_j/L} z_j`, (N, c) → (pairs of columns, modes).
@@ -100,18 +98,35 @@ class Transform:
         """
         n, count = Z.shape
         pairs = -(-count // 2)
-        columns = np.zeros((n, 2 * pairs))
-        np.multiply(Z, scales, out=columns[:, :count])
-        packed = np.ascontiguousarray(columns.view(np.complex128).T)
+        packed = np.empty((pairs, n), np.complex128)
+
+        def pack(rows: slice) -> None:
+            columns = np.zeros((len(Z[rows]), 2 * pairs))
+            np.multiply(Z[rows], scales, out=columns[:, :count])
+            packed[:, rows] = columns.view(np.complex128).T
+
+        for _ in each_block(pack, row_blocks(n)):
+            pass
         with self._lock:  # a plan runs once at a time
             return self._plan(pairs).modes_of(packed)
 
     def at_points(self, modes: np.ndarray) -> np.ndarray:
         r"""Compute :math:`\sum_n c_n e^{2πi n x_i/L}`, (pairs, modes) → (N, 2 pairs)."""
+        out = np.empty((len(self.angles[0]), 2 * len(modes)))
+        self._at_points(modes, 1.0, out)
+        return out
+
+    def _at_points(self, modes: np.ndarray, scales: np.ndarray | float, out: np.ndarray) -> None:
+        """Fill ``out`` (N, c) with :meth:`at_points`, columns multiplied by ``scales``."""
         with self._lock:
-            out = self._plan(len(modes)).at_points(modes)
-        spread: np.ndarray = np.ascontiguousarray(out.T).view(np.float64)
-        return spread
+            packed = self._plan(len(modes)).at_points(modes)
+
+        def unpack(rows: slice) -> None:
+            columns = np.ascontiguousarray(packed[:, rows].T).view(np.float64)
+            np.multiply(columns[:, : out.shape[1]], scales, out=out[rows])
+
+        for _ in each_block(unpack, row_blocks(len(out))):
+            pass
 
     def _plan(self, pairs: int) -> Plans:
         if pairs in self._plans:
@@ -123,6 +138,11 @@ class Transform:
         plans = Plans(self.angles, self.box.modes, self.eps, pairs, workers)
         self._plans[pairs] = plans
         return plans
+
+
+def row_blocks(n: int) -> list[slice]:
+    """Cut N rows into blocks whose columns are packed in the cache."""
+    return [slice(i, min(i + PACKED, n)) for i in range(0, n, PACKED)]
 
 
 def threads(transform: Transform, modes: tuple[int, ...]) -> int:
