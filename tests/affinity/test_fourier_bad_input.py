@@ -11,7 +11,7 @@ import pytest
 
 import gspnl
 from gspnl.affinity.approximation.fourier.build import check_on_cpu
-from gspnl.errors import DegreeError, GspnlError, InputError, MissingExtraError
+from gspnl.errors import GspnlError, InputError, MissingExtraError, ToleranceError
 
 pytest.importorskip("finufft")
 
@@ -54,7 +54,7 @@ def test_sigmas_too_small_for_positions_in_float64_are_refused_with_the_extent(d
 
 @pytest.mark.filterwarnings("error")
 def test_scores_beyond_the_range_are_refused_without_warnings():
-    with pytest.raises(DegreeError, match="larger sigma="):
+    with pytest.raises(ToleranceError, match="widths .sigma. of the kernel, which costs digits"):
         graph_of(X[:, :1], sigma=1e-300)
 
 
