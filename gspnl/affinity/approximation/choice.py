@@ -24,11 +24,12 @@ from gspnl.affinity.approximation.build import Request, certified
 from gspnl.affinity.approximation.forecast import operations as cholesky_operations
 from gspnl.affinity.approximation.fourier.build import (
     DIMENSIONS,
-    check_on_cpu,
     planned_for,
     scaled_points,
 )
-from gspnl.affinity.approximation.fourier.transform import OLDEST
+from gspnl.affinity.approximation.fourier.device import check_device
+from gspnl.affinity.approximation.fourier.factor import pays
+from gspnl.affinity.approximation.fourier.transform import OLDEST, Transform
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.kernels.scores import DIGITS
@@ -170,13 +171,16 @@ def _fourier(
     if scaled.values.shape[1] > DIMENSIONS:
         return None
     try:
-        check_on_cpu(X)
+        check_device(X)
         sums = planned_for(scaled, tol, normalization, self_loops, seed)
     except GspnlError:  # a GPU, too many modes, or functions of the last axes
         return None
     if sums is None:
         return None
-    cost = FILTER.products * sums.operations(FILTER.signals) + 4 * sums.operations(2)
+    # Filters on the Gram matrix of the modes take its table and two halves of a product.
+    factored = isinstance(sums, Transform) and pays(sums) and self_loops
+    products = 3 if factored else FILTER.products
+    cost = products * sums.operations(FILTER.signals) + 4 * sums.operations(2)
     return cost, " × ".join(map(str, sums.modes))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from gspnl._base.array import Array, constant64, device, eps, float64, has_float64, namespace
+from gspnl._base.array import Array, constant64, eps, float64, has_float64, namespace
 from gspnl.affinity.approximation.base import Approximation
 from gspnl.affinity.approximation.fourier.certificate import (
     CORE,
@@ -17,6 +17,7 @@ from gspnl.affinity.approximation.fourier.certificate import (
     forecast,
     sinkhorn_bound,
 )
+from gspnl.affinity.approximation.fourier.device import check_device
 from gspnl.affinity.approximation.fourier.expansion import Expansion
 from gspnl.affinity.approximation.fourier.sums import gaussian_sums
 from gspnl.affinity.approximation.fourier.transform import FINEST, Transform, check_installed
@@ -79,7 +80,7 @@ def fourier(
 ) -> tuple[Weights, Approximation]:
     """Build W of features X (N, C) as a Fourier sum whose certified bound is at most ``tol``."""
     check_installed()
-    check_on_cpu(X)
+    check_device(X)
     if tol < LEAST[4 if eps(X) > 1e-10 else 8]:
         raise InputError(
             f"tol={tol:g} is below what {X.dtype} can give, 1e-06; pass float64 features, or raise "
@@ -245,13 +246,3 @@ def _out_of_reach(tol: float, best: float, nodes: Nodes, self_loops: bool, size:
         f"tol={tol:g} is below what a Fourier sum in float64 can certify here: {said}, since "
         f"{why}; raise tol= or sigma=, {loops}or take storage='tiled'"
     )
-
-
-def check_on_cpu(X: Array) -> None:
-    """Raise where features are on a GPU, since finufft's sums run on the CPU."""
-    place = str(device(X)).lower()
-    if "cpu" not in place:
-        raise GspnlError(
-            f"approximation='fourier' runs on the CPU and the features are on {place!r}; pass "
-            "X.cpu() and signals on the CPU, or take approximation='random_features'"
-        )

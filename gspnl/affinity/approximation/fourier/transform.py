@@ -47,14 +47,16 @@ class Transform:
         check_grid(box)
         scale = 2 * np.pi / np.array(box.periods)
         self.angles = [np.ascontiguousarray(points[:, a] * s) for a, s in enumerate(scale)]
+        self.on_devices: dict[Any, Any] = {}  # plans on GPUs
         self._plans: OrderedDict[int, Plans] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_plans", "_lock")}
+        own = ("_plans", "_lock", "on_devices")
+        return {k: v for k, v in self.__dict__.items() if k not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _plans=OrderedDict(), _lock=threading.Lock())
+        self.__dict__.update(state, _plans=OrderedDict(), _lock=threading.Lock(), on_devices={})
 
     @property
     def modes(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from gspnl._base.array import (
     ones,
 )
 from gspnl._base.implicit import once
+from gspnl.affinity.approximation.fourier.device import device_sums, on_device
 from gspnl.affinity.approximation.fourier.expansion import Expansion
 from gspnl.affinity.approximation.fourier.factor import FourierFactor, pays
 from gspnl.affinity.approximation.fourier.transform import Transform
@@ -126,7 +127,11 @@ class FourierSum(Weights):
 
     def _sums(self, Z: Array) -> Array:
         """Compute K Z, with gradients for Z and the points."""
-        out = like(self.transform.sums(constant64(Z), self.transform.coefficients), Z)
+        transform = self.transform
+        if isinstance(transform, Transform) and on_device(Z):
+            out = like(device_sums(transform, float64(detached(Z))), Z)
+        else:
+            out = like(transform.sums(constant64(Z), transform.coefficients), Z)
         change = Z - detached(Z) if carries_gradient(Z) else Z
         if carries_gradient(change):  # nothing does within torch.no_grad()
             _replace_gradient(change, lambda g: self._sums(detached(g)), Z)
