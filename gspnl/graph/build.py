@@ -192,7 +192,8 @@ def feature_graph(
             raise InputError(
                 f"normalization={normalization!r} needs non-negative weights, and "
                 f"approximation={request.method!r} can make some slightly negative; leave out "
-                "rank= and tol=, or pass approximation='fourier' or 'random_features'"
+                "rank= and tol=, or pass approximation='fourier' with tol=, or "
+                "approximation='random_features' with rank="
             )
         try:
             weights, report = approximate(fitted, X, pair, request, normalization, self_loops)

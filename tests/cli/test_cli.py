@@ -184,7 +184,7 @@ def test_bad_input_is_one_line_and_status_2(words, message, photo, tmp_path, cap
 @pytest.mark.slow
 def test_a_kernel_of_full_rank_on_a_large_photo(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["report", "--kernel", "rbf", "--quiet"]) == 2
+    assert cli.main(["report", "--kernel", "gaussian", "--quiet"]) == 2
     told = capsys.readouterr().err
     assert re.fullmatch(
         r"gspnl report: .*: the eigenvectors .* GiB are free; pass a smaller --max-nodes.*\n", told
