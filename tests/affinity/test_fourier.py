@@ -94,6 +94,17 @@ def test_three_dimensions_of_a_small_sigma():
     assert np.linalg.norm(S - mine) <= graph.approximation.bound <= 1e-4
 
 
+def test_gaussian_weights_beyond_the_range_have_a_graph():
+    """Scores near 1,800: W overflows, A does not."""
+    X = 30 + 0.3 * np.random.default_rng(0).random((50, 2))
+    graph = gspnl.feature_graph(X, "gaussian", approximation="fourier", tol=1e-6)
+    W = np.exp(X @ X.T - (X @ X.T).max())
+    assert np.abs(graph.apply(np.eye(50)) - W / W.sum(1, keepdims=True)).max() < 1e-6
+    assert graph.approximation.weights_bound == np.inf
+    exact = gspnl.feature_graph(X, "gaussian", storage="tiled")
+    np.testing.assert_allclose(graph.log_degrees, exact.log_degrees, rtol=1e-9)
+
+
 def test_gradients_for_signals_and_features():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(1)

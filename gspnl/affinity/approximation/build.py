@@ -115,6 +115,7 @@ def make_request(
         raise InputError(
             f"approximation={method!r} has a storage of its own, {kind!r}; leave out "
             f"storage={storage!r}"
+            + (f", or pass approximation={storage!r}" if storage in METHODS else "")
         )
     if rank is not None and "rank" not in takes:
         raise InputError(f"approximation={method!r} has no rank; pass tol= instead of rank=")

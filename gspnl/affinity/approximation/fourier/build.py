@@ -111,9 +111,10 @@ def fourier(
         best = min(best, bound)
         if bound <= tol:
             modes = weights.transform.modes
+            with np.errstate(over="ignore"):  # inf where W itself leaves the range
+                plain = float(np.exp(weights.log_factor)) * float((nodes.p**2).sum())
             return stored, Approximation(
-                "fourier", math.prod(modes), seed, weights.error,
-                weights.error * float((nodes.p**2).sum()) * math.exp(weights.log_factor), bound,
+                "fourier", math.prod(modes), seed, weights.error, weights.error * plain, bound,
                 modes, change_bound(weights.error, nodes) * (normalization == "random_walk"),
             )  # fmt: skip
         if weights.transform.eps <= FINEST:
