@@ -96,17 +96,16 @@ def feature_graph(
         error. Weights may be slightly negative.
     tol : float, optional
         Approximate to a certified ``approximation.bound`` of at most ``tol``. Alone it takes what
-        costs least: a Fourier sum, low rank or the exact weights;
-        ``graph.storage_reason`` quotes the costs. With ``approximation="cholesky"`` the
-        rank is the least, to a few percent, in up to about three times the time of ``rank``; a
-        tolerance that is forecast to take minutes raises :class:`~gspnl.errors.EffortError` (see
-        :func:`gspnl.patience`).
+        costs least: a Fourier sum, low rank or the exact weights; ``graph.storage_reason`` quotes
+        the costs. With ``approximation="cholesky"`` the rank is the least, to a few percent, in up
+        to about three times the time of ``rank``; a tolerance that is forecast to take minutes
+        raises :class:`~gspnl.errors.EffortError` (see :func:`gspnl.patience`).
     approximation : {"cholesky", "nystrom", "random_features", "fourier"}, optional
         Method for ``rank`` or ``tol``. The first three are of low rank: randomly pivoted Cholesky
         (default for ``rank``), Nyström with uniform landmarks, or positive random features
         (non-negative, unbiased, without certificate). "fourier" takes ``tol`` and features, or
-        embedded features φ = ψ, of at most 3 columns: products are nonuniform fast Fourier
-        transforms, linear in N whatever the rank, for all normalisations; it needs
+        embedded features φ = ψ, of at most 3 columns, or 5 where σ is wide: products are nonuniform
+        fast Fourier transforms, linear in N, for all normalisations; it needs
         ``pip install 'gspnl[fourier]'``. Without ``tol`` it takes 1e-9, or 1e-4 for float32
         features. Its error is relative to the largest weights, so "gaussian" and
         "embedded_gaussian" lose digits where degrees span orders of magnitude: then ``tol`` is

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from support.clouds import draw, gaussian
 from support.formulas import normalized
 
 import gspnl
@@ -15,29 +16,6 @@ from gspnl.affinity.approximation.fourier.sums import gaussian_sums
 from gspnl.errors import InputError
 
 pytest.importorskip("finufft")
-
-
-def dense(a):
-    """Compute the Gaussian by differences."""
-    gaps = a[:, None, :] - a[None, :, :]
-    return np.exp(-(gaps**2).sum(-1) / 2)
-
-
-def draw(rng, n, d):
-    """Draw points of one of six shapes, (n, d)."""
-    shape = rng.choice(["uniform", "clusters", "line", "duplicates", "outlier", "anisotropic"])
-    X = rng.random((n, d))
-    if shape == "clusters":
-        X = rng.random((5, d))[rng.integers(5, size=n)] + 0.02 * rng.standard_normal((n, d))
-    elif shape == "line":
-        X = rng.random((n, 1)) * rng.standard_normal(d)
-    elif shape == "duplicates":
-        X = X[rng.integers(n // 4, size=n)]
-    elif shape == "outlier":
-        X[0] += 10.0 ** rng.uniform(1, 4)
-    elif shape == "anisotropic":
-        X *= 10.0 ** rng.uniform(-3, 0, d)
-    return shape, X
 
 
 @pytest.mark.parametrize("d", [4, 5])
@@ -51,7 +29,7 @@ def test_entries_are_within_the_error(d, part):
         sums, error = gaussian_sums(a, asked)
         assert error <= 1.01 * asked
         mine = sums.sums(np.eye(len(a)), sums.coefficients)
-        assert np.abs(mine - dense(a)).max() <= error, (shape, asked)
+        assert np.abs(mine - gaussian(a)).max() <= error, (shape, asked)
 
 
 @pytest.mark.parametrize("norm", ["random_walk", "symmetric", "bistochastic", "combinatorial"])
@@ -65,7 +43,7 @@ def test_the_bound_holds(norm, loops):
             self_loops=loops,
         )  # fmt: skip
         bound = graph.approximation.bound
-        W = dense(X / 0.8) - (not loops) * np.eye(30)
+        W = gaussian(X / 0.8) - (not loops) * np.eye(30)
         assert bound <= 1e-6
         if norm == "combinatorial":
             L = np.diag(W.sum(1)) - W
@@ -83,7 +61,7 @@ def test_functions_bound_the_residual_of_every_pair():
     for asked in (1e-3, 1e-7, 1e-11):
         groups, error = functions.expand(extra, asked)
         F = np.concatenate([group.functions for group in groups], axis=1)
-        assert np.abs(dense(extra) - F @ F.T).max() <= error <= asked
+        assert np.abs(gaussian(extra) - F @ F.T).max() <= error <= asked
         for group in groups:
             assert np.abs(group.functions @ group.functions.T).max() <= group.size * (1 + 1e-12)
 
@@ -132,7 +110,7 @@ def test_equal_points_and_float32():
     np.testing.assert_allclose(same.apply(Z), np.broadcast_to(Z.mean(0), Z.shape), atol=1e-6)
     X = np.random.default_rng(7).random((40, 5)).astype(np.float32)
     graph = gspnl.feature_graph(X, "rbf", sigma=0.7, approximation="fourier", tol=1e-4)
-    W = dense(np.float64(X) / 0.7)
+    W = gaussian(np.float64(X) / 0.7)
     found = graph.apply(np.ones((40, 1), np.float32) * X[:, :1])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, (W / W.sum(1)[:, None]) @ X[:, :1], atol=1e-4)

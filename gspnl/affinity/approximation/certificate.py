@@ -183,7 +183,18 @@ def error_of_scaling(
     delta = min(by_node, _weighted((norm, norm), residual, sums, core.scale, core.share))
     delta += _norm(off, core.share)
     if not delta < 1:
+        return math.inf  # before the rows, which take a pass
+    return scaling_bound(delta, math.sqrt(float(core.rows.max())), norm)
+
+
+def scaling_bound(gradient: float, row: float, norm: float, convex: float = 1.0) -> float:
+    r"""Bound ‖S − Ŝ‖_F by the norm of the gradient at 1 of a Hessian of at least ``convex``.
+
+    The Newton decrement is at most δ = gradient/√convex, so ‖u − 1‖ ≤ δ/(1 − δ)/√convex. ``row``
+    bounds the norms of the rows of Ŝ, ``norm`` that of diag(ŝ) (W − Ŵ) diag(ŝ).
+    """
+    decrement = gradient / math.sqrt(convex)
+    if not decrement < 1:
         return math.inf
-    u = delta / (1 - delta)
-    widest = math.sqrt(float(core.rows.max()))
-    return (2 * u + u**2) * widest + (1 + u) ** 2 * norm
+    u = decrement / (1 - decrement) / math.sqrt(convex)
+    return (2 * u + u * u) * row + (1 + u) ** 2 * norm

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gspnl.affinity.approximation.certificate import scaling_bound
+
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
@@ -43,6 +45,11 @@ class Nodes:
         """Sum over all nodes."""
         return self.each * float(values.sum())
 
+    def least(self, error: float) -> np.ndarray:
+        """Return lower bounds of the exact degrees, with δ = ``error``."""
+        out: np.ndarray = self.degrees - error * self.total(self.p) * self.p
+        return out
+
     def norm(self, values: np.ndarray) -> float:
         """Euclidean norm over all nodes."""
         return math.sqrt(self.each) * float(np.linalg.norm(values))
@@ -51,7 +58,7 @@ class Nodes:
 def core_bound(error: float, nodes: Nodes) -> float:
     """Bound ‖S − Ŝ‖_F for l r = 1/d, with δ = ``error``."""
     d, p = nodes.degrees, nodes.p
-    low = d - error * nodes.total(p) * p
+    low = nodes.least(error)
     if not (low > 0).all():
         return math.inf
     moved = np.sqrt(d / low) - 1
@@ -66,7 +73,7 @@ def core_bound(error: float, nodes: Nodes) -> float:
 
 def change_bound(error: float, nodes: Nodes) -> float:
     """Bound max |√(d̂/d) − 1|, and that of the inverse ratio."""
-    low = nodes.degrees - error * nodes.total(nodes.p) * nodes.p
+    low = nodes.least(error)
     if not (low > 0).all():
         return math.inf
     return float(np.sqrt(nodes.degrees / low).max()) - 1
@@ -83,12 +90,10 @@ def sinkhorn_bound(error: float, nodes: Nodes, scale: np.ndarray, off: float = 0
     largest = float((sp * sp).max())
     convex = 1.0 if nodes.self_loops else 1.0 - largest
     gradient = off + error * nodes.total(sp) * nodes.norm(sp)
-    if not (convex > 0 and gradient < math.sqrt(convex)):
+    if not convex > 0:
         return math.inf
-    decrement = gradient / math.sqrt(convex)
-    u = decrement / (1 - decrement) / math.sqrt(convex)
     row = math.sqrt(min(1.0, largest / convex)) + error * nodes.total(sp)
-    return (2 * u + u * u) * row + (1 + u) ** 2 * error * nodes.total(sp * sp)
+    return scaling_bound(gradient, row, error * nodes.total(sp * sp), convex)
 
 
 def combinatorial_bound(error: float, nodes: Nodes) -> float:
