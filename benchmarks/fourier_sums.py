@@ -86,8 +86,9 @@ def tiles(sizes: Sizes) -> list[Table]:
     """Compare graph and product of one column with tiles."""
     n = sizes.tiles
     X, Z = points(n, 2), signals(n, 1)
+    fourier(X).apply(Z)  # imports
     seconds, found = interleaved(
-        3,
+        9,
         gspnl=lambda: fourier(X).apply(Z),
         tiles=lambda: gspnl.feature_graph(X, "rbf", sigma=SIGMA[2], storage="tiled").apply(Z),
     )
