@@ -50,7 +50,7 @@ def search(n: int, columns: int, sigma: float, tol: float) -> str:
     X = rng.random((n, columns)) if columns <= 3 else rng.standard_normal((n, columns))
 
     def build(**options: float) -> gspnl.FeatureGraph:
-        return gspnl.feature_graph(X, "rbf", sigma=sigma, **options)
+        return gspnl.feature_graph(X, "rbf", sigma=sigma, approximation="cholesky", **options)
 
     start = time.perf_counter()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial import chebyshev as npcheb
@@ -102,7 +102,8 @@ def approximation_error(deflation: Deflation, response: Response) -> float:
 
     With R = T̂⁻¹ T it is ‖R g(S) R⁻¹ − g(Ŝ)‖, at most ‖g(S) − g(Ŝ)‖ + ω ρ/(1 − ρ) where
     ‖R − I‖ ≤ ρ and ω is the oscillation of g, its largest less its least value. The first term is
-    at most the Lipschitz constant of g times ‖S − Ŝ‖_F, and at most ω.
+    at most the Lipschitz constant of g times ‖S − Ŝ‖_F, and at most ω. inf where no series of
+    moderate length resolves g.
     """
     affinity = deflation.affinity
     assert affinity.errors is not None
@@ -111,16 +112,16 @@ def approximation_error(deflation: Deflation, response: Response) -> float:
     if not affinity.nonnegative:  # λ̂ may lie outside [0, 2], but by no more than the bound
         lo, hi = min(lo, max(deflation.ends[0], -bound)), max(hi, min(deflation.ends[1], 2 + bound))
     target = make_target(response, (lo, hi), None)
+    if deflation.has_band:  # as for the series: the response is also sampled where λ are
+        target = replace(target, probes=deflation.density[0])
     found = resolve(target)
     if found is None:
-        values = target.on(np.linspace(-1, 1, 4097))
-        slope, swing = math.inf, float(np.ptp(values))
-    else:
-        c = found.coefficients.copy()
-        slope = float(sup_bound(npcheb.chebder(c))) * 2 / (hi - lo) if len(c) > 1 else 0.0
-        ends = npcheb.chebval(np.cos(np.linspace(0, math.pi, 8 * len(c) + 1)), c)
-        c[0] -= (ends.max() + ends.min()) / 2
-        swing = 2 * (float(sup_bound(c)) + found.floor)
+        return math.inf  # neither its slope nor its oscillation is known
+    c = found.coefficients.copy()
+    slope = float(sup_bound(npcheb.chebder(c))) * 2 / (hi - lo) if len(c) > 1 else 0.0
+    ends = npcheb.chebval(np.cos(np.linspace(0, math.pi, 8 * len(c) + 1)), c)
+    c[0] -= (ends.max() + ends.min()) / 2
+    swing = 2 * (float(sup_bound(c)) + found.floor)
     turned = swing * change / (1 - change) if change < 1 else math.inf
     return min(slope * bound, swing) + turned
 

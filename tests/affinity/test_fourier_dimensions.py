@@ -13,6 +13,7 @@ from support.formulas import normalized
 import gspnl
 from gspnl.affinity.approximation.fourier import functions
 from gspnl.affinity.approximation.fourier.sums import gaussian_sums
+from gspnl.affinity.approximation.fourier.transform import Transform
 from gspnl.errors import InputError
 
 pytest.importorskip("finufft")
@@ -136,9 +137,18 @@ def test_too_many_functions_are_refused(monkeypatch):
         gspnl.feature_graph(X, "rbf", sigma=0.05, approximation="fourier", tol=1e-4)
 
 
-def test_a_wrong_function_is_noticed_at_random_rows(monkeypatch):
+def test_a_wrong_function_is_not_expanded(monkeypatch):
     right = functions.evaluated
     monkeypatch.setattr(functions, "evaluated", lambda *args: 0.99 * right(*args))
     X = np.random.default_rng(11).random((60, 4))
-    with pytest.raises(gspnl.errors.GspnlError):
+    with pytest.raises(gspnl.errors.ToleranceError, match="more than 600"):
         gspnl.feature_graph(X, "rbf", sigma=0.5, approximation="fourier", tol=1e-4)
+
+
+@pytest.mark.parametrize("d", [2, 4])
+def test_wrong_sums_are_noticed_at_random_rows(d, monkeypatch):
+    right = Transform.sums
+    monkeypatch.setattr(Transform, "sums", lambda *args: right(*args) * (1 + 1e-6))
+    X = np.random.default_rng(11).random((60, d))
+    with pytest.raises(gspnl.errors.GspnlError, match="finufft's sums are off"):
+        gspnl.feature_graph(X, "rbf", sigma=0.5, approximation="fourier", tol=1e-8)

@@ -288,3 +288,34 @@ def test_a_batch_equals_its_graphs(norm):
 def test_softmax_has_no_spectrum():
     with pytest.raises(NonsymmetricError):
         pair(2, "softmax")[0].spectrum(3)
+
+
+def test_a_response_that_no_series_resolves_has_no_certificate():
+    """A jump, and a bump at one λ that is narrower than λ may have moved."""
+    X = np.random.default_rng(3).random((300, 2))
+    graph = gspnl.feature_graph(X, "rbf", sigma=0.1, approximation="fourier", tol=1e-2)
+    jump = graph.chebyshev(lambda lam: (lam < 0.5) * 1.0, order=4)
+    assert jump.approximation_error == jump.error_bound == np.inf
+    at = graph.chebyshev(gspnl.responses.heat(1.0), order=4).deflation.density[0][5]
+    bump = graph.chebyshev(lambda lam: np.exp(-(((lam - at) / 1e-7) ** 2)), order=4)
+    assert bump.error_bound == np.inf
+
+
+def test_torch_signals_take_the_modes_as_numpy_signals_do(monkeypatch):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    X, Z = rng.random((3000, 2)), rng.standard_normal((2, 3000, 3))
+    options = {"sigma": 0.1, "approximation": "fourier", "tol": 1e-8}
+    mine = gspnl.feature_graph(X, "rbf", **options)
+    theirs = gspnl.feature_graph(torch.tensor(X), "rbf", **options)
+    g = gspnl.responses.heat(3.0)
+    expected = mine.filter(Z, g, order=9)
+    _ = theirs.spectral_interval()
+    counted = []
+    right = type(theirs.weights).matmul
+    monkeypatch.setattr(
+        type(theirs.weights), "matmul", lambda *args: counted.append(1) or right(*args)
+    )
+    found = theirs.filter(torch.tensor(Z), g, order=9)
+    assert not counted
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-10)

@@ -109,11 +109,12 @@ def make_request(
     precision: float = EPS,
 ) -> Request:
     """Check the options of an approximation of features whose dtype has an eps of ``precision``."""
-    method = "cholesky" if method is None else method
+    asked, method = method, "cholesky" if method is None else method
     takes, kind = METHODS[method].takes, METHODS[method].storage
     if storage not in ("auto", kind):
+        given = "rank= and tol=" if asked is None else f"approximation={method!r}"
         raise InputError(
-            f"approximation={method!r} has a storage of its own, {kind!r}; leave out "
+            f"{given} have a storage of their own, such as {kind!r}; leave out "
             f"storage={storage!r}"
             + (f", or pass approximation={storage!r}" if storage in METHODS else "")
         )

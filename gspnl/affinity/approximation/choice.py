@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from gspnl.affinity.approximation.fourier.build import (
 from gspnl.affinity.approximation.fourier.device import check_device
 from gspnl.affinity.approximation.fourier.factor import pays
 from gspnl.affinity.approximation.fourier.transform import OLDEST, Transform
+from gspnl.affinity.approximation.points import points_of, roots
 from gspnl.affinity.kernels import Exponential, Kernel
 from gspnl.affinity.kernels.base import map_pair
 from gspnl.affinity.kernels.scores import DIGITS
@@ -41,7 +43,7 @@ from gspnl.affinity.weights.choice import (
     problem_of,
     storage_costs,
 )
-from gspnl.errors import EffortError, GspnlError, ToleranceError
+from gspnl.errors import DegreeError, EffortError, GspnlError, ToleranceError
 
 SAMPLE = 512  # nodes whose eigenvalues predict the rank
 MOST = 0.4  # share of them up to which the prediction is trusted
@@ -61,11 +63,14 @@ class Way:
         What is said of each, also of one that cannot be taken.
     report : Approximation
         Of the exact graph.
+    exact : float
+        Operations of a filter on the exact graph, also where it is not certified.
     """
 
     costs: dict[str, float]
     said: dict[str, str]
     report: Approximation
+    exact: float
 
     @property
     def name(self) -> str:
@@ -87,7 +92,7 @@ class Way:
     @property
     def seconds(self) -> float:
         """Time after which a search for a rank is given up: three exact filters, at least 20 s."""
-        return max(20.0, 3 * self.costs["exact"] / rate())
+        return max(20.0, 3 * self.exact / rate())
 
     def after(self, error: EffortError | ToleranceError) -> Way:
         """Return the ways that are left after one failed; raises ``error`` if they take long."""
@@ -95,13 +100,13 @@ class Way:
         del costs[self.name]
         said[self.name] = f"{said[self.name]}, given up: {error}"
         left = replace(self, costs=costs, said=said)
-        if left.costs[left.name] / rate() > seconds_allowed():
+        if not costs or costs[left.name] / rate() > seconds_allowed():
             raise error
         return left
 
 
 def choose_way(
-    kernel: Kernel,
+    kernels: Kernel,
     X: Array,
     pair: tuple[Array, Array] | None,
     request: Request,
@@ -112,20 +117,29 @@ def choose_way(
     """Return the cheapest way to features X (..., N, C) for the tolerance of ``request``."""
     batch = tuple(X.shape[:-2])
     first = (0,) * len(batch)
-    x, kernel = X[(*first, ...)], kernel.item(first)
+    assert isinstance(kernels, Exponential)  # others have no approximation
+    x, kernel = X[(*first, ...)], cast(Exponential, kernels.item(first))
     tol, seed = float(request.tol or 0), request.seed
     problem = problem_of(kernel, x, pair)
     storages = storage_costs(kernel, problem, self_loops=self_loops)
     storage = cheapest(storages)
     exact = storages[storage].operations
-    bound = _rounding(kernel, x, pair)
+    entry = _rounding(kernels, X, pair)
+    bound, size = 2 * entry * math.sqrt(problem.rows), problem.rows if kernels.bounded else math.inf
     report = Approximation.stack(
-        [Approximation("exact", problem.rows, seed, 0.0, 0.0, bound)] * math.prod(batch), batch
+        [Approximation("exact", problem.rows, seed, entry, entry * size, bound)] * math.prod(batch),
+        batch,
     )
-    costs = {"exact": exact}
+    costs: dict[str, float] = {}
     said = {"exact": f"{storage}, exact: {exact:.1e} operations a filter"}
+    if bound <= tol:
+        costs["exact"] = exact
+    else:
+        said["exact"] += f", certified to {bound:.1e} in {X.dtype}"
     grid = _fourier(kernel, x, pair, tol, normalization, self_loops, seed)
-    if grid is not None:
+    if isinstance(grid, str):
+        said["fourier"] = grid
+    elif grid is not None:
         cost, modes = grid
         said["fourier"] = f"fourier: {modes} modes, {cost:.1e} operations a filter"
         if spec("finufft") is None or older("finufft", OLDEST) is not None:
@@ -143,16 +157,21 @@ def choose_way(
             said["cholesky"] = (
                 f"lowrank: about rank {rank:,}, {costs['cholesky']:.1e} operations a filter"
             )
-    return Way(costs, said, report)
+    if not costs:
+        raise ToleranceError(
+            f"tol={tol:g} is below what can be certified here: {'; '.join(said.values())}; raise "
+            "tol=, use float64, or leave tol= out for exact weights"
+        )
+    return Way(costs, said, report, exact)
 
 
-def _rounding(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> float:
-    """Bound ‖S − Ŝ‖_F of the exact graph: the rounding of the entries, as ‖S‖_F ≤ √N."""
-    assert isinstance(kernel, Exponential)  # others have no approximation
-    phi, psi = kernel.embed(X, pair)
-    q, k = kernel.scores(phi, psi)
-    error = min(kernel.score_error(q, k, same=psi is phi), DIGITS[eps(X)])
-    return 2 * (error + 8 * eps(X)) * math.sqrt(X.shape[-2])
+def _rounding(kernel: Exponential, X: Array, pair: tuple[Array, Array] | None) -> float:
+    """Bound the relative rounding error of the entries of W, of all graphs; ‖S‖_F ≤ √N."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the exact build tells
+        phi, psi = kernel.embed(X, pair)
+        q, k = kernel.scores(phi, psi)
+        error = kernel.score_error(q, k, same=psi is phi)
+    return min(error, DIGITS[eps(X)]) + 8 * eps(X)
 
 
 def _fourier(
@@ -163,20 +182,20 @@ def _fourier(
     normalization: str,
     self_loops: bool,
     seed: int,
-) -> tuple[float, str] | None:
-    """Return the cost of a Fourier sum and its modes; None where there is none."""
+) -> tuple[float, str] | str | None:
+    """Return the cost of a Fourier sum and its modes, or why there is none; None for Φ ≠ Ψ."""
     if pair is not None and pair[0] is not pair[1]:
         return None
     scaled = scaled_points(kernel, X, pair)
     if scaled.values.shape[1] > DIMENSIONS:
-        return None
+        return f"no Fourier sum in {scaled.values.shape[1]} dimensions"
     try:
         check_device(X)
         sums = planned_for(scaled, tol, normalization, self_loops, seed)
-    except GspnlError:  # a GPU, too many modes, or functions of the last axes
-        return None
+    except GspnlError as error:  # a GPU, too many modes, or functions of the last axes
+        return f"no Fourier sum: {error}"
     if sums is None:
-        return None
+        return "no Fourier sum within the tolerance"
     # Filters on the Gram matrix of the modes take its table and two halves of a product.
     factored = isinstance(sums, Transform) and pays(sums) and self_loops
     products = 3 if factored else FILTER.products
@@ -185,17 +204,21 @@ def _fourier(
 
 
 def _rank(
-    kernel: Kernel, X: Array, pair: tuple[Array, Array] | None, tol: float, seed: int
+    kernel: Exponential, X: Array, pair: tuple[Array, Array] | None, tol: float, seed: int
 ) -> int | None:
     """Predict the rank of a tolerance; None where a sample of nodes shows no low rank."""
     n = X.shape[-2]
     count = min(n, SAMPLE)
     nodes = np.random.default_rng([seed, 6]).choice(n, count, replace=False)
-    with np.errstate(over="ignore"):
-        part = constant64(X)[nodes]
-        phi, psi = kernel.embed(part, map_pair(constant64, pair))
-        M = kernel.affinity(phi, psi)
-    K = (M + M.T) / 2
+    part = constant64(X)[nodes]
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            points = points_of(kernel, roots(kernel, part, map_pair(constant64, pair)), part)
+    except DegreeError:  # scores without digits, or beyond the range
+        return None
+    last = len(points.a) - count  # rows of Ψ where it differs
+    K = points.block(np.arange(count), np.arange(count) + last)
+    K = (K + K.T) / 2
     loops = K.diagonal().copy()
     d = loops + (n - 1) / max(count - 1, 1) * (K.sum(1) - loops)
     if not (np.isfinite(d).all() and (d > 0).all()):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gspnl._base.array import Array, constant64, is_numpy, like
+from gspnl._base.array import Array, carries_gradient, constant64, device, like
 from gspnl._base.effort import counted
 from gspnl._base.lanczos import Ritz, lanczos
 from gspnl.affinity.weights.base import GramFactor
@@ -25,7 +25,9 @@ LEAST_ORDER = 3  # from which it takes fewer transforms than products with S, it
 
 def pays(Z: Array, family: Family) -> bool:
     """Tell whether a family of series on signals Z is worth the table of the Gram matrix."""
-    return is_numpy(Z) and family.coefficients.shape[1] > LEAST_ORDER
+    if carries_gradient(Z) or "cpu" not in str(device(Z)).lower():
+        return False
+    return int(family.coefficients.shape[1]) > LEAST_ORDER
 
 
 def combine_factored(
@@ -43,14 +45,22 @@ def combine_factored(
     shown : Work
         Counts the steps.
     """
-    if Z.ndim > 2:
-        parts = [combine_factored(factor, modes, family, z, shown) for z in Z]
-        return np.stack(parts)
-    steps = Steps.of(factor, constant64(modes), family.interval, constant64(Z))
+    values = constant64(Z)
+    flat = values.reshape(-1, *values.shape[-2:])
+    parts = [_combined(factor, constant64(modes), family, z, shown) for z in flat]
+    return like(np.stack(parts).reshape(*values.shape[:-2], *parts[0].shape), Z)
+
+
+def _combined(
+    factor: GramFactor, modes: np.ndarray, family: Family, Z: np.ndarray, shown: Any
+) -> np.ndarray:
+    """Compute :func:`combine_factored` of signals (N, c), (F, N, c)."""
+    steps = Steps.of(factor, modes, family.interval, Z)
     found = combine(counted(steps.step, shown), family, steps.start)
     images = factor.times(np.concatenate(list(found[:, 1:]), axis=1))
     images = images.reshape(len(Z), len(found), Z.shape[-1]).transpose(1, 0, 2)
-    return like(found[:, :1] * constant64(Z) + images, Z)
+    out: np.ndarray = found[:, :1] * Z + images
+    return out
 
 
 def moments_factored(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -19,7 +20,7 @@ from gspnl.affinity.approximation.fourier.certificate import (
 )
 from gspnl.affinity.approximation.fourier.device import check_device
 from gspnl.affinity.approximation.fourier.expansion import Expansion
-from gspnl.affinity.approximation.fourier.sums import gaussian_sums
+from gspnl.affinity.approximation.fourier.sums import SLACK, gaussian_sums
 from gspnl.affinity.approximation.fourier.transform import FINEST, Transform, check_installed
 from gspnl.affinity.approximation.fourier.weights import FourierSum
 from gspnl.affinity.approximation.points import unsupported
@@ -95,7 +96,7 @@ def fourier(
         )
     sample = _sample(scaled, self_loops, seed)
     error = SHARE * tol / forecast(normalization, sample)
-    best, seen = math.inf, sample
+    best, seen, rounding = math.inf, sample, 0.0
     for _ in range(TRIES):
         found = _built(scaled, X, error, seed)
         if found is None:
@@ -107,7 +108,8 @@ def fourier(
         if (nodes.degrees > 0).all():
             stored = weights if self_loops else _without_loops(weights)
             bound = _bound(stored, kernel, normalization, weights.error, nodes)
-            bound += 8 * eps(X) * math.sqrt(max(1.0, float((nodes.p**2 / nodes.degrees).sum())))
+            rounding = 8 * eps(X) * math.sqrt(max(1.0, float((nodes.p**2 / nodes.degrees).sum())))
+            bound += rounding
         best = min(best, bound)
         if bound <= tol:
             modes = weights.transform.modes
@@ -121,7 +123,7 @@ def fourier(
             break
         error *= 0.5 * tol / bound if bound < math.inf else 1e-2
     size = float(np.ptp(scaled.values, axis=0).max())
-    raise ToleranceError(_out_of_reach(tol, best, seen, self_loops, size))
+    raise ToleranceError(_out_of_reach(tol, best, seen, self_loops, size, rounding, X.dtype))
 
 
 def scaled_points(kernel: Kernel, X: Array, pair: tuple[Array, Array] | None) -> Scaled:
@@ -178,7 +180,8 @@ def planned_for(
     """Return the sums that a tolerance will need, by a sample of degrees; None below rounding."""
     each = forecast(normalization, _sample(scaled, self_loops, seed))
     found = gaussian_sums(scaled.values, SHARE * tol / each)
-    return found[0] if found is not None and found[1] * each <= tol else None
+    # The forecast is on the safe side; the build has the bound itself.
+    return found[0] if found is not None and found[1] * each <= SLACK * tol else None
 
 
 def _built(scaled: Scaled, X: Array, error: float, seed: int) -> tuple[FourierSum, Nodes] | None:
@@ -232,18 +235,30 @@ def _bound(
     return sinkhorn_bound(error, nodes, scale, float(np.linalg.norm(off)))
 
 
-def _out_of_reach(tol: float, best: float, nodes: Nodes, self_loops: bool, size: float) -> str:
+def _out_of_reach(
+    tol: float,
+    best: float,
+    nodes: Nodes,
+    self_loops: bool,
+    size: float,
+    rounding: float,
+    dtype: Any,
+) -> str:
     """Explain why a tolerance cannot be reached, for features over ``size`` widths."""
     said = f"the best bound is {best:.1e}" if best < math.inf else "there is no bound"
     low, high = float(nodes.degrees.min()), float(nodes.degrees.max())
-    if size > WIDE:
+    if rounding > tol / 2:
+        why = f"rounding in {dtype} alone adds {rounding:.1e} (pass float64 where that is float32)"
+    elif size > WIDE:
         why = f"features extend over {size:.1e} widths (sigma) of the kernel, which costs digits"
+    elif 2 * low > high:
+        why = "that is its rounding"
     elif low > 1e-12 * high:
         why = f"degrees span a factor of {high / low:.1e}, and errors are relative to the largest"
     else:
         why = "some nodes have no neighbours to within rounding"
     loops = "" if self_loops else "keep the self-loops, "
     return (
-        f"tol={tol:g} is below what a Fourier sum in float64 can certify here: {said}, since "
+        f"tol={tol:g} is below what a Fourier sum can certify here: {said}, since "
         f"{why}; raise tol= or sigma=, {loops}or take storage='tiled'"
     )

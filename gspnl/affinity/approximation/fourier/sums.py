@@ -16,6 +16,7 @@ UNIT = 2.0**-53
 ROUNDING = 64 * UNIT  # error of an entry by the sums and the FFT: 15 units were measured
 TRANSFORM = 3.0  # error of an entry in units of finufft's tolerance: 1.75 was measured
 EXPANDED = 0.3  # share of the error that the functions of the last axes take
+SLACK = 4.0  # times the error asked for, up to which a sum at rounding may still serve
 LARGEST = 0.05  # error of an entry of the coarsest transforms
 
 
@@ -27,8 +28,12 @@ def gaussian_sums(points: np.ndarray, error: float) -> tuple[Transform | Expansi
 
 
 def transformed(values: np.ndarray, error: float) -> tuple[Transform, float] | None:
-    """Return a transform of points (N, d), d ≤ 3, and the bound of each entry's error."""
-    if not error > ROUNDING:  # NaN where degrees underflow
+    """Return a transform of points (N, d), d ≤ 3, and the bound of each entry's error.
+
+    Where rounding alone is above ``error`` it is the finest one, as errors asked for are on the
+    safe side, and None where rounding is above SLACK times ``error``.
+    """
+    if not SLACK * error > ROUNDING:  # NaN where degrees underflow
         return None
     width = reach(error / 16)
     points, rounding, closed = np.empty_like(values), ROUNDING, 0.0
@@ -40,9 +45,9 @@ def transformed(values: np.ndarray, error: float) -> tuple[Transform, float] | N
         extents.append(high - low)
         rounding += 2 * UNIT * size + 4 * UNIT * (high - low + width)
         closed += any_closed * 2 * math.exp(-(width**2) / 2)
-    left = error - rounding - closed
-    if left <= 0:
+    if rounding + closed > SLACK * error:
         return None
+    left = max(error - rounding - closed, ROUNDING)
     tolerance = min(max(0.85 * left / TRANSFORM, FINEST), COARSEST)
     box = box_for(np.array(extents), min(left / 8, 0.1))
     total = box.error + TRANSFORM * tolerance * (1 + box.error) + rounding + closed
