@@ -1,0 +1,1 @@
+"""Attention inside any torch network: observe it, or replace its response."""
