@@ -34,7 +34,8 @@ def sdpa(query, key, value, mask, scaling, training):
 class SelfAttention(nn.Module):
     def __init__(self, interface):
         super().__init__()
-        self.interface, self.attention_head_size = interface, DIM // HEADS
+        self.interface = interface
+        self.num_attention_heads, self.attention_head_size = HEADS, DIM // HEADS
         self.query, self.key, self.value = (nn.Linear(DIM, DIM) for _ in range(3))
         self.dropout = nn.Dropout(0.1)
 
@@ -138,16 +139,16 @@ def batch():
     }
 
 
-def attention(module, x, attention_mask=None):
-    q, k = (plain.linear(x, part.weight, part.bias) for part in (module.query, module.key))
-    bias = plain.excluded(batch()["attention_mask"].bool())[:, None, None]
-    return plain.attention(plain.split(q, HEADS), plain.split(k, HEADS), bias=bias)
+def attention(module, x, attention_mask=None, **_):
+    parts = (plain.linear(x, part.weight, part.bias) for part in (module.query, module.key))
+    q, k = (plain.split(part, module.num_attention_heads) for part in parts)
+    return plain.attention(q, k, bias=plain.bias(attention_mask))
 
 
 def projections(model, name):
-    value = model.get_submodule(f"{name}.value").weight
+    module = model.get_submodule(name)
     output = model.get_submodule(f"{name.removesuffix('self')}output.dense").weight
-    return plain.value_output(value, output, HEADS)
+    return plain.value_output(module.value.weight, output, module.num_attention_heads)
 
 
 NAMES = tuple(f"encoder.layer.{i}.attention.self" for i in range(DEPTH))

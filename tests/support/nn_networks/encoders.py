@@ -19,22 +19,23 @@ def attention(module, query, key, value, key_padding_mask=None, attn_mask=None, 
     """A of an nn.MultiheadAttention from the arguments of its call."""
     if not module.batch_first:
         query, key = query.transpose(0, 1), key.transpose(0, 1)
-    bias = module.in_proj_bias
+    bias, dim = module.in_proj_bias, module.embed_dim
     parts = [
         plain.linear(x, module.in_proj_weight[rows], None if bias is None else bias[rows])
-        for x, rows in ((query, slice(0, DIM)), (key, slice(DIM, 2 * DIM)))
+        for x, rows in ((query, slice(0, dim)), (key, slice(dim, 2 * dim)))
     ]
     scores = 0.0
     for mask, shape in ((key_padding_mask, np.s_[:, None, None]), (attn_mask, np.s_[None, None])):
         if mask is not None:
             given = plain.array(mask)
             scores = scores + (plain.excluded(~given) if given.dtype == bool else given)[shape]
-    return plain.attention(*(plain.split(part, HEADS) for part in parts), bias=scores)
+    return plain.attention(*(plain.split(part, module.num_heads) for part in parts), bias=scores)
 
 
 def projections(model, name):
     module = model.get_submodule(name)
-    return plain.value_output(module.in_proj_weight[2 * DIM :], module.out_proj.weight, HEADS)
+    value = module.in_proj_weight[2 * module.embed_dim :]
+    return plain.value_output(value, module.out_proj.weight, module.num_heads)
 
 
 def layer(name, masked="", **options):

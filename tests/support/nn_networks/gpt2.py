@@ -118,15 +118,16 @@ def batch():
     return {"input_ids": torch.randint(WORDS, (2, NODES), generator=generator)}
 
 
-def attention(module, x):
-    both = plain.linear(x, module.c_attn.weight.T, module.c_attn.bias)
-    q, k = (plain.split(y, HEADS) for y in (both[..., :DIM], both[..., DIM : 2 * DIM]))
-    return plain.attention(q, k, bias=plain.excluded(triangle(NODES)))
+def attention(module, x, **_):
+    parts = plain.thirds(plain.linear(x, module.c_attn.weight.T, module.c_attn.bias))
+    q, k, _ = (plain.split(part, module.num_heads) for part in parts)
+    return plain.attention(q, k, bias=plain.bias(triangle(x.shape[1])))
 
 
 def projections(model, name):
     module = model.get_submodule(name)
-    return plain.value_output(module.c_attn.weight.T[2 * DIM :], module.c_proj.weight.T, HEADS)
+    value = plain.thirds(module.c_attn.weight)[2].T
+    return plain.value_output(value, module.c_proj.weight.T, module.num_heads)
 
 
 NAMES = tuple(f"h.{i}.attn" for i in range(DEPTH))

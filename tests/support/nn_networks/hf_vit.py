@@ -97,43 +97,40 @@ class ViT(nn.Module):
         return {"last_hidden_state": self.layernorm(x)}
 
 
-def attention(module, x):
-    q, k = (getattr(module, name) for name in module.names[:2])
-    parts = (plain.linear(x, part.weight, part.bias) for part in (q, k))
+def attention(module, x, **_):
+    names = ("q_proj", "k_proj") if hasattr(module, "q_proj") else ("query", "key")
+    parts = (getattr(module, name) for name in names)
+    parts = (plain.linear(x, part.weight, part.bias) for part in parts)
     return plain.attention(*(plain.split(part, module.num_attention_heads) for part in parts))
 
 
-def projections(model, value, output):
-    weights = (model.get_submodule(part).weight for part in (value, output))
-    return plain.value_output(*weights, HEADS)
+def projections(model, name):
+    module = model.get_submodule(name)
+    if hasattr(module, "v_proj"):
+        value, output = module.v_proj, module.o_proj
+    else:
+        value = module.value
+        output = model.get_submodule(name.removesuffix("attention") + "output.dense")
+    return plain.value_output(value.weight, output.weight, module.num_attention_heads)
 
 
 def batch():
     return {"pixel_values": images()}
 
 
-def layers(version):
-    if version == 5:
-        names = [f"layers.{i}.attention" for i in range(DEPTH)]
-        output = {name: f"{name}.o_proj" for name in names}
-    else:
-        names = [f"encoder.layer.{i}.attention.attention" for i in range(DEPTH)]
-        output = {name: name.removesuffix("attention") + "output.dense" for name in names}
-    value = "v_proj" if version == 5 else "value"
+def layers(name):
+    names = (name.format(i) for i in range(DEPTH))
     return tuple(
-        Layer(
-            name,
-            HEADS,
-            NODES,
-            2,
-            attention,
-            partial(projections, value=f"{name}.{value}", output=output[name]),
-        )
-        for name in names
+        Layer(name, HEADS, NODES, 2, attention, partial(projections, name=name)) for name in names
     )
 
 
 NETWORKS = (
-    Network("hf_vit", lambda: seeded(ViT()), batch, layers(5)),
-    Network("hf_vit_v4", lambda: seeded(ViT(4)), batch, layers(4)),
+    Network("hf_vit", lambda: seeded(ViT()), batch, layers("layers.{}.attention")),
+    Network(
+        "hf_vit_v4",
+        lambda: seeded(ViT(4)),
+        batch,
+        layers("encoder.layer.{}.attention.attention"),
+    ),
 )

@@ -21,7 +21,7 @@ class Layer:
     ``keys`` differs from ``nodes`` in cross-attention alone. ``attention(module, *args, **kwargs)``
     gives A of shape (items, heads, nodes, keys) in float64 from the arguments of the module's call;
     ``projections(model)`` gives W_V and W_O, None where A does not mix tokens. ``masked`` is "",
-    "causal", "padded" or "masked".
+    "causal", "padded" or "masked"; ``call`` counts the calls of one module in a pass.
     """
 
     name: str
@@ -33,6 +33,12 @@ class Layer:
     keys: int | None = None
     masked: str = ""
     cross: bool = False
+    call: int = 0
+
+    @property
+    def key(self):
+        """Name, or (name, call) of later calls."""
+        return (self.name, self.call) if self.call else self.name
 
     def __post_init__(self):
         if self.keys is None:
@@ -78,13 +84,17 @@ def run(model: nn.Module, batch: Any) -> Any:
     return model(*batch) if isinstance(batch, tuple) else model(batch)
 
 
-def attention_of(network: Network) -> dict[str, np.ndarray]:
-    """A of every layer by its plain formula, from the inputs of its module, fast path off."""
+def attention_of(network: Network) -> dict[Any, np.ndarray]:
+    """A of every layer's ``key`` by its plain formula, from its module's inputs, fast path off."""
     model, found, hooks = network.build(), {}, []
     for layer in network.layers:
+        if layer.call:
+            continue
 
         def see(module, args, kwargs, layer=layer):
-            found[layer.name] = layer.attention(module, *args, **kwargs)
+            call = sum(layer.name in (key, key[0] if key else key) for key in found)
+            key = (layer.name, call) if call else layer.name
+            found[key] = layer.attention(module, *args, **kwargs)
 
         module = model.get_submodule(layer.name)
         hooks.append(module.register_forward_pre_hook(see, with_kwargs=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 
 def array(tensor) -> np.ndarray:
@@ -35,6 +36,13 @@ def excluded(taken) -> np.ndarray:
     return np.where(np.asarray(taken), 0.0, -np.inf)
 
 
+def bias(mask) -> np.ndarray | float:
+    """What a mask adds to scores: boolean, True where a key takes part, floating, or None."""
+    if mask is None:
+        return 0.0
+    return excluded(array(mask)) if mask.dtype == torch.bool else array(mask)
+
+
 def value_output(value, output, heads: int) -> tuple[np.ndarray, np.ndarray]:
     """W_V (H, C, c) and W_O (H, c, C) of nn.Linear weights of shape (H c, C) and (C, H c)."""
     value, output = array(value), array(output)
@@ -42,3 +50,9 @@ def value_output(value, output, heads: int) -> tuple[np.ndarray, np.ndarray]:
         value.reshape(heads, -1, value.shape[1]).swapaxes(1, 2),
         output.T.reshape(heads, -1, output.shape[0]),
     )
+
+
+def thirds(y) -> list:
+    """Three equal parts of the last axis: queries, keys and values."""
+    third = y.shape[-1] // 3
+    return [y[..., i * third : (i + 1) * third] for i in range(3)]

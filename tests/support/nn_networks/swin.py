@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -136,8 +137,10 @@ class Swin(nn.Module):
 def attention(module, x, mask=None):
     q, k, _ = fused_qkv(module, x)
     table = plain.array(module.relative_position_bias_table)
-    at = [(i, j) for i in range(WINDOW) for j in range(WINDOW)]
-    row = np.array([[(a - c + 3) * 7 + b - d + 3 for c, d in at] for a, b in at])
+    side = math.isqrt(x.shape[1])
+    at = [(i, j) for i in range(side) for j in range(side)]
+    gap = side - 1
+    row = np.array([[(a - c + gap) * (2 * side - 1) + b - d + gap for c, d in at] for a, b in at])
     bias = table[row].transpose(2, 0, 1)
     if mask is not None:
         bias = bias + np.tile(plain.array(mask), (len(x) // len(mask), 1, 1))[:, None]

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from support.nn_networks import plain
+from support.nn_networks.encoders import attention, projections
 from support.nn_networks.network import Layer, Network, seeded
 from support.nn_networks.vit import DIM, HEADS, NODES, PATCH, images
 
@@ -65,17 +65,6 @@ class ViT(nn.Module):
         x = self.conv_proj(x).flatten(2).transpose(1, 2)
         x = self.encoder(torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1))
         return self.heads(x[:, 0])
-
-
-def attention(module, query, key, value, need_weights):
-    rows = (module.in_proj_weight[: 2 * DIM], module.in_proj_bias[: 2 * DIM])
-    both = plain.linear(query, *rows)
-    return plain.attention(*(plain.split(y, HEADS) for y in (both[..., :DIM], both[..., DIM:])))
-
-
-def projections(model, name):
-    module = model.get_submodule(name)
-    return plain.value_output(module.in_proj_weight[2 * DIM :], module.out_proj.weight, HEADS)
 
 
 NAMES = tuple(f"encoder.layers.encoder_layer_{i}.self_attention" for i in range(DEPTH))

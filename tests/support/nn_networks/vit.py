@@ -90,12 +90,7 @@ class TimmViT(nn.Module):
 def fused_qkv(module, x) -> list:
     """q, k and v of a Linear to 3 H c outputs, as (B, H, N, c)."""
     parts = plain.linear(x, module.qkv.weight, module.qkv.bias)
-    return [plain.split(part, module.num_heads) for part in thirds(parts)]
-
-
-def thirds(y):
-    third = y.shape[-1] // 3
-    return [y[..., i * third : (i + 1) * third] for i in range(3)]
+    return [plain.split(part, module.num_heads) for part in plain.thirds(parts)]
 
 
 def timm_attention(module, x):
