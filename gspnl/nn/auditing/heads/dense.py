@@ -16,6 +16,7 @@ from gspnl.nn.auditing.heads.steps import Found, Step
 
 ZERO = np.finfo(float).eps  # share of its largest entry up to which an entry of π counts as 0
 FIRST = "causal: all flow ends in the first node that takes part, π is 1 there and 0 elsewhere"
+UNIT = 1e-10  # distance from the unit circle, and from 1, that counts as none
 SINGLE = "one node: there is no second eigenvalue"
 
 
@@ -123,13 +124,25 @@ def plain_sigma(head: DenseHead) -> Found:
     return {"spectral_norm": float(sigma[0]), "effective_rank": rank}, {}
 
 
+def unit_circle(mu: np.ndarray) -> dict[str, str]:
+    """Tell why the gap is 0: λ = 1 repeated, or a period."""
+    on = mu[np.abs(mu) > 1 - UNIT]
+    if len(on) == 1:
+        return {}
+    if (ones := int((np.abs(on - 1) < UNIT).sum())) > 1:
+        told = f"μ = 1 is repeated {ones} times: parts of the nodes exchange nothing"
+    else:
+        told = f"A has period {len(on)}: its powers do not converge"
+    return {"gap": told}
+
+
 def eigenvalues(head: DenseHead) -> Found:
     """Eigenvalues of A, and the spectral gap."""
     causal = head.case.nodes.kind == "causal"  # A is triangular
     mu = descending(np.diag(head.A) if causal else np.linalg.eigvals(head.A))
     if len(mu) == 1:
         return {"eigenvalues": mu}, {"gap": SINGLE}
-    return {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}, {}
+    return {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}, unit_circle(mu)
 
 
 def chung_gap(head: DenseHead) -> Found:

@@ -107,7 +107,10 @@ def _item(
     size: dict[str, Any] = {"nodes": len(kept.rows), "keys": len(kept.columns), "masked": kept.kind}
     reasons = {"nodes": kept.remark} if kept.remark else {}
     if not len(kept.rows):
-        return HeadItem(**size, reasons=reasons | dict.fromkeys(NUMBERS, SILENT))
+        why = reasons | dict.fromkeys(NUMBERS, SILENT)
+        for name in ("value_output", "value_output_eigenvalues"):
+            why.pop(name)
+        return HeadItem(**size, **maps[0], reasons=why | maps[1])
     case = HeadCase(call, item, head, kept, n == m and not call.cross)
     numbers, why = take(DenseHead(case, grid), STEPS, case.square, deadline)
     return HeadItem(**size, **numbers, **maps[0], reasons=reasons | why | maps[1])
