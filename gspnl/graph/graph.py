@@ -19,6 +19,7 @@ from gspnl.affinity.approximation import Approximation
 from gspnl.affinity.kernels import Kernel
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.normalize import normalize
+from gspnl.affinity.stationary import stationary_of
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
@@ -139,6 +140,37 @@ class FeatureGraph:
             if logs is None:
                 raise
             return logs
+
+    @cached_property
+    @within_memory
+    def stationary(self) -> Array:
+        r"""Stationary distribution π of the walk A, (..., N): :math:`π^T A = π^T`, π ≥ 0, Σ π = 1.
+
+        π_i is the share of time that an endless random walk by A spends at node i, and πᵀZ is the
+        mean of a signal that averaging keeps. It is d/Σd for random_walk and chung's own π for
+        chung; 1/N for bistochastic, and for combinatorial, whose flow exp(−t L) it is the
+        stationary distribution of. For softmax it is computed: periodic walks have one as well, and
+        nodes that the walk leaves for good, as all but the first under a causal mask, have π = 0.
+
+        Raises
+        ------
+        ReducibleError
+            If A has several closed classes (components, where A is symmetric), each with a π of its
+            own; ``error.classes`` has their nodes.
+        InputError
+            For normalization="symmetric", whose rows do not sum to 1, and softmax of negative
+            weights.
+        ConvergenceError
+            If π is not determined to rounding, as where parts exchange next to nothing.
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> walk = gspnl.graph_from_weights(np.array([[1, 1], [1, 3]]), "softmax")
+        >>> walk.stationary.round(12)
+        array([0.33333333, 0.66666667])
+        """
+        return self.caches.each(stationary_of)
 
     def apply(self, Z: Array) -> Array:
         r"""Compute A Z, or W Z for normalization="combinatorial".
