@@ -10,7 +10,7 @@ import numpy as np
 
 from gspnl._base.products import Products
 
-ACCURATE = 1e-6  # relative error of an entry of π above which it counts as unknown
+ACCURATE = 1e-5  # relative error of an entry of π above which it counts as unknown
 
 
 class Part(Protocol):
