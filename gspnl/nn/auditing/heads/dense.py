@@ -1,0 +1,180 @@
+"""Numbers of a dense attention matrix in float64."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from gspnl.nn.auditing.heads.case import HeadCase, log_weights
+from gspnl.nn.auditing.heads.chain import stationary
+from gspnl.nn.auditing.heads.order import descending
+from gspnl.nn.auditing.heads.positions import coordinates, distances
+from gspnl.nn.auditing.heads.signals import constant_share, quotient
+from gspnl.nn.auditing.heads.steps import Found, Step
+
+ZERO = np.finfo(float).eps  # share of its largest entry up to which an entry of π counts as 0
+FIRST = "causal: all flow ends in the first node that takes part, π is 1 there and 0 elsewhere"
+SINGLE = "one node: there is no second eigenvalue"
+
+
+class DenseHead:
+    """A head with its N × M matrix.
+
+    Parameters
+    ----------
+    case : HeadCase
+    grid : pair of int, or None
+        Height and width, for distances.
+    """
+
+    def __init__(self, case: HeadCase, grid: tuple[int, int] | None) -> None:
+        self.case, self.grid = case, grid
+        self.log_A = log_weights(case)
+        self.A: np.ndarray = np.exp(self.log_A)
+        self.exact_zeros = bool(np.isneginf(self.log_A).any())
+
+    @cached_property
+    def chain(self) -> tuple[np.ndarray | None, str]:
+        """π, or None and the reason."""
+        return stationary(self.A)
+
+    @cached_property
+    def B(self) -> tuple[np.ndarray | None, str]:
+        """Π^½ A Π^-½, or None and the reason."""
+        pi, why = self.chain
+        if pi is None:
+            return None, why
+        zeros = int((pi <= ZERO * pi.max()).sum())
+        if zeros:
+            return None, f"π is 0 at {zeros:,} of {len(pi):,} nodes, to rounding"
+        root = np.sqrt(pi)
+        return root[:, None] * self.A / root, ""
+
+
+def entropy(head: DenseHead) -> Found:
+    """Mean entropy of the rows."""
+    terms = np.where(head.A > 0, head.A * np.where(head.A > 0, head.log_A, 0), 0)
+    return {"entropy": max(0.0, float(-terms.sum(1).mean()))}, {}
+
+
+def distance(head: DenseHead) -> Found:
+    """Mean distance between a query and what it attends to."""
+    nodes, n = head.case.nodes, head.case.total
+    D = distances(*(coordinates(each, head.grid, n) for each in (nodes.rows, nodes.columns)))
+    return {"distance": float((head.A * D).sum(1).mean())}, {}
+
+
+def low_frequency_share(head: DenseHead) -> Found:
+    """Share of what the head writes in its column means."""
+    V = head.case.written()
+    return constant_share(None if V is None else head.A @ V, head.case.call.output_weight is None)
+
+
+def stationary_flow(head: DenseHead) -> Found:
+    """π, its largest entry, and the flow that does not return."""
+    pi, why = head.chain
+    names = ("stationary", "sink_mass", "sink", "reversible")
+    if pi is None:
+        return {}, dict.fromkeys(names, why)
+    case = head.case
+    full = np.zeros(case.total)
+    full[case.nodes.rows] = pi
+    flow = pi[:, None] * head.A
+    reasons = {"stationary": FIRST} if case.nodes.kind == "causal" else {}
+    if reasons:
+        reasons["reversible"] = "causal: the stationary flow is the loop at one node"
+    return {
+        "stationary": full,
+        "sink": int(full.argmax()),
+        "sink_mass": float(full.max()),
+        "reversible": min(1.0, float(np.abs(flow - flow.T).sum() / 2)),
+    }, reasons
+
+
+def dirichlet(head: DenseHead) -> Found:
+    """Dirichlet quotient of the features of the layer."""
+    x, (pi, why) = head.case.features(), head.chain
+    if x is None:
+        return {}, {"dirichlet": "neither the input of the layer nor its values are known"}
+    return quotient(x, lambda y: head.A @ y, pi, why, head.case.call.inputs is None)
+
+
+def curl(head: DenseHead) -> Found:
+    """Share of the antisymmetric part of log A that is no gradient."""
+    if head.exact_zeros:
+        return {}, {"curl": "A has zeros, so log A is not defined"}
+    s = head.log_A
+    K = s - s.T
+    size = float(np.linalg.norm(K))
+    if size <= head.case.rounding * len(K) * max(1.0, float(np.abs(s).max())):
+        return {"curl": 0.0}, {}
+    h = K.mean(1)
+    rest = float(np.linalg.norm(K - h[:, None] + h))
+    return {"curl": min(1.0, (rest / size) ** 2)}, {}
+
+
+def plain_sigma(head: DenseHead) -> Found:
+    """σ₁(A), and the effective rank."""
+    sigma = np.linalg.svd(head.A, compute_uv=False)
+    share = sigma[sigma > 0] / sigma.sum()
+    rank = float(np.exp(-(share * np.log(share)).sum()))
+    return {"spectral_norm": float(sigma[0]), "effective_rank": rank}, {}
+
+
+def eigenvalues(head: DenseHead) -> Found:
+    """Eigenvalues of A, and the spectral gap."""
+    causal = head.case.nodes.kind == "causal"  # A is triangular
+    mu = descending(np.diag(head.A) if causal else np.linalg.eigvals(head.A))
+    if len(mu) == 1:
+        return {"eigenvalues": mu}, {"gap": SINGLE}
+    return {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}, {}
+
+
+def chung_gap(head: DenseHead) -> Found:
+    """1 − λ₂ of the symmetric part of B."""
+    B, why = head.B
+    if B is None or len(B) == 1:
+        return {}, {"chung_gap": why or SINGLE}
+    lam = np.linalg.eigvalsh((B + B.T) / 2)
+    return {"chung_gap": max(0.0, float(1 - lam[-2]))}, {}
+
+
+def sigma(head: DenseHead) -> Found:
+    """Singular values of B."""
+    B, why = head.B
+    if B is None:
+        return {}, {"sigma": why}
+    return {"sigma": np.linalg.svd(B, compute_uv=False)}, {}
+
+
+def defect(head: DenseHead) -> Found:
+    """Distances of A², A³, A⁴ from A."""
+    A = head.A
+    square = A @ A
+    size = np.linalg.norm(A)
+    powers = (square, square @ A, square @ square)
+    return {"defect": np.array([np.linalg.norm(P - A) for P in powers]) / size}, {}
+
+
+def dobrushin(head: DenseHead) -> Found:
+    """Largest total variation between two rows."""
+    far = pdist(head.A, "cityblock") if len(head.A) > 1 else np.zeros(1)
+    return {"dobrushin": min(1.0, float(far.max() / 2))}, {}
+
+
+STEPS: tuple[Step[DenseHead], ...] = (
+    Step(("entropy",), entropy, square=False),
+    Step(("low_frequency_share",), low_frequency_share, square=False),
+    Step(("distance",), distance),
+    Step(("stationary", "sink_mass", "sink", "reversible"), stationary_flow),
+    Step(("dirichlet",), dirichlet),
+    Step(("curl",), curl),
+    Step(("spectral_norm", "effective_rank"), plain_sigma, square=False, cheap=False),
+    Step(("chung_gap",), chung_gap, cheap=False),
+    Step(("eigenvalues", "gap"), eigenvalues, cheap=False),
+    Step(("sigma",), sigma, cheap=False),
+    Step(("defect",), defect, cheap=False),
+    Step(("dobrushin",), dobrushin, square=False, cheap=False),
+)
