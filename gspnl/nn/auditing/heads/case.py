@@ -50,6 +50,12 @@ class HeadCase:
         weights = self.call.weights
         return float(torch.finfo(torch.float64 if weights is None else weights.dtype).eps)
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the features that reached the layer are known, a row per node."""
+        inputs = self.call.inputs
+        return inputs is not None and inputs.shape[:2] == (shape_of(self.call)[0], self.total)
+
     def key_head(self, tensor: Tensor) -> Tensor:
         """Return the head of keys or values that this head of queries uses, (M, c)."""
         head = self.head * tensor.shape[1] // shape_of(self.call)[1]
@@ -85,8 +91,9 @@ class HeadCase:
 
     def features(self) -> np.ndarray | None:
         """Return the input features of the layer at the nodes that take part, or the values."""
-        if self.call.inputs is None:
+        if not self.has_inputs:
             return self.value()
+        assert self.call.inputs is not None
         features: np.ndarray = as_float64(self.call.inputs[self.item])[self.nodes.rows]
         return features
 

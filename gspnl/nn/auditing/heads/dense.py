@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
+from gspnl.filters.directed.krylov import by_modulus
 from gspnl.nn.auditing.heads.case import HeadCase, log_weights
 from gspnl.nn.auditing.heads.chain import stationary
-from gspnl.nn.auditing.heads.order import descending
 from gspnl.nn.auditing.heads.positions import coordinates, distances
 from gspnl.nn.auditing.heads.signals import constant_share, quotient
 from gspnl.nn.auditing.heads.steps import Found, Step
+from gspnl.signals.stability.contraction import coefficient
 
 ZERO = np.finfo(float).eps  # share of its largest entry up to which an entry of π counts as 0
 FIRST = "causal: all flow ends in the first node that takes part, π is 1 there and 0 elsewhere"
@@ -99,7 +99,7 @@ def dirichlet(head: DenseHead) -> Found:
     x, (pi, why) = head.case.features(), head.chain
     if x is None:
         return {}, {"dirichlet": "neither the input of the layer nor its values are known"}
-    return quotient(x, lambda y: head.A @ y, pi, why, head.case.call.inputs is None)
+    return quotient(x, lambda y: head.A @ y, pi, why, not head.case.has_inputs)
 
 
 def curl(head: DenseHead) -> Found:
@@ -139,7 +139,8 @@ def unit_circle(mu: np.ndarray) -> dict[str, str]:
 def eigenvalues(head: DenseHead) -> Found:
     """Eigenvalues of A, and the spectral gap."""
     causal = head.case.nodes.kind == "causal"  # A is triangular
-    mu = descending(np.diag(head.A) if causal else np.linalg.eigvals(head.A))
+    mu = (np.diag(head.A) if causal else np.linalg.eigvals(head.A)).astype(complex)
+    mu = mu[by_modulus(mu)]
     if len(mu) == 1:
         return {"eigenvalues": mu}, {"gap": SINGLE}
     return {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}, unit_circle(mu)
@@ -173,8 +174,8 @@ def defect(head: DenseHead) -> Found:
 
 def dobrushin(head: DenseHead) -> Found:
     """Largest total variation between two rows."""
-    far = pdist(head.A, "cityblock") if len(head.A) > 1 else np.zeros(1)
-    return {"dobrushin": min(1.0, float(far.max() / 2))}, {}
+    found = coefficient(lambda nodes: head.A[nodes], len(head.A))
+    return {"dobrushin": min(1.0, found)}, {}
 
 
 STEPS: tuple[Step[DenseHead], ...] = (
