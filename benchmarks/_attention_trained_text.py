@@ -16,8 +16,8 @@ singular values of B = Π^½ A Π^-½, σ of A those of A. "irreversible" is
 without padding; a head's number is its median over them.
 """
 
-SINKS = """In short texts one token, [CLS] or [SEP] as a rule, holds nearly all of the stationary
-mass. The sentences joined to longer texts:
+SINKS = """In short texts one token, nearly always [CLS], holds most of the stationary mass. The
+sentences joined to longer texts:
 """
 
 MAPPING = """rxnmapper reads head (10, 5), counted from 0. Atoms of these reactions are known by
