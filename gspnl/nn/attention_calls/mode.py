@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -51,7 +52,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Compute an operation, and show it."""
-        out = func(*args, **(kwargs or {}))
+        # Views inside of composite operations know of a parameter's gradient, as they do outside:
+        # matmul chooses its kernel by it.
+        hidden = not _composite(func)
+        with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, hidden):
+            out = func(*args, **(kwargs or {}))
         # Nothing is looked for where the engine of autograd computes gradients.
         forward = torch._C._current_graph_task_id() == -1
         if forward and not self.paused and self.failure is None:
@@ -131,6 +136,15 @@ def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     given = {each.name: each.default_value for each in arguments if each.has_default_value()}
     given.update(zip((each.name for each in arguments), args, strict=False))
     return given | kwargs
+
+
+@cache
+def _composite(func: Any) -> bool:
+    """Return True for operations made of others whose results are no views of their arguments."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    if not isinstance(func, torch._ops.OpOverload) or not func.has_kernel_for_dispatch_key(key):
+        return False
+    return all(each.alias_info is None for each in func._schema.returns)
 
 
 def _flat(values: Any) -> Iterator[Any]:
