@@ -306,8 +306,9 @@ def _nonsymmetric(
         order = order if allowed else 1
     elif tol is not None and (plain or shared):
         raise NonsymmetricError(
-            f"tol={tol:g} on a softmax graph can only be met by a response that is linear in λ (nl, "
-            "ns, snl, gsnl) with these options, and in a bank; use normalization='random_walk'"
+            f"tol={tol:g} on a softmax graph can only be met by a response that is linear in λ "
+            "(nl, ns, snl, gsnl) with these options, and in a bank; use "
+            "normalization='random_walk'"
         )
     elif not plain and not shared:
         try:
