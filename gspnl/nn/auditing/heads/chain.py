@@ -7,6 +7,8 @@ import numpy as np
 from gspnl.affinity.stationary import stationary_distribution
 from gspnl.errors import ConvergenceError, ReducibleError
 
+CLOSED = "A has {} closed classes of nodes, each with a π of its own"
+
 
 def stationary(A: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Return π of a dense A, or None and the reason."""
@@ -20,4 +22,4 @@ def stationary(A: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 def several(error: ReducibleError) -> str:
     """Tell of several closed classes."""
-    return f"A has {len(error.classes)} closed classes of nodes, each with a π of its own"
+    return CLOSED.format(len(error.classes))
