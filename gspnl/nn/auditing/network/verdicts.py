@@ -161,6 +161,15 @@ def blamed(records: Sequence[HeadRecord]) -> HeadRecord | None:
     return max(written, key=lambda each: each.low_frequency_share or 0.0, default=None)
 
 
+def let_through(heads: Sequence[HeadRecord], record: HeadRecord) -> HeadRecord | None:
+    """Return the head of a layer that lets through most, to compare with; None for a lone head."""
+    others = [each for each in heads if each is not record]
+    if record.sigma is not None and len(record.sigma) > 1:
+        known = [each for each in others if each.sigma is not None and len(each.sigma) > 1]
+        return max(known, key=lambda each: float(each.sigma[1]), default=None)  # type: ignore[index]
+    return min(others, key=lambda each: each.low_frequency_share or 0.0, default=None)
+
+
 def cause(
     record: HeadRecord | None, ablation: Ablation | None, why: str, control: Ablation | None = None
 ) -> Verdict:
@@ -184,8 +193,10 @@ def cause(
     numbers: dict[str, Any] = {"layer": record.layer, "head": record.head, **_numbers(ablation)}
     if control is not None:
         numbers["control"] = {"head": control.head, "layer": control.layer, **_numbers(control)}
-        text += f" (without head {control.head} of {control.layer or 'the network'}, which lets "
-        text += f"through most, the output changes by {control.output_change:.1%})"
+        text += (
+            f" (without head {control.head}, which lets through most of that layer, the output "
+            f"changes by {control.output_change:.1%})"
+        )
     holds = None if rise is None else rise > CAUSE
     return Verdict("ablation", question, holds, rise, text, numbers)
 

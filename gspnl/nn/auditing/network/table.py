@@ -1,0 +1,113 @@
+"""Print the attention of a network: a row a head, a line of words a head, depth and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gspnl.nn.auditing.heads import HeadRecord
+from gspnl.nn.auditing.network.advice import words
+from gspnl.nn.auditing.network.depth import LayerDepth
+from gspnl.nn.surgery.describe import aligned
+
+TITLES = (
+    "layer", "head", "N", "mask", "gap", "|μ₂|", "σ₂", "Chung gap", "sink", "entropy", "rank",
+    "distance", "defect", "low freq.", "one-way", "curl", "Dirichlet",
+)  # fmt: skip
+DEPTH = ("layer", "N", "off mean", "Dirichlet", "NL", "NS", "per token", "both", "θ₀ adds")
+NONE = "–"
+
+
+def head_cells(record: HeadRecord) -> tuple[str, ...]:
+    """Format the row of one head."""
+    second = None
+    if record.sigma is not None and len(record.sigma) > 1:
+        second = f"{record.sigma[1]:.2f}"
+    elif record.spectral_norm is not None:
+        second = f"‖A‖ {record.spectral_norm:.2f}"
+    sink = None
+    if record.sink_mass is not None:
+        sink = f"{record.sink_mass:.2f} (token {record.sink})"
+    size = (
+        f"{record.nodes:,}" if record.nodes == record.keys else f"{record.nodes:,}×{record.keys:,}"
+    )
+    kinds = [record.masked] if record.masked else []
+    kinds += ["cross"] * record.cross + [f"{record.groups} a key head"] * (record.groups > 1)
+    return (
+        record.layer or NONE,
+        str(record.head),
+        size,
+        ", ".join(kinds) or NONE,
+        _short(record.gap),
+        _short(None if record.gap is None else 1 - record.gap),
+        second or NONE,
+        _short(record.chung_gap),
+        sink or NONE,
+        _short(record.entropy),
+        _short(record.effective_rank, 1),
+        _short(record.distance, 1),
+        _short(None if record.defect is None else record.defect[0]),
+        _short(record.low_frequency_share),
+        _short(record.reversible),
+        _short(record.curl),
+        _short(record.dirichlet),
+    )
+
+
+def heads_table(records: Sequence[HeadRecord]) -> str:
+    """Return the table of all heads, with the reasons for missing numbers below."""
+    return "\n".join([aligned([TITLES, *map(head_cells, records)]), *_reasons(records)])
+
+
+def words_table(records: Sequence[HeadRecord]) -> str:
+    """Return one line of words for each head."""
+    places = places_of(records)
+    lines = [
+        f"{record.layer or NONE}, head {record.head}: {words(record, places[record.layer])}"
+        for record in records
+    ]
+    return "\n".join(["What each head does", *lines])
+
+
+def places_of(records: Sequence[HeadRecord]) -> dict[str, float]:
+    """Return the depth of each layer: 0 for the first, 1 for the last."""
+    layers = list(dict.fromkeys(record.layer for record in records))
+    return {layer: i / max(1, len(layers) - 1) for i, layer in enumerate(layers)}
+
+
+def depth_table(layers: Sequence[LayerDepth]) -> str:
+    """Return the table of layers, in the order of execution."""
+    return "\n".join(["Depth", aligned([DEPTH, *map(_depth_cells, layers)])])
+
+
+def _depth_cells(each: LayerDepth) -> tuple[str, ...]:
+    share = each.identity
+    fits: Sequence[Any] = (None,) * 5
+    if share is not None:
+        fits = (share.nl, share.ns, share.identity, share.snl, share.theta_0)
+    name = (each.layer or NONE) + (f", call {each.call}" if each.call else "")
+    return (name, f"{each.nodes:,}", *map(_short, (each.off_mean, each.dirichlet, *fits)))
+
+
+def _reasons(records: Sequence[HeadRecord]) -> list[str]:
+    """Return each reason once, with the heads that it is of."""
+    found: dict[str, list[HeadRecord]] = {}
+    for record in records:
+        for name, why in record.reasons.items():
+            found.setdefault(f"{name}: {why}", []).append(record)
+    out = []
+    for text, those in found.items():
+        if len(those) == len(records):
+            out.append(f"all heads, {text}")
+        elif len(those) == 1:
+            out.append(f"{those[0].layer or NONE}, head {those[0].head}, {text}")
+        else:
+            out.append(f"{len(those)} heads, {text}")
+    return out
+
+
+def _short(value: Any, digits: int = 2) -> str:
+    """Format a number with the digits that a table needs."""
+    if value is None:
+        return NONE
+    return f"{float(value):.{digits}f}"
