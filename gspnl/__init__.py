@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gspnl.chebyshev import Series
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
+    from gspnl.filters.directed import DirectedSpectrum
     from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.as_linear_operator import as_linear_operator
@@ -56,6 +57,7 @@ _HOME = {
     "FeatureGraph": "graph.graph",
     "Description": "graph.description",
     "Approximation": "affinity.approximation",
+    "DirectedSpectrum": "filters.directed",
     "Spectrum": "filters.spectrum",
     "PartialSpectrum": "filters.partial_spectrum",
     "spectral_density": "signals.spectral_density",
@@ -117,6 +119,7 @@ __all__ = [
     "ChebyshevFilter",
     "Comparison",
     "Description",
+    "DirectedSpectrum",
     "FeatureGraph",
     "FilterBank",
     "GspnlError",

@@ -74,6 +74,14 @@ class BatchCache:
         parts = [fn(self.item(key), Z[(*key, ...)]) for key in np.ndindex(*self.batch)]
         return xp.reshape(xp.stack(parts), (*self.batch, *parts[0].shape))
 
+    def each(self, fn: Callable[[Affinity], Array]) -> Array:
+        """Apply ``fn`` to the affinity of each graph, and stack the results, (*batch, ...)."""
+        if not self.batch:
+            return fn(self.affinity)
+        parts = [fn(self.affinity.item(key)) for key in np.ndindex(*self.batch)]
+        xp = namespace(parts[0])
+        return xp.reshape(xp.stack(parts), (*self.batch, *parts[0].shape))
+
     def clear(self) -> None:
         """Drop all spectral results, so that a benchmark measures a new graph."""
         self._caches.clear()

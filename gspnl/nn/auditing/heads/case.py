@@ -50,6 +50,12 @@ class HeadCase:
         weights = self.call.weights
         return float(torch.finfo(torch.float64 if weights is None else weights.dtype).eps)
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the features that reached the layer are known, a row per node."""
+        inputs = self.call.inputs
+        return inputs is not None and inputs.shape[:2] == (shape_of(self.call)[0], self.total)
+
     def key_head(self, tensor: Tensor) -> Tensor:
         """Return the head of keys or values that this head of queries uses, (M, c)."""
         head = self.head * tensor.shape[1] // shape_of(self.call)[1]
@@ -75,18 +81,18 @@ class HeadCase:
         values: np.ndarray = as_float64(self.key_head(self.call.v))[self.nodes.columns]
         return values
 
-    def written(self) -> np.ndarray | None:
-        """Return what the keys write, (m, C): their values, times W_O where it is known."""
-        v = self.value()
-        if v is None or self.call.output_weight is None:
-            return v
-        written: np.ndarray = v @ as_float64(self.call.output_weight[self.head])
+    def written(self, Y: np.ndarray | None) -> np.ndarray | None:
+        """Return what the head writes, (n, C): Y = A V times W_O, where that is known."""
+        if Y is None or self.call.output_weight is None:
+            return Y
+        written: np.ndarray = Y @ as_float64(self.call.output_weight[self.head])
         return written
 
     def features(self) -> np.ndarray | None:
         """Return the input features of the layer at the nodes that take part, or the values."""
-        if self.call.inputs is None:
+        if not self.has_inputs:
             return self.value()
+        assert self.call.inputs is not None
         features: np.ndarray = as_float64(self.call.inputs[self.item])[self.nodes.rows]
         return features
 
@@ -118,7 +124,7 @@ def log_weights(case: HeadCase) -> np.ndarray:
     kept = np.ix_(nodes.rows, nodes.columns)
     if call.weights is not None:
         A = as_float64(call.weights[case.item, case.head])
-        _check_weights(A, case)
+        check_weights(A[nodes.rows], case)
         A = A[kept]
         with np.errstate(divide="ignore"):
             scores: np.ndarray = np.log(A)
@@ -133,20 +139,24 @@ def log_weights(case: HeadCase) -> np.ndarray:
         if call.causal:
             scores[nodes.columns > nodes.rows[:, None]] = -np.inf
     top = scores.max(1, keepdims=True)
-    if not np.isfinite(top).all() or np.isnan(scores).any():
-        raise InputError(
-            f"{case.name}: scores are not finite (NaN or ∞ in queries, keys or the mask); see what "
-            "the layers before it make of this batch"
-        )
+    check_scores(scores, top, case)
     scores -= top
     scores -= np.log(np.exp(scores).sum(1, keepdims=True))
     return scores
 
 
-def _check_weights(A: np.ndarray, case: HeadCase) -> None:
-    """Check that rows that take part are ≥ 0 and sum to 1 within the rounding of their dtype."""
+def check_scores(scores: np.ndarray, top: np.ndarray, case: HeadCase) -> None:
+    """Check scores (n, m), whose largest of each row are ``top``."""
+    if not np.isfinite(top).all() or np.isnan(scores).any():
+        raise InputError(
+            f"{case.name}: scores are not finite (NaN or ∞ in queries, keys or the mask); see what "
+            "the layers before it make of this batch"
+        )
+
+
+def check_weights(A: np.ndarray, case: HeadCase) -> None:
+    """Check that rows of weights are ≥ 0 and sum to 1 within the rounding of their dtype."""
     assert case.call.weights is not None
-    A = A[case.nodes.rows]
     if not np.isfinite(A).all():
         raise InputError(
             f"{case.name}: weights are not finite; see what the layers before it make of this batch"

@@ -8,6 +8,10 @@ from gspnl._base.effort import clock
 from gspnl._base.validate import number
 
 
+class LateError(Exception):
+    """The time is over in the middle of a measurement; caught where it started."""
+
+
 class Deadline:
     """A number of seconds from now, which may be shared by several calls.
 
@@ -42,3 +46,8 @@ class Deadline:
     def reason(self) -> str:
         """The sentence for numbers that were left out."""
         return f"left out after {clock(self.seconds or 0.0)}, the limit on time"
+
+    def check(self) -> None:
+        """Raise LateError if the time is over."""
+        if self.over:
+            raise LateError(self.reason)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
+from gspnl.filters.directed.krylov import by_modulus
 from gspnl.nn.auditing.heads.case import HeadCase, log_weights
 from gspnl.nn.auditing.heads.chain import stationary
-from gspnl.nn.auditing.heads.order import descending
 from gspnl.nn.auditing.heads.positions import coordinates, distances
 from gspnl.nn.auditing.heads.signals import constant_share, quotient
 from gspnl.nn.auditing.heads.steps import Found, Step
+from gspnl.signals.stability.contraction import coefficient
 
 ZERO = np.finfo(float).eps  # share of its largest entry up to which an entry of π counts as 0
 FIRST = "causal: all flow ends in the first node that takes part, π is 1 there and 0 elsewhere"
+LOOP = "causal: the stationary flow is the loop at one node"
+ZEROS = "A has zeros, so log A is not defined"
+UNIT = 1e-10  # distance from the unit circle, and from 1, that counts as none
 SINGLE = "one node: there is no second eigenvalue"
 
 
@@ -44,13 +47,19 @@ class DenseHead:
     def B(self) -> tuple[np.ndarray | None, str]:
         """Π^½ A Π^-½, or None and the reason."""
         pi, why = self.chain
-        if pi is None:
+        why = why or vanishing(pi)
+        if pi is None or why:
             return None, why
-        zeros = int((pi <= ZERO * pi.max()).sum())
-        if zeros:
-            return None, f"π is 0 at {zeros:,} of {len(pi):,} nodes, to rounding"
         root = np.sqrt(pi)
         return root[:, None] * self.A / root, ""
+
+
+def vanishing(pi: np.ndarray | None) -> str:
+    """Tell of zeros of π; "" where there are none."""
+    if pi is None:
+        return ""
+    zeros = int((pi <= ZERO * pi.max()).sum())
+    return f"π is 0 at {zeros:,} of {len(pi):,} nodes, to rounding" if zeros else ""
 
 
 def entropy(head: DenseHead) -> Found:
@@ -68,43 +77,40 @@ def distance(head: DenseHead) -> Found:
 
 def low_frequency_share(head: DenseHead) -> Found:
     """Share of what the head writes in its column means."""
-    V = head.case.written()
-    return constant_share(None if V is None else head.A @ V, head.case.call.output_weight is None)
+    V = head.case.value()
+    return constant_share(head.case.written(None if V is None else head.A @ V), head.case)
 
 
 def stationary_flow(head: DenseHead) -> Found:
     """π, its largest entry, and the flow that does not return."""
     pi, why = head.chain
-    names = ("stationary", "sink_mass", "sink", "reversible")
     if pi is None:
-        return {}, dict.fromkeys(names, why)
-    case = head.case
+        return {}, dict.fromkeys(("stationary", "sink_mass", "sink", "reversible"), why)
+    flow = pi[:, None] * head.A
+    found, remarks = sink(head.case, pi)
+    found["reversible"] = min(1.0, float(np.abs(flow - flow.T).sum() / 2))
+    return found, remarks
+
+
+def sink(case: HeadCase, pi: np.ndarray) -> Found:
+    """π at all nodes, and its largest entry."""
     full = np.zeros(case.total)
     full[case.nodes.rows] = pi
-    flow = pi[:, None] * head.A
-    reasons = {"stationary": FIRST} if case.nodes.kind == "causal" else {}
-    if reasons:
-        reasons["reversible"] = "causal: the stationary flow is the loop at one node"
-    return {
-        "stationary": full,
-        "sink": int(full.argmax()),
-        "sink_mass": float(full.max()),
-        "reversible": min(1.0, float(np.abs(flow - flow.T).sum() / 2)),
-    }, reasons
+    found = {"stationary": full, "sink": int(full.argmax()), "sink_mass": float(full.max())}
+    if case.nodes.kind != "causal":
+        return found, {}
+    return found, {"stationary": FIRST, "reversible": LOOP}
 
 
 def dirichlet(head: DenseHead) -> Found:
     """Dirichlet quotient of the features of the layer."""
-    x, (pi, why) = head.case.features(), head.chain
-    if x is None:
-        return {}, {"dirichlet": "neither the input of the layer nor its values are known"}
-    return quotient(x, lambda y: head.A @ y, pi, why, head.case.call.inputs is None)
+    return quotient(head.case, lambda y: head.A @ y, *head.chain)
 
 
 def curl(head: DenseHead) -> Found:
     """Share of the antisymmetric part of log A that is no gradient."""
     if head.exact_zeros:
-        return {}, {"curl": "A has zeros, so log A is not defined"}
+        return {}, {"curl": ZEROS}
     s = head.log_A
     K = s - s.T
     size = float(np.linalg.norm(K))
@@ -123,13 +129,27 @@ def plain_sigma(head: DenseHead) -> Found:
     return {"spectral_norm": float(sigma[0]), "effective_rank": rank}, {}
 
 
+def spectral_gap(mu: np.ndarray) -> Found:
+    """Eigenvalues and 1 − |μ₂|, and why it is 0: μ = 1 repeated, or a period."""
+    if len(mu) == 1:
+        return {"eigenvalues": mu}, {"gap": SINGLE}
+    found = {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}
+    on = mu[np.abs(mu) > 1 - UNIT]
+    if len(on) == 1:
+        return found, {}
+    if (ones := int((np.abs(on - 1) < UNIT).sum())) > 1:
+        told = f"μ = 1 is repeated {ones} times: parts of the nodes exchange nothing"
+    else:
+        told = f"A has period {len(on)}: its powers do not converge"
+    return found, {"gap": told}
+
+
 def eigenvalues(head: DenseHead) -> Found:
     """Eigenvalues of A, and the spectral gap."""
     causal = head.case.nodes.kind == "causal"  # A is triangular
-    mu = descending(np.diag(head.A) if causal else np.linalg.eigvals(head.A))
-    if len(mu) == 1:
-        return {"eigenvalues": mu}, {"gap": SINGLE}
-    return {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}, {}
+    mu = (np.diag(head.A) if causal else np.linalg.eigvals(head.A)).astype(complex)
+    mu = mu[by_modulus(mu)]
+    return spectral_gap(mu)
 
 
 def chung_gap(head: DenseHead) -> Found:
@@ -160,8 +180,8 @@ def defect(head: DenseHead) -> Found:
 
 def dobrushin(head: DenseHead) -> Found:
     """Largest total variation between two rows."""
-    far = pdist(head.A, "cityblock") if len(head.A) > 1 else np.zeros(1)
-    return {"dobrushin": min(1.0, float(far.max() / 2))}, {}
+    found = coefficient(lambda nodes: head.A[nodes], len(head.A))
+    return {"dobrushin": min(1.0, found)}, {}
 
 
 STEPS: tuple[Step[DenseHead], ...] = (

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gspnl.filters.directed.krylov import by_modulus
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads.case import as_float64
-from gspnl.nn.auditing.heads.order import descending
 
 UNKNOWN = "the projections W_V and W_O of this layer are not known"
 
@@ -30,4 +30,4 @@ def value_output(call: AttentionCall, head: int) -> tuple[dict[str, Any], dict[s
         return {"value_output": sigma}, {"value_output_eigenvalues": why}
     mu = np.linalg.eigvals(W @ V if V.shape[1] < V.shape[0] else V @ W).astype(complex)
     mu = np.concatenate([mu, np.zeros(V.shape[0] - len(mu))])
-    return {"value_output": sigma, "value_output_eigenvalues": descending(mu)}, {}
+    return {"value_output": sigma, "value_output_eigenvalues": mu[by_modulus(mu)]}, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,10 @@ from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads.case import HeadCase, place
 from gspnl.nn.auditing.heads.deadline import Deadline
-from gspnl.nn.auditing.heads.dense import STEPS, DenseHead
+from gspnl.nn.auditing.heads.dense import STEPS as DENSE_STEPS
+from gspnl.nn.auditing.heads.dense import DenseHead
+from gspnl.nn.auditing.heads.large import STEPS as LARGE_STEPS
+from gspnl.nn.auditing.heads.large import LargeHead
 from gspnl.nn.auditing.heads.maps import value_output
 from gspnl.nn.auditing.heads.masks import nodes_of, shape_of
 from gspnl.nn.auditing.heads.positions import check_grid
@@ -21,6 +25,16 @@ from gspnl.nn.auditing.heads.record import NUMBERS, HeadItem, HeadRecord, over_i
 from gspnl.nn.auditing.heads.steps import take
 
 SILENT = "every query is masked: the head attends to nothing"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Arguments of :func:`measure_heads`, checked."""
+
+    nodes: int
+    k: int
+    deadline: Deadline
+    grid: tuple[int, int] | None
 
 
 @torch.no_grad()
@@ -78,10 +92,14 @@ def measure_heads(
     maps = [value_output(call, head) for head in range(heads)]
     pairs = [(item, head) for item in range(batch) for head in range(heads)]
 
-    def measured(pair: tuple[int, int]) -> HeadItem:
-        return _item(call, *pair, maps[pair[1]], deadline, grid)
+    options = Options(nodes, k, deadline, grid)
 
-    found = dict(zip(pairs, each_block(measured, pairs), strict=True))
+    def measured(pair: tuple[int, int]) -> HeadItem:
+        return _item(call, *pair, maps[pair[1]], options)
+
+    # Heads share the threads, or where they are large, the parts of one head do.
+    each = map if max(n, m) > nodes else each_block
+    found = dict(zip(pairs, each(measured, pairs), strict=True))
     if all(item.nodes == 0 for item in found.values()):
         raise InputError(
             f"{place(call)}: every query of every head is masked; look at the mask (bool masks are "
@@ -98,19 +116,29 @@ def _item(
     call: AttentionCall,
     item: int,
     head: int,
-    maps: Any,
-    deadline: Deadline,
-    grid: tuple[int, int] | None,
+    maps: tuple[dict[str, Any], dict[str, str]],
+    options: Options,
 ) -> HeadItem:
     kept = nodes_of(call, item, head)
     _, _, n, m = shape_of(call)
     size: dict[str, Any] = {"nodes": len(kept.rows), "keys": len(kept.columns), "masked": kept.kind}
     reasons = {"nodes": kept.remark} if kept.remark else {}
     if not len(kept.rows):
-        return HeadItem(**size, reasons=reasons | dict.fromkeys(NUMBERS, SILENT))
+        why = reasons | dict.fromkeys(NUMBERS, SILENT)
+        for name in ("value_output", "value_output_eigenvalues"):
+            why.pop(name)
+        return HeadItem(**size, **maps[0], reasons=why | maps[1])
     case = HeadCase(call, item, head, kept, n == m and not call.cross)
-    numbers, why = take(DenseHead(case, grid), STEPS, case.square, deadline)
+    numbers, why = _numbers(case, options)
     return HeadItem(**size, **numbers, **maps[0], reasons=reasons | why | maps[1])
+
+
+def _numbers(case: HeadCase, options: Options) -> tuple[dict[str, Any], dict[str, str]]:
+    if max(len(case.nodes.rows), len(case.nodes.columns)) <= options.nodes:
+        dense = DenseHead(case, options.grid)
+        return take(dense, DENSE_STEPS, case.square, options.deadline)
+    large = LargeHead(case, options.grid, options.k, options.nodes, options.deadline)
+    return take(large, LARGE_STEPS, case.square, options.deadline)
 
 
 def _record(call: AttentionCall, head: int, items: tuple[HeadItem, ...]) -> HeadRecord:

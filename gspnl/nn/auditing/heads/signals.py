@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gspnl.nn.auditing.heads.case import HeadCase
 from gspnl.nn.auditing.heads.steps import Found
 
 UNIFORM = "under the uniform distribution, and not in [0, 2] in general: "
 
 
-def constant_share(Y: np.ndarray | None, unprojected: bool) -> Found:
+def constant_share(Y: np.ndarray | None, case: HeadCase) -> Found:
     """Share of ‖Y‖² in the column means of what a head writes, (n, C)."""
     name = "low_frequency_share"
     if Y is None:
@@ -23,19 +24,19 @@ def constant_share(Y: np.ndarray | None, unprojected: bool) -> Found:
         return {}, {name: "the head writes zeros"}
     Y = Y / peak
     share = len(Y) * float((Y.mean(0) ** 2).sum()) / float((Y**2).sum())
-    return {name: min(1.0, share)}, {name: "of A V: W_O is not known"} if unprojected else {}
+    return {name: min(1.0, share)}, {
+        name: "of A V: W_O is not known"
+    } if case.call.output_weight is None else {}
 
 
 def quotient(
-    x: np.ndarray,
-    apply: Callable[[np.ndarray], np.ndarray],
-    pi: np.ndarray | None,
-    why: str,
-    of_values: bool,
+    case: HeadCase, apply: Callable[[np.ndarray], np.ndarray], pi: np.ndarray | None, why: str
 ) -> Found:
-    """Dirichlet quotient of features x (n, C) under π; uniform where that has no meaning."""
-    name = "dirichlet"
-    told = ["of the values, as the input of the layer is not known"] if of_values else []
+    """Dirichlet quotient of the features of a head under π; uniform where that has no meaning."""
+    name, x = "dirichlet", case.features()
+    if x is None:
+        return {}, {name: "neither the input of the layer nor its values are known"}
+    told = [] if case.has_inputs else ["of the values, as the input of the layer is not known"]
     if not np.isfinite(x).all():
         return {}, {name: "the features of this layer are not finite"}
     if pi is None or pi.max() > 1 - 1e-12:

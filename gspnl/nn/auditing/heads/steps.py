@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gspnl.nn.auditing.heads.deadline import Deadline
+from gspnl.nn.auditing.heads.deadline import Deadline, LateError
 
 Head = TypeVar("Head")
 Found = tuple[dict[str, Any], dict[str, str]]  # numbers, and reasons or remarks
@@ -46,7 +46,10 @@ def take(
         elif not step.cheap and deadline.over:
             reasons |= dict.fromkeys(step.names, deadline.reason)
         else:
-            found, why = step.run(head)
+            try:
+                found, why = step.run(head)
+            except LateError:
+                found, why = {}, dict.fromkeys(step.names, deadline.reason)
             numbers |= found
             reasons |= why
     return numbers, reasons
