@@ -69,3 +69,22 @@ def test_a_shared_layer_is_counted():
     layer = FusedAttention(C, H)
     calls = observe(nn.Sequential(layer, nn.ReLU(), layer), features())
     assert [(call.layer, call.call) for call in calls] == [("0", 0), ("0", 1)]
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_encoders_fast_path_is_seen_with_the_norm_on_either_side(norm_first):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True, norm_first=norm_first)
+    network = nn.TransformerEncoder(layer.eval(), 2, enable_nested_tensor=False).eval()
+    x = torch.randn(3, 7, 16)
+    with torch.no_grad():
+        before = network(x)
+    calls = observe(network, x)
+    with torch.no_grad():
+        assert torch.equal(network(x), before)
+    assert [call.source for call in calls] == ["encoder fast path"] * 2
+    first = network.layers[0]
+    features = first.norm1(x) if norm_first else x
+    _, weights = first.self_attn(features, features, features, average_attn_weights=False)
+    scores = calls[0].scale * calls[0].q @ calls[0].k.mT
+    assert (torch.softmax(scores, -1) - weights).abs().max() < 1e-6

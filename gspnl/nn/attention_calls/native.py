@@ -23,7 +23,7 @@ def encoder_layer(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Record the attention of torch._transformer_encoder_layer_fwd."""
     x = given["src"]
     if given["norm_first"]:
-        weight, bias, eps = (given[f"{name}_1"] for name in ("norm_weight", "norm_bias", "eps"))
+        weight, bias, eps = given["norm_weight_1"], given["norm_bias_1"], given["eps"]
         x = F.layer_norm(x, weight.shape, weight, bias, eps)
     name = f"{seen.layer}.self_attn".removeprefix(".")
     layer = name if name in seen.names.values() else seen.layer
