@@ -83,8 +83,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _audit_program(options: argparse.Namespace) -> Any:
     """Audit a network from a function or a file."""
-    import torch
-
     from gspnl.errors import InputError
     from gspnl.nn.auditing import audit_opened
     from gspnl.nn.programs import open_program
@@ -95,8 +93,7 @@ def _audit_program(options: argparse.Namespace) -> Any:
                 f"--{name} is of a run of gspnl train, and {options.model!r} is none; pass the "
                 "batch by --input"
             )
-    torch.manual_seed(options.seed)
-    opened = open_program(options.model, options.weights, options.input)
+    opened = open_program(options.model, options.weights, options.input, options.seed)
     info(f"auditing {options.model}")
     return audit_opened(opened, nodes=options.nodes, seconds=options.seconds, k=options.k)
 

@@ -121,7 +121,9 @@ def audit_attention(
             shares.append(_identity(call, nodes, limit))
             notes += [f"{call.layer or 'the network'}: {note}" for note in call.notes]
             shown.done += 1
-    row, told = _rollout(calls, nodes)
+    row, told = rollout([] if limit.left == 0 else calls, nodes=nodes)
+    if limit.left == 0:
+        notes.append("rollout: left out, for the limit on time")
     records = tuple(record for heads in found for record in heads)
     layers = depth(calls, found, shares)
     verdicts = (stable(records), lambda_max(records), theta_0(layers), smoothing(layers))
@@ -149,12 +151,6 @@ def _identity(call: AttentionCall, nodes: int, limit: Clock) -> tuple[IdentitySh
     if limit.left == 0:
         return None, "left out, for the limit on time"
     return identity_share(call)
-
-
-def _rollout(calls: Sequence[AttentionCall], nodes: int) -> tuple[Any, tuple[str, ...]]:
-    if any(max(shape_of(call)[2:]) > nodes for call in calls):
-        return None, (f"rollout: more than nodes={nodes:,} tokens",)
-    return rollout(calls)
 
 
 def _left_out(records: Sequence[HeadRecord], seconds: float | None) -> list[str]:

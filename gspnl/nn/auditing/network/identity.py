@@ -96,7 +96,7 @@ def _parts(call: AttentionCall) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
     """Yield X, Ā X and Y of items, each (n, ·), at the nodes that take part."""
     items = shape_of(call)[0]
     for item in range(min(items, ITEMS)):
-        heads = [Mixing(case) for case in cases(call, item)]
+        heads = [Mixing(case, shape_of(call)[2]) for case in cases(call, item)]
         if not heads:
             continue
         rows = heads[0].case.nodes.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,17 +91,20 @@ def _depth_cells(each: LayerDepth) -> tuple[str, ...]:
 
 
 def _reasons(records: Sequence[HeadRecord]) -> list[str]:
-    """Return each reason once, with the heads that it is of."""
-    found: dict[str, list[HeadRecord]] = {}
+    """Return each reason once, with the heads that it is of; alike but for a number is the same."""
+    found: dict[str, list[tuple[str, HeadRecord]]] = {}
     for record in records:
         for name, why in record.reasons.items():
-            found.setdefault(f"{name}: {why}", []).append(record)
+            key = re.sub(r"\d[\d.,]*", "#", f"{name}: {why}")
+            found.setdefault(key, []).append((f"{name}: {why}", record))
     out = []
-    for text, those in found.items():
+    for those in found.values():
+        text, first = those[0]
+        text += " (others differ in the number)" if any(each != text for each, _ in those) else ""
         if len(those) == len(records):
             out.append(f"all heads, {text}")
         elif len(those) == 1:
-            out.append(f"{those[0].layer or NONE}, head {those[0].head}, {text}")
+            out.append(f"{first.layer or NONE}, head {first.head}, {text}")
         else:
             out.append(f"{len(those)} heads, {text}")
     return out
