@@ -6,6 +6,7 @@ before and ``acyl(amine())`` after, so every atom of a fragment keeps its identi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import count
@@ -68,6 +69,14 @@ def is_atom(token: str) -> bool:
     return token[0].isalpha() or token[0] == "["
 
 
+def element(token: str) -> str:
+    """Symbol of an atom's token: [N+], n and N are N."""
+    symbol = re.match(r"\[?\d*([A-Z][a-z]?|[a-z])", token)
+    if symbol is None:
+        raise ValueError(f"{token!r} is no atom")
+    return symbol[1].capitalize()
+
+
 @dataclass(frozen=True)
 class Reaction:
     """A reaction.
@@ -91,6 +100,9 @@ class Reaction:
     def smiles(self) -> str:
         return "".join(self.tokens)
 
+    def element(self, at: int) -> str:
+        return element(self.tokens[at])
+
 
 def reaction(kind: str, before: list[str | Tokens], after: list[str | Tokens]) -> Reaction:
     """Join molecules before and after the arrow."""
@@ -109,7 +121,7 @@ def reaction(kind: str, before: list[str | Tokens], after: list[str | Tokens]) -
     }
     tokens = (*(token for token, _ in left), ">>", *(token for token, _ in right))
     for new, old in origin.items():
-        if tokens[new].strip("[]+-").upper()[0] != tokens[old].strip("[]+-").upper()[0]:
+        if element(tokens[new]) != element(tokens[old]):
             raise ValueError(f"{tokens[old]} became {tokens[new]} in {''.join(tokens)}")
     return Reaction(kind, tokens, origin, tuple(place.values()))
 

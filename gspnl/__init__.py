@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.as_linear_operator import as_linear_operator
     from gspnl.graph.build import feature_graph
+    from gspnl.graph.curl import Curl, curl
     from gspnl.graph.description import Description
     from gspnl.graph.from_linear_operator import from_linear_operator
     from gspnl.graph.from_weights import graph_from_weights
@@ -55,6 +56,8 @@ _HOME = {
     "patience": "_base.effort",
     "progress": "_base.effort",
     "FeatureGraph": "graph.graph",
+    "Curl": "graph.curl",
+    "curl": "graph.curl",
     "Description": "graph.description",
     "Approximation": "affinity.approximation",
     "DirectedSpectrum": "filters.directed",
@@ -118,6 +121,7 @@ __all__ = [
     "ChebyshevBank",
     "ChebyshevFilter",
     "Comparison",
+    "Curl",
     "Description",
     "DirectedSpectrum",
     "FeatureGraph",
@@ -137,6 +141,7 @@ __all__ = [
     "choose_response",
     "choose_strength",
     "compare",
+    "curl",
     "denoise",
     "dirichlet_energy",
     "errors",

@@ -23,7 +23,7 @@ from gspnl.affinity.stationary import stationary_of
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
-from gspnl.filters.directed import DirectedSpectrum, directed_spectrum
+from gspnl.filters.directed import DirectedFilter, DirectedSpectrum, directed_spectrum
 from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
 from gspnl.filters.spectrum import Spectrum, check_whole
 from gspnl.graph.batch import BatchCache, batch_key
@@ -212,14 +212,24 @@ class FeatureGraph:
     def norm(self, Z: Array) -> float:
         r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 
-        For random_walk it is D-weighted; for all others it is the plain one. The certificates of
-        Chebyshev filters are relative to it.
+        For random_walk it is D-weighted. For softmax, whose eigenvectors are not orthonormal in any
+        norm, it is the stationary one, :math:`\sqrt{\sum_i π_i \|z_i\|^2}`, see
+        :attr:`stationary`. For all others it is the plain one. The certificates of filters are
+        relative to it.
 
         Parameters
         ----------
         Z : array of shape (N, c), or (N,)
+
+        Raises
+        ------
+        NonsymmetricError
+            For softmax, if π has zeros (transient nodes) or is not unique: there it is no norm.
         """
-        change = constant64(self.affinity.change[..., None])
+        if self.affinity.symmetric_core:
+            change = constant64(self.affinity.change[..., None])
+        else:
+            change = self.caches.norm_scale()
         inner = self._on_signals(lambda z: constant64(z) / change, Z)
         peak = float(np.abs(inner).max(initial=0.0))  # squares of huge or tiny signals may overflow
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
@@ -446,7 +456,8 @@ class FeatureGraph:
             Sparse graphs take that of deflate=False where a band costs more than the filter: with
             ``order`` above 10,000 nodes, unless known, as after :meth:`spectral_interval`.
         allow_nonsymmetric : bool
-            Permit an order above 1 on a softmax graph.
+            On a softmax graph, take the series on [0, 2], without a bound above order 1, instead of
+            a filter with a bound in the stationary norm.
         progress : bool or callable, optional
             See :func:`gspnl.progress`.
 
@@ -459,12 +470,19 @@ class FeatureGraph:
         InputError
             For signals that do not fit the graph, or a response that is not finite on the spectrum.
         NonsymmetricError
-            For an exact filter, or an order above 1, on a softmax graph.
+            On a softmax graph: for values ω; and where no bound in the stationary norm is below
+            the size of the response: π has zeros or is not unique, or the response is not analytic
+            at the complex λ. Responses that are linear in λ always pass.
         EffortError
             Where the estimate is above an hour, see :func:`gspnl.patience`.
 
         Notes
         -----
+        Softmax graphs have complex λ, where the response must be analytic: it is evaluated there.
+        The constant mode 1πᵀ is filtered exactly and a polynomial on a disc or an ellipse does the
+        rest, with a bound in the stationary norm, see :meth:`norm`; see
+        :class:`gspnl.filters.directed.DirectedFilter`.
+
         Gradients by torch features take the coefficients and the interval of a series as constants.
         """
         options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
@@ -475,7 +493,7 @@ class FeatureGraph:
     @within_memory
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any
-    ) -> ChebyshevFilter:
+    ) -> ChebyshevFilter | DirectedFilter:
         """Plan a Chebyshev filter with its certificate, to be applied to many signals.
 
         Parameters
@@ -485,7 +503,7 @@ class FeatureGraph:
 
         Returns
         -------
-        ChebyshevFilter
+        ChebyshevFilter, or DirectedFilter for a softmax graph
 
         Examples
         --------

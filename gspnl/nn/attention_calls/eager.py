@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -10,18 +12,25 @@ from torch import Tensor, nn
 
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.attention_calls.einsum import as_product
+from gspnl.nn.attention_calls.linear import layer
 from gspnl.nn.attention_calls.masks import compressed
-from gspnl.nn.attention_calls.origins import Projected, Scores, Softmax, Written, of_softmax
-from gspnl.nn.attention_calls.recorder import Recorder, crossed, keep
-
-SUMS = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+from gspnl.nn.attention_calls.origins import Origin, Scores, Softmax, of_softmax
+from gspnl.nn.attention_calls.recorder import Recorder, keep
+from gspnl.nn.attention_calls.sums import off_one
 
 
 def softmax(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Remember a softmax."""
     scores, axis = given["self"], given["dim"]
-    if isinstance(axis, int) and out.ndim > 1 and out.numel() and not seen.silent:
-        seen.mark(out, of_softmax(scores, out, axis, seen.origin(scores)))
+    if isinstance(axis, int) and out.ndim > 1 and out.numel() and not seen.modules.silent:
+        seen.mark(out, of_softmax(scores, out, axis, seen.origin(scores), fused=False))
+
+
+def safe_softmax(seen: Recorder, given: dict[str, Any], out: Any) -> None:
+    """Remember the softmax of torch's fused attention, where that is computed in steps."""
+    if out.numel() and not seen.modules.silent:
+        origin = seen.origin(given["self"])
+        seen.mark(out, of_softmax(given["self"], out, given["dim"], origin, fused=True))
 
 
 def matmul(seen: Recorder, given: dict[str, Any], out: Any) -> None:
@@ -30,12 +39,14 @@ def matmul(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     if min(left.ndim, right.ndim) < 2:
         return
     ours, theirs = seen.origin(left), seen.origin(right)
-    if isinstance(ours, Softmax):
-        multiplied(seen, ours, left, right, out)
+    if right.ndim == 2 and seen.is_parameter(right):
+        layer(seen, left, right, out)
+    elif isinstance(ours, Softmax):
+        multiplied(seen, ours, (left, right, out), theirs, out)
     elif isinstance(theirs, Softmax):
-        multiplied(seen, theirs, right.mT, left.mT, out)
-    elif isinstance(ours, Projected) and isinstance(theirs, Projected):
-        seen.mark(out, Scores(ours.x, theirs.x))
+        multiplied(seen, theirs, (right.mT, left.mT, out.mT), ours, out)
+    elif not seen.modules.silent:
+        seen.mark(out, Scores(seen.crossed(left, right), left, right.mT))
 
 
 def einsum(seen: Recorder, given: dict[str, Any], out: Any) -> None:
@@ -49,59 +60,123 @@ def einsum(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     for first, second in ((0, 1), (1, 0)):
         origin = origins[first]
         if isinstance(origin, Softmax):
-            found = as_product(given["equation"], factors[first], factors[second], first == 0)
+            equation = given["equation"]
+            found = as_product(equation, factors[first], factors[second], first == 0, out)
             if found is not None:
-                multiplied(seen, origin, *found, out)
+                multiplied(seen, origin, found, origins[second], out)
             return
-    if all(isinstance(each, Projected) for each in origins):
-        seen.mark(out, Scores(*(each.x for each in origins)))  # type: ignore[union-attr]
+    seen.mark(out, Scores(seen.crossed(*factors)))
 
 
-def multiplied(seen: Recorder, origin: Softmax, weights: Tensor, v: Tensor, out: Tensor) -> None:
-    """Record weights (..., N, M) that are multiplied into values (..., M, c)."""
-    if seen.silent:
+def multiplied(
+    seen: Recorder,
+    origin: Softmax,
+    factors: tuple[Tensor, Tensor, Tensor],
+    values: Origin | None,
+    out: Tensor,
+) -> None:
+    """Record weights that are multiplied into values.
+
+    Parameters
+    ----------
+    seen : Recorder
+    origin : Softmax
+        Of the weights.
+    factors : tuple of Tensor of shape (..., N, M), (..., M, c) and (..., N, c)
+        Weights, values and their product.
+    values : Origin or None
+        Of the values.
+    out : Tensor
+        What the network computed: the product, possibly in another order of axes.
+    """
+    if seen.modules.silent:
         return
-    if isinstance(v, nn.Parameter) or not v.is_floating_point():
-        seen.remark("a softmax times parameters, not values that depend on the nodes")
+    weights, v, result = unfolded(origin, *factors)
+    if not v.is_floating_point():
+        return
+    if weights.shape[-2] == 1 and origin.shape and origin.shape[-2] != 1:
+        seen.remark(
+            "a softmax whose queries have keys of their own (neighbours, experts), not one matrix"
+        )
         return
     notes = []
+    scores = origin.scores
+    q, k = (scores.q, scores.k) if scores is not None and origin.fused else (None, None)
     if origin.empty:
         gone = weights.isnan().all(dim=-1, keepdim=True)
         weights = weights.masked_fill(gone, 0.0)
         notes.append(f"{int(gone.sum()):,} rows have no key left, and the network writes NaN there")
-    sums = weights.sum(dim=-1, dtype=torch.promote_types(weights.dtype, torch.float32))
-    off = torch.where(sums == 0, 0.0, (sums - 1).abs()).max()
-    if float(off) > SUMS.get(weights.dtype, 1e-4) or float(weights.min()) < 0:
+    off, allowed = off_one(weights)
+    if q is not None and off > allowed:
+        notes.append("its weights pass a dropout in evaluation mode too, which is left out here")
+    elif off > allowed or bool((weights < 0).any()):
         seen.remark(
             "a softmax is changed, or is not over keys, before it multiplies values: sums over "
-            f"keys differ from 1 by up to {float(off):.2g}"
+            f"keys differ from 1 by up to {off:.2g}"
         )
         return
     lead = np.broadcast_shapes(weights.shape[:-2], v.shape[:-2])
-    where = seen.layout(lead)
+    where = seen.modules.layout(lead)
     v = v.expand(*lead, *v.shape[-2:])
-    blocked = origin.blocked
     mask, causal = None, False
-    if blocked is not None and blocked.shape[-2:] == weights.shape[-2:]:
-        if blocked.numel() == weights.numel():
-            mask, causal = compressed(where.fold(blocked.reshape(weights.shape)))
-    inside = seen.inside(nn.MultiheadAttention)
-    number = seen.record(
+    if origin.blocked is not None and origin.shape == weights.shape:
+        mask, causal = compressed(where.fold(origin.blocked))
+    inside = seen.modules.inside(nn.MultiheadAttention)
+    source = "scaled_dot_product_attention" if origin.fused else "softmax"
+    A = None
+    if q is not None and k is not None:
+        q, k = (keep(where.fold(_like(each, weights))) for each in (q, k))
+    else:
+        A = keep(where.fold(weights.expand(*lead, *weights.shape[-2:])))
+    v = where.fold(v)
+    written = seen.record(
         AttentionCall(
             layer="",
-            source="multi_head_attention_forward" if inside else "softmax",
-            q=None,
-            k=None,
-            v=keep(where.fold(v)),
-            weights=keep(where.fold(weights.expand(*lead, *weights.shape[-2:]))),
+            source="multi_head_attention_forward" if inside else source,
+            q=q,
+            k=k,
+            v=keep(v),
+            weights=A,
             mask=mask,
             causal=causal,
             scale=1.0,
-            cross=weights.shape[-2] != weights.shape[-1] or crossed(origin.scores),
+            cross=weights.shape[-2] != weights.shape[-1] or (scores is not None and scores.cross),
             notes=tuple(notes),
-        )
+        ),
+        values,
+        where.fold(result),
     )
-    seen.mark(out, Written(number))
+    seen.mark(out, written)
+
+
+def unfolded(
+    origin: Softmax, weights: Tensor, v: Tensor, result: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return factors of a batched product with the leading axes that the softmax had.
+
+    matmul and einsum fold them into one, in some order; the first rows tell which.
+    """
+    lead = origin.shape[:-2]
+    folded = weights.ndim == 3 and len(lead) > 1 and math.prod(lead) == weights.shape[0]
+    if not folded or origin.corner is None or origin.shape[-2:] != weights.shape[-2:]:
+        return weights, v, result
+    first = weights.select(-2, 0)
+    for order in itertools.permutations(range(len(lead))):
+        corner = origin.corner.permute(*order, len(lead)).reshape(first.shape)
+        if torch.allclose(corner.to(first.dtype), first, rtol=1e-2, atol=0, equal_nan=True):
+            sizes = [lead[axis] for axis in order]
+            back = [order.index(axis) for axis in range(len(lead))]
+            weights, v, result = (
+                each.reshape(*sizes, *each.shape[1:]).permute(*back, -2, -1)
+                for each in (weights, v, result)
+            )
+            break
+    return weights, v, result
+
+
+def _like(tensor: Tensor, weights: Tensor) -> Tensor:
+    """Return queries or keys with the leading axes of weights."""
+    return tensor.reshape(*weights.shape[:-2], *tensor.shape[-2:])
 
 
 def _factors(given: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -112,7 +187,7 @@ def _factors(given: dict[str, Any]) -> tuple[Tensor, Tensor]:
 HANDLERS = {
     "softmax": softmax,
     "_softmax": softmax,
-    "_safe_softmax": softmax,
+    "_safe_softmax": safe_softmax,
     "special_softmax": softmax,
     "_masked_softmax": softmax,
     "matmul": matmul,

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def as_product(
-    equation: str, weights: Tensor, values: Tensor, first: bool
-) -> tuple[Tensor, Tensor] | None:
-    """Return factors (..., N, M) and (..., M, c) of the product that an equation computes.
+    equation: str, weights: Tensor, values: Tensor, first: bool, result: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return (..., N, M), (..., M, c) and (..., N, c): the product that an equation computes.
 
     Parameters
     ----------
@@ -20,6 +20,8 @@ def as_product(
         The factor with the weights, and the other one.
     first : bool
         Whether the weights are the first factor of the equation.
+    result : Tensor
+        Of the equation.
 
     Returns
     -------
@@ -45,7 +47,8 @@ def as_product(
     A = A.flatten(len(batch), -2)
     V = values.permute([theirs.index(a) for a in batch + keys + channels])
     V = V.flatten(len(batch) + 1) if channels else V.unsqueeze(-1)
-    return A, V
+    Y = result.permute([out.index(a) for a in batch + queries + channels])
+    return A, V, Y.reshape(*A.shape[:-1], V.shape[-1])
 
 
 def _parse(equation: str, factors: tuple[Tensor, Tensor]) -> tuple[str, str, str] | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.attention_calls.layouts import Layout
-from gspnl.nn.attention_calls.origins import Written
+from gspnl.nn.attention_calls.masks import simplified
 from gspnl.nn.attention_calls.recorder import Recorder, keep
 
 SOURCE = "scaled_dot_product_attention"
@@ -29,28 +29,33 @@ def sdpa(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     grouped = q.ndim > 3 and q.shape[-3] != k.shape[-3] and k.shape[-3] != 1
     if not grouped and q.ndim > 2:
         lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-        where = seen.layout(lead)
+        where = seen.modules.layout(lead)
         q, k, v = (each.expand(*lead, *each.shape[-2:]) for each in (q, k, v))
     elif grouped:
         where = Layout((*lead, q.shape[-3]), len(lead), 0)
         q, k, v = (each.expand(*lead, *each.shape[-3:]) for each in (q, k, v))
     else:
-        where = seen.layout(())
-    inside = seen.inside(nn.MultiheadAttention)
-    number = seen.record(
+        where = seen.modules.layout(())
+    inside = seen.modules.inside(nn.MultiheadAttention)
+    v = where.fold(v)
+    mask = None if mask is None else where.fold(mask)
+    mask, causal = simplified(mask, bool(given.get("is_causal", False)))
+    written = seen.record(
         AttentionCall(
             layer="",
             source="multi_head_attention_forward" if inside else SOURCE,
             q=keep(where.fold(q)),
             k=keep(where.fold(k)),
-            v=keep(where.fold(v)),
-            mask=None if mask is None else keep(where.fold(mask)),
-            causal=bool(given.get("is_causal", False)),
+            v=keep(v),
+            mask=mask,
+            causal=causal,
             scale=1 / math.sqrt(q.shape[-1]) if scale is None else float(scale),
             cross=q.shape[-2] != k.shape[-2] or seen.crossed(given["query"], given["key"]),
-        )
+        ),
+        seen.origin(given["value"]),
+        None if out.is_nested else where.fold(out),
     )
-    seen.mark(out, Written(number))
+    seen.mark(out, written)
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FAR = 1000.0  # exp(-FAR) is 0 in every dtype: scores that are lower by FAR are masked
+
 
 def compressed(blocked: Tensor) -> tuple[Tensor | None, bool]:
     """Return a mask, True where a key takes part, in the fewest entries, and whether it is causal.
 
     Parameters
     ----------
-    blocked : bool Tensor of shape (B, H, N, M)
+    blocked : bool Tensor of shape (B or 1, H or 1, N or 1, M)
         True where a key is taken out.
 
     Returns
@@ -31,7 +33,25 @@ def compressed(blocked: Tensor) -> tuple[Tensor | None, bool]:
             columns = rest.any(dim=-2, keepdim=True)
             whole = bool((rest == (columns & ~above)).all())
             blocked = columns if whole else rest
-    for axis in range(4):
-        if axis != 3 and bool((blocked == blocked.narrow(axis, 0, 1)).all()):
+    for axis in range(3):
+        if bool((blocked == blocked.narrow(axis, 0, 1)).all()):
             blocked = blocked.narrow(axis, 0, 1)
-    return (~blocked if bool(blocked.any()) else None), causal
+    return (~blocked.clone() if bool(blocked.any()) else None), causal
+
+
+def simplified(mask: Tensor | None, causal: bool) -> tuple[Tensor | None, bool]:
+    """Return the mask of a fused attention and whether it is causal, in the simplest form.
+
+    Masks of numbers become bool where they only take keys out: where they are 0 or lower than -FAR,
+    and leave each row a key (a row of equal numbers, however low, takes out none).
+    """
+    if mask is None:
+        return None, causal
+    if mask.dtype != torch.bool:
+        blocked = mask < -FAR
+        empty = blocked.all(dim=-1) & ~mask.isneginf().all(dim=-1)
+        if bool((~blocked & (mask != 0)).any() | mask.isnan().any() | empty.any()):
+            return mask.clone(), causal
+        mask = ~blocked
+    found, triangle = compressed(~mask)
+    return found, causal or triangle

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from torch.nn.modules.module import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gspnl.nn.attention_calls import eager, fused, native, projections
-from gspnl.nn.attention_calls.origins import CHANGING, REARRANGING, Projected, changed
+from gspnl.nn.attention_calls import eager, fused, linear, native
+from gspnl.nn.attention_calls.given import ask
+from gspnl.nn.attention_calls.origins import CHANGING, REARRANGING, carried
 from gspnl.nn.attention_calls.recorder import Recorder
 
 Handler = Callable[[Recorder, dict[str, Any], Any], None]
@@ -24,7 +26,7 @@ HANDLERS: dict[str, Handler] = {
     **fused.HANDLERS,
     **native.HANDLERS,
     **eager.HANDLERS,
-    **projections.HANDLERS,
+    **linear.HANDLERS,
 }
 
 
@@ -50,14 +52,29 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Compute an operation, and show it."""
-        out = func(*args, **(kwargs or {}))
-        if not self.paused and self.failure is None:
-            try:
+        # Views inside of composite operations know of a parameter's gradient, as they do outside:
+        # matmul chooses its kernel by it.
+        hidden = not _composite(func)
+        with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, hidden):
+            out = func(*args, **(kwargs or {}))
+        # Nothing is looked for where the engine of autograd computes gradients.
+        forward = torch._C._current_graph_task_id() == -1
+        if forward and not self.paused and self.failure is None:
+            with self.pause():
                 self._show(func, args, kwargs or {}, out)
-            except Exception as error:
-                self.failure = error  # kept, since the network may catch exceptions
-                raise
         return out
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Do not look at operations of our own; keep errors, since the network may catch them."""
+        self.paused = True
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            self.paused = False
 
     def _show(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
         seen = self.recorder
@@ -67,52 +84,48 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
                 each for each in _flat((*args, *kwargs.values())) if isinstance(each, Tensor)
             ]
             origins = [seen.origin(each) for each in tensors]
-            origin = next((each for each in origins if each is not None), None)
-            if name in CHANGING and origin is not None:
-                known = [each.x for each in origins if isinstance(each, Projected)]
-                apart = name.startswith(("add", "sub")) and len(known) != len(tensors)
-                if isinstance(origin, Projected) and (
-                    apart or any(x is not origin.x for x in known)
-                ):
-                    origin = None
-                else:
-                    origin = changed(origin)
+            origin = carried(name, origins)
             if origin is not None or name.endswith("_"):
                 seen.mark(out, origin)
-        elif name in HANDLERS:
+        if name in HANDLERS:
             HANDLERS[name](seen, bound(func, args, kwargs), out)
 
 
 @contextmanager
-def watching(recorder: Recorder, below_autograd: bool = True) -> Iterator[Watch]:
+def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) -> Iterator[Watch]:
     """Show the operations and the modules that run in this thread to a recorder.
 
     Parameters
     ----------
     recorder : Recorder
-    below_autograd : bool
-        Leave autograd out, so that composite operations (scaled_dot_product_attention, matmul)
-        are seen whole. A network that takes gradients in its forward does not run then.
+    functions : mapping of str to callable
+        Give the attention of modules, from (module, args, kwargs, output).
     """
     watch, thread = Watch(recorder), threading.get_ident()
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
         if threading.get_ident() == thread:
-            recorder.enter(module, args)
+            recorder.modules.enter(module, args)
+
+    def give(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        frames = recorder.modules.frames
+        name = frames[-1].name if frames else None
+        if threading.get_ident() == thread and name is not None and name in functions:
+            with watch.pause():
+                recorder.record(ask(name, functions[name], module, args, kwargs, output))
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         if threading.get_ident() == thread:
-            recorder.leave(module)
+            recorder.modules.leave(module)
 
     with ExitStack() as stack:
         # Global hooks: a module with hooks of its own leaves torch's fast paths.
         for handle in (
             register_module_forward_pre_hook(enter),
+            register_module_forward_hook(give, with_kwargs=True),
             register_module_forward_hook(leave, always_call=True),
         ):
             stack.callback(handle.remove)
-        if below_autograd:
-            stack.enter_context(torch._C._AutoDispatchBelowAutograd())
         stack.enter_context(watch)
         yield watch
 
@@ -123,6 +136,15 @@ def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     given = {each.name: each.default_value for each in arguments if each.has_default_value()}
     given.update(zip((each.name for each in arguments), args, strict=False))
     return given | kwargs
+
+
+@cache
+def _composite(func: Any) -> bool:
+    """Return True for operations made of others whose results are no views of their arguments."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    if not isinstance(func, torch._ops.OpOverload) or not func.has_kernel_for_dispatch_key(key):
+        return False
+    return all(each.alias_info is None for each in func._schema.returns)
 
 
 def _flat(values: Any) -> Iterator[Any]:

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gspnl.nn.attention_calls.call import AttentionCall
+from gspnl.nn.attention_calls.masks import compressed
 from gspnl.nn.attention_calls.recorder import Recorder
 
 
 def attention_layer(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Record torch._native_multi_head_attention."""
     source = "multi_head_attention_forward"
-    _layer(seen, given, given["query"], given["num_head"], source, seen.layer)
+    _layer(seen, given, given["query"], given["num_head"], source, seen.modules.layer)
 
 
 def encoder_layer(seen: Recorder, given: dict[str, Any], out: Any) -> None:
@@ -25,8 +26,8 @@ def encoder_layer(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     if given["norm_first"]:
         weight, bias, eps = given["norm_weight_1"], given["norm_bias_1"], given["eps"]
         x = F.layer_norm(x, weight.shape, weight, bias, eps)
-    name = f"{seen.layer}.self_attn".removeprefix(".")
-    layer = name if name in seen.names.values() else seen.layer
+    name = f"{seen.modules.layer}.self_attn".removeprefix(".")
+    layer = name if name in seen.modules.names.values() else seen.modules.layer
     _layer(seen, given, x, given["num_heads"], "encoder fast path", layer)
 
 
@@ -42,6 +43,7 @@ def _layer(
     weight, bias = given["qkv_weight"], given["qkv_bias"]
     qkv = F.linear(x, weight, bias).reshape(B, N, 3, heads, C // heads).permute(2, 0, 3, 1, 4)
     q, k, v = qkv.detach()
+    mask, causal = compressed(_blocked(mask, kind, B, N)) if mask is not None else (None, False)
     seen.record(
         AttentionCall(
             layer=layer,
@@ -49,7 +51,8 @@ def _layer(
             q=q,
             k=k,
             v=v,
-            mask=None if mask is None else ~_blocked(mask, kind, B, N),
+            mask=mask,
+            causal=causal,
             scale=1 / math.sqrt(C // heads),
             inputs=x.detach().clone(),
             value_weight=weight.detach()[2 * C :].mT.reshape(C, heads, -1).movedim(1, 0).clone(),

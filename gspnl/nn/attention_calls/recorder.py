@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,20 +13,19 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
-from gspnl.nn.attention_calls.layouts import HEADS, Layout, layout
-from gspnl.nn.attention_calls.origins import Origin, Projected, Scores
-from gspnl.nn.block import Block
+from gspnl.nn.attention_calls.modules import Modules
+from gspnl.nn.attention_calls.origins import Origin, Projected, Written, source
+from gspnl.nn.attention_calls.projections import (
+    Sums,
+    output_part,
+    over_channels,
+    sums_of_heads,
+    value_part,
+)
 
 OnCall = Callable[[AttentionCall], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A module that is being called."""
-
-    module: nn.Module
-    name: str | None  # None for modules that are made during the run
-    args: tuple[Any, ...]
+CHANNELS = "its nodes are the channels of the head, and its channels the positions"
+WAITING = 4  # calls whose output weights are looked for at a time
 
 
 class Recorder:
@@ -35,60 +34,20 @@ class Recorder:
     Parameters
     ----------
     model : Module
-    given : collection of str
+    given : iterable of str
         Names of modules whose attention is not looked for, since the caller gives it.
-    on_call : callable or None
-        Takes each AttentionCall in the order of execution. Without it they are kept in ``calls``.
+    on_call : callable
+        Takes each AttentionCall, in the order of execution.
     """
 
-    def __init__(
-        self, model: nn.Module, given: Iterable[str] = (), on_call: OnCall | None = None
-    ) -> None:
-        self.names = {id(module): name for name, module in model.named_modules()}
-        self.given = frozenset(given)
+    def __init__(self, model: nn.Module, given: Iterable[str], on_call: OnCall) -> None:
+        self.modules = Modules(model, given)
         self.on_call = on_call
-        self.frames: list[Frame] = []
         self.origins: Any = WeakIdKeyDictionary()
-        self.calls: list[AttentionCall] = []
+        self.open: dict[int, tuple[AttentionCall, Sums | None]] = {}  # W_O is not known yet
+        self.parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
         self.remarks: dict[str, str] = {}  # attention that was not understood, by layer
-        self.layers: set[str] = set()
         self._numbers: Counter[str] = Counter()
-
-    # Modules.
-
-    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Note that a module is called."""
-        self.frames.append(Frame(module, self.names.get(id(module)), args))
-
-    def leave(self, module: nn.Module) -> None:
-        """Note that a module's call ended."""
-        while self.frames and self.frames.pop().module is not module:
-            pass
-
-    @property
-    def layer(self) -> str:
-        """Name of the innermost module that is being called."""
-        return next((f.name for f in reversed(self.frames) if f.name is not None), "")
-
-    @property
-    def silent(self) -> bool:
-        """True inside of gspnl's blocks, and of modules whose attention is given."""
-        return any(isinstance(f.module, Block) or f.name in self.given for f in self.frames)
-
-    def inside(self, kind: type[nn.Module]) -> nn.Module | None:
-        """Return the innermost module, if it is of a kind."""
-        found = self.frames[-1].module if self.frames else None
-        return found if isinstance(found, kind) else None
-
-    def layout(self, lead: Iterable[int]) -> Layout:
-        """Choose the axis of the heads by what the modules around declare."""
-        heads = next(filter(None, (_heads(f.module) for f in reversed(self.frames))), None)
-        sizes = {1}
-        for frame in self.frames:
-            first = next((each for each in frame.args if isinstance(each, Tensor)), None)
-            if first is not None and not first.is_nested:
-                sizes.update(first.shape[:2])
-        return layout(tuple(lead), heads, tuple(sizes))
 
     # Tensors.
 
@@ -106,39 +65,86 @@ class Recorder:
             else:
                 self.origins.pop(tensor, None)
 
+    def is_parameter(self, tensor: Tensor) -> bool:
+        """Return True for parameters of the network, and views of them."""
+        return tensor.untyped_storage().data_ptr() in self.parameters
+
     def crossed(self, q: Tensor, k: Tensor) -> bool:
-        """Return True if keys are projected from other features than queries."""
-        ours, theirs = self.origin(q), self.origin(k)
-        if isinstance(ours, Projected) and isinstance(theirs, Projected):
-            return differ(ours.x, theirs.x)
-        return False
+        """Return True if keys are known to be projected from other features than queries."""
+        x, y = source(self.origin(q)), source(self.origin(k))
+        if x is None or y is None or x is y:
+            return False
+        return x.shape != y.shape or not torch.equal(x, y)
 
     # Attention.
 
     def remark(self, text: str) -> None:
         """Note attention of the present layer that is not understood."""
-        if not self.silent:
-            self.remarks.setdefault(self.layer, text)
+        if not self.modules.silent:
+            self.remarks.setdefault(self.modules.layer, text)
 
-    def record(self, call: AttentionCall) -> int:
-        """Take an attention into the record; return its number among all of them."""
-        call = replace(call, layer=self.layer) if not call.layer else call
+    def record(
+        self, call: AttentionCall, values: Origin | None = None, result: Tensor | None = None
+    ) -> Written:
+        """Take an attention into the record.
+
+        Parameters
+        ----------
+        call : AttentionCall
+            Its layer is the present one, unless it has one.
+        values : Origin or None
+            Of its values.
+        result : Tensor of shape (B, H, N, c), or None
+            What the heads wrote; None if it is not looked for.
+
+        Returns
+        -------
+        Written
+            Origin of what the heads wrote.
+        """
+        call = replace(call, layer=call.layer or self.modules.layer)
         check(call)
-        call = replace(call, call=self._numbers[call.layer])
+        call = replace(self._described(call, values), call=self._numbers[call.layer])
         self._numbers[call.layer] += 1
-        self.layers.add(call.layer)
-        self.calls.append(call)
-        return len(self.calls) - 1
+        number = self._numbers.total()
+        self.open[number] = call, None if result is None else sums_of_heads(result)
+        if result is None or len(self.open) > WAITING:
+            self._hand_over()
+        return Written(number)
 
+    def wrote(self, origin: Written, x: Tensor, weight: Tensor) -> None:
+        """Note a linear layer after an attention: its weight is W_O, if x is what heads wrote."""
+        call, heads = self.open.get(origin.number, (None, None))
+        if call is not None and heads is not None:
+            found = output_part(x, weight, heads)
+            self.open[origin.number] = replace(call, output_weight=found), None
+            self._hand_over()
 
-def differ(x: Tensor, y: Tensor) -> bool:
-    """Return True if two tensors of features differ in shape or values."""
-    return x is not y and (x.shape != y.shape or not torch.equal(x, y))
+    def finish(self) -> None:
+        """Hand over the calls whose output weights were not found."""
+        self.open = {number: (call, None) for number, (call, _) in self.open.items()}
+        self._hand_over()
 
+    def _hand_over(self) -> None:
+        """Hand calls over in the order of execution, up to one whose W_O may still come."""
+        for number in sorted(self.open):
+            call, heads = self.open[number]
+            if heads is not None and len(self.open) <= WAITING:
+                break
+            del self.open[number]
+            self.on_call(call)
 
-def crossed(scores: Scores | None) -> bool:
-    """Return True if scores compare projections of different features."""
-    return scores is not None and differ(scores.queries, scores.keys)
+    def _described(self, call: AttentionCall, values: Origin | None) -> AttentionCall:
+        """Add the value weight and the features that reached the layer, where they are known."""
+        if isinstance(values, Projected) and call.v is not None:
+            weight, inputs = value_part(call.v, values)
+            if weight is not None:
+                H = (call.weights if call.q is None else call.q).shape[1]  # type: ignore[union-attr]
+                weight = weight.repeat_interleave(H // len(weight), dim=0)
+                return replace(call, value_weight=weight, inputs=None if call.cross else inputs)
+            if values.current and over_channels(call.v, values):
+                return replace(call, notes=(*call.notes, CHANNELS))
+        return call
 
 
 def keep(tensor: Tensor) -> Tensor:
@@ -159,12 +165,3 @@ def check(call: AttentionCall) -> None:
                 f"the {name} of the attention in {call.layer or 'the model'!r} are not finite (NaN "
                 "or infinite); see what the layers before it make of this batch"
             )
-
-
-def _heads(module: nn.Module) -> int | None:
-    declared: Mapping[str, Any] = vars(module)
-    for name in HEADS:
-        heads = declared.get(name)
-        if isinstance(heads, int) and not isinstance(heads, bool) and heads > 0:
-            return heads
-    return None
