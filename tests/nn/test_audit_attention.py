@@ -482,7 +482,7 @@ def test_a_model_without_attention_is_told_what_was_looked_for():
     for part in (
         "no nonlocal blocks",
         "scaled_dot_product_attention",
-        "multi_head_attention_forward",
+        "MultiheadAttention",
         "softmax",
         "attention=",
     ):

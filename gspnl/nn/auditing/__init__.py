@@ -12,10 +12,11 @@ from torch import nn
 from gspnl._base.effort import Work
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
+from gspnl.nn.attention_calls.unseen import nothing_seen
 from gspnl.nn.auditing.block_report import BlockAudit
 from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
 from gspnl.nn.auditing.network.audit import Network, NetworkAudit, audit_attention
-from gspnl.nn.auditing.observed import LOOKED, REMEDY, Observed, capture, observed
+from gspnl.nn.auditing.observed import Observed, capture, observed
 from gspnl.nn.auditing.report import Audit
 from gspnl.nn.auditing.units import UnitAudit, audit_unit
 from gspnl.nn.block import Block
@@ -65,8 +66,9 @@ def audit(
         None, with a reason, or estimated from products in O(N) memory, which a reason says.
         Low-rank affinities (kernels "dot" and "cosine", blocks "a2" and "cgnl") take O(N r²).
     attention : mapping of str to callable, optional
-        For attention that cannot be seen: by the name of a module, a function of it and its
-        arguments that returns the weights (B, H, N, M), or queries, keys and values.
+        For attention that cannot be seen: by the name of a module, a function that is called after
+        it with (module, args, output), or (module, args, kwargs, output). It returns the weights,
+        (B, H, N, M) or (B, N, M), or a mapping with q, k, and optionally v, mask, causal and scale.
     seconds : float or None
         Limit on the time for attention. Expensive numbers beyond it are left out, and
         ``audit.notes`` says which. None: no limit.
@@ -136,8 +138,8 @@ def audit(
     seen = observed(model, batch, blocks, attention)
     if not seen.calls and not blocks:
         raise InputError(
-            f"the model has no nonlocal blocks and no attention; {LOOKED}. Put blocks in with "
-            f"gspnl.nn.insert; {REMEDY}"
+            f"the model has no nonlocal blocks of gspnl, and {nothing_seen(seen.unseen)}; put "
+            "blocks in with gspnl.nn.insert"
         )
     if not seen.calls and not seen.features:
         raise InputError(
@@ -154,7 +156,7 @@ def audit(
 
         network = Network(model, again, seen.output)
     found = audit_attention(seen.calls, network, nodes=nodes, k=k, seconds=seconds, grid=grid)
-    return _as_audit(found, records)
+    return _as_audit(found, records, seen.unseen)
 
 
 def audit_opened(
@@ -171,8 +173,11 @@ def audit_opened(
     )
 
 
-def _as_audit(found: NetworkAudit, blocks: tuple[BlockAudit, ...] = ()) -> Audit:
-    return Audit(blocks, found.attention, found.depth, found.rollout, found.verdicts, found.notes)
+def _as_audit(
+    found: NetworkAudit, blocks: tuple[BlockAudit, ...] = (), unseen: tuple[str, ...] = ()
+) -> Audit:
+    notes = (*unseen, *found.notes)
+    return Audit(blocks, found.attention, found.depth, found.rollout, found.verdicts, notes)
 
 
 def _audit_blocks(

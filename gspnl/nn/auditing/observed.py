@@ -20,16 +20,6 @@ from gspnl.nn.surgery.shapes import evaluation
 Features = tuple[Tensor, tuple[int, ...]]  # X (B, N, C), and the spatial dimensions
 Functions = Mapping[str, Callable[..., Any]]
 
-LOOKED = (
-    "looked for nonlocal blocks of gspnl and of known peers, scaled_dot_product_attention, "
-    "multi_head_attention_forward and the fast path of torch's encoder, and a softmax over the "
-    "last axis whose output is multiplied into values"
-)
-REMEDY = (
-    "for attention in a custom kernel (flex attention, flash-attn, xFormers) pass attention="
-    '{"module.name": function}, whose function returns the weights (B, H, N, M) or q, k and v'
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Observed:
@@ -43,11 +33,14 @@ class Observed:
         In the order of execution.
     output : any
         Of the network.
+    unseen : tuple of str
+        A sentence for each module that may have attention that was not seen.
     """
 
     features: dict[str, Features]
     calls: tuple[AttentionCall, ...]
     output: Any
+    unseen: tuple[str, ...] = ()
 
 
 def observed(
@@ -64,6 +57,7 @@ def observed(
         For a batch that the network cannot run, and for features of a block that are not finite.
     """
     outputs: list[Any] = []
+    unseen: tuple[str, ...] = ()
     with ExitStack() as stack:
         features = stack.enter_context(_kept(blocks))
         if is_compiled(model):
@@ -77,11 +71,12 @@ def observed(
         else:
             handle = model.register_forward_hook(lambda _, args, output: outputs.append(output))
             stack.callback(handle.remove)
-            calls = observe(model, batch, attention)
+            found = observe(model, batch, attention)
+            calls, unseen = list(found), found.unseen
     _check_finite(features)
     # The softmax inside of a block is the block's.
     calls = [call for call in calls if not any(_inside(call.layer, name) for name in blocks)]
-    return Observed(features, tuple(calls), outputs[-1] if outputs else None)
+    return Observed(features, tuple(calls), outputs[-1] if outputs else None, unseen)
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:
