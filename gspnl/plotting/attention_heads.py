@@ -139,11 +139,11 @@ def head_eigenvalues(heads: Sequence[Head], *, ax: Axes | None = None) -> Axes:
     ax.plot(np.cos(angle), np.sin(angle), color=GREY, linewidth=1.0)
     ax.axhline(0, color="#dddddd", linewidth=0.6, zorder=0)
     ax.axvline(0, color="#dddddd", linewidth=0.6, zorder=0)
-    layers = _layers(heads)
+    rows, layers = _rows(heads)
     palette = colours("viridis")
-    for head in heads:
+    for head, row in zip(heads, rows, strict=True):
         if head.eigenvalues is not None:
-            place = layers.index(head.layer) / max(1, len(layers) - 1)
+            place = row / max(1, len(layers) - 1)
             mu = np.asarray(head.eigenvalues, dtype=complex)
             ax.plot(mu.real, mu.imag, ".", color=palette(0.95 * place), markersize=5,
                     alpha=0.6, markeredgewidth=0)  # fmt: skip
@@ -204,27 +204,28 @@ def _checked(heads: Sequence[Any]) -> None:
         raise InputError("no heads; pass audit.attention of a network with attention")
 
 
-def _layers(heads: Sequence[Head]) -> list[str]:
+def _rows(heads: Sequence[Head]) -> tuple[list[int], list[str]]:
+    """Return the row of each head, and the layer of each row: a layer may attend repeatedly."""
     _checked(heads)
-    return list(dict.fromkeys(head.layer for head in heads))
+    rows: list[int] = []
+    layers: list[str] = []
+    before = -1
+    for head in heads:
+        if not layers or layers[-1] != head.layer or head.head <= before:
+            layers.append(head.layer)
+        rows.append(len(layers) - 1)
+        before = head.head
+    return rows, layers
 
 
 def _grid(heads: Sequence[Head], number: str) -> tuple[np.ndarray, list[str]]:
     """Return the numbers (layers, heads), NaN where there is none, and the layers."""
-    layers = _layers(heads)
-    rows: list[list[float]] = []
-    names: list[str] = []
-    for head in heads:  # a layer that attends twice has two rows
-        if not names or names[-1] != head.layer or head.head == 0:
-            names.append(head.layer)
-            rows.append([])
+    rows, layers = _rows(heads)
+    values = np.full((len(layers), 1 + max(head.head for head in heads)), np.nan)
+    for row, head in zip(rows, heads, strict=True):
         value = getattr(head, number)
-        rows[-1].append(np.nan if value is None else float(value))
-    values = np.full((len(rows), max(map(len, rows))), np.nan)
-    for i, row in enumerate(rows):
-        values[i, : len(row)] = row
-    assert len(layers) <= len(names)
-    return values, names
+        values[row, head.head] = np.nan if value is None else float(value)
+    return values, layers
 
 
 def _short(layer: str) -> str:

@@ -522,3 +522,30 @@ def test_half_precision_is_audited_in_float64():
 def test_missing_heads_are_named_by_their_audit():
     with pytest.raises(InputError, match=r"audit\.attention"):
         gnn.audit(network(), tokens())["blocks.0.attn"]
+
+
+class Shared(nn.Module):
+    """One layer that is called three times, as in ALBERT."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = Layer(2.0)
+
+    def forward(self, x):
+        for _ in range(3):
+            x = self.layer(x)
+        return x
+
+
+def test_a_layer_that_attends_repeatedly_has_its_calls_numbered():
+    torch.manual_seed(0)
+    seen = gnn.audit(Shared().double(), tokens())
+    assert len(seen.attention) == 3 * H
+    assert [each["call"] for each in seen.numbers()["attention"]] == [0] * H + [1] * H + [2] * H
+    for i in range(3):
+        assert f"\nlayer.attn, call {i}, head 0: " in str(seen)
+    verdict = seen.verdicts[-1]
+    assert verdict.numbers["shared"] == 3
+    assert "in all 3 attentions" in verdict.text
+    maps = seen.plot().axes[0].images[0].get_array()
+    np.testing.assert_allclose(maps, np.reshape([r.gap for r in seen.attention], (3, H)))

@@ -101,8 +101,8 @@ class Audit:
         dict
             ``{"blocks": [{"module", "block", "items": [{"nodes", "gap", "defect", "eigenvalues",
             "reasons"}], "units": [{"gain", "cfl": [{"radius", "limit"}], "channels", "rank",
-            "negative", "top", "reasons"}], "reasons"}], "attention": [{"layer", "head", "nodes",
-            "keys", "masked", "cross", "groups", "source", "eigenvalues", "gap", "sigma",
+            "negative", "top", "reasons"}], "reasons"}], "attention": [{"layer", "call", "head",
+            "nodes", "keys", "masked", "cross", "groups", "source", "eigenvalues", "gap", "sigma",
             "stationary", "sink_mass", "sink", "chung_gap", …, "items", "reasons", "words",
             "remarks"}], "depth": [{"layer", "call", "nodes", "off_mean", "dirichlet",
             "identity"}], "rollout", "verdicts": [{"name", "question", "holds", "value", "text",

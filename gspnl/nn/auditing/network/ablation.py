@@ -37,6 +37,8 @@ class Ablation:
         ‖output without − output with‖ / ‖output with‖, in the Frobenius norm.
     where : str
         Name of the layer at which ``off_mean`` was taken.
+    shared : int
+        Attentions that write through the same W_O; the head is silenced in all of them.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class Ablation:
     output_off_mean: tuple[float, float] | None
     output_change: float
     where: str = ""
+    shared: int = 1
 
     @property
     def rise(self) -> float | None:
@@ -133,8 +136,16 @@ def ablate(
     first, second = first_tensor(output), first_tensor(changed)
     return Ablation(
         calls[index].layer, head, pair, _output_pair(first, second), _change(first, second),
-        where or "",
+        where or "", sum(_same(each, calls[index]) for each in calls),
     )  # fmt: skip
+
+
+def _same(call: AttentionCall, other: AttentionCall) -> bool:
+    """Return whether two attentions write through the same W_O."""
+    first, second = call.output_weight, other.output_weight
+    if first is None or second is None:
+        return call is other
+    return first.shape == second.shape and torch.equal(first, second)
 
 
 def first_tensor(output: Any) -> np.ndarray | None:

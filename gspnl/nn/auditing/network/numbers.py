@@ -12,7 +12,7 @@ import numpy as np
 from gspnl.nn.auditing.heads import HeadRecord
 from gspnl.nn.auditing.network.advice import remarks, words
 from gspnl.nn.auditing.network.depth import LayerDepth
-from gspnl.nn.auditing.network.table import places_of
+from gspnl.nn.auditing.network.order import Placed, placed
 from gspnl.nn.auditing.network.verdicts import Verdict
 
 MOST = 64  # of an array of eigenvalues or singular values: the first ones
@@ -22,10 +22,12 @@ SCALARS = (
 )  # fmt: skip
 
 
-def head_numbers(record: HeadRecord, place: float) -> dict[str, Any]:
+def head_numbers(head: Placed) -> dict[str, Any]:
     """Convert one head; of eigenvalues and singular values the first 64, as [real, imaginary]."""
+    record, place = head.record, head.place
     return {
         "layer": record.layer,
+        "call": head.call,
         "head": record.head,
         "nodes": record.nodes,
         "keys": record.keys,
@@ -61,8 +63,7 @@ def head_numbers(record: HeadRecord, place: float) -> dict[str, Any]:
 
 def attention_numbers(records: Sequence[HeadRecord]) -> list[dict[str, Any]]:
     """Convert all heads."""
-    places = places_of(records)
-    return [head_numbers(record, places[record.layer]) for record in records]
+    return [head_numbers(each) for each in placed(records)]
 
 
 def depth_numbers(layers: Sequence[LayerDepth]) -> list[dict[str, Any]]:

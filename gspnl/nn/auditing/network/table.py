@@ -9,6 +9,7 @@ from typing import Any
 from gspnl.nn.auditing.heads import HeadRecord
 from gspnl.nn.auditing.network.advice import words
 from gspnl.nn.auditing.network.depth import LayerDepth
+from gspnl.nn.auditing.network.order import Placed, placed
 from gspnl.nn.surgery.describe import aligned
 
 TITLES = (
@@ -19,8 +20,9 @@ DEPTH = ("layer", "N", "off mean", "Dirichlet", "NL", "NS", "per token", "both",
 NONE = "–"
 
 
-def head_cells(record: HeadRecord) -> tuple[str, ...]:
+def head_cells(each: Placed) -> tuple[str, ...]:
     """Format the row of one head."""
+    record = each.record
     second = None
     if record.sigma is not None and len(record.sigma) > 1:
         second = f"{record.sigma[1]:.2f}"
@@ -35,7 +37,7 @@ def head_cells(record: HeadRecord) -> tuple[str, ...]:
     kinds = [record.masked] if record.masked else []
     kinds += ["cross"] * record.cross + [f"{record.groups} a key head"] * (record.groups > 1)
     return (
-        record.layer or NONE,
+        each.name,
         str(record.head),
         size,
         ", ".join(kinds) or NONE,
@@ -57,23 +59,17 @@ def head_cells(record: HeadRecord) -> tuple[str, ...]:
 
 def heads_table(records: Sequence[HeadRecord]) -> str:
     """Return the table of all heads, with the reasons for missing numbers below."""
-    return "\n".join([aligned([TITLES, *map(head_cells, records)]), *_reasons(records)])
+    rows = [TITLES, *map(head_cells, placed(records))]
+    return "\n".join([aligned(rows), *_reasons(records)])
 
 
 def words_table(records: Sequence[HeadRecord]) -> str:
     """Return one line of words for each head."""
-    places = places_of(records)
     lines = [
-        f"{record.layer or NONE}, head {record.head}: {words(record, places[record.layer])}"
-        for record in records
+        f"{each.name}, head {each.record.head}: {words(each.record, each.place)}"
+        for each in placed(records)
     ]
     return "\n".join(["What each head does", *lines])
-
-
-def places_of(records: Sequence[HeadRecord]) -> dict[str, float]:
-    """Return the depth of each layer: 0 for the first, 1 for the last."""
-    layers = list(dict.fromkeys(record.layer for record in records))
-    return {layer: i / max(1, len(layers) - 1) for i, layer in enumerate(layers)}
 
 
 def depth_table(layers: Sequence[LayerDepth]) -> str:

@@ -182,6 +182,8 @@ def cause(
         blame = f"{name} lets through least (σ₂ = {record.sigma[1]:.2f})"
     else:
         blame = f"{name} writes most in the token mean ({record.low_frequency_share or 0:.2f})"
+    if ablation is not None and ablation.shared > 1:
+        blame += f", silenced in all {ablation.shared} attentions that share its W_O"
     if ablation is None:
         return Verdict("ablation", question, None, None, f"{blame}; not measured: {why}")
     rise = ablation.rise
@@ -207,6 +209,7 @@ def _numbers(ablation: Ablation) -> dict[str, Any]:
         "output_off_mean": ablation.output_off_mean,
         "output_change": ablation.output_change,
         "at": ablation.where,
+        "shared": ablation.shared,
     }
 
 
