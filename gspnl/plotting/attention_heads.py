@@ -230,7 +230,7 @@ def _grid(heads: Sequence[Head], number: str) -> tuple[np.ndarray, list[str]]:
 
 def _short(layer: str) -> str:
     """Shorten a long name to its end, where it differs from others."""
-    return layer if len(layer) <= 22 else "…" + layer[-21:]
+    return (layer or "network") if len(layer) <= 22 else "…" + layer[-21:]
 
 
 def _text(value: float) -> str:

@@ -332,7 +332,9 @@ def test_the_ablated_head_is_measured():
         np.mean([((y - y.mean(0)) ** 2).sum() / (y**2).sum() for y in out.numpy()])
         for out in (output, changed)
     ]
-    assert verdict.numbers["output_off_mean"] == pytest.approx(shares, rel=1e-10)
+    assert verdict.numbers["off_mean"] == pytest.approx(shares, rel=1e-10)
+    assert verdict.value == pytest.approx(shares[1] / shares[0] - 1, rel=1e-8)
+    assert verdict.numbers["at"] == "the output"
     other = verdict.numbers["control"]
     assert other["layer"] == least.layer
     assert other["head"] != least.head

@@ -15,6 +15,7 @@ from gspnl.errors import InputError
 from gspnl.nn.attention_calls.unseen import nothing_seen
 from gspnl.nn.auditing.block_report import BlockAudit
 from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
+from gspnl.nn.auditing.network.ablation import Pass
 from gspnl.nn.auditing.network.audit import Network, NetworkAudit, audit_attention
 from gspnl.nn.auditing.observed import Observed, capture, observed
 from gspnl.nn.auditing.report import Audit
@@ -150,11 +151,11 @@ def audit(
     network = None
     if ablate:
 
-        def again() -> tuple[Any, Any]:
-            other = observed(model, batch, {}, attention)
-            return other.calls, other.output
+        def again() -> Pass:
+            other = observed(model, batch, blocks, attention)
+            return Pass(other.calls, other.output, other.last)
 
-        network = Network(model, again, seen.output)
+        network = Network(model, again, Pass(seen.calls, seen.output, seen.last))
     found = audit_attention(seen.calls, network, nodes=nodes, k=k, seconds=seconds, grid=grid)
     return _as_audit(found, records, seen.unseen)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,12 +35,15 @@ class Observed:
         Of the network.
     unseen : tuple of str
         A sentence for each module that may have attention that was not seen.
+    last : mapping of (int, int) to (str, Tensor)
+        By (N, C), the last module that gave features (B, N, C), with its name.
     """
 
     features: dict[str, Features]
     calls: tuple[AttentionCall, ...]
     output: Any
     unseen: tuple[str, ...] = ()
+    last: Mapping[tuple[int, int], tuple[str, Tensor]] = field(default_factory=dict)
 
 
 def observed(
@@ -58,6 +61,7 @@ def observed(
     """
     outputs: list[Any] = []
     unseen: tuple[str, ...] = ()
+    last: dict[tuple[int, int], tuple[str, Tensor]] = {}
     with ExitStack() as stack:
         features = stack.enter_context(_kept(blocks))
         if is_compiled(model):
@@ -69,14 +73,13 @@ def observed(
             stack.enter_context(_evaluation(model))
             calls = observe_program(model, batch, outputs)
         else:
-            handle = model.register_forward_hook(lambda _, args, output: outputs.append(output))
-            stack.callback(handle.remove)
+            stack.enter_context(_outputs(model, outputs, last))
             found = observe(model, batch, attention)
             calls, unseen = list(found), found.unseen
     _check_finite(features)
     # The softmax inside of a block is the block's.
     calls = [call for call in calls if not any(_inside(call.layer, name) for name in blocks)]
-    return Observed(features, tuple(calls), outputs[-1] if outputs else None, unseen)
+    return Observed(features, tuple(calls), outputs[-1] if outputs else None, unseen, last)
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:
@@ -111,6 +114,30 @@ def _kept(blocks: Mapping[str, Block]) -> Iterator[dict[str, Features]]:
             handle = block.affinity.register_forward_pre_hook(keep)
             stack.callback(handle.remove)
         yield features
+
+
+@contextmanager
+def _outputs(
+    model: nn.Module, outputs: list[Any], last: dict[tuple[int, int], tuple[str, Tensor]]
+) -> Iterator[None]:
+    """Keep the output of the network, and the last features of each shape (N, C).
+
+    The hook is a global one: hooks on modules would turn off fast paths.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        if module is model:
+            outputs.append(output)
+        known = id(module) in names and isinstance(output, Tensor) and not output.is_nested
+        if known and output.ndim == 3 and output.is_floating_point():
+            last[output.shape[1], output.shape[2]] = (names[id(module)], output.detach())
+
+    handle = nn.modules.module.register_module_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads import Deadline, HeadRecord, measure_heads
 from gspnl.nn.auditing.heads.masks import shape_of
-from gspnl.nn.auditing.network.ablation import Observe, ablate
+from gspnl.nn.auditing.network.ablation import Observe, Pass, ablate
 from gspnl.nn.auditing.network.depth import LayerDepth, depth
 from gspnl.nn.auditing.network.identity import IdentityShare, identity_share
 from gspnl.nn.auditing.network.rollout import rollout
@@ -51,14 +51,14 @@ class Network:
     ----------
     model : Module
     observe : callable
-        Runs it; returns its attention and its output.
-    output : any
-        Of the first run.
+        Runs it again.
+    first : Pass
+        The first run.
     """
 
     model: nn.Module
     observe: Observe
-    output: Any
+    first: Pass
 
 
 class Clock:
@@ -127,7 +127,7 @@ def audit_attention(
     records = tuple(record for heads in found for record in heads)
     layers = depth(calls, found, shares)
     verdicts = (stable(records), lambda_max(records), theta_0(layers), smoothing(layers))
-    last = _cause(records, calls, found, network, limit)
+    last = _cause(records, found, network, limit)
     notes += [*told, *_left_out(records, seconds)]
     return NetworkAudit(records, layers, row, (*verdicts, last), tuple(dict.fromkeys(notes)))
 
@@ -171,7 +171,6 @@ def _left_out(records: Sequence[HeadRecord], seconds: float | None) -> list[str]
 
 def _cause(
     records: Sequence[HeadRecord],
-    calls: Sequence[AttentionCall],
     found: Sequence[Sequence[HeadRecord]],
     network: Network | None,
     limit: Clock,
@@ -186,11 +185,11 @@ def _cause(
     index = next(i for i, heads in enumerate(found) if heads is own)
     start = time.perf_counter()
     try:
-        ablation = ablate(network.model, network.observe, calls, network.output, index, record.head)
+        ablation = ablate(network.model, network.observe, network.first, index, record.head)
     except InputError as error:
         return cause(record, None, str(error))
     other, control = let_through(own, record), None
     taken = time.perf_counter() - start
     if other is not None and (limit.left is None or limit.left > taken):
-        control = ablate(network.model, network.observe, calls, network.output, index, other.head)
+        control = ablate(network.model, network.observe, network.first, index, other.head)
     return cause(record, ablation, "", control)
