@@ -551,3 +551,16 @@ def test_a_layer_that_attends_repeatedly_has_its_calls_numbered():
     assert "in all 3 attentions" in verdict.text
     maps = seen.plot().axes[0].images[0].get_array()
     np.testing.assert_allclose(maps, np.reshape([r.gap for r in seen.attention], (3, H)))
+
+
+def test_equal_weights_of_other_layers_are_not_silenced():
+    """nn.TransformerEncoder makes copies of one layer, with equal weights at first."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(C, H, 32, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).double().eval()
+    calls = observe(model, tokens())
+    with silenced(model, calls[1], 0):
+        zeros = [bool((each.self_attn.out_proj.weight == 0).any()) for each in model.layers]
+    assert zeros == [False, True, False]
+    seen = gnn.audit(model, tokens())
+    assert seen.verdicts[-1].numbers["shared"] == 1

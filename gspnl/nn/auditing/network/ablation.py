@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -100,19 +101,32 @@ def silenced(model: nn.Module, call: AttentionCall, head: int) -> Iterator[None]
 
 def output_slice(model: nn.Module, call: AttentionCall, head: int) -> tuple[Tensor, slice]:
     """Return the parameter W_O and the slice of a head: of columns, or of rows (step 1)."""
+    weight, rows = output_parameter(model, call)
+    assert call.output_weight is not None
+    size = call.output_weight.shape[1]
+    return weight, slice(head * size, (head + 1) * size, 1 if rows else None)
+
+
+def output_parameter(model: nn.Module, call: AttentionCall) -> tuple[Tensor, bool]:
+    """Return the parameter W_O of an attention, and whether its rows are the heads' channels.
+
+    Of parameters that are equal (copies of a layer) it is the one whose name has most in common
+    with the layer's.
+    """
     if call.output_weight is None:
         raise InputError(f"W_O of layer {call.layer!r} is not known")
     heads, size, channels = call.output_weight.shape
     stacked = call.output_weight.reshape(heads * size, channels)
-    begin, end = head * size, (head + 1) * size
-    named = sorted(
-        model.named_parameters(), key=lambda pair: not pair[0].startswith(f"{call.layer}.")
-    )
-    for _, weight in named:
+
+    def distance(pair: tuple[str, Tensor]) -> int:
+        names = zip(pair[0].split("."), call.layer.split("."), strict=False)
+        return -len(list(takewhile(lambda both: both[0] == both[1], names)))
+
+    for _, weight in sorted(model.named_parameters(), key=distance):
         if weight.shape == (channels, heads * size) and torch.equal(weight.mT, stacked):
-            return weight, slice(begin, end)
+            return weight, False
         if weight.shape == stacked.shape and torch.equal(weight, stacked):
-            return weight, slice(begin, end, 1)
+            return weight, True
     raise InputError(f"W_O of layer {call.layer!r} is no parameter of the model as it is")
 
 
@@ -140,7 +154,7 @@ def ablate(model: nn.Module, observe: Observe, before: Pass, index: int, head: i
     assert call.output_weight is not None
     pair, where = _features(before.last, after.last, shape_of(call)[2], call.output_weight.shape[2])
     change = _change(first_tensor(before.output), first_tensor(after.output))
-    shared = sum(_same(each, call) for each in before.calls)
+    shared = _sharing(model, before.calls, call)
     return Ablation(call.layer, head, pair, change, where, shared)
 
 
@@ -157,12 +171,19 @@ def _features(
     return (shares[0], shares[1]), where or "the output"
 
 
-def _same(call: AttentionCall, other: AttentionCall) -> bool:
-    """Return whether two attentions write through the same W_O."""
-    first, second = call.output_weight, other.output_weight
-    if first is None or second is None:
-        return call is other
-    return first.shape == second.shape and torch.equal(first, second)
+def _sharing(model: nn.Module, calls: Sequence[AttentionCall], call: AttentionCall) -> int:
+    """Count the attentions that write through the W_O of one."""
+    weight, _ = output_parameter(model, call)
+    known = [each for each in calls if each.output_weight is not None]
+    shared = [each for each in known if _parameter(model, each) is weight]
+    return len(shared)
+
+
+def _parameter(model: nn.Module, call: AttentionCall) -> Tensor | None:
+    try:
+        return output_parameter(model, call)[0]
+    except InputError:
+        return None
 
 
 def first_tensor(output: Any) -> np.ndarray | None:
