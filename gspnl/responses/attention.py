@@ -169,7 +169,7 @@ class contranorm(Parameters):
     array([0.5, 1. , 1.5])
     """
 
-    s: float = 0.1
+    s: float = 0.01
 
     def __call__(self, lam: Array) -> Array:
         return 1 - self.s * (1 - lam)
