@@ -16,6 +16,7 @@ from support.nn_attention import (  # noqa: E402
     SELF_ONLY,
     dense_attention,
     dense_filter,
+    dense_finish,
     dense_softmax,
     scatter,
     uniform,
@@ -23,6 +24,7 @@ from support.nn_attention import (  # noqa: E402
 
 from gspnl import nn as gnn  # noqa: E402
 from gspnl.nn.attention_responses import Fused, Mask, Stored, make_response  # noqa: E402
+from gspnl.nn.attention_responses.combine import combine, weighted  # noqa: E402
 
 B, H, N, C = 2, 4, 17, 32
 EVERY = pytest.mark.parametrize("name", RESPONSES)
@@ -303,3 +305,46 @@ def test_a_response_is_compiled_and_exported(name):
     close(compiled(x), expected.double())
     exported = torch.export.export(module, (x,))
     close(exported.module()(x), expected.double())
+
+
+@pytest.mark.parametrize("name", ["featscale", "contranorm"])
+def test_the_output_is_averaged_over_keys_that_any_head_sees(name):
+    module, _ = attention(name)
+    visible = torch.zeros(B, H, N, N, dtype=torch.bool)
+    for head in range(H):
+        visible[:, head, :, head :: H + 1] = True
+    Y = torch.randn(B, N, C)
+    found = module.response.finished(Y, Mask(visible))
+    any_head = visible.any(1).expand(B, N, N)
+    response = copy.deepcopy(module.response).double()
+    close(found, dense_finish(name, response, Y.double(), any_head))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "packed"])
+def test_combined_signals_have_first_and_second_gradients(layout):
+    shares = torch.randn(3, H, dtype=torch.float64, requires_grad=True)
+    signals = torch.randn(3, B, H, 3, 2, dtype=torch.float64)
+    if layout == "packed":
+        signals = torch.randn(B, 3, 3, H, 2, dtype=torch.float64).permute(2, 0, 3, 1, 4)
+    signals = [each.detach().requires_grad_() for each in (*signals[:2], signals[2][..., :1, :])]
+
+    def function(shares, *signals):
+        return combine(shares.unbind(0), signals)
+
+    close(function(shares, *signals), weighted(shares, *signals), 1e-14)
+    assert torch.autograd.gradcheck(function, (shares, *signals))
+    assert torch.autograd.gradgradcheck(function, (shares, *signals))
+    assert torch.autograd.gradcheck(function, (shares.detach(), *signals))
+
+
+def test_combined_signals_are_transformed_by_torch_func():
+    shares, signals = torch.randn(2, H), torch.randn(2, 5, B, H, N, 3)
+
+    def loss(shares, one, two):
+        return combine(shares.unbind(0), (one, two)).square().sum()
+
+    found = torch.vmap(torch.func.grad(loss), (None, 0, 0))(shares, *signals)
+    for each, one, two in zip(found, *signals, strict=True):
+        leaf = shares.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(weighted(leaf, one, two).square().sum(), leaf)
+        close(each, expected.double(), 1e-6)

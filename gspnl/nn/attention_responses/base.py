@@ -122,11 +122,6 @@ class AttentionResponse(nn.Module):
         return f"{self.name!r}, heads={self.heads}, channels={self.channels}{shown}"
 
 
-def per_head(parameter: Tensor, like: Tensor) -> Tensor:
-    """Return one number a head (H,) so that it multiplies signals (B, H, N, c)."""
-    return parameter.to(like.dtype)[:, None, None]
-
-
 def make_response(response: Any, heads: int, channels: int, **options: Any) -> AttentionResponse:
     """Make a registered response, or raise InputError for its name or an option."""
     return ATTENTION_RESPONSES[response](heads, channels, **options)

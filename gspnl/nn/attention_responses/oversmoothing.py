@@ -15,8 +15,8 @@ from gspnl.nn.attention_responses.base import (
     ATTENTION_RESPONSES,
     AttentionResponse,
     AttentionRow,
-    per_head,
 )
+from gspnl.nn.attention_responses.combine import combine
 from gspnl.nn.attention_responses.mask import Mask
 from gspnl.nn.attention_responses.products import Affinity
 from gspnl.responses import Response
@@ -42,7 +42,7 @@ class AttnScaleResponse(AttentionResponse):
     def filtered(self, A: Affinity, V: Tensor) -> Tensor:
         AV = A.apply(V)
         mean = A.mask.mean(V.to(AV.dtype), A.shape[0])
-        return torch.lerp(mean, AV, 1 + per_head(self.omega, AV))
+        return combine((1 + self.omega, -self.omega), (AV, mean))
 
     def core(self, index: int = 0) -> Response:
         return responses.attnscale(self.omega[index].item())

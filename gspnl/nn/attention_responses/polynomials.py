@@ -13,8 +13,8 @@ from gspnl.nn.attention_responses.base import (
     ATTENTION_RESPONSES,
     AttentionResponse,
     AttentionRow,
-    per_head,
 )
+from gspnl.nn.attention_responses.combine import combine
 from gspnl.nn.attention_responses.products import Affinity
 from gspnl.responses import Response
 
@@ -65,8 +65,7 @@ class SNLResponse(AttentionResponse):
 
     def filtered(self, A: Affinity, V: Tensor) -> Tensor:
         AV = A.apply(V)
-        identity, affinity = (per_head(share, AV) for share in self.shares())
-        return torch.addcmul(identity * V.to(AV.dtype), affinity, AV)
+        return combine(self.shares(), (V.to(AV.dtype), AV))
 
     def core(self, index: int = 0) -> Response:
         return responses.snl(*(share[index].item() for share in self.shares()))
@@ -126,14 +125,12 @@ class ChebyshevResponse(AttentionResponse):
         return int(self.options["order"])
 
     def filtered(self, A: Affinity, V: Tensor) -> Tensor:
-        now = A.apply(V)  # T_k(A), and T_k(−A) = (−1)^k T_k(A)
-        before = V.to(now.dtype)
-        theta = [per_head(each, now) for each in self.theta.unbind(1)]
-        out = torch.addcmul(theta[0] * before, theta[1], now, value=-1)
-        for k, share in enumerate(theta[2:], 2):
-            before, now = now, torch.lerp(before, A.apply(now), 2.0)  # 2 A T_k − T_{k−1}
-            out = torch.addcmul(out, share, now, value=(-1) ** k)
-        return out
+        now = A.apply(V)
+        signals = [V.to(now.dtype), now]  # T_k(A) V, where T_k(−A) = (−1)^k T_k(A)
+        for _ in range(1, self.products):
+            signals.append(torch.lerp(signals[-2], A.apply(signals[-1]), 2.0))
+        signs = self.theta.new_tensor([(-1.0) ** k for k in range(len(signals))])
+        return combine((self.theta * signs).unbind(1), signals)
 
     def core(self, index: int = 0) -> Response:
         return responses.chebyshev(tuple(self.theta[index].tolist()))
@@ -167,10 +164,9 @@ class GFSAResponse(AttentionResponse):
 
     def filtered(self, A: Affinity, V: Tensor) -> Tensor:
         once = A.apply(V)
-        twice, more = A.apply(once), self.options["order"] - 1
-        first = per_head(self.w_1 + (1 - more) * self.w_k, once)
-        out = torch.addcmul(per_head(self.w_0, once) * V.to(once.dtype), first, once)
-        return torch.addcmul(out, per_head(self.w_k, once), twice, value=more)
+        more = self.options["order"] - 1
+        shares = (self.w_0, self.w_1 + (1 - more) * self.w_k, more * self.w_k)
+        return combine(shares, (V.to(once.dtype), once, A.apply(once)))
 
     def core(self, index: int = 0) -> Response:
         w_0, w_1, w_k = (each[index].item() for each in (self.w_0, self.w_1, self.w_k))
