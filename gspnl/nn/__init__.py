@@ -12,6 +12,7 @@ except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
 from gspnl.nn import parallel
+from gspnl.nn.attention_calls.replace import set_response
 from gspnl.nn.attention_responses import ATTENTION_RESPONSES, AttentionResponse
 from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
@@ -66,5 +67,6 @@ __all__ = [
     "parallel",
     "remove",
     "save",
+    "set_response",
     "table",
 ]

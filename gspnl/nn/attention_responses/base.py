@@ -54,6 +54,7 @@ class AttentionResponse(nn.Module):
     defaults: ClassVar[dict[str, Any]] = {}
     square: ClassVar[bool] = False  # whether queries and keys have to be the same nodes
     finishes: ClassVar[bool] = False  # whether it acts on the output of the layer
+    masked: ClassVar[bool] = False  # whether it uses means over the keys in sight
 
     def __init__(
         self, heads: int, channels: int, *, device: Any = None, dtype: Any = None, **options: Any

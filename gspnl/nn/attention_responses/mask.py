@@ -38,6 +38,10 @@ class Mask:
             seen = seen.any(-3, keepdim=True)
         return Mask(seen, self.causal)
 
+    def of_tokens(self, queries: int, keys: int) -> Mask:
+        """Return the mask between tokens of the output: none where keys are other tokens."""
+        return self if queries == keys else Mask()
+
     def mean(self, V: Tensor, queries: int) -> Tensor:
         """Return the mean of V (B, H, M, c) over the keys that each query sees.
 

@@ -35,6 +35,7 @@ class AttnScaleResponse(AttentionResponse):
         "nl: ω = 0, as its authors",
         "Wang et al. 2022",
     )
+    masked = True
 
     def make_parameters(self) -> None:
         self.omega = self.parameter(self.heads, value=0.0)
@@ -62,6 +63,7 @@ class FeatScaleResponse(AttentionResponse):
         "Wang et al. 2022",
     )
     finishes = True
+    masked = True
 
     def make_parameters(self) -> None:
         self.s = self.parameter(self.channels, value=0.0)
@@ -96,6 +98,7 @@ class ContraNormResponse(AttentionResponse):
     )
     defaults: ClassVar[dict[str, Any]] = {"s": 0.01, "cosine": False}
     finishes = True
+    masked = True
 
     def make_parameters(self) -> None:
         s = self.options["s"] = number("s", self.options["s"])

@@ -83,7 +83,7 @@ def multi_head(
     average: bool = True,
     norms: tuple[Any, Any] | None = None,
     mask: Mask | None = None,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor | None, Mask]:
     """Attend from query (B, N, C) to key and value (B, M, ·).
 
     Parameters
@@ -98,6 +98,8 @@ def multi_head(
     out : Tensor of shape (B, N, C)
     weights : Tensor of shape (B, N, M) or (B, H, N, M), or None
         A, before the response.
+    seen : Mask
+        For :meth:`AttentionResponse.finished`, which the caller applies to the output.
     """
     if query.shape[0] != key.shape[0]:
         raise InputError(
@@ -128,9 +130,9 @@ def multi_head(
         A = Stored(F.dropout(weights, dropout) if dropout else weights, mask)
         weights = A.weights
     out = F.linear(join(response(A, v)), maps.out, maps.out_bias)
-    # Where keys are not the tokens of the output, their mask says nothing of those.
-    out = response.finished(out, mask if q.shape[-2] == k.shape[-2] else Mask())
-    return out, weights.mean(1) if weights is not None and average else weights
+    if weights is not None and average:
+        weights = weights.mean(1)
+    return out, weights, mask.of_tokens(*A.shape)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Mask) -> Tensor:

@@ -185,8 +185,10 @@ class Attention(Weights):
             check_mask(attn_mask, (query.shape[0], self.num_heads, *query.shape[1:2] * 2))
             settings["mask"] = Mask(attn_mask, is_causal)
             signals = (query,) * 3
-            out, _ = multi_head(self.response, self.maps(), self.num_heads, *signals, **settings)
-            return self.proj_drop(out)
+            out, _, seen = multi_head(
+                self.response, self.maps(), self.num_heads, *signals, **settings
+            )
+            return self.proj_drop(self.response.finished(out, seen))
         if not isinstance(key, Tensor) or not isinstance(value, Tensor):
             raise InputError(
                 "call attention(x) with one tensor or attention(query, key, value) with three; "
@@ -200,7 +202,7 @@ class Attention(Weights):
         signals, key_padding_mask = batched(signals, key_padding_mask)
         if not (self.batch_first or single):
             signals = swapped(signals)
-        out, weights = multi_head(
+        out, weights, seen = multi_head(
             self.response,
             self.maps(),
             self.num_heads,
@@ -212,7 +214,7 @@ class Attention(Weights):
             average=average_attn_weights,
             **settings,
         )
-        out = self.proj_drop(out)
+        out = self.proj_drop(self.response.finished(out, seen))
         if keep is not None:
             return torch._nested_tensor_from_mask(out, keep, mask_check=False), weights
         if single:
