@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GspnlError(Exception):
     """Base class of the errors of gspnl."""
@@ -17,6 +19,20 @@ class DegreeError(InputError):
 
 class NonsymmetricError(InputError):
     """A real spectrum does not exist: the affinity is not similar to a symmetric matrix."""
+
+
+class ReducibleError(InputError):
+    """A graph has several closed classes, so its stationary distribution is not unique.
+
+    Attributes
+    ----------
+    classes : list of arrays
+        The nodes of each closed class.
+    """
+
+    def __init__(self, message: str, classes: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.classes = classes or []
 
 
 class KernelError(InputError):

@@ -10,7 +10,9 @@ import numpy as np
 class Products(Protocol):
     """Products of a real N × N matrix A and of its transpose, in NumPy and float64."""
 
-    n: int  # N
+    @property
+    def n(self) -> int:
+        """N."""
 
     def apply(self, Z: np.ndarray) -> np.ndarray:
         """Compute A Z, (N, c) → (N, c)."""

@@ -10,7 +10,7 @@ import pytest
 from gspnl.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from support.nn_attention import NL_AT_FIRST, RESPONSES, TimmAttention, scatter  # noqa: E402
+from support.nn_responses import NL_AT_FIRST, RESPONSES, TimmAttention, scatter  # noqa: E402
 from torch import nn  # noqa: E402
 
 from gspnl import nn as gnn  # noqa: E402

@@ -10,7 +10,7 @@ from gspnl.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 import torch.nn.functional as F  # noqa: E402
-from support.nn_attention import (  # noqa: E402
+from support.nn_responses import (  # noqa: E402
     NL_AT_FIRST,
     RESPONSES,
     SELF_ONLY,

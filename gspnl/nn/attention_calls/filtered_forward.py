@@ -47,8 +47,8 @@ class FilteredForward:
         if mode.calls == 0:
             raise InputError(
                 f"{self.name!r} ({type(module).__name__}) computed no attention that can be seen: "
-                f"looked for {LOOKED_FOR}; name the module that computes it, and switch flex or other "
-                "kernels of the network's own to torch's fused attention or to eager attention"
+                f"looked for {LOOKED_FOR}; name the module that computes it, and switch flex or "
+                "other kernels of the network's own to torch's fused attention or to eager attention"
             )
         if response.finishes:
             if mode.calls > 1:

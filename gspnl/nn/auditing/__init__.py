@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from gspnl._base.effort import Work
 from gspnl._base.validate import whole_number
-from gspnl.errors import GspnlError, InputError
+from gspnl.errors import InputError
 from gspnl.nn.auditing.measures import AffinityAudit, audit_affinity
 from gspnl.nn.auditing.report import Audit, BlockAudit
 from gspnl.nn.auditing.units import UnitAudit, audit_unit
 from gspnl.nn.block import Block
 from gspnl.nn.checkpoints.finder import candidates
 from gspnl.nn.hooked import plain
+from gspnl.nn.surgery.batches import run
 from gspnl.nn.surgery.shapes import evaluation
 from gspnl.nn.surgery.targets import label, named_blocks
 
@@ -139,7 +140,7 @@ def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[s
             handle = block.affinity.register_forward_pre_hook(keep)
             stack.callback(handle.remove)
         stack.enter_context(evaluation(model))
-        _run(model, batch)
+        run(model, batch)
     if not features:
         raise InputError(
             f"this batch reaches none of the blocks {', '.join(map(repr, blocks))}; pass what the "
@@ -152,23 +153,3 @@ def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[s
                 "before it make of this batch"
             )
     return features
-
-
-def _run(model: nn.Module, batch: Any) -> None:
-    positional = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-    try:
-        if isinstance(batch, Mapping):
-            model(**batch)
-        else:
-            model(*positional)
-    except GspnlError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shapes = ", ".join(
-            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
-            for part in (batch.values() if isinstance(batch, Mapping) else positional)
-        )
-        raise InputError(
-            f"the model cannot run this batch ({shapes}): {error}; pass what it is called with, a "
-            "tensor, a tuple of positional or a mapping of keyword arguments"
-        ) from error
