@@ -58,7 +58,7 @@ def chung_weights(weights: Weights, kernel: Kernel) -> Weights:
         _mass(
             _walk(weights.item(key), degrees[(*key, ...)], inverses[(*key, ...)]), kernel.positive
         )
-        for k in np.ndindex(*weights.shape[:-2])
+        for key in np.ndindex(*weights.shape[:-2])
     ]
     return symmetrized(weights, xp.reshape(xp.stack(pi), degrees.shape) * inverses)
 
