@@ -43,21 +43,28 @@ def closed_classes_of(A: Products, weight: np.ndarray, at_most: int) -> list[np.
     A : Products
         Of a matrix whose entries are ≥ 0, or of which no sum of random multiples vanishes.
     weight : array of shape (N,)
-        ≥ 0 with πᵀA = πᵀ: the node of largest weight in any closed set is recurrent.
+        ≥ 0, about a stationary distribution: nodes of large weight are most likely recurrent.
     at_most : int
     """
     rng = np.random.default_rng(0)
     left = np.ones(A.n, dtype=bool)
     found: list[np.ndarray] = []
     while left.any() and len(found) < at_most:
-        start = np.zeros(A.n, dtype=bool)
-        start[np.argmax(np.where(left, weight, -1.0))] = True
-        inside = reached(A.transpose, start, rng)
+        node = int(np.argmax(np.where(left, weight, -1.0)))
+        inside = reached(A.transpose, _only(node, A.n), rng)
+        while (away := inside & ~reached(A.apply, _only(node, A.n), rng)).any():
+            node = int(rng.choice(np.nonzero(away)[0]))  # it has left the first node for good
+            inside = reached(A.transpose, _only(node, A.n), rng)
         found.append(np.nonzero(inside)[0])
         left &= ~inside
         if left.any():
             left &= ~reached(A.apply, inside, rng)
     return sorted(found, key=lambda p: p[0])
+
+
+def _only(node: int, n: int) -> np.ndarray:
+    out: np.ndarray = np.arange(n) == node
+    return out
 
 
 def reached(
@@ -77,18 +84,19 @@ def single_class(classes: list[np.ndarray], more: bool = False) -> np.ndarray:
     """Return the only closed class; raises ReducibleError for several (``more``: or even more)."""
     if len(classes) == 1:
         return classes[0]
-    named = "; ".join(_named(nodes) for nodes in classes[:LISTED])
+    listed = "; ".join(named(nodes) for nodes in classes[:LISTED])
     dots = "; …" if more or len(classes) > LISTED else ""
     raise ReducibleError(
         f"this graph has {'at least ' * more}{len(classes)} closed classes, which flow enters and "
-        f"does not leave, so it has no single stationary distribution: {named}{dots}; take a class "
+        f"does not leave, so it has no single stationary distribution: {listed}{dots}; take one "
         "as a graph of its own (its nodes are in .classes of this error), or add a small weight "
         "between all nodes",
         classes,
     )
 
 
-def _named(nodes: np.ndarray) -> str:
+def named(nodes: np.ndarray) -> str:
+    """Return the number of some nodes, and the first of them."""
     listed = ", ".join(map(str, nodes[:LISTED].tolist()))
     dots = ", …" if len(nodes) > LISTED else ""
     return f"{'node' if len(nodes) == 1 else f'{len(nodes)} nodes'} {listed}{dots}"

@@ -10,8 +10,8 @@ from gspnl.affinity.affinity import Affinity
 from gspnl.affinity.normalization import inverse
 from gspnl.affinity.products import AffinityProducts
 from gspnl.affinity.stationary.closed_classes import closed_classes, closed_classes_of, single_class
-from gspnl.affinity.stationary.distribution import DENSE, stationary_distribution
-from gspnl.affinity.stationary.entries import eliminated
+from gspnl.affinity.stationary.distribution import stationary_distribution
+from gspnl.affinity.stationary.entries import ELIMINATED, eliminated
 from gspnl.affinity.stationary.gradient import with_gradient
 from gspnl.affinity.stationary.krylov import COUNTED
 from gspnl.affinity.weights import LowRank
@@ -52,7 +52,7 @@ def _directed(affinity: Affinity, products: AffinityProducts) -> np.ndarray:
         found = _of_features(constant64(affinity.left), weights)
         if found is not None:
             return found
-    if affinity.n_nodes <= DENSE:
+    if affinity.n_nodes <= ELIMINATED:
         return stationary_distribution(constant64(affinity.rows(affinity.xp.arange(products.n))))
     return stationary_distribution(products, eps(affinity.left))
 

@@ -1,4 +1,9 @@
-"""Compute π from products with Aᵀ, by GMRES from two starts, whose difference is the error."""
+r"""Compute π from products with Aᵀ, by GMRES.
+
+:math:`(I - A^T + v 1^T)\,π = v` has π as its only solution, for any v of sum 1, also where A is
+periodic. From a first solution s, :math:`π = s∘y` with y near 1 is solved for y, twice and from
+random starts: so entries of any size have relative errors, and the two tell what these are.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +20,53 @@ KRYLOV = 64  # directions between two restarts
 CYCLES = 32  # restarts
 AGREEMENT = 1e-10  # largest difference of two solutions, and 1,000 units of rounding
 COUNTED = 8  # closed classes that are told apart by products
+LEAST = 1e-290  # ratio to the largest entry below which entries are not refined
 
 
 def by_products(A: Products, rounding: float, irreducible: bool = False) -> tuple[np.ndarray, bool]:
-    r"""Solve :math:`(I - A^T + v 1^T)\,π = v`, v uniform, from two starts; tell if they agree."""
+    """Return π, and whether it is determined to :data:`AGREEMENT`.
+
+    Raises
+    ------
+    ReducibleError
+        Unless there is one closed class, as ``irreducible`` states.
+    """
     n = A.n
-
-    def system(x: np.ndarray) -> np.ndarray:
-        return np.asarray(x - A.transpose(x[:, None])[:, 0] + x.sum() / n)
-
-    found = []
-    for start in (np.ones(n), np.random.default_rng(0).random(n)):
-        x, _ = solve(system, np.full(n, 1 / n), start / start.sum(), 4 * rounding / np.sqrt(n))
-        x = np.maximum(x, 0.0)
-        found.append(x / x.sum())
-    pi = found[0]
+    live, rng = np.ones(n, dtype=bool), np.random.default_rng(0)
+    pi = _solved(A, np.full(n, 1 / n), live, np.full(n, 1 / n), rounding)
     if not irreducible:
         classes = closed_classes_of(A, pi, COUNTED)
-        nodes = single_class(classes, more=len(classes) == COUNTED)
-        transient = np.ones(n, dtype=bool)
-        transient[nodes] = False
-        for part in found:
-            part[transient] = 0.0
-    agreed = np.abs(found[0] - found[1]).sum() <= AGREEMENT + 1000 * rounding
-    for _ in range(2):  # sums of terms ≥ 0: small entries get the digits of large ones
-        pi = np.maximum(A.transpose(pi[:, None])[:, 0], 0.0)
-        pi /= pi.sum()
-    return pi, bool(agreed)
+        live = np.zeros(n, dtype=bool)
+        live[single_class(classes, more=len(classes) == COUNTED)] = True
+    gap = np.inf
+    for _ in range(2):
+        scale = np.where(live, pi, 0.0)
+        for _ in range(2):  # sums of terms ≥ 0: small entries get the digits of large ones
+            scale = np.where(live, np.maximum(A.transpose(scale[:, None])[:, 0], 0.0), 0.0)
+        scale /= scale.sum()
+        scale = np.where(live, np.maximum(scale, LEAST * scale.max()), 0.0)
+        pi = _solved(A, scale, live, scale * (0.5 + rng.random(n)), rounding)
+        gap = float(np.abs(pi - scale).sum())
+    return pi, gap <= AGREEMENT + 1000 * rounding
+
+
+def _solved(
+    A: Products, scale: np.ndarray, live: np.ndarray, start: np.ndarray, rounding: float
+) -> np.ndarray:
+    """Solve for π in units of ``scale``, which has sum 1 and is 0 outside of ``live``."""
+    units = np.where(live, 1 / np.where(live, scale, 1.0), 0.0)
+
+    def system(y: np.ndarray) -> np.ndarray:
+        x = scale * y
+        return np.asarray(y - units * A.transpose(x[:, None])[:, 0] + live * x.sum())
+
+    load = live.astype(np.float64)
+    first = units * start
+    enough = 4 * rounding * float(np.linalg.norm(load))
+    y, _ = solve(system, load, first / (scale * first).sum(), enough)
+    x: np.ndarray = np.maximum(scale * y, 0.0)
+    x /= x.sum()
+    return x
 
 
 def solve(
