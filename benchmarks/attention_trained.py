@@ -25,17 +25,17 @@ from _attention_weights import member, wheel
 from _measure import machine, report
 from torch import Tensor
 
+from gspnl import nn as gnn
 from gspnl.nn.attention_calls import observe
-from gspnl.nn.auditing.heads import measure_heads
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "attention_trained.md"
 
 
 def numbers_and_weights(model: Encoder, ids: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (heads, numbers) of all heads of all layers in order, and their A (heads, N, N)."""
-    numbers, weights = [], []
-    for call in observe(model, (ids,)):
-        numbers += [values(head) for head in measure_heads(call)]
+    numbers = [values(head) for head in gnn.audit(model, ids, ablate=False).attention]
+    weights = []
+    for call in observe(model, ids):
         scores = call.scale * call.q.double() @ call.k.double().mT
         weights.append(scores.softmax(dim=-1)[0].numpy())
     return np.array(numbers), np.concatenate(weights)
