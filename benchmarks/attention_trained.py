@@ -59,7 +59,7 @@ def mapped(reaction: Reaction, weights: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, help="folder of the wheels (default: temporary)")
-    parser.add_argument("--out", type=Path, default=PAGE, help="page to write")
+    parser.add_argument("--out", type=Path, help="page to write (default: that of a checkout)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         cache = given.cache or Path(temporary)
@@ -80,8 +80,10 @@ def main() -> None:
     atoms = np.array([numbers for numbers, _ in found])
     right = np.array([mapped(each, a) for each, (_, a) in zip(known, found, strict=True)])
     text, rows = page(language, longer, atoms, right, known, machine())
-    if given.out.parent.is_dir():
-        given.out.write_text(text, encoding="utf-8")
+    if given.out is not None or PAGE.parent.is_dir():
+        out = given.out or PAGE
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
     report("Heads of two trained transformers", rows)
 
 
