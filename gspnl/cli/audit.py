@@ -64,11 +64,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl._base.programs import program_kind
     from gspnl.cli.log import log_to_stderr
-    from gspnl.nn.programs import is_program
 
     log_to_stderr(quiet=options.quiet)
-    seen = _audit_program(options) if is_program(options.model) else _audit_run(options)
+    seen = _audit_program(options) if program_kind(options.model) else _audit_run(options)
     if options.out is not None:
         from gspnl.nn.auditing.writing import write_audit
 

@@ -153,6 +153,9 @@ def head_eigenvalues(heads: Sequence[Head], *, ax: Axes | None = None) -> Axes:
         if place == 0 or len(layers) > 1:
             ax.plot([], [], "o", color=palette(0.95 * place), label=_short(layer), markersize=5)
     ax.legend(frameon=False, loc="upper left", fontsize=8)
+    ticks = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    ax.set_xticks(ticks)
+    ax.set_yticks(ticks)
     ax.set_xlim(-1.08, 1.08)
     ax.set_ylim(-1.08, 1.08)
     ax.set_xlabel("Re μ")

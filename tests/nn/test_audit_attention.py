@@ -564,3 +564,70 @@ def test_equal_weights_of_other_layers_are_not_silenced():
     assert zeros == [False, True, False]
     seen = gnn.audit(model, tokens())
     assert seen.verdicts[-1].numbers["shared"] == 1
+
+
+def test_cross_attention_has_what_exists_of_it():
+    torch.manual_seed(0)
+    model = nn.MultiheadAttention(C, H, batch_first=True).double()
+    seen = gnn.audit(model, (tokens(n=5), tokens(n=7, seed=2), tokens(n=7, seed=2)))
+    assert all(r.cross and (r.nodes, r.keys) == (5, 7) for r in seen.attention)
+    assert all(r.entropy is not None and r.eigenvalues is None for r in seen.attention)
+    assert seen.rollout is None
+    assert any("7 keys are other nodes" in note for note in seen.notes)
+    assert {v.name: v.holds for v in seen.verdicts} == dict.fromkeys(
+        ("stable", "lambda_max", "theta_0", "depth", "ablation")
+    )
+    assert "5×7" in str(seen)
+    seen.plot().canvas.draw()
+    json.dumps(seen.numbers(), allow_nan=False)
+
+
+def test_one_token_mixes_nothing():
+    torch.manual_seed(0)
+    seen = gnn.audit(network(), tokens(n=1))
+    assert "nothing is mixed" in str(seen)
+    assert "sink" not in str(seen).split("Depth")[0].split("What each head does")[1]
+    seen.plot().canvas.draw()
+
+
+def test_a_grid_that_fits_no_layer_is_refused():
+    net, x = network(), tokens()
+    flat, square = gnn.audit(net, x), gnn.audit(net, x, grid=(3, 3))
+    assert square.attention[0].distance < flat.attention[0].distance
+    for grid, match in (((9, 9), "81 cells"), (3, "grid=3"), ((3, 0), "grid=0")):
+        with pytest.raises(InputError, match=match):
+            gnn.audit(net, x, grid=grid)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(InputError, match="empty"):
+        gnn.audit(network(), tokens(items=0))
+
+
+class Custom(nn.Module):
+    """Attention that is no softmax to torch."""
+
+    def forward(self, x):
+        A = torch.exp(x @ x.mT / 4)
+        return (A / A.sum(-1, keepdim=True)) @ x
+
+
+def test_attention_that_is_not_seen_is_given_by_a_function():
+    x = tokens()
+    net = nn.Sequential(nn.Linear(C, C).double(), Custom())
+    with pytest.raises(InputError, match="attention="):
+        gnn.audit(net, x)
+
+    def function(module, args, output):
+        return torch.softmax(args[0] @ args[0].mT / 4, -1)
+
+    seen = gnn.audit(net, x, attention={"1": function})
+    (head,) = seen.attention
+    X = net[0](x)[0].detach().numpy()
+    A = np.exp(X @ X.T / 4)
+    A /= A.sum(1, keepdims=True)
+    mu = np.sort(np.abs(np.linalg.eigvals(A)))
+    assert (head.layer, head.source) == ("1", "given")
+    assert head.items[0].gap == pytest.approx(1 - mu[-2], abs=1e-8)
+    with pytest.raises(InputError, match="rows"):
+        gnn.audit(net, x, attention={"1": lambda *_: torch.ones(2, 1, N, N)})

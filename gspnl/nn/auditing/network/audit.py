@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from gspnl._base.effort import Work
-from gspnl._base.validate import number
+from gspnl._base.validate import number, shown, whole_number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads import Deadline, HeadRecord, measure_heads
@@ -54,11 +54,14 @@ class Network:
         Runs it again.
     first : Pass
         The first run.
+    seconds : float
+        The time that it took.
     """
 
     model: nn.Module
     observe: Observe
     first: Pass
+    seconds: float = 0.0
 
 
 class Clock:
@@ -108,19 +111,19 @@ def audit_attention(
     """
     if not calls:
         return NetworkAudit()
-    limit = Clock(seconds)
+    limit, grids = Clock(seconds), _grids(grid, calls)
     costs = [_cost(call, nodes) for call in calls]
     found: list[tuple[HeadRecord, ...]] = []
     shares: list[tuple[IdentityShare | None, str]] = []
-    notes: list[str] = []
-    with Work("the audit of attention", total=len(calls)) as shown:
+    notes = _without_grid(grids, calls) if grid is not None else []
+    with Work("the audit of attention", total=len(calls)) as work:
         for i, call in enumerate(calls):
             # A tenth of the time is for the rest; a call that needs less leaves it to the others.
-            part = 0.9 * costs[i] / sum(costs[i:])
-            found.append(measure_heads(call, nodes, k, limit.share(part), _fitting(grid, call)))
+            part = 0.9 * costs[i] / max(1.0, sum(costs[i:]))
+            found.append(measure_heads(call, nodes, k, limit.share(part), grids[i]))
             shares.append(_identity(call, nodes, limit))
             notes += [f"{call.layer or 'the network'}: {note}" for note in call.notes]
-            shown.done += 1
+            work.done += 1
     row, told = rollout([] if limit.left == 0 else calls, nodes=nodes)
     if limit.left == 0:
         notes.append("rollout: left out, for the limit on time")
@@ -138,11 +141,33 @@ def _cost(call: AttentionCall, nodes: int) -> float:
     return float(batch * heads * n * m * min(max(n, m), nodes))
 
 
-def _fitting(grid: tuple[int, int] | None, call: AttentionCall) -> tuple[int, int] | None:
-    """Return the grid where the tokens of a call can be it."""
-    if grid is None or grid[0] * grid[1] > shape_of(call)[2]:
-        return None
-    return grid
+def _grids(
+    grid: tuple[int, int] | None, calls: Sequence[AttentionCall]
+) -> list[tuple[int, int] | None]:
+    """Return the grid of each call: None where it has fewer tokens than the grid has cells."""
+    if grid is None:
+        return [None] * len(calls)
+    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
+        raise InputError(f"grid={shown(grid)} must be a pair of whole numbers, height and width")
+    height, width = (whole_number("grid", each, 1) for each in grid)
+    sizes = [min(shape_of(call)[2:]) for call in calls]
+    if height * width > max(sizes):
+        raise InputError(
+            f"grid={(height, width)} has {height * width:,} cells, and no attention has as many "
+            f"tokens (at most {max(sizes):,}); pass height and width in tokens"
+        )
+    return [(height, width) if height * width <= size else None for size in sizes]
+
+
+def _without_grid(
+    grids: Sequence[tuple[int, int] | None], calls: Sequence[AttentionCall]
+) -> list[str]:
+    return [
+        f"{call.layer or 'the network'}: distances are those of a sequence, as it has fewer tokens "
+        "than the grid has cells"
+        for grid, call in zip(grids, calls, strict=True)
+        if grid is None
+    ]
 
 
 def _identity(call: AttentionCall, nodes: int, limit: Clock) -> tuple[IdentityShare | None, str]:
@@ -181,15 +206,15 @@ def _cause(
         return cause(None, None, "no head has σ₂ or a write that is known")
     if network is None:
         return cause(record, None, "ablations were not asked for, or there is no model to run")
+    if limit.left is not None and limit.left < network.seconds:
+        return cause(record, None, "left out, for the limit on time")
     own = next(heads for heads in found if any(each is record for each in heads))
     index = next(i for i, heads in enumerate(found) if heads is own)
-    start = time.perf_counter()
     try:
         ablation = ablate(network.model, network.observe, network.first, index, record.head)
     except InputError as error:
         return cause(record, None, str(error))
     other, control = let_through(own, record), None
-    taken = time.perf_counter() - start
-    if other is not None and (limit.left is None or limit.left > taken):
+    if other is not None and (limit.left is None or limit.left > network.seconds):
         control = ablate(network.model, network.observe, network.first, index, other.head)
     return cause(record, ablation, "", control)
