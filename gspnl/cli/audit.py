@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_number, add_output, add_test_images
@@ -101,7 +102,7 @@ def _audit_program(options: argparse.Namespace) -> Any:
 def _audit_run(options: argparse.Namespace) -> Any:
     """Audit the network of a run on its test images."""
     from gspnl import train
-    from gspnl.errors import InputError
+    from gspnl.errors import FileError, InputError
     from gspnl.nn import audit
     from gspnl.nn.auditing.features import blocks_of
     from gspnl.train.figures.evaluation import evaluation_images, open_run
@@ -113,7 +114,14 @@ def _audit_run(options: argparse.Namespace) -> Any:
                 "as a run of gspnl train; write package.module:function, or leave it out"
             )
     wanted = None if options.recipe is None else train.recipe(options.recipe)
-    recipe, model = open_run(options.model, wanted)
+    try:
+        recipe, model = open_run(options.model, wanted)
+    except FileError as error:
+        if Path(options.model).exists():
+            raise
+        raise FileError(
+            f"{error}; or write package.module:function, or name a file .pt2, .onnx or TorchScript"
+        ) from error
     blocks_of(model)  # raises before the data are read
     images, _ = evaluation_images(
         recipe, options.data, options.image, options.images, options.seed, runs=[options.model]

@@ -631,3 +631,26 @@ def test_attention_that_is_not_seen_is_given_by_a_function():
     assert head.items[0].gap == pytest.approx(1 - mu[-2], abs=1e-8)
     with pytest.raises(InputError, match="rows"):
         gnn.audit(net, x, attention={"1": lambda *_: torch.ones(2, 1, N, N)})
+
+
+def test_rollout_of_large_heads_makes_no_matrix(monkeypatch):
+    net, x = network(), tokens()
+    truth = gnn.audit(net, x).rollout
+
+    def refuse(case):
+        raise AssertionError("a dense matrix was made")
+
+    monkeypatch.setattr("gspnl.nn.auditing.network.mixing.log_weights", refuse)
+    seen = gnn.audit(net, x, nodes=N - 1, ablate=False)
+    np.testing.assert_allclose(seen.rollout, truth, atol=1e-12)
+    assert any("nodes=8" in why for layer in seen.depth for why in layer.reasons)
+
+
+def test_lambda_max_of_large_heads_is_a_bound():
+    net, x = network(), tokens(n=40)
+    exact = next(v for v in gnn.audit(net, x, ablate=False).verdicts if v.name == "lambda_max")
+    seen = gnn.audit(net, x, ablate=False, nodes=20, k=8)
+    bound = next(v for v in seen.verdicts if v.name == "lambda_max")
+    assert (exact.numbers["bounded"], bound.numbers["bounded"]) == (0, 3 * H)
+    assert bound.value >= exact.value - 1e-9
+    assert "by a bound" in bound.text

@@ -83,7 +83,11 @@ def lambda_max(records: Sequence[HeadRecord]) -> Verdict:
     spectra = [(each.eigenvalues, _complete(each)) for each in records]
     tops = [1 - float(mu.real.min()) for mu, complete in spectra if mu is not None and complete]
     # Eigenvalues that were not computed have at most the modulus of the last one that was.
-    bounds = [1 + float(abs(mu[-1])) for mu, complete in spectra if mu is not None and not complete]
+    bounds = [
+        1 + max(float(abs(mu[-1])), -float(mu.real.min()))
+        for mu, complete in spectra
+        if mu is not None and not complete
+    ]
     if not tops and not bounds:
         return Verdict("lambda_max", question, None, None, "no head has eigenvalues")
     values = np.array(tops + bounds)
