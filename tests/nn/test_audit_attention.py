@@ -654,3 +654,34 @@ def test_lambda_max_of_large_heads_is_a_bound():
     assert (exact.numbers["bounded"], bound.numbers["bounded"]) == (0, 3 * H)
     assert bound.value >= exact.value - 1e-9
     assert "by a bound" in bound.text
+
+
+def test_shares_of_unrelated_writes_are_adjusted_to_zero():
+    """Noise is explained by chance to the share of its coefficients, 6 of 60 tokens here."""
+    n = 60
+    generator = torch.Generator().manual_seed(4)
+    X = torch.randn(1, n, 6, generator=generator, dtype=torch.float64)
+    v = torch.randn(1, 1, n, 6, generator=generator, dtype=torch.float64)
+    share, _ = identity_share(call_of(np.eye(n)[None], v, inputs=X))
+    assert share.directions == 6
+    assert share.identity < 0.05
+    assert share.coverage == pytest.approx(1)
+
+
+def test_a_pairing_is_not_stable_though_its_cube_is_itself():
+    swap = np.array([[[0.0, 1.0], [1.0, 0.0]]])
+    found = verdicts_of(call_of(swap))["stable"]
+    assert found.holds is False
+    assert found.numbers["median"] == pytest.approx([math.sqrt(2), 0, math.sqrt(2)])
+
+
+@pytest.mark.parametrize(("rise", "holds"), [(0.3, True), (0.05, False), (-0.2, False)])
+def test_a_head_is_a_cause_where_the_share_rises_without_it(rise, holds):
+    from gspnl.nn.auditing.network.ablation import Ablation
+    from gspnl.nn.auditing.network.verdicts import cause
+
+    found = Ablation("blocks.9.attn", 1, (0.5, 0.5 * (1 + rise)), 0.2, "norm")
+    verdict = cause(record(sigma=np.array([1.0, 0.1])), found, "")
+    assert verdict.holds is holds
+    assert verdict.value == pytest.approx(rise)
+    assert "at norm" in verdict.text
