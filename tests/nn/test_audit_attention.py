@@ -33,6 +33,7 @@ class Attention(nn.Module):
     def __init__(self, gain=1.0):
         super().__init__()
         self.qkv, self.proj, self.gain = nn.Linear(C, 3 * C), nn.Linear(C, C), gain
+        self.num_heads = H
 
     def forward(self, x):
         B, n, _ = x.shape
@@ -685,3 +686,19 @@ def test_a_head_is_a_cause_where_the_share_rises_without_it(rise, holds):
     assert verdict.holds is holds
     assert verdict.value == pytest.approx(rise)
     assert "at norm" in verdict.text
+
+
+def test_a_response_that_applies_a_twice_has_one_record_a_head():
+    torch.manual_seed(0)
+    net = gnn.set_response(network(), {"blocks.1.attn": "gfsa"})
+    seen = gnn.audit(net, tokens())
+    assert len(seen.attention) == 3 * H
+    assert sum("applies the same A 2 times" in note for note in seen.notes) == 1
+
+
+def test_the_response_that_is_advised_can_be_set():
+    net, x = network(), tokens()
+    told = words(record(layer="blocks.2.attn", low_frequency_share=0.97), 1.0)
+    line = told[told.index("gnn.set_response") :]
+    changed = eval(line, {"gnn": gnn, "model": net})
+    assert torch.isfinite(changed(x)).all()
