@@ -679,7 +679,7 @@ def test_a_pairing_is_not_stable_though_its_cube_is_itself():
 @pytest.mark.parametrize(("rise", "holds"), [(0.3, True), (0.05, False), (-0.2, False)])
 def test_a_head_is_a_cause_where_the_share_rises_without_it(rise, holds):
     from gspnl.nn.auditing.network.ablation import Ablation
-    from gspnl.nn.auditing.network.verdicts import cause
+    from gspnl.nn.auditing.network.cause import cause
 
     found = Ablation("blocks.9.attn", 1, (0.5, 0.5 * (1 + rise)), 0.2, "norm")
     verdict = cause(record(sigma=np.array([1.0, 0.1])), found, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +10,17 @@ from typing import Any
 from torch import nn
 
 from gspnl._base.effort import Work
-from gspnl._base.validate import number, shown, whole_number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
-from gspnl.nn.auditing.heads import Deadline, HeadRecord, measure_heads
+from gspnl.nn.auditing.heads import HeadRecord, measure_heads
 from gspnl.nn.auditing.heads.masks import shape_of
 from gspnl.nn.auditing.network.ablation import Observe, Pass, ablate
+from gspnl.nn.auditing.network.cause import blamed, cause, let_through
 from gspnl.nn.auditing.network.depth import LayerDepth, depth
 from gspnl.nn.auditing.network.identity import IdentityShare, identity_share
+from gspnl.nn.auditing.network.limits import Clock, cost_of, grids_of, without_grid
 from gspnl.nn.auditing.network.rollout import rollout
-from gspnl.nn.auditing.network.verdicts import (
-    Verdict,
-    blamed,
-    cause,
-    lambda_max,
-    let_through,
-    smoothing,
-    stable,
-    theta_0,
-)
+from gspnl.nn.auditing.network.verdicts import Verdict, lambda_max, smoothing, stable, theta_0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,31 +55,6 @@ class Network:
     seconds: float = 0.0
 
 
-class Clock:
-    """A limit on the time of an audit, shared out over its calls by what they cost.
-
-    Parameters
-    ----------
-    seconds : float or None
-        None for no limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = None if seconds is None else number("seconds", seconds, least=0)
-        self.start = time.perf_counter()
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left; None without a limit."""
-        if self.seconds is None:
-            return None
-        return max(0.0, self.seconds - (time.perf_counter() - self.start))
-
-    def share(self, part: float) -> Deadline:
-        """Return a deadline after a part of the time that is left."""
-        return Deadline(None if self.left is None else self.left * min(1.0, part))
-
-
 def audit_attention(
     calls: Sequence[AttentionCall],
     network: Network | None,
@@ -111,11 +77,11 @@ def audit_attention(
     """
     if not calls:
         return NetworkAudit()
-    limit, grids = Clock(seconds), _grids(grid, calls)
-    costs = [_cost(call, nodes) for call in calls]
+    limit, grids = Clock(seconds), grids_of(grid, calls)
+    costs = [cost_of(call, nodes) for call in calls]
     found: list[tuple[HeadRecord, ...]] = []
     shares: list[tuple[IdentityShare | None, str]] = []
-    notes = _without_grid(grids, calls) if grid is not None else []
+    notes = without_grid(grids, calls) if grid is not None else []
     with Work("the audit of attention", total=len(calls)) as work:
         for i, call in enumerate(calls):
             # A tenth of the time is for the rest; a call that needs less leaves it to the others.
@@ -133,41 +99,6 @@ def audit_attention(
     last = _cause(records, found, network, limit)
     notes += [*told, *_left_out(records, seconds)]
     return NetworkAudit(records, layers, row, (*verdicts, last), tuple(dict.fromkeys(notes)))
-
-
-def _cost(call: AttentionCall, nodes: int) -> float:
-    """Return what a call costs, relative to others: N³ where matrices are dense."""
-    batch, heads, n, m = shape_of(call)
-    return float(batch * heads * n * m * min(max(n, m), nodes))
-
-
-def _grids(
-    grid: tuple[int, int] | None, calls: Sequence[AttentionCall]
-) -> list[tuple[int, int] | None]:
-    """Return the grid of each call: None where it has fewer tokens than the grid has cells."""
-    if grid is None:
-        return [None] * len(calls)
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise InputError(f"grid={shown(grid)} must be a pair of whole numbers, height and width")
-    height, width = (whole_number("grid", each, 1) for each in grid)
-    sizes = [min(shape_of(call)[2:]) for call in calls]
-    if height * width > max(sizes):
-        raise InputError(
-            f"grid={(height, width)} has {height * width:,} cells, and no attention has as many "
-            f"tokens (at most {max(sizes):,}); pass height and width in tokens"
-        )
-    return [(height, width) if height * width <= size else None for size in sizes]
-
-
-def _without_grid(
-    grids: Sequence[tuple[int, int] | None], calls: Sequence[AttentionCall]
-) -> list[str]:
-    return [
-        f"{call.layer or 'the network'}: distances are those of a sequence, as it has fewer tokens "
-        "than the grid has cells"
-        for grid, call in zip(grids, calls, strict=True)
-        if grid is None
-    ]
 
 
 def _identity(call: AttentionCall, nodes: int, limit: Clock) -> tuple[IdentityShare | None, str]:
