@@ -634,3 +634,43 @@ def test_autocast_computes_in_half_precision(name):
         with torch.autocast("cpu", torch.bfloat16):
             out = module(x)
         assert torch.allclose(out.float(), exact, atol=0.1)
+
+
+class FusedMasked(nn.Module):
+    """Attention of one tensor by torch's fused function, with a mask and dropout."""
+
+    num_heads = 4
+
+    def __init__(self, eager=False, dropout=0.0):
+        super().__init__()
+        self.eager, self.dropout, self.v = eager, dropout, nn.Linear(32, 32)
+
+    def forward(self, x, mask=None):
+        q, v = (y.unflatten(-1, (4, -1)).transpose(1, 2) for y in (x, self.v(x)))
+        if self.eager:
+            out = torch.softmax(q @ q.mT + mask, -1) @ v
+        else:
+            p = self.dropout if self.training else 0.0
+            out = F.scaled_dot_product_attention(q, q, v, mask, p, scale=1.0)
+        return out.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("low", [-torch.inf, -1e4, torch.finfo(torch.float64).min])
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("name", ["attnscale", "featscale"])
+def test_keys_with_a_low_score_are_out_of_sight(name, eager, low):
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 32, dtype=torch.float64)
+    hidden = torch.arange(6) >= torch.tensor([6, 4])[:, None]
+    mask = torch.zeros(2, 1, 1, 6, dtype=torch.float64).masked_fill(hidden[:, None, None], low)
+    module = gnn.set_response(FusedMasked(eager).double(), {"": name})
+    scatter(module.response_)
+    kept = module(x[1:, :4], torch.zeros(1, 1, 1, 4, dtype=torch.float64))
+    torch.testing.assert_close(module(x, mask)[1:, :4], kept)
+
+
+def test_dropout_of_fused_attention_reaches_every_product():
+    module = gnn.set_response(FusedMasked(dropout=0.5), {"": "gfsa"})
+    x = torch.randn(2, 6, 32)
+    assert not torch.allclose(module(x), module(x))
+    assert torch.equal(module.eval()(x), module(x))
