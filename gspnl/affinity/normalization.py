@@ -43,6 +43,9 @@ class Normalization:
     regular : bool
         Whether self-loops are added first, until every degree is the largest one, s. Then
         L = D − W = s (I − A), which self-loops do not change.
+    directed : bool
+        Whether M is not symmetrised, and W is made of its walk A = D⁻¹M, averaged over both
+        directions of time: W = ½(ΠA + AᵀΠ), πᵀA = πᵀ. A is then diag(1/π) W, :math:`½(A + A^*)`.
     of_inverse : callable, optional
         ``of_inverse(1/d) -> (l, r)``, where degrees alone set the scales.
     """
@@ -53,7 +56,13 @@ class Normalization:
     averages: bool = False
     nonnegative: bool = False
     regular: bool = False
+    directed: bool = False
     of_inverse: Callable[[Array], tuple[Array, Array | None]] | None = None
+
+    @property
+    def symmetrizes(self) -> bool:
+        """Whether W = ½(M + Mᵀ); else edges of a directed M count as they are."""
+        return self.symmetric_core and not self.directed
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry("normalization")
@@ -191,3 +200,6 @@ NORMALIZATIONS.register("symmetric")(_of_degrees(_both_sides, row_stochastic=Fal
 NORMALIZATIONS.register("bistochastic")(Normalization(_bistochastic, nonnegative=True))
 NORMALIZATIONS.register("softmax")(_of_degrees(_left_only, symmetric_core=False, averages=True))
 NORMALIZATIONS.register("combinatorial")(_of_degrees(_both_sides, nonnegative=True, regular=True))
+NORMALIZATIONS.register("chung")(
+    _of_degrees(_left_only, averages=True, nonnegative=True, directed=True)
+)

@@ -15,10 +15,12 @@ from gspnl.affinity.approximation import (
     METHODS,
     Approximation,
     approximate,
+    basis_of,
     check_supported,
     choose_way,
     make_request,
 )
+from gspnl.affinity.chung import chung_weights
 from gspnl.affinity.degrees import feature_maps
 from gspnl.affinity.kernels import Exponential, Kernel, check_embedding, make_kernel
 from gspnl.affinity.kernels.auto import choose_kernel
@@ -180,9 +182,10 @@ def feature_graph(
         if isinstance(fitted, Exponential):  # else refused below
             fitted = fit_checked(fitted, X, pair)
         request = make_request(rank, tol, approximation, seed, X.shape[-2], storage, eps(X))
+        basis = basis_of(normalization, pair, request)
         if rank is None and approximation is None and storage == "auto":
             check_supported(fitted)
-            way = choose_way(fitted, X, pair, request, normalization, self_loops=bool(self_loops))
+            way = choose_way(fitted, X, pair, request, basis, self_loops=bool(self_loops))
     while approximated and (way is None or way.method is not None):
         if way is not None:
             request = replace(request, method=way.method or "", seconds=way.seconds)
@@ -195,7 +198,7 @@ def feature_graph(
                 "approximation='random_features' with rank="
             )
         try:
-            weights, report = approximate(fitted, X, pair, request, normalization, self_loops)
+            weights, report = approximate(fitted, X, pair, request, basis, self_loops)
         except (EffortError, ToleranceError) as error:
             if way is None:
                 raise
@@ -219,19 +222,24 @@ def feature_graph(
             + (", or kernel='dot', 'cosine' or 'anchors'" if chosen == "lowrank" else "")
         )
 
+    spans: list[bool] = []  # whether degrees of a directed M lie well within the range
+
     def build(features: Array, embeddings: Any, factor: Any = None) -> FeatureGraph:
         with np.errstate(over="ignore", invalid="ignore"):  # the check of degrees gives a remedy
             weights = STORAGES[chosen].build(
-                fitted, features, embeddings, symmetrize=scheme.symmetric_core,
+                fitted, features, embeddings, symmetrize=scheme.symmetrizes,
                 self_loops=self_loops,
             )  # fmt: skip
         if factor is not None:
             weights = with_factor(weights, factor)
+        if scheme.directed and not weights.lazy:
+            with np.errstate(over="ignore", invalid="ignore"):
+                spans.append(in_range(weights.degrees()))
         return graph_of(weights, fitted, chosen, normalization, reason=reason, approximation=exact)
 
     try:
         graph = build(X, pair)
-        if graph.weights.lazy or in_range(graph.affinity.degrees):
+        if graph.weights.lazy or (spans or [in_range(graph.affinity.degrees)])[0]:
             return graph
     except (DegreeError, ConvergenceError):
         scaled = rescaled(fitted, X, pair)
@@ -243,7 +251,7 @@ def feature_graph(
         X, pair, factor = scaled
         graph = build(X, pair, factor)
     check_underflow(
-        fitted, X, pair, graph.affinity.degrees, symmetrize=scheme.symmetric_core,
+        fitted, X, pair, graph.affinity.degrees, symmetrize=scheme.symmetrizes,
         self_loops=bool(self_loops),
     )  # fmt: skip
     return graph
@@ -260,5 +268,7 @@ def graph_of(
     source: Source | None = None,
 ) -> FeatureGraph:
     """Build the graph of weights; raises DegreeError where 1/d is undefined."""
+    if NORMALIZATIONS[normalization].directed:
+        weights = chung_weights(weights, kernel)
     graph = FeatureGraph(weights, kernel, storage, normalization, reason, approximation, source)
     return graph if weights.lazy else graph.check_degrees()

@@ -157,7 +157,7 @@ def from_linear_operator(
     if dtype.kind not in "biuf":
         raise InputError(f"operator has dtype {dtype}; pass a real one, float32 or float64")
     sample = np.ones(1, dtype if dtype == np.float32 else np.float64)
-    weights = Operator(operator, scheme.symmetric_core, sample)
+    weights = Operator(operator, scheme.symmetrizes, sample)
     kernel = Precomputed(signed=not nonnegative)
     if scheme.nonnegative and not nonnegative:
         raise InputError(
@@ -171,7 +171,7 @@ def from_linear_operator(
 
     check_declared(operator, seed)
     check_linear(matmul, n, seed)
-    if scheme.symmetric_core:
+    if scheme.symmetrizes:
         probe_symmetry(matmul, n, normalization, seed)
     if nonnegative:
         check_nonnegative(matmul, n, seed)

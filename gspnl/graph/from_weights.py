@@ -100,7 +100,7 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
         raise InputError(f"W is a graph of {library}; use gspnl.from_{library}(W)")
     sparse = scipy.sparse.issparse(W)
     matrix = _sparse(W) if sparse else _dense(W)
-    if scheme.symmetric_core:
+    if scheme.symmetrizes:
         matrix = symmetrized(matrix, normalization)
     values = matrix.data if sparse else constant(matrix)
     kernel = Precomputed(signed=bool((values < 0).any()))
@@ -110,7 +110,7 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
             f"{values.min():.3g}; pass np.maximum(W, 0), or use normalization='symmetric'"
         )
     matrix, factor = in_range(matrix, values, kernel.signed)
-    weights: Weights = Dense(matrix, scheme.symmetric_core, factor)
+    weights: Weights = Dense(matrix, scheme.symmetrizes, factor)
     if sparse:
         weights = Sparse(matrix, factor)
     sizes = abs(matrix if sparse else values).sum(-1) if kernel.signed else None

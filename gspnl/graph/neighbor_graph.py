@@ -142,7 +142,7 @@ def neighbor_graph(
     whole_number("seed", seed)
     if not isinstance(self_loops, (bool, np.bool_)):
         raise InputError(f"self_loops={self_loops!r} must be True or False")
-    if not scheme.symmetric_core and symmetrize != "max":
+    if not scheme.symmetrizes and symmetrize != "max":
         raise InputError(
             f"normalization={normalization!r} keeps directed edges, so symmetrize={symmetrize!r} "
             "has no meaning for it; leave it out"
@@ -170,7 +170,7 @@ def neighbor_graph(
         nodes = X if found.order is None else X[found.order]
         values, diagonal, factor = weights_and_loops(
             fitted, nodes, found.indices, pair,
-            symmetrize=scheme.symmetric_core, loops=bool(self_loops),
+            symmetrize=scheme.symmetrizes, loops=bool(self_loops),
         )  # fmt: skip
     limit = np.finfo(X.dtype).smallest_normal / np.finfo(X.dtype).eps
     if values.min() < limit:
@@ -225,7 +225,7 @@ def _graph(
 ) -> FeatureGraph:  # fmt: skip
     """Build the graph of directed weights."""
     W = directed_matrix(found.indices, values)
-    symmetric = NORMALIZATIONS[normalization].symmetric_core
+    symmetric = NORMALIZATIONS[normalization].symmetrizes
     if symmetric:
         W = symmetric_matrix(W, kernel.symmetrize)
     else:

@@ -42,7 +42,8 @@ def symmetrized(W: Any, normalization: str) -> Any:
             f"normalization={normalization!r} needs W = Wᵀ, and {len(bad) // 2} pair(s) differ, "
             f"first W{list(entry)} = {values[entry]:.6g} and W{list(mirror)} = "
             f"{values[mirror]:.6g}; "
-            "pass (W + W.T)/2, or normalization='softmax', which takes directed edges as they are"
+            "pass (W + W.T)/2, normalization='softmax', which takes directed edges as they are, or "
+            "'chung', which averages their walk and its time reversal"
         )
     return ((W + W.T) / 2).tocsr() if sparse else (W + W.mT) / 2
 
@@ -77,5 +78,5 @@ def probe_symmetry(
         raise InputError(
             f"normalization={normalization!r} needs a symmetric operator, and ⟨x, W y⟩ and "
             f"⟨W x, y⟩ differ by {gap[worst]:.3g} for a random x and y, {tau[worst]:.1e} being "
-            "rounding; pass ½(W + Wᵀ), or normalization='softmax'"
+            "rounding; pass ½(W + Wᵀ), or normalization='softmax' or 'chung'"
         )

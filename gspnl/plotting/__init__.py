@@ -7,6 +7,7 @@ settings of the user hold, except those that turn or resample a picture (``image
 ``image.aspect``, ``image.interpolation``).
 """
 
+from gspnl.plotting.attention_heads import head_eigenvalues, head_map, smoothing_by_depth
 from gspnl.plotting.channel_weights import top_eigenvalues
 from gspnl.plotting.comparison import comparison
 from gspnl.plotting.curves import filter_bank, responses
@@ -21,8 +22,11 @@ __all__ = [
     "comparison",
     "filter_bank",
     "filtered",
+    "head_eigenvalues",
+    "head_map",
     "modes",
     "responses",
+    "smoothing_by_depth",
     "spectral_density",
     "spectrum",
     "strengths",

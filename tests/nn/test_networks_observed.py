@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.nn_networks import NETWORKS, attention_of, plain, run
+from support.nn_networks import NETWORKS, Keeper, attention_of, run
 from support.nn_networks.encoders import padding
-from support.nn_networks.plain import array
+from support.nn_networks.plain import array, weights_of
 
 from gspnl.nn.attention_calls import observe
 
@@ -66,11 +66,11 @@ def test_formula_of_a_twin_gives_what_its_module_writes(network):
 @ALL
 def test_observation_changes_no_bit_of_the_output(network):
     """The observed pass is without gradients, where torch's own layers take their fast path."""
-    model, batch, keeper = network.build(), network.batch(), Keeper()
+    model, batch = network.build(), network.batch()
     with torch.no_grad():
         before = run(model, batch)
     with_gradients = run(model, batch)
-    keeper.model = model
+    keeper = Keeper(model)
     observe(keeper, batch)
     with torch.no_grad():
         after = run(model, batch)
@@ -108,28 +108,8 @@ def test_observed_attention_equals_its_plain_formula(network):
         assert np.abs(a - b)[keep].max() < 1e-5
 
 
-class Keeper(torch.nn.Module):
-    """Keeps the output of a network without a hook, which would turn off its fast path."""
-
-    def forward(self, *args, **kwargs):
-        self.output = self.model(*args, **kwargs)
-        return self.output
-
-
 def tensors(output):
     """Tensors of an output, in order."""
     if isinstance(output, dict):
         output = tuple(output.values())
     return [output] if isinstance(output, torch.Tensor) else [x for x in output if x is not None]
-
-
-def weights_of(call):
-    """A of a call in float64: its weights, or softmax(s q kᵀ + mask)."""
-    if call.weights is not None:
-        return array(call.weights)
-    q, k = array(call.q), array(call.k)
-    k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)
-    scores = plain.bias(call.mask)
-    if call.causal:
-        scores = scores + plain.excluded(np.tri(q.shape[2], k.shape[2], dtype=bool))
-    return plain.attention(q, k, scale=call.scale, bias=scores)

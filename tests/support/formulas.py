@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.optimize
+import scipy.sparse.csgraph
 import scipy.spatial
 import scipy.stats
 
@@ -100,8 +101,36 @@ def bandwidths(D, rule):
 
 def weights(M, normalization, self_loops=True):
     """Compute W of an affinity M."""
-    W = M if normalization == "softmax" else (M + M.T) / 2
-    return W if self_loops else W - np.diag(np.diag(W))
+    W = M if normalization in ("softmax", "chung") else (M + M.T) / 2
+    W = W if self_loops else W - np.diag(np.diag(W))
+    return chung(W) if normalization == "chung" else W
+
+
+def stationary(A):
+    """Compute π of an irreducible A, by elimination of one node after another."""
+    A, n = np.array(A, dtype=np.float64), len(A)
+    for k in range(n - 1, 0, -1):
+        A[:k, k] /= A[k, :k].sum()
+        A[:k, :k] += np.outer(A[:k, k], A[k, :k])
+    pi = np.ones(n)
+    for k in range(1, n):
+        pi[k] = pi[:k] @ A[:k, k]
+    return pi / pi.sum()
+
+
+def chung(M):
+    """Compute ½(ΠA + AᵀΠ) of A = D⁻¹M; nodes without any edges get rows of 0."""
+    live = np.nonzero(M.sum(1) + M.sum(0))[0]
+    part = M[np.ix_(live, live)]
+    d = part.sum(1)
+    parts, _ = scipy.sparse.csgraph.connected_components(part, connection="strong")
+    assert (d > 0).all()
+    assert parts == 1, f"{parts} classes: π has zeros, or is not unique"
+    A = part / d[:, None]
+    flow = stationary(A)[:, None] * A
+    W = np.zeros_like(M)
+    W[np.ix_(live, live)] = (flow + flow.T) / 2
+    return W
 
 
 def neighbor_weights(X, k, f, symmetrize="max", directed=False):
@@ -139,7 +168,7 @@ def normalized(W, normalization):
         return np.eye(len(W)) - (np.diag(d) - W), np.ones_like(d)
     live = d > 0
     safe = np.where(live, d, 1.0)
-    if normalization in ("random_walk", "softmax"):
+    if normalization in ("random_walk", "softmax", "chung"):
         left, right = live / safe, np.ones_like(d)
     elif normalization == "symmetric":
         left = right = live / np.sqrt(safe)

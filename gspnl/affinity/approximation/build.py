@@ -134,6 +134,23 @@ def make_request(
     return Request(method, rank, None if tol is None else float(tol), seed)
 
 
+def basis_of(normalization: str, pair: tuple[Array, Array] | None, request: Request) -> str:
+    """Return the normalisation whose certificate holds for this one, or raise.
+
+    Of a symmetric M, "chung" is "random_walk". The π of a directed M that is not ≥ 0, and its
+    error, are not known.
+    """
+    if not NORMALIZATIONS[normalization].directed or request.method == "random_features":
+        return normalization
+    if pair is None or pair[0] is pair[1]:
+        return "random_walk"
+    raise InputError(
+        f"normalization={normalization!r} of a directed kernel, Φ ≠ Ψ, has no approximation with "
+        "an error bound; leave out rank= and tol= (storage='tiled' takes O(N) memory), pass "
+        "approximation='random_features' with rank=, or embed=(V, V)"
+    )
+
+
 def approximate(
     kernel: Kernel,
     X: Array,
@@ -225,7 +242,7 @@ def _pivoted(
     scaled = replace(points, h=points.h + np.log(root), bounded=tame)
     grown = PivotedFactor(scaled, request.seed, randomly=request.method == "cholesky")
     total = float(points.diagonal().sum())
-    symmetric = NORMALIZATIONS[normalization].symmetric_core
+    symmetric = NORMALIZATIONS[normalization].symmetrizes
 
     def rounding(rank: int) -> float:
         return 8 * max(rank, 1) * EPS + 2 * eps(X) * (eps(X) > EPS) + points.error
@@ -316,7 +333,7 @@ def _random(
     omega = orthogonal_directions(rank, parts[0][0].shape[-1], request.seed)
     xp = namespace(X)
     factor = like(xp.concat([positive_features(a, h, omega) for a, h in parts], axis=-1), X)
-    symmetric = NORMALIZATIONS[normalization].symmetric_core
+    symmetric = NORMALIZATIONS[normalization].symmetrizes
     weights = LowRank(factor, like(core_of(factor.shape[-1], len(parts) == 2, symmetric), factor))
     return weights, Approximation(request.method, rank, request.seed, *(math.inf,) * 3)
 

@@ -81,6 +81,11 @@ class Products:
             xp.concat([self.q, left, one], axis=-1), xp.concat([self.k, one, right], axis=-1)
         )
 
+    @property
+    def transposed(self) -> Products:
+        """The scores s_ji."""
+        return Products(self.k, self.q)
+
     def item(self, index: tuple[int, ...]) -> Products:
         """Return the scores of one graph of a batch."""
         return Products(self.q[(*index, ...)], self.k[(*index, ...)])
@@ -170,7 +175,17 @@ class Differences:
         return scores + xp.take(own[1], index, axis=0) + other[1].mT
 
     def shifted(self, left: Array, right: Array) -> Differences:
+        if self.left is not None and self.right is not None:
+            left, right = self.left + left, self.right + right
         return replace(self, left=left, right=right)
+
+    @property
+    def transposed(self) -> Differences:
+        """The scores s_ji."""
+        return replace(
+            self, rates=self.column_rates, column_rates=self.rates, left=self.right,
+            right=self.left,
+        )  # fmt: skip
 
     def item(self, index: tuple[int, ...]) -> Differences:
         rates, others = (

@@ -8,16 +8,22 @@ from gspnl._base.array import Array, float64, namespace
 from gspnl._base.rows import map_columns
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.dense import Dense
+from gspnl.affinity.weights.exponential import TiledExponential
 from gspnl.affinity.weights.lowrank import LowRank
 from gspnl.affinity.weights.no_self_loops import NoSelfLoops
 from gspnl.affinity.weights.sorted import Ramps, Sorted
 from gspnl.affinity.weights.sparse import Sparse
-from gspnl.affinity.weights.tiles import STRIP
+from gspnl.affinity.weights.tiled import Tiled
+from gspnl.affinity.weights.tiles import STRIP, Pattern, threaded
 
 
 @singledispatch
 def rmatmul(weights: Weights, Z: Array) -> Array:
     """Compute Wᵀ Z of one graph, (N, c); by default from strips of rows of W, in N² time."""
+    return _by_strips(weights, Z)
+
+
+def _by_strips(weights: Weights, Z: Array) -> Array:
     xp = namespace(Z)
     n = weights.shape[-1]
     step = max(1, STRIP // n)
@@ -36,6 +42,20 @@ def _(weights: Dense, Z: Array) -> Array:
 @rmatmul.register
 def _(weights: Sparse, Z: Array) -> Array:
     return weights.matrix.T @ Z
+
+
+@rmatmul.register
+def _(weights: TiledExponential, Z: Array) -> Array:
+    plain = weights.pattern is Pattern.PLAIN
+    return weights.rmatmul(Z) if plain else weights.matmul(Z)
+
+
+@rmatmul.register
+def _(weights: Tiled, Z: Array) -> Array:
+    if weights.pattern is not Pattern.PLAIN:
+        return weights.matmul(Z)
+    plain = threaded(weights.phi, weights.psi, Z)
+    return weights.rmatmul(Z) if plain else _by_strips(weights, Z)
 
 
 @rmatmul.register

@@ -80,6 +80,23 @@ class TiledExponential(Weights):
         if not threaded(self.scores.sample, Z):
             return strips(lambda nodes: self.rows(nodes) @ Z, self.shape[0], Z)
         scores, left, right = self._scaled
+        out = self._sums(scores, Z if right is None else right[:, None] * Z)
+        return out if left is None else left[:, None] * out
+
+    def rmatmul(self, Z: Array) -> Array:
+        """Compute Wᵀ Z of one graph, (N, c), for a W that is not symmetrised."""
+        scores, left, right = self._scaled
+        scaled = Z if left is None else left[:, None] * Z
+        if threaded(scores.sample, Z):
+            out = self._sums(scores.transposed, scaled)
+        else:
+            other = TiledExponential(scores.transposed, self.sample, self.pattern, self.self_loops)
+            other._memo["scaled"] = (other.scores, None, None)
+            out = strips(lambda nodes: other.rows(nodes) @ scaled, self.shape[1], Z)
+        return out if right is None else right[:, None] * out
+
+    def _sums(self, scores: Scores, Z: np.ndarray) -> np.ndarray:
+        """Compute exp(s) Z, or ½(exp(s) + exp(s)ᵀ) Z, by tiles."""
         coarse = scores.sample.dtype == Z.dtype
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
@@ -92,8 +109,7 @@ class TiledExponential(Weights):
                 set_diagonal(tile, rows, cols, -np.inf)
             np.exp(tile, out=tile)
 
-        out = tile_products(fill, Z if right is None else right[:, None] * Z, self.pattern)
-        return out if left is None else left[:, None] * out
+        return tile_products(fill, Z, self.pattern)
 
     def rows(self, index: Array) -> Array:
         xp = namespace(self.sample)

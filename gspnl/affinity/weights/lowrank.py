@@ -112,7 +112,7 @@ def build_lowrank(
     xp = namespace(X)
     phi, psi = kernel.embed(X[..., :: max(1, X.shape[-2] // SAMPLE), :], embed)
     paired = psi is not phi
-    balance = _balance(phi, psi) if paired else None
+    powers = balance(phi, psi) if paired else None
 
     # One product for both embeddings, where the kernel maps their entries one by one.
     stacked = None
@@ -124,7 +124,7 @@ def build_lowrank(
             points = kernel.features(x @ stacked)
         else:
             points = xp.concat(list(kernel.embed(x, embed)[: 1 + paired]), axis=-1)
-        return points if balance is None else points * balance
+        return points if powers is None else points * powers
 
     factor = map_rows(block, X)
     weights = LowRank(factor, like(core_of(factor.shape[-1], paired, symmetrize), factor))
@@ -144,7 +144,7 @@ def swap_halves(H: Array) -> Array:
     return namespace(H).roll(H, H.shape[-2] // 2, axis=-2) / 2
 
 
-def _balance(phi: Array, psi: Array) -> Array | None:
+def balance(phi: Array, psi: Array) -> Array | None:
     """Return factors of the columns of [Φ Ψ], powers of 2, or None where none is needed.
 
     Column k of Φ times c_k and that of Ψ divided by it have similar largest entries. W does not

@@ -29,6 +29,8 @@ class Tiled(Weights):
     self_loops : bool
     log_factor : float
         See :class:`~gspnl.affinity.weights.base.Weights`.
+    scale : array of shape (N,), optional
+        Factors of the rows of M, one and the same where M is symmetric.
     """
 
     kernel: Kernel
@@ -37,6 +39,7 @@ class Tiled(Weights):
     pattern: Pattern
     self_loops: bool = True
     log_factor: float = 0.0
+    scale: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,6 +57,18 @@ class Tiled(Weights):
 
         def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
             tile[...] = self.kernel.affinity(self.phi[rows], self.psi[cols])
+            if self.scale is not None:
+                tile *= self.scale[rows, None]
+            if not self.self_loops:
+                set_diagonal(tile, rows, cols, 0.0)
+
+        return tile_products(fill, Z, self.pattern)
+
+    def rmatmul(self, Z: Array) -> Array:
+        """Compute Mᵀ Z of one graph, (N, c)."""
+
+        def fill(rows: slice, cols: slice, tile: np.ndarray) -> None:
+            tile[...] = self.kernel.affinity(self.phi[cols], self.psi[rows]).T
             if not self.self_loops:
                 set_diagonal(tile, rows, cols, 0.0)
 
@@ -62,9 +77,12 @@ class Tiled(Weights):
     def rows(self, index: Array) -> Array:
         xp = namespace(self.phi)
         part = self.kernel.affinity(xp.take(self.phi, index, axis=0), self.psi)
+        if self.scale is not None:
+            part = xp.take(self.scale, index)[:, None] * part
         if self.pattern is Pattern.BOTH:
-            columns = self.kernel.affinity(self.phi, xp.take(self.psi, index, axis=0))
-            part = (part + columns.mT) / 2
+            columns = self.kernel.affinity(self.phi, xp.take(self.psi, index, axis=0)).mT
+            columns = columns if self.scale is None else columns * self.scale
+            part = (part + columns) / 2
         if self.self_loops:
             return part
         return xp.where(index[:, None] == xp.arange(self.shape[-1]), xp.zeros_like(part), part)

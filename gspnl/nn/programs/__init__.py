@@ -11,8 +11,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.programs.batches import as_batch, read_batch
@@ -54,6 +56,7 @@ def open_program(
     target: str,
     weights: str | PathLike[str] | None = None,
     batch: str | PathLike[str] | None = None,
+    seed: int = 0,
 ) -> Opened:
     """Open a network and the batch to run it on.
 
@@ -68,6 +71,8 @@ def open_program(
     batch : path, optional
         ``.npy``, ``.npz``, ``.safetensors`` or an image; default: the batch that the function
         returns, or the example inputs of an exported program.
+    seed : int
+        Of torch's random numbers, before the function is called.
 
     Raises
     ------
@@ -75,7 +80,9 @@ def open_program(
     """
     path = Path(target)
     given = None if batch is None else read_batch(batch)
+    whole_number("seed", seed, 0)
     if is_function(target):
+        torch.manual_seed(seed)
         model, own = call_function(target)
         if weights is not None:
             load_state(model, Path(weights))

@@ -15,6 +15,7 @@ from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.programs.fast_path import OPERATORS, fast_path_call
 from gspnl.nn.programs.names import attention_names
+from gspnl.nn.surgery.batches import run
 
 FUSED = "scaled_dot_product"  # in the names of all fused kernels that take q, k and v
 SOFTMAX = ("aten::_softmax", "aten::_safe_softmax")
@@ -33,7 +34,9 @@ def is_compiled(model: nn.Module) -> bool:
     return isinstance(model, (torch.jit.ScriptModule, torch.fx.GraphModule))
 
 
-def observe_program(model: nn.Module, batch: Any) -> list[AttentionCall]:
+def observe_program(
+    model: nn.Module, batch: Any, outputs: list[Any] | None = None
+) -> list[AttentionCall]:
     """Run a program once on a batch; return its attention in the order of execution.
 
     Fused kernels give q, k and v; a softmax over the last axis that is multiplied into values
@@ -44,6 +47,8 @@ def observe_program(model: nn.Module, batch: Any) -> list[AttentionCall]:
     model : Module
         In evaluation mode, under ``torch.no_grad``; see :func:`is_compiled`.
     batch : tensor, tuple or mapping
+    outputs : list, optional
+        The output of the program is appended to it.
 
     Raises
     ------
@@ -52,10 +57,9 @@ def observe_program(model: nn.Module, batch: Any) -> list[AttentionCall]:
     """
     seen = _Seen()
     with seen:
-        if isinstance(batch, Mapping):
-            model(**batch)
-        else:
-            model(*(batch if isinstance(batch, (tuple, list)) else (batch,)))
+        output = run(model, batch)
+    if outputs is not None:
+        outputs.append(output)
     if seen.closed and not seen.found:
         raise InputError(
             f"attention of this program is inside {', '.join(sorted(seen.closed))}, which shows no "

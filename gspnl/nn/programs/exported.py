@@ -19,11 +19,12 @@ from gspnl.nn.programs.scripted import records
 WEIGHTS, CONSTANTS, SAMPLES = "data/weights/", "data/constants/", "data/sample_inputs/"
 # Sizes of dynamic shapes, which torch evaluates as expressions of these functions.
 FUNCTIONS = {
-    "Abs", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "FloatTrueDiv", "FloorDiv",
-    "FloorToInt", "Ge", "Gt", "Identity", "IntTrueDiv", "Le", "Lt", "Max", "Min", "Mod",
-    "ModularIndexing", "Ne", "Not", "Or", "PowByNatural", "PythonMod", "ToFloat", "TruncToInt",
-    "Where", "ceiling", "floor",
+    "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "Float", "FloatTrueDiv",
+    "FloorDiv", "FloorToInt", "Ge", "Gt", "Identity", "IntTrueDiv", "Integer", "Le", "Lt",
+    "Max", "Min", "Mod", "ModularIndexing", "Mul", "Ne", "Not", "Or", "Pow", "PowByNatural",
+    "PythonMod", "Rational", "Symbol", "ToFloat", "TruncToInt", "Where", "ceiling", "floor",
 }  # fmt: skip
+QUOTED = re.compile(r"'[\w.]*'")  # names of symbols
 PLAIN = re.compile(r"[\w\s+\-*/%(),<>=!&|~.]*")
 CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
 
@@ -82,8 +83,9 @@ def check_archive(content: bytes) -> None:
             _check_samples(reader.get_record(name))
         elif name.startswith("models/"):
             for text in expressions(json.loads(reader.get_record(name))):
-                called = set(CALLED.findall(text))
-                if "__" in text or not PLAIN.fullmatch(text) or not called <= FUNCTIONS:
+                bare = QUOTED.sub("", text)
+                called = set(CALLED.findall(bare))
+                if "__" in text or not PLAIN.fullmatch(bare) or not called <= FUNCTIONS:
                     raise FileError(f"has code in the place of a size: {text[:60]!r}")
         elif name.startswith("data/aotinductor"):
             raise FileError("holds compiled code; save the program by torch.export.save alone")

@@ -163,7 +163,7 @@ def patch_graph(
         weights = np.exp(-excess / spread).astype(values.dtype)
     W = directed_matrix(nodes, weights)
     largest = np.maximum(weights.max(1), values.dtype.type(LONELY))
-    if NORMALIZATIONS[normalization].symmetric_core:
+    if NORMALIZATIONS[normalization].symmetrizes:
         W = symmetric_matrix(W, "max")
         largest = np.maximum(largest, W.max(axis=1).toarray().ravel())
     W = with_loops(W, largest)

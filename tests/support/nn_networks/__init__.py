@@ -16,9 +16,9 @@ from support.nn_networks import (
     vit,
     xcit,
 )
-from support.nn_networks.network import Layer, Network, attention_of, run
+from support.nn_networks.network import Keeper, Layer, Network, attention_of, run
 
-__all__ = ["NETWORKS", "Layer", "Network", "attention_of", "run"]
+__all__ = ["NETWORKS", "Keeper", "Layer", "Network", "attention_of", "run"]
 
 NETWORKS: dict[str, Network] = {
     network.name: network

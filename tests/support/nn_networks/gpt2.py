@@ -118,7 +118,7 @@ def batch():
     return {"input_ids": torch.randint(WORDS, (2, NODES), generator=generator)}
 
 
-def attention(module, x, **_):
+def attention(module, x, *_, **__):
     parts = plain.thirds(plain.linear(x, module.c_attn.weight.T, module.c_attn.bias))
     q, k, _ = (plain.split(part, module.num_heads) for part in parts)
     return plain.attention(q, k, bias=plain.bias(triangle(x.shape[1])))

@@ -97,7 +97,7 @@ class ViT(nn.Module):
         return {"last_hidden_state": self.layernorm(x)}
 
 
-def attention(module, x, **_):
+def attention(module, x, *_, **__):
     names = ("q_proj", "k_proj") if hasattr(module, "q_proj") else ("query", "key")
     parts = (getattr(module, name) for name in names)
     parts = (plain.linear(x, part.weight, part.bias) for part in parts)

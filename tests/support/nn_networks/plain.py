@@ -56,3 +56,15 @@ def thirds(y) -> list:
     """Three equal parts of the last axis: queries, keys and values."""
     third = y.shape[-1] // 3
     return [y[..., i * third : (i + 1) * third] for i in range(3)]
+
+
+def weights_of(call):
+    """A of a call in float64: its weights, or softmax(s q kᵀ + mask)."""
+    if call.weights is not None:
+        return array(call.weights)
+    q, k = array(call.q), array(call.k)
+    k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)
+    scores = bias(call.mask)
+    if call.causal:
+        scores = scores + excluded(np.tri(q.shape[2], k.shape[2], dtype=bool))
+    return attention(q, k, scale=call.scale, bias=scores)

@@ -93,7 +93,7 @@ def fused_qkv(module, x) -> list:
     return [plain.split(part, module.num_heads) for part in plain.thirds(parts)]
 
 
-def timm_attention(module, x):
+def timm_attention(module, x, **_):
     q, k, _ = fused_qkv(module, x)
     return plain.attention(q, k)
 

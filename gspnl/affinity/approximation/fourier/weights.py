@@ -28,6 +28,7 @@ from gspnl.affinity.kernels.scores import squared_distances
 from gspnl.affinity.weights.base import Weights
 from gspnl.affinity.weights.exponential import side_by_side
 from gspnl.affinity.weights.no_self_loops import diagonal, widened
+from gspnl.affinity.weights.symmetrized import is_symmetric, symmetrized
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,3 +187,15 @@ def _(weights: FourierSum) -> FourierSum:
     if not has_float64(weights.sample):
         return weights
     return replace(weights, sample=float64(weights.sample), _memo={})
+
+
+@is_symmetric.register
+def _(weights: FourierSum) -> bool:
+    return True
+
+
+@symmetrized.register
+def _(weights: FourierSum, scale: Array) -> FourierSum:
+    half = namespace(scale).log(scale)[:, None] / 2
+    log_p = like(half, weights.a) + (0 if weights.log_p is None else weights.log_p)
+    return FourierSum(weights.transform, weights.a, log_p, weights.sample, weights.error)

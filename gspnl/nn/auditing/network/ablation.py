@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,32 @@ from torch.utils._pytree import tree_leaves
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads.case import as_float64
-from gspnl.nn.auditing.network.depth import off_mean, share_off_mean
+from gspnl.nn.auditing.heads.masks import shape_of
+from gspnl.nn.auditing.network.depth import off_mean_of
 
-Observe = Callable[[], tuple[Sequence[AttentionCall], Any]]  # one forward pass: calls, and output
+Last = Mapping[tuple[int, int], tuple[str, Tensor]]  # the last features of each shape (N, C)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One forward pass of a network on a batch.
+
+    Attributes
+    ----------
+    calls : sequence of AttentionCall
+        In the order of execution.
+    output : any
+        Of the network.
+    last : mapping of (int, int) to (str, Tensor)
+        By (N, C), the last module that gave features (B, N, C), with its name.
+    """
+
+    calls: Sequence[AttentionCall]
+    output: Any
+    last: Last
+
+
+Observe = Callable[[], Pass]
 
 
 @dataclass(frozen=True)
@@ -29,27 +53,27 @@ class Ablation:
     layer : str
     head : int
     off_mean : pair of float, or None
-        Share of the features off their token mean at the last layer whose input is known and that
-        comes after the head, with the head and without.
-    output_off_mean : pair of float, or None
-        The same for the output of the network, where it is tokens (B, N, C).
+        Share of the features off their token mean at the last module that gives features of the
+        head's tokens and channels, with the head and without.
     output_change : float
         ‖output without − output with‖ / ‖output with‖, in the Frobenius norm.
     where : str
-        Name of the layer at which ``off_mean`` was taken.
+        Name of the module at which ``off_mean`` was taken.
+    shared : int
+        Attentions that write through the same W_O; the head is silenced in all of them.
     """
 
     layer: str
     head: int
     off_mean: tuple[float, float] | None
-    output_off_mean: tuple[float, float] | None
     output_change: float
     where: str = ""
+    shared: int = 1
 
     @property
     def rise(self) -> float | None:
         """Relative rise of the share off the mean without the head; None where none is known."""
-        pair = self.off_mean or self.output_off_mean
+        pair = self.off_mean
         return None if pair is None or pair[0] == 0 else pair[1] / pair[0] - 1
 
 
@@ -77,41 +101,45 @@ def silenced(model: nn.Module, call: AttentionCall, head: int) -> Iterator[None]
 
 def output_slice(model: nn.Module, call: AttentionCall, head: int) -> tuple[Tensor, slice]:
     """Return the parameter W_O and the slice of a head: of columns, or of rows (step 1)."""
+    weight, rows = output_parameter(model, call)
+    assert call.output_weight is not None
+    size = call.output_weight.shape[1]
+    return weight, slice(head * size, (head + 1) * size, 1 if rows else None)
+
+
+def output_parameter(model: nn.Module, call: AttentionCall) -> tuple[Tensor, bool]:
+    """Return the parameter W_O of an attention, and whether its rows are the heads' channels.
+
+    Of parameters that are equal (copies of a layer) it is the one whose name has most in common
+    with the layer's.
+    """
     if call.output_weight is None:
         raise InputError(f"W_O of layer {call.layer!r} is not known")
     heads, size, channels = call.output_weight.shape
     stacked = call.output_weight.reshape(heads * size, channels)
-    begin, end = head * size, (head + 1) * size
-    named = sorted(
-        model.named_parameters(), key=lambda pair: not pair[0].startswith(f"{call.layer}.")
-    )
-    for _, weight in named:
+
+    def distance(pair: tuple[str, Tensor]) -> int:
+        names = zip(pair[0].split("."), call.layer.split("."), strict=False)
+        return -len(list(takewhile(lambda both: both[0] == both[1], names)))
+
+    for _, weight in sorted(model.named_parameters(), key=distance):
         if weight.shape == (channels, heads * size) and torch.equal(weight.mT, stacked):
-            return weight, slice(begin, end)
+            return weight, False
         if weight.shape == stacked.shape and torch.equal(weight, stacked):
-            return weight, slice(begin, end, 1)
+            return weight, True
     raise InputError(f"W_O of layer {call.layer!r} is no parameter of the model as it is")
 
 
-def ablate(
-    model: nn.Module,
-    observe: Observe,
-    calls: Sequence[AttentionCall],
-    output: Any,
-    index: int,
-    head: int,
-) -> Ablation:
+def ablate(model: nn.Module, observe: Observe, before: Pass, index: int, head: int) -> Ablation:
     """Run the network once more without one head, and compare.
 
     Parameters
     ----------
     model : Module
     observe : callable
-        Runs the network on the batch, and returns its attention and output.
-    calls : sequence of AttentionCall
-        With the head, in the order of execution.
-    output : any
-        Of the network, with the head.
+        Runs the network on the batch.
+    before : Pass
+        With the head.
     index, head : int
         The call and its head.
 
@@ -120,21 +148,42 @@ def ablate(
     InputError
         If the head cannot be silenced.
     """
-    with silenced(model, calls[index], head):
-        others, changed = observe()
-    last = max(
-        (i for i in range(index + 1, len(calls)) if off_mean(calls[i]) is not None), default=None
-    )
-    pair = where = None
-    if last is not None and len(others) == len(calls):
-        before, after = off_mean(calls[last]), off_mean(others[last])
-        if before is not None and after is not None:
-            pair, where = (before, after), calls[last].layer
-    first, second = first_tensor(output), first_tensor(changed)
-    return Ablation(
-        calls[index].layer, head, pair, _output_pair(first, second), _change(first, second),
-        where or "",
-    )  # fmt: skip
+    call = before.calls[index]
+    with silenced(model, call, head):
+        after = observe()
+    assert call.output_weight is not None
+    pair, where = _features(before.last, after.last, shape_of(call)[2], call.output_weight.shape[2])
+    change = _change(first_tensor(before.output), first_tensor(after.output))
+    shared = _sharing(model, before.calls, call)
+    return Ablation(call.layer, head, pair, change, where, shared)
+
+
+def _features(
+    before: Last, after: Last, nodes: int, channels: int
+) -> tuple[tuple[float, float] | None, str]:
+    """Return the shares off the token mean of the last features (B, N, C), and their module."""
+    if (nodes, channels) not in before or (nodes, channels) not in after:
+        return None, ""
+    (where, first), (_, second) = before[nodes, channels], after[nodes, channels]
+    shares = [off_mean_of(each) for each in (first, second)]
+    if shares[0] is None or shares[1] is None:
+        return None, ""
+    return (shares[0], shares[1]), where or "the output"
+
+
+def _sharing(model: nn.Module, calls: Sequence[AttentionCall], call: AttentionCall) -> int:
+    """Count the attentions that write through the W_O of one."""
+    weight, _ = output_parameter(model, call)
+    known = [each for each in calls if each.output_weight is not None]
+    shared = [each for each in known if _parameter(model, each) is weight]
+    return len(shared)
+
+
+def _parameter(model: nn.Module, call: AttentionCall) -> Tensor | None:
+    try:
+        return output_parameter(model, call)[0]
+    except InputError:
+        return None
 
 
 def first_tensor(output: Any) -> np.ndarray | None:
@@ -151,16 +200,3 @@ def _change(first: np.ndarray | None, second: np.ndarray | None) -> float:
         return float("nan")
     size = float(np.linalg.norm(first))
     return float(np.linalg.norm(second - first)) / size if size else float("nan")
-
-
-def _output_pair(first: np.ndarray | None, second: np.ndarray | None) -> tuple[float, float] | None:
-    """Return the shares off the token mean of outputs (B, N, C)."""
-    if first is None or second is None or first.ndim != 3 or first.shape != second.shape:
-        return None
-    means = []
-    for each in (first, second):
-        shares = [share_off_mean(x) for x in each]
-        if any(share is None for share in shares):
-            return None
-        means.append(float(np.mean([share for share in shares if share is not None])))
-    return means[0], means[1]

@@ -71,10 +71,22 @@ def words(record: HeadRecord, place: float = 0.0) -> str:
     """Return one line on a head: what is good, what is bad, what to try."""
     found = remarks(record, place)
     if not found:
-        return "mixes tokens; no rule finds anything to remark"
+        return _plainly(record)
     parts = [each.text for each in found]
     tried = list(dict.fromkeys(each.try_ for each in found if each.try_))
     return "; ".join(parts) + (f". Try: {'; '.join(tried)}" if tried else "")
+
+
+def _plainly(record: HeadRecord) -> str:
+    """Describe a head that no rule remarks on by its numbers."""
+    parts = []
+    if record.entropy is not None:
+        parts.append(f"mixes about {math.exp(record.entropy):.0f} of {record.keys:,} tokens a row")
+    if record.sigma is not None and len(record.sigma) > 1:
+        parts.append(f"leaves at most {record.sigma[1]:.2f} of any variation")
+    if record.low_frequency_share is not None:
+        parts.append(f"{record.low_frequency_share:.0%} of what it writes is their mean")
+    return "; ".join(parts) or "nothing is known of it"
 
 
 def most_entropy(record: HeadRecord) -> float:

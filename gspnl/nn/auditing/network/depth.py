@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.auditing.heads.case import as_float64
@@ -61,9 +62,12 @@ def off_mean(call: AttentionCall) -> float | None:
     >>> round(off_mean(AttentionCall("", "given", None, None, None, inputs=X)), 4)
     0.3333
     """
-    if call.inputs is None or call.inputs.ndim != 3:
-        return None
-    shares = [share_off_mean(as_float64(x)) for x in call.inputs]
+    return None if call.inputs is None or call.inputs.ndim != 3 else off_mean_of(call.inputs)
+
+
+def off_mean_of(features: Tensor) -> float | None:
+    """Return the share off the token mean of features (B, N, C), mean over items."""
+    shares = [share_off_mean(as_float64(x)) for x in features]
     known = [share for share in shares if share is not None]
     return float(np.mean(known)) if known else None
 

@@ -12,7 +12,7 @@ from gspnl.nn.auditing.heads.case import as_float64
 from gspnl.nn.auditing.heads.masks import shape_of
 from gspnl.nn.auditing.network.mixing import Mixing, cases, is_square
 
-TOKENS = 8  # per coefficient of a fit: fewer would fit noise
+TOKENS = 4  # per coefficient of a fit: fewer would fit noise
 RANK = 1e-7  # of the largest singular value: smaller ones are rounding of float32
 ITEMS = 8  # of the batch that enter the fit
 
@@ -35,7 +35,9 @@ class IdentityShare:
     snl : float
         Of :math:`X W_1 + \bar A X W_2`: both free.
     directions : int
-        Principal directions of X that enter the fit.
+        Principal directions of X that enter the fit: as many as the tokens can determine.
+    coverage : float
+        Share of ‖X − mean‖² in these directions.
     """
 
     identity: float
@@ -43,6 +45,7 @@ class IdentityShare:
     ns: float
     snl: float
     directions: int
+    coverage: float = 1.0
 
     @property
     def theta_0(self) -> float:
@@ -73,11 +76,18 @@ def identity_share(call: AttentionCall) -> tuple[IdentityShare | None, str]:
     if energy <= 1e-20 * float((Y**2).sum()) or energy == 0:
         return None, "the layer writes the same at all tokens"
     # Principal directions of X: as many as the tokens can determine.
-    basis = np.linalg.svd(X - X.mean(0), full_matrices=False)[2][:directions].T
+    _, sigma, rows = np.linalg.svd(X - X.mean(0), full_matrices=False)
+    basis, coverage = rows[:directions].T, _share(sigma, directions)
     own, mixed = X @ basis, AX @ basis
     forms = ([own], [mixed], [mixed - own], [own, mixed])
     shares = [_explained(np.concatenate(form, axis=1), Y) for form in forms]
-    return IdentityShare(shares[0], shares[1], shares[2], shares[3], directions), ""
+    return IdentityShare(shares[0], shares[1], shares[2], shares[3], directions, coverage), ""
+
+
+def _share(sigma: np.ndarray, directions: int) -> float:
+    """Return the share of the leading singular values in the sum of squares."""
+    total = float((sigma**2).sum())
+    return float((sigma[:directions] ** 2).sum()) / total if total else 1.0
 
 
 def _explained(F: np.ndarray, Y: np.ndarray) -> float:
@@ -96,7 +106,7 @@ def _parts(call: AttentionCall) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
     """Yield X, Ā X and Y of items, each (n, ·), at the nodes that take part."""
     items = shape_of(call)[0]
     for item in range(min(items, ITEMS)):
-        heads = [Mixing(case) for case in cases(call, item)]
+        heads = [Mixing(case, shape_of(call)[2]) for case in cases(call, item)]
         if not heads:
             continue
         rows = heads[0].case.nodes.rows

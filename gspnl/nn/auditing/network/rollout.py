@@ -12,7 +12,7 @@ from gspnl.nn.auditing.network.mixing import Mixing, cases, is_square
 
 
 def rollout(
-    calls: Sequence[AttentionCall], item: int = 0
+    calls: Sequence[AttentionCall], item: int = 0, nodes: int = 1024
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     r"""Return the row of the mean token of the attention rollout of one item.
 
@@ -27,6 +27,8 @@ def rollout(
         In the order of execution. Layers that are no self-attention on all N tokens and items
         (cross-attention, windows, other N) are left out.
     item : int
+    nodes : int
+        The largest N for which matrices are made.
 
     Returns
     -------
@@ -67,16 +69,18 @@ def rollout(
         return None, (*notes, "rollout: no layer attends to all tokens")
     row: np.ndarray | None = None
     for call in reversed(kept):
-        heads = [Mixing(case) for case in cases(call, item)]
+        heads = list(cases(call, item))
         if not heads:
             notes.append(f"rollout leaves out {call.layer or 'the network'}: all is masked")
             continue
         if row is None:
             row = np.zeros((size, 1))
-            rows = heads[0].case.nodes.rows
+            rows = heads[0].nodes.rows
             row[rows] = 1 / len(rows)
-        back = np.mean([head.transpose(row) for head in heads], axis=0)
-        row = (row + back) / 2
+        back = np.zeros((size, 1))
+        for case in heads:
+            back += Mixing(case, nodes).transpose(row)
+        row = (row + back / len(heads)) / 2
     if row is None:
         return None, tuple(notes)
     return row[:, 0] / row.sum(), tuple(notes)

@@ -20,6 +20,8 @@ NEAR_TWO = 1.8
 USED = 0.05
 # Share below which one graph does not describe a layer, and the comparison says nothing.
 DESCRIBED = 0.5
+# Share of the features that the fitted directions must have, for a fit to speak of them.
+COVERED = 0.8
 # Last over first share off the mean below which depth smooths, and above which it sharpens.
 SMOOTHS, SHARPENS = 0.5, 2.0
 # Relative rise of the share off the mean, without a head, from which it counts as a cause.
@@ -118,14 +120,21 @@ def theta_0(layers: Sequence[LayerDepth]) -> Verdict:
     numbers = dict(zip(("identity", "nl", "ns", "snl", "theta_0"), mean.tolist(), strict=True))
     used = shares[:, 4] > USED
     described = float(mean[3]) >= DESCRIBED
+    covered = float(np.mean([each.identity.coverage for each in known if each.identity]))
+    numbers["coverage"] = covered
     text = (
         f"on the mean graph of a layer's heads, NL explains {mean[1]:.0%} of what it writes, NS "
         f"{mean[2]:.0%}, a map of each token alone {mean[0]:.0%}, both terms {mean[3]:.0%}: θ₀ "
         f"adds more than {USED:.0%} in {_count(used)} of {len(known)} layers"
     )
-    if not described:
+    if covered < COVERED:
+        text += (
+            f"; the tokens determine only directions with {covered:.0%} of the features: pass more "
+            "items"
+        )
+    elif not described:
         text += "; one graph does not describe these layers, since their heads differ"
-    holds = bool(used.mean() >= 0.5) if described else None
+    holds = bool(used.mean() >= 0.5) if described and covered >= COVERED else None
     numbers["layers"] = len(known)
     return Verdict("theta_0", question, holds, float(mean[4]), text, numbers)
 
@@ -161,6 +170,15 @@ def blamed(records: Sequence[HeadRecord]) -> HeadRecord | None:
     return max(written, key=lambda each: each.low_frequency_share or 0.0, default=None)
 
 
+def let_through(heads: Sequence[HeadRecord], record: HeadRecord) -> HeadRecord | None:
+    """Return the head of a layer that lets through most, to compare with; None for a lone head."""
+    others = [each for each in heads if each is not record]
+    if record.sigma is not None and len(record.sigma) > 1:
+        known = [each for each in others if each.sigma is not None and len(each.sigma) > 1]
+        return max(known, key=lambda each: float(each.sigma[1]), default=None)  # type: ignore[index]
+    return min(others, key=lambda each: each.low_frequency_share or 0.0, default=None)
+
+
 def cause(
     record: HeadRecord | None, ablation: Ablation | None, why: str, control: Ablation | None = None
 ) -> Verdict:
@@ -173,19 +191,22 @@ def cause(
         blame = f"{name} lets through least (σ₂ = {record.sigma[1]:.2f})"
     else:
         blame = f"{name} writes most in the token mean ({record.low_frequency_share or 0:.2f})"
+    if ablation is not None and ablation.shared > 1:
+        blame += f", silenced in all {ablation.shared} attentions that share its W_O"
     if ablation is None:
         return Verdict("ablation", question, None, None, f"{blame}; not measured: {why}")
     rise = ablation.rise
-    pair = ablation.off_mean or ablation.output_off_mean
-    at = ablation.where or "the output"
+    pair, at = ablation.off_mean, ablation.where
     text = f"{blame}; without it the output changes by {ablation.output_change:.1%}"
     if pair is not None:
         text += f", the share off the token mean at {at} is {pair[1]:.3f} instead of {pair[0]:.3f}"
     numbers: dict[str, Any] = {"layer": record.layer, "head": record.head, **_numbers(ablation)}
     if control is not None:
         numbers["control"] = {"head": control.head, "layer": control.layer, **_numbers(control)}
-        text += f" (without head {control.head} of {control.layer or 'the network'}, which lets "
-        text += f"through most, the output changes by {control.output_change:.1%})"
+        text += (
+            f" (without head {control.head}, which lets through most of that layer, the output "
+            f"changes by {control.output_change:.1%})"
+        )
     holds = None if rise is None else rise > CAUSE
     return Verdict("ablation", question, holds, rise, text, numbers)
 
@@ -193,9 +214,9 @@ def cause(
 def _numbers(ablation: Ablation) -> dict[str, Any]:
     return {
         "off_mean": ablation.off_mean,
-        "output_off_mean": ablation.output_off_mean,
         "output_change": ablation.output_change,
         "at": ablation.where,
+        "shared": ablation.shared,
     }
 
 
