@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from gspnl.chebyshev import Series
     from gspnl.errors import GspnlError
     from gspnl.filters import ChebyshevBank, ChebyshevFilter
+    from gspnl.filters.directed import DirectedSpectrum
     from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
     from gspnl.graph.as_linear_operator import as_linear_operator
     from gspnl.graph.build import feature_graph
+    from gspnl.graph.curl import Curl, curl
     from gspnl.graph.description import Description
     from gspnl.graph.from_linear_operator import from_linear_operator
     from gspnl.graph.from_weights import graph_from_weights
@@ -54,8 +56,11 @@ _HOME = {
     "patience": "_base.effort",
     "progress": "_base.effort",
     "FeatureGraph": "graph.graph",
+    "Curl": "graph.curl",
+    "curl": "graph.curl",
     "Description": "graph.description",
     "Approximation": "affinity.approximation",
+    "DirectedSpectrum": "filters.directed",
     "Spectrum": "filters.spectrum",
     "PartialSpectrum": "filters.partial_spectrum",
     "spectral_density": "signals.spectral_density",
@@ -116,7 +121,9 @@ __all__ = [
     "ChebyshevBank",
     "ChebyshevFilter",
     "Comparison",
+    "Curl",
     "Description",
+    "DirectedSpectrum",
     "FeatureGraph",
     "FilterBank",
     "GspnlError",
@@ -134,6 +141,7 @@ __all__ = [
     "choose_response",
     "choose_strength",
     "compare",
+    "curl",
     "denoise",
     "dirichlet_energy",
     "errors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def chebyshev_bank(
     cache: SpectralCache, bank: FilterBank, order: int | None = None, tol: float | None = None
 ) -> ChebyshevBank:
     """Plan every filter of a bank: all of one order, or each of the least that meets ``tol``."""
-    plan = partial(chebyshev_filter, cache, order=order, tol=tol, shared=True)
+    plan: Any = partial(chebyshev_filter, cache, order=order, tol=tol, shared=True)
     return ChebyshevBank(tuple(plan(g) for g in bank))
 
 

@@ -9,6 +9,7 @@ from gspnl._base.array import Array
 from gspnl._base.blas import one_thread
 from gspnl.affinity.affinity import Affinity
 from gspnl.filters.deflation import Deflation, deflate
+from gspnl.filters.directed.regions import DirectedGraph
 from gspnl.filters.lowrank_engine import LowRankEngine
 from gspnl.filters.relative import unit_of
 from gspnl.filters.spectrum import SMALL, Spectrum, exact_spectrum
@@ -78,6 +79,11 @@ class SpectralCache:
             low, high = self.deflation(1).interval
         unit = unit_of(self.affinity)
         return unit * low, unit * high
+
+    @cached_property
+    def directed(self) -> DirectedGraph:
+        """Stationary distribution, norms and numerical range of a directed A."""
+        return DirectedGraph(self.affinity)
 
     def deflation(self, count: int) -> Deflation:
         """Return the deflation of the ``count`` modes of least λ."""

@@ -28,6 +28,8 @@ from gspnl.filters.bounds import (
 )
 from gspnl.filters.cache import SpectralCache
 from gspnl.filters.deflation import Deflation
+from gspnl.filters.directed.filter import DirectedFilter
+from gspnl.filters.directed.plan import directed_filter
 from gspnl.filters.relative import relative_response, relative_series, unit_of
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate, make_interval
@@ -111,7 +113,7 @@ def chebyshev_filter(
     interval: tuple[float, float] | None = None,
     allow_nonsymmetric: bool = False,
     shared: bool = False,
-) -> ChebyshevFilter:
+) -> ChebyshevFilter | DirectedFilter:
     """Plan a Chebyshev filter of a given order, or of the least order that is certified to ``tol``.
 
     See :meth:`gspnl.FeatureGraph.filter` for the parameters. A ``shared`` filter takes the band of
@@ -126,7 +128,7 @@ def chebyshev_filter(
     FITS[method]
     if not cache.affinity.symmetric_core:
         return _nonsymmetric(
-            cache, response, order, tol, method, interval, allow_nonsymmetric, deflate
+            cache, response, order, tol, method, interval, allow_nonsymmetric, deflate, shared
         )
     if not callable(response) and method == "interpolate":
         method = "least_squares"  # values on the spectrum: the paper's free Ω
@@ -285,23 +287,47 @@ def _nonsymmetric(
     interval: tuple[float, float] | None,
     allowed: bool,
     deflate: int | bool | None,
-) -> ChebyshevFilter:
-    """Plan a filter of a softmax graph, on which ‖T_k‖ grows without bound for k > 1."""
-    if deflate:
-        cache.affinity.require_core("no real modes to deflate")
+    shared: bool,
+) -> ChebyshevFilter | DirectedFilter:
+    """Plan a filter of a directed A, with a bound in the stationary norm.
+
+    A series without one, on [0, 2] or an interval that is asked for, is taken where it equals the
+    response, up to order 1, and above that where it is allowed: its ‖T_k‖ grow without bound.
+    """
+    if deflate is not None and _count(deflate, free=False) > 1:
+        cache.affinity.require_core("no real modes to deflate, but the constant one")
     if not callable(response) or method == "least_squares":
         cache.affinity.require_core("no real spectrum to give ω on")
     target = make_target(response, interval or FULL, None)
     resolved = resolve(target)
-    if tol is not None:
-        order = 1
+    is_linear = resolved is not None and len(resolved.coefficients) <= 2
+    plain = allowed or interval is not None or method != "interpolate" or deflate in (0, False)
+    if is_linear and (order is None or order >= 1):
+        order = order if allowed else 1
+    elif tol is not None and (plain or shared):
+        raise NonsymmetricError(
+            f"tol={tol:g} on a softmax graph can only be met by a response that is linear in λ "
+            "(nl, ns, snl, gsnl) with these options, and in a bank; use "
+            "normalization='random_walk'"
+        )
+    elif not plain and not shared:
+        try:
+            return directed_filter(cache.directed, response, order, tol)
+        except NonsymmetricError as error:
+            if tol is not None:
+                raise NonsymmetricError(
+                    f"tol={tol:g} on a softmax graph needs a response that is linear in λ (nl, ns, "
+                    f"snl, gsnl), or a certificate in the stationary norm: {error}"
+                ) from error
+            if order is not None and order > 1:
+                raise NonsymmetricError(_refused(order, str(error))) from error
     assert order is not None
     if order > 1 and not allowed:
-        raise NonsymmetricError(
-            f"order={order} on a softmax graph: its A is not similar to a symmetric matrix, and "
-            "‖T_k‖ grows without bound for k > 1 (8·10⁶ was met at k = 20); use "
-            "normalization='random_walk', order ≤ 1, or allow_nonsymmetric=True"
+        why = (
+            "its A is not similar to a symmetric matrix; leave out method=, interval= and "
+            "deflate=False for a filter with a bound in the stationary norm"
         )
+        raise NonsymmetricError(_refused(order, why))
     theta = FITS[method](target, order)
     # sup |g − p| bounds nothing for a matrix that is not normal, unless g is p.
     is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
@@ -310,7 +336,14 @@ def _nonsymmetric(
     bound += 64 * cache.affinity.eps * float(np.abs(theta).sum())
     if tol is not None and bound > tol:
         raise NonsymmetricError(
-            "tol= on a softmax graph can only be met by a response that is linear in λ (nl, ns, "
-            "snl, gsnl); use normalization='random_walk'"
+            f"tol={tol:g} is below rounding, {bound:.1e}, on this graph; ask for less, or use "
+            "float64 features"
         )
     return ChebyshevFilter(series, bound, np.zeros(0), np.zeros(0), 0.0, cache.affinity, None)
+
+
+def _refused(order: int, why: str) -> str:
+    return (
+        f"order={order} on a softmax graph: {why}; or use order ≤ 1; a series without a bound, "
+        "whose ‖T_k‖ grow (8·10⁶ was met at k = 20), is taken with allow_nonsymmetric=True"
+    )

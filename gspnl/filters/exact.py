@@ -10,6 +10,7 @@ from gspnl.chebyshev.series import Series
 from gspnl.chebyshev.target import make_target
 from gspnl.errors import GspnlError
 from gspnl.filters.cache import SpectralCache
+from gspnl.filters.directed.plan import directed_filter, linear
 from gspnl.filters.relative import relative_response
 from gspnl.filters.spectrum import SMALL
 from gspnl.responses import Response
@@ -23,6 +24,7 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
     - More than :data:`~gspnl.filters.spectrum.SMALL` nodes whose eigenpairs are not computed yet,
       and a response that resolves on [0, 2] in at most N terms: by that series.
     - Else, and for values ω: through all eigenpairs.
+    - A directed A: by a series of A without its constant mode, where its certificate allows it.
 
     ``Z`` is (..., N, c), checked.
     """
@@ -30,6 +32,8 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
     if not callable(response):
         to_numpy(affinity.left)  # raises where a gradient would be lost: ω carries none
         return cache.spectrum.multiply(Z, response)
+    if not affinity.symmetric_core:
+        return _directed(cache, response, Z)
     response = relative_response(affinity, response)
     if needs_series(cache):
         return differentiable(cache, response, Z)
@@ -51,6 +55,15 @@ def exact_filter(cache: SpectralCache, response: Response | Array, Z: Array) -> 
             return _by_series(cache, response, series, Z)
     spectrum = cache.spectrum
     return spectrum.multiply(Z, evaluate(response, to_numpy(float64(spectrum.relative))))
+
+
+def _directed(cache: SpectralCache, response: Response, Z: Array) -> Array:
+    """Compute g(L) Z of a directed A: a + b A, or a series that reaches rounding."""
+    weights = linear(response)
+    if weights is None:
+        return directed_filter(cache.directed, response).apply(Z)
+    a, b = weights
+    return a * Z + b * cache.affinity.apply(Z)
 
 
 def needs_series(cache: SpectralCache) -> bool:

@@ -82,6 +82,12 @@ class BatchCache:
         xp = namespace(parts[0])
         return xp.reshape(xp.stack(parts), (*self.batch, *parts[0].shape))
 
+    def norm_scale(self) -> np.ndarray:
+        """Return π^-½ of directed graphs, (*batch, N, 1), whose inverse weighs the norm."""
+        keys = np.ndindex(*self.batch)
+        parts = np.stack([1 / self.item(key).directed.core.root for key in keys])
+        return parts.reshape(*self.batch, *parts.shape[1:])
+
     def clear(self) -> None:
         """Drop all spectral results, so that a benchmark measures a new graph."""
         self._caches.clear()

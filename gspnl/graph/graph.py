@@ -23,6 +23,7 @@ from gspnl.affinity.stationary import stationary_of
 from gspnl.affinity.weights import Weights
 from gspnl.errors import DegreeError, InputError
 from gspnl.filters import ChebyshevFilter, chebyshev_filter, filter_signals
+from gspnl.filters.directed import DirectedFilter, DirectedSpectrum, directed_spectrum
 from gspnl.filters.partial_spectrum import PartialSpectrum, partial_spectrum
 from gspnl.filters.spectrum import Spectrum, check_whole
 from gspnl.graph.batch import BatchCache, batch_key
@@ -212,14 +213,24 @@ class FeatureGraph:
     def norm(self, Z: Array) -> float:
         r"""Compute ‖T⁻¹ Z‖ (Frobenius), the norm in which eigenvectors are orthonormal.
 
-        For random_walk it is D-weighted; for all others it is the plain one. The certificates of
-        Chebyshev filters are relative to it.
+        For random_walk it is D-weighted. For softmax, whose eigenvectors are not orthonormal in any
+        norm, it is the stationary one, :math:`\sqrt{\sum_i π_i \|z_i\|^2}`, see
+        :attr:`stationary`. For all others it is the plain one. The certificates of filters are
+        relative to it.
 
         Parameters
         ----------
         Z : array of shape (N, c), or (N,)
+
+        Raises
+        ------
+        NonsymmetricError
+            For softmax, if π has zeros (transient nodes) or is not unique: there it is no norm.
         """
-        change = constant64(self.affinity.change[..., None])
+        if self.affinity.symmetric_core:
+            change = constant64(self.affinity.change[..., None])
+        else:
+            change = self.caches.norm_scale()
         inner = self._on_signals(lambda z: constant64(z) / change, Z)
         peak = float(np.abs(inner).max(initial=0.0))  # squares of huge or tiny signals may overflow
         return peak * float(np.linalg.norm(inner / peak)) if peak else 0.0
@@ -320,6 +331,65 @@ class FeatureGraph:
         return partial_spectrum(cache.affinity, k, which, seed)
 
     @within_memory
+    @takes_progress
+    def directed_spectrum(
+        self, k: int = 16, *, power: int = 1, seed: int = 0, progress: Progress = None
+    ) -> DirectedSpectrum:
+        r"""Compute complex eigenvalues, stationary singular values and the numerical range of A.
+
+        For graphs without a real spectrum: normalization="softmax", directed edges, attention. It
+        holds for reversible graphs as well. Above 512 nodes it takes products with A and Aᵀ only:
+        a block Krylov–Schur iteration.
+
+        Parameters
+        ----------
+        k : int
+            Number of eigenvalues of largest modulus, and of singular values; all where k ≥ N. A
+            conjugate pair is completed: then k + 1.
+        power : int
+            p ≥ 1: the spectrum of A^p in place of A. A walk that mixes can have σ₂ = 1; then
+            σ₂(A^p) says how many steps it takes.
+        seed : int
+            Seed of the random starts.
+        progress : bool or callable, optional
+            See :func:`gspnl.progress`.
+
+        Returns
+        -------
+        DirectedSpectrum
+            Where π has zeros (transient nodes, as under a causal mask) or is not unique, what the
+            stationary norm defines is None, with a reason; there
+            :func:`gspnl.stability.dobrushin` tells what depth does.
+
+        Raises
+        ------
+        InputError
+            If rows of A do not sum to 1 or weights may be negative; for a batch: take one,
+            ``graph[i]``.
+        ConvergenceError
+            Where k eigenvalues are not separated from the others and N is above 8192.
+        EffortError
+            Where the estimate is above an hour, see :func:`gspnl.patience`.
+
+        References
+        ----------
+        .. [1] F. Chung, Laplacians and the Cheeger inequality for directed graphs, 2005.
+        .. [2] P. Henrici, Bounds for iterates, inverses, spectral variation and fields of values of
+           non-normal matrices, 1962.
+
+        Examples
+        --------
+        >>> import numpy as np, gspnl
+        >>> ring = gspnl.graph_from_weights(np.roll(np.eye(4), 1, axis=1), "softmax")
+        >>> found = ring.directed_spectrum()  # steps around a ring: the 4th roots of unity
+        >>> sorted(found.eigenvalues.round(12).tolist(), key=lambda mu: mu.imag)
+        [-1j, (1+0j), (-1+0j), 1j]
+        >>> found.sigma.round(12), round(found.chung_gap, 12)
+        (array([1., 1., 1., 1.]), 1.0)
+        """
+        return directed_spectrum(self.caches.single().affinity, k, power, seed)
+
+    @within_memory
     def spectral_interval(self) -> tuple[float, float]:
         """Bound all λ except those of the constant mode and of isolated nodes.
 
@@ -387,7 +457,8 @@ class FeatureGraph:
             Sparse graphs take that of deflate=False where a band costs more than the filter: with
             ``order`` above 10,000 nodes, unless known, as after :meth:`spectral_interval`.
         allow_nonsymmetric : bool
-            Permit an order above 1 on a softmax graph.
+            On a softmax graph, take the series on [0, 2], without a bound above order 1, instead of
+            a filter with a bound in the stationary norm.
         progress : bool or callable, optional
             See :func:`gspnl.progress`.
 
@@ -400,12 +471,19 @@ class FeatureGraph:
         InputError
             For signals that do not fit the graph, or a response that is not finite on the spectrum.
         NonsymmetricError
-            For an exact filter, or an order above 1, on a softmax graph.
+            On a softmax graph: for values ω; and where no bound in the stationary norm is below
+            the size of the response: π has zeros or is not unique, or the response is not analytic
+            at the complex λ. Responses that are linear in λ always pass.
         EffortError
             Where the estimate is above an hour, see :func:`gspnl.patience`.
 
         Notes
         -----
+        Softmax graphs have complex λ, where the response must be analytic: it is evaluated there.
+        The constant mode 1πᵀ is filtered exactly and a polynomial on a disc or an ellipse does the
+        rest, with a bound in the stationary norm, see :meth:`norm`; see
+        :class:`gspnl.filters.directed.DirectedFilter`.
+
         Gradients by torch features take the coefficients and the interval of a series as constants.
         """
         options = {"order": order, "tol": tol, "method": method, "deflate": deflate,
@@ -416,7 +494,7 @@ class FeatureGraph:
     @within_memory
     def chebyshev(
         self, response: Response | Array, order: int | None = None, **options: Any
-    ) -> ChebyshevFilter:
+    ) -> ChebyshevFilter | DirectedFilter:
         """Plan a Chebyshev filter with its certificate, to be applied to many signals.
 
         Parameters
@@ -426,7 +504,7 @@ class FeatureGraph:
 
         Returns
         -------
-        ChebyshevFilter
+        ChebyshevFilter, or DirectedFilter for a softmax graph
 
         Examples
         --------

@@ -59,9 +59,9 @@ def sentence(d: Any, kernel: Kernel, second: float | None, *, symmetric: bool) -
         alone = f"; {_isolated(d.isolated)}"
     if not symmetric:
         return (
-            "softmax weights are not symmetrised, so this graph has no real spectrum: no λ₂, "
-            "clusters or exact filters; products and filters of order 1 work, and "
-            f"normalization='random_walk' gives the rest{alone}."
+            "softmax weights are not symmetrised, so this graph has no real spectrum: no λ₂ and no "
+            "clusters; products, graph.directed_spectrum() and filters by smooth responses work, "
+            f"and normalization='random_walk' gives the rest{alone}."
         )
     if d.self_weight > ALONE:
         return (

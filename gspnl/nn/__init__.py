@@ -12,10 +12,13 @@ except ImportError as error:
     raise MissingExtraError("gspnl.nn needs torch; pip install 'gspnl[torch]'") from error
 
 from gspnl.nn import parallel
+from gspnl.nn.attention_calls.replace import set_response
+from gspnl.nn.attention_responses import ATTENTION_RESPONSES, AttentionResponse
 from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.checkpoints import load, save
 from gspnl.nn.checkpoints.peers import from_peer
+from gspnl.nn.multi_head import Attention
 from gspnl.nn.presets import (
     A2,
     CC,
@@ -36,6 +39,7 @@ from gspnl.nn.table import TABLE, Row, table
 
 __all__ = [
     "A2",
+    "ATTENTION_RESPONSES",
     "BLOCKS",
     "CC",
     "CGNL",
@@ -44,6 +48,8 @@ __all__ = [
     "NS",
     "SNL",
     "TABLE",
+    "Attention",
+    "AttentionResponse",
     "Audit",
     "Block",
     "Chebyshev",
@@ -61,5 +67,6 @@ __all__ = [
     "parallel",
     "remove",
     "save",
+    "set_response",
     "table",
 ]

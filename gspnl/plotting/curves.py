@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from gspnl._base.array import constant
-from gspnl.filters import ChebyshevFilter
+from gspnl.chebyshev import Series
 from gspnl.plotting._axes import COLOURS, GREY, curve_axes
 from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gspnl.chebyshev import Series
+    from gspnl.filters import ChebyshevFilter
+    from gspnl.filters.directed import DirectedFilter
     from gspnl.filters.partial_spectrum import PartialSpectrum
     from gspnl.filters.spectrum import Spectrum
     from gspnl.responses import Response
     from gspnl.responses.banks import FilterBank
+
+    Planned: TypeAlias = Series | ChebyshevFilter | DirectedFilter
 
 
 @styled
 def responses(
     response: Response | Sequence[Response],
     *,
-    series: Series | ChebyshevFilter | Sequence[Series | ChebyshevFilter] = (),
+    series: Planned | Sequence[Planned] = (),
     spec: Spectrum | PartialSpectrum | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -36,7 +39,7 @@ def responses(
     ----------
     response : callable, or sequence of them
         g(λ).
-    series : Series or ChebyshevFilter, or sequence of them
+    series : Series, ChebyshevFilter or DirectedFilter, or sequence of them
         Drawn dashed; the modes that a filter treats exactly are drawn as dots.
     spec : Spectrum or PartialSpectrum, optional
         Its eigenvalues are drawn as ticks below the curves.
@@ -57,9 +60,7 @@ def responses(
     ax = curve_axes(ax)
     exact = list(response) if isinstance(response, Sequence) else [response]
     approximate = list(series) if isinstance(series, Sequence) else [series]
-    polynomials = [
-        item.series if isinstance(item, ChebyshevFilter) else item for item in approximate
-    ]
+    polynomials = [item if isinstance(item, Series) else item.series for item in approximate]
     lam = np.linspace(0, _end(spec, [p.interval[1] for p in polynomials]), 1001)
     for g, colour in zip(exact, ["black", *COLOURS] * len(exact), strict=False):
         values = np.broadcast_to(np.asarray(g(lam)), lam.shape)
@@ -68,7 +69,7 @@ def responses(
         inside = np.linspace(polynomial.interval[0], polynomial.interval[1], 501)
         ax.plot(inside, polynomial(inside), "--", color=colour, linewidth=1.4,
                 label=f"Chebyshev, order {polynomial.order}")  # fmt: skip
-    deflated = [item.deflated for item in approximate if isinstance(item, ChebyshevFilter)]
+    deflated = [item.deflated for item in approximate if not isinstance(item, Series)]
     dots = np.unique(np.concatenate(deflated)) if deflated else np.zeros(0)
     if dots.size and len(exact) == 1:
         ax.plot(dots, np.asarray(exact[0](dots)), "o", color="black", markersize=5,

@@ -6,6 +6,7 @@ constant mode, 1 for modes that A annihilates, 2 only on a bipartite component. 
 callable on arrays of λ; those of this module also declare their jumps for Chebyshev certificates.
 """
 
+from gspnl.responses.attention import attnscale, chebyshev, contranorm, featscale, gfsa
 from gspnl.responses.base import RESPONSES, Response
 from gspnl.responses.composite import complement, dilated, quotient, scaled, shifted
 from gspnl.responses.halves import held, papadakis, regular, simoncelli
@@ -36,10 +37,15 @@ __all__ = [
     "RESPONSES",
     "Response",
     "abspline",
+    "attnscale",
     "band_pass",
+    "chebyshev",
     "complement",
+    "contranorm",
     "dilated",
     "expwin",
+    "featscale",
+    "gfsa",
     "gsnl",
     "half_cosine",
     "heat",

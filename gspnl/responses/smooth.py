@@ -62,7 +62,7 @@ class tikhonov(Parameters):
 def logistic(x: Array) -> Array:
     """Logistic 1 / (1 + e⁻ˣ), without overflow."""
     xp = namespace(x)
-    small = xp.exp(-xp.abs(x))
+    small = xp.exp(-xp.where(x >= 0, x, -x))  # analytic, unlike |x|, for complex λ
     return xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 

@@ -89,6 +89,7 @@ def filter_row(graph: FeatureGraph, response: Response, node: int) -> np.ndarray
         slope = (values[0] - values[-1]) / 2  # g(λ) = g(1) + slope (1 − λ)
         row = constant64(graph.rows(node))
         return np.asarray((values[0] + values[-1]) / 2 * delta + slope * row)
+    graph.affinity.require_core("rows of filters that are not linear in λ")
     column = graph.filter(like(delta[:, None], graph.affinity.left), response)[..., 0]
     # g(L) = T g(I − S) T⁻¹ with a symmetric g(I − S): the row is the column, scaled.
     change = constant64(graph.affinity.change)

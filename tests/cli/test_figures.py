@@ -164,7 +164,7 @@ def test_the_error_names_the_run_without_blocks(tmp_path, capsys):
         (["audit", "nl", "--recipe", "snl"], "block 'snl' and 'nl'"),
         (["audit", "nl", "--image", "11"], "image=11 must be a whole number from 0 to 9"),
         (["audit", "nl", "--nodes", "0"], "nodes"),
-        (["audit"], "CHECKPOINT"),
+        (["audit"], "MODEL"),
     ],
 )
 def test_errors_of_the_commands_are_one_line(words, message, tmp_path, capsys):

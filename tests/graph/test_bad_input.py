@@ -239,21 +239,24 @@ def test_a_dense_matrix_that_does_not_fit_raises_before_allocating(monkeypatch):
 
 def test_spectral_methods_of_a_softmax_graph_raise():
     graph = gspnl.feature_graph(X, "embedded_gaussian", normalization="softmax")
+    causal = gspnl.graph_from_weights(np.tril(graph.dense()), "softmax")  # no stationary norm
     for verb in (
         graph.spectrum,
-        lambda: graph.filter(Z, HEAT),
+        causal.spectrum,
         lambda: graph.filter(Z, np.ones(40)),
     ):
         with pytest.raises(
             NonsymmetricError, match=r"no real spectrum.*use normalization='random_walk'"
         ):
             verb()
+    with pytest.raises(NonsymmetricError, match=r"39 of 40 nodes are transient.*dobrushin"):
+        causal.filter(Z, HEAT)
     with pytest.raises(
         NonsymmetricError, match=r"order=2 on a softmax graph.*8·10⁶.*allow_nonsymm"
     ):
-        graph.filter(Z, HEAT, order=2)
+        causal.filter(Z, HEAT, order=2)
     with pytest.raises(NonsymmetricError, match="linear in λ"):
-        graph.filter(Z, HEAT, tol=1e-3)
+        causal.filter(Z, HEAT, tol=1e-3)
     A = graph.dense()
     assert np.abs(graph.filter(Z, responses.ns(), tol=1e-9) - (A @ Z - Z)).max() < 1e-12
     plan = graph.chebyshev(HEAT, order=3, allow_nonsymmetric=True)

@@ -1,74 +1,67 @@
-"""Records of an audit, printed as a table and drawn as a figure."""
+"""Audit of a network, printed as tables and drawn as a figure."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gspnl.errors import InputError
-from gspnl.nn.auditing.measures import AffinityAudit
-from gspnl.nn.auditing.units import UnitAudit
+from gspnl.nn.auditing.block_figure import WIDTH, blocks_height, draw_blocks
+from gspnl.nn.auditing.block_report import TITLES, BlockAudit, block_numbers, unit_cells
+from gspnl.nn.auditing.heads import HeadRecord
+from gspnl.nn.auditing.network.depth import LayerDepth
+from gspnl.nn.auditing.network.figure import attention_height, draw_attention
+from gspnl.nn.auditing.network.numbers import (
+    attention_numbers,
+    depth_numbers,
+    plain,
+    verdict_numbers,
+)
+from gspnl.nn.auditing.network.table import depth_table, heads_table, words_table
+from gspnl.nn.auditing.network.verdicts import Verdict
 from gspnl.nn.surgery.describe import aligned
-from gspnl.nn.surgery.targets import title
-from gspnl.plotting import top_eigenvalues
-from gspnl.plotting._axes import COLOURS, curve_axes, new_figure
+from gspnl.plotting._axes import new_figure
 from gspnl.plotting._style import styled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = (
-    "module", "block", "unit", "items", "N", "gap", "defect", "max ‖W(λ)‖", "CFL radius",
-    "CFL limit", "negative",
-)  # fmt: skip
-NONE = "–"
-LEAST = 1e-12  # of the largest eigenvalue; smaller ones are rounding, and not drawn
-
-
-@dataclass(frozen=True, eq=False)
-class BlockAudit:
-    """One block of a network.
-
-    Attributes
-    ----------
-    module : str
-        The module that it follows, or its own name where it was not inserted.
-    block : str
-        Its registered name.
-    items : tuple of AffinityAudit
-        Its affinity, which all its units share, on each item of the batch.
-    units : tuple of UnitAudit
-    """
-
-    module: str
-    block: str
-    items: tuple[AffinityAudit, ...]
-    units: tuple[UnitAudit, ...]
-
-    @property
-    def reasons(self) -> list[str]:
-        """Reasons for missing values, and remarks; each once."""
-        if not self.items:
-            return ["no item of the batch reaches it"]
-        parts = [each.reasons for each in self.items] + [each.reasons for each in self.units]
-        return list(dict.fromkeys(f"{key}: {why}" for each in parts for key, why in each.items()))
-
-    @property
-    def title(self) -> str:
-        """Module and registered name, for a legend."""
-        return title(self.module, self.block)
+__all__ = ["Audit", "BlockAudit"]
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """The blocks of a network on one batch; prints as a table."""
+    r"""The blocks and the attention of a network on one batch; prints as tables.
+
+    Attributes
+    ----------
+    blocks : tuple of BlockAudit
+        Nonlocal blocks, also by ``audit["layer3.4"]`` and ``audit[0]``.
+    attention : tuple of HeadRecord
+        A record a layer and head, in the order of execution. Its ``eigenvalues`` are those of A,
+        the first 1, while those of a block are λ = 1 − μ of I − A.
+    depth : tuple of LayerDepth
+        An entry an attention: the share of its input off the token mean, Dirichlet energy, and
+        which filters of its graph explain what it writes.
+    rollout : array of shape (N,), or None
+        Share of each input token in the mean token of the last layer, of the first item (Abnar and
+        Zuidema, 2020); ≥ 0 with sum 1.
+    verdicts : tuple of Verdict
+        On the hypotheses A^k = A, λmax = 2, θ₀, smoothing by depth, and its cause; each with
+        ``name``, ``holds``, ``value``, ``text`` and ``numbers``.
+    notes : tuple of str
+        What was left out, and why.
+    """
 
     blocks: tuple[BlockAudit, ...]
+    attention: tuple[HeadRecord, ...] = ()
+    depth: tuple[LayerDepth, ...] = ()
+    rollout: np.ndarray | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[BlockAudit]:
         return iter(self.blocks)
@@ -81,13 +74,24 @@ class Audit:
             return self.blocks[module]
         found = {block.module: block for block in self.blocks}
         if module not in found:
-            raise InputError(f"no block at {module!r}; there are {', '.join(map(repr, found))}")
+            raise InputError(
+                f"no block at {module!r}; there are {', '.join(map(repr, found)) or 'none'}"
+                + ("; heads of attention are in audit.attention" if self.attention else "")
+            )
         return found[module]
 
     def __str__(self) -> str:
-        cells = [_cells(b, i) for b in self.blocks for i in range(len(b.units))]
-        notes = [f"{b.module or b.block}: {why}" for b in self.blocks for why in b.reasons]
-        return "\n".join([aligned([TITLES, *cells]), *notes])
+        parts = []
+        if self.blocks:
+            cells = [unit_cells(b, i) for b in self.blocks for i in range(len(b.units))]
+            why = [f"{b.module or b.block}: {text}" for b in self.blocks for text in b.reasons]
+            parts.append("\n".join([aligned([TITLES, *cells]), *why]))
+        if self.attention:
+            parts += [heads_table(self.attention), words_table(self.attention)]
+            parts += [depth_table(self.depth), "\n".join(["Verdicts", *map(str, self.verdicts)])]
+        if self.notes:
+            parts.append("\n".join(["Notes", *self.notes]))
+        return "\n\n".join(parts)
 
     def numbers(self) -> dict[str, Any]:
         """Convert to types that JSON has; missing and infinite numbers are None.
@@ -97,9 +101,14 @@ class Audit:
         dict
             ``{"blocks": [{"module", "block", "items": [{"nodes", "gap", "defect", "eigenvalues",
             "reasons"}], "units": [{"gain", "cfl": [{"radius", "limit"}], "channels", "rank",
-            "negative", "top", "reasons"}], "reasons"}]}``. "eigenvalues" are the two ends of the
-            real parts of λ, "gain" is the largest ‖W(λ)‖, "negative" a count, "top" the 32 largest
-            eigenvalues of the channel weights.
+            "negative", "top", "reasons"}], "reasons"}], "attention": [{"layer", "call", "head",
+            "nodes", "keys", "masked", "cross", "groups", "source", "eigenvalues", "gap", "sigma",
+            "stationary", "sink_mass", "sink", "chung_gap", …, "items", "reasons", "words",
+            "remarks"}], "depth": [{"layer", "call", "nodes", "off_mean", "dirichlet",
+            "identity"}], "rollout", "verdicts": [{"name", "question", "holds", "value", "text",
+            "numbers"}], "notes"}``. "eigenvalues" of a block are the two ends of the real parts of
+            λ; those of a head the first 64 of A, as [real, imaginary]. "gain" is the largest
+            ‖W(λ)‖, "negative" a count, "top" the 32 largest eigenvalues of the channel weights.
 
         Examples
         --------
@@ -111,126 +120,41 @@ class Audit:
         ('snl', [25, 25])
         """
         return {
-            "blocks": [
-                {
-                    "module": block.module,
-                    "block": block.block,
-                    "items": [_item_numbers(item) for item in block.items],
-                    "units": [_unit_numbers(unit) for unit in block.units],
-                    "reasons": block.reasons,
-                }
-                for block in self.blocks
-            ]
+            "blocks": [block_numbers(block) for block in self.blocks],
+            "attention": attention_numbers(self.attention),
+            "depth": depth_numbers(self.depth),
+            "rollout": plain(self.rollout),
+            "verdicts": verdict_numbers(self.verdicts),
+            "notes": list(self.notes),
         }
 
     @styled
     def plot(self) -> Figure:
-        r"""Draw spectra, responses and channel weights of all units.
+        r"""Draw the blocks, the attention, or both.
 
         Returns
         -------
         matplotlib.figure.Figure
-            Three axes: \|μ\| of every item, in descending order; ‖W(λ)‖; and the 32 largest
-            eigenvalues of the channel weights, figure 5 of the paper.
+            Of blocks, three axes: \|μ\| of every item, in descending order; ‖W(λ)‖; and the 32
+            largest eigenvalues of the channel weights, figure 5 of the paper. Of attention, six:
+            maps of heads × layers of four numbers, eigenvalues in the complex plane with the unit
+            circle, and Dirichlet energy by depth.
 
         Raises
         ------
         MissingExtraError
             Without matplotlib.
         """
-        units = {
-            b.title + (f", unit {i}" if len(b.units) > 1 else ""): unit
-            for b in self.blocks
-            for i, unit in enumerate(b.units, 1)
-        }
-        figure = new_figure(16.0, 4.5 + 0.25 * len(units))
-        spectra, responses, weights = figure.subplots(1, 3)
-        _draw_spectra(self.blocks, spectra)
-        curve_axes(responses)
-        for (name, unit), colour in zip(units.items(), COLOURS * len(units), strict=False):
-            responses.plot(unit.lam, unit.norm, color=colour, label=name, linewidth=1.8)
-        responses.set_xlabel("eigenvalue λ")
-        responses.set_ylabel("largest gain ‖W(λ)‖")
-        top_eigenvalues({name: unit.damping for name, unit in units.items()}, ax=weights)
-        for ax in (spectra, responses, weights):  # below: there may be many
-            ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        first = blocks_height(self.blocks) if self.blocks else 0.0
+        second = attention_height(self.attention) if self.attention else 0.0
+        figure = new_figure(WIDTH, first + second)
+        if self.blocks and self.attention:
+            parts: Any = figure.subfigures(2, 1, height_ratios=[first, second])
+            top, bottom = parts
+            draw_blocks(self.blocks, top)
+            draw_attention(self.attention, self.depth, bottom)
+        elif self.blocks:
+            draw_blocks(self.blocks, figure)
+        else:
+            draw_attention(self.attention, self.depth, figure)
         return figure
-
-
-def _item_numbers(item: AffinityAudit) -> dict[str, Any]:
-    lam = item.eigenvalues
-    return {
-        "nodes": item.nodes,
-        "gap": _finite(item.gap),
-        "defect": _finite(item.defect),
-        "eigenvalues": None if lam is None else [_finite(lam[k].real) for k in (0, -1)],
-        "reasons": dict(item.reasons),
-    }
-
-
-def _unit_numbers(unit: UnitAudit) -> dict[str, Any]:
-    return {
-        "gain": _finite(unit.norm.max()),
-        "cfl": [
-            None if v is None else {"radius": _finite(v.radius), "limit": _finite(v.limit)}
-            for v in unit.cfl
-        ],
-        "channels": len(unit.damping.eigenvalues),
-        "rank": unit.damping.rank,
-        "negative": unit.damping.n_negative,
-        "top": unit.damping.top(32).tolist(),
-        "reasons": dict(unit.reasons),
-    }
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _cells(block: BlockAudit, index: int) -> tuple[str, ...]:
-    """Format the table row of one unit, with the range over all items."""
-    unit, items = block.units[index], block.items
-    verdicts = [v for v in unit.cfl if v is not None]
-    return (
-        block.module or NONE,
-        block.block,
-        str(index + 1),
-        str(len(items)),
-        _range([item.nodes for item in items]),
-        _range([item.gap for item in items]),
-        _range([item.defect for item in items]),
-        _range([float(unit.norm.max())]),
-        _range([v.radius for v in verdicts]),
-        _range([v.limit for v in verdicts]),
-        f"{100 * unit.damping.negative:.0f} %",
-    )
-
-
-def _range(values: Sequence[float | None]) -> str:
-    """Format the least and the greatest number."""
-    known = np.array([v for v in values if v is not None])
-    if not known.size:
-        return NONE
-    ends = (known.min().item(), known.max().item())
-    shown = [f"{v:,}" if isinstance(v, int) else f"{v:.3g}" for v in ends]
-    return " … ".join(dict.fromkeys(shown))
-
-
-def _draw_spectra(blocks: Sequence[BlockAudit], ax: Axes) -> None:
-    curve_axes(ax)
-    for block, colour in zip(blocks, COLOURS * len(blocks), strict=False):
-        label: str | None = block.title
-        spectra = [item.eigenvalues for item in block.items if item.eigenvalues is not None]
-        for lam in spectra:
-            size = np.sort(np.abs(1 - lam))[::-1]
-            size = size[size > LEAST * size[0]]
-            index = np.arange(1, len(size) + 1)
-            ax.plot(index, size, ".-", color=colour, label=label, markersize=4, linewidth=0.8)
-            label = None  # once for all items
-        if not spectra:
-            ax.plot([], [], color=colour, label=f"{label}: none")
-    if any(np.size(line.get_xdata()) for line in ax.lines):  # a logarithmic scale needs values
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-    ax.set_xlabel("number of the mode, without those of μ = 0")
-    ax.set_ylabel("|μ| = |1 − λ|")

@@ -131,7 +131,7 @@ def find(model: nn.Module, name: str) -> Target:
         path: module for path, module in outer_modules(model) if path.rpartition(".")[2] != CHILD
     }
     if name not in modules:
-        raise InputError(f"the network has no module {name!r}; {_nearest(name, modules)}")
+        raise InputError(f"the network has no module {name!r}; {nearest(name, modules)}")
     path, module = name, modules[name]
     while _is_plain(module):
         children = _children(path, modules)
@@ -182,7 +182,8 @@ def _predecessors(path: str, modules: Mapping[str, nn.Module]) -> Iterator[nn.Mo
         path = parent
 
 
-def _nearest(name: str, modules: dict[str, nn.Module]) -> str:
+def nearest(name: str, modules: Mapping[str, nn.Module]) -> str:
+    """Suggest names of modules for one that does not exist."""
     near = difflib.get_close_matches(str(name), filter(None, modules), n=3, cutoff=0.4)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"

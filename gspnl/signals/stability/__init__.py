@@ -6,6 +6,7 @@ I + h H(μ).
 """
 
 from gspnl.signals.stability.channels import Damping, damping
+from gspnl.signals.stability.contraction import dobrushin
 from gspnl.signals.stability.depth import idempotence_defect, memory, spectral_gap
 from gspnl.signals.stability.histograms import Strengths, strengths
 from gspnl.signals.stability.units import CFL, cfl
@@ -16,6 +17,7 @@ __all__ = [
     "Strengths",
     "cfl",
     "damping",
+    "dobrushin",
     "idempotence_defect",
     "memory",
     "spectral_gap",

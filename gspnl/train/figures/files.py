@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -13,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from gspnl._base.effort import Work
-from gspnl._base.files import make_folder, replace
+from gspnl._base.files import make_folder
 from gspnl.errors import InputError
 from gspnl.nn import Audit
 from gspnl.nn.auditing.channel_weights import ChannelWeights, channel_weights
 from gspnl.nn.auditing.features import blocks_of
 from gspnl.nn.auditing.power_histograms import PowerHistograms, power_histograms
+from gspnl.nn.auditing.writing import write_audit, write_numbers, write_picture
 from gspnl.plotting import top_eigenvalues
 from gspnl.plotting._axes import COLOURS, new_axes, new_figure
 from gspnl.plotting._style import fixed_style
@@ -29,9 +28,10 @@ from gspnl.train.figures.feature_maps import draw_feature_maps, feature_maps
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["audit_numbers", "write_audit", "write_figures"]
+
 log = logging.getLogger(__name__)
 
-DPI = 150
 audit_numbers = Audit.numbers
 Network = nn.Module | str | PathLike[str]
 
@@ -117,36 +117,11 @@ def write_figures(
     with Work("the figures", total=len(draws)) as shown:
         for file, draw in draws.items():
             with fixed_style():
-                _write_picture(folder / file, draw().figure)
+                write_picture(folder / file, draw().figure)
             shown.done += 1
     numbers = {"files": list(draws), "image": image, "networks": by_network}
-    _write_numbers(folder / "figures.json", numbers)
+    write_numbers(folder / "figures.json", numbers)
     return numbers
-
-
-def write_audit(audit: Audit, out: str | PathLike[str]) -> dict[str, Any]:
-    """Write ``audit.txt``, ``audit.png`` and ``audit.json`` to a folder, made if it is not there.
-
-    Files of an earlier call are replaced. Returns the numbers, as :func:`audit_numbers`.
-    """
-    folder, numbers = make_folder(Path(out)), audit.numbers()
-    _write_picture(folder / "audit.png", audit.plot())
-    replace(folder / "audit.txt", f"{audit}\n".encode())
-    _write_numbers(folder / "audit.json", numbers)
-    return numbers
-
-
-def _write_picture(path: Path, figure: Any) -> None:
-    """Write a figure as a PNG file, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    replace(path, buffer.getvalue())
-
-
-def _write_numbers(path: Path, numbers: dict[str, Any]) -> None:
-    """Write numbers as a JSON file; NaN and infinite ones are a ValueError."""
-    text = json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)
-    replace(path, text.encode() + b"\n")
 
 
 def _histograms(powers: Mapping[str, tuple[PowerHistograms, ...]]) -> Axes:

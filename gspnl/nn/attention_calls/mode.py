@@ -1,0 +1,157 @@
+"""Watch the operations of a network below autograd, and its modules, while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gspnl.nn.attention_calls import eager, fused, linear, native
+from gspnl.nn.attention_calls.given import ask
+from gspnl.nn.attention_calls.origins import CHANGING, REARRANGING, carried
+from gspnl.nn.attention_calls.recorder import Recorder
+
+Handler = Callable[[Recorder, dict[str, Any], Any], None]
+HANDLERS: dict[str, Handler] = {
+    **fused.HANDLERS,
+    **native.HANDLERS,
+    **eager.HANDLERS,
+    **linear.HANDLERS,
+}
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
+    """Show each operation of torch to a recorder, after it was computed.
+
+    The operation is computed as it would be without: by the same kernel, on the same tensors.
+    """
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # so that torch does not load its compiler
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+        self.failure: Exception | None = None
+        self.paused = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Compute an operation, and show it."""
+        # Views inside of composite operations know of a parameter's gradient, as they do outside:
+        # matmul chooses its kernel by it.
+        hidden = not _composite(func)
+        with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, hidden):
+            out = func(*args, **(kwargs or {}))
+        # Nothing is looked for where the engine of autograd computes gradients.
+        forward = torch._C._current_graph_task_id() == -1
+        if forward and not self.paused and self.failure is None:
+            with self.pause():
+                self._show(func, args, kwargs or {}, out)
+        return out
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Do not look at operations of our own; keep errors, since the network may catch them."""
+        self.paused = True
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            self.paused = False
+
+    def _show(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
+        seen = self.recorder
+        name = getattr(getattr(func, "overloadpacket", None), "__name__", "")
+        if name in REARRANGING or name in CHANGING:
+            tensors = [
+                each
+                for each in _flat((*args, *kwargs.values()))
+                if isinstance(each, Tensor) and (each.is_nested or each.numel())
+            ]
+            origins = [seen.origin(each) for each in tensors]
+            origin = carried(name, origins)
+            if origin is not None or name.endswith("_"):
+                seen.mark(out, origin)
+        if name in HANDLERS:
+            HANDLERS[name](seen, bound(func, args, kwargs), out)
+
+
+@contextmanager
+def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) -> Iterator[Watch]:
+    """Show the operations and the modules that run in this thread to a recorder.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    functions : mapping of str to callable
+        Give the attention of modules, from (module, args, kwargs, output).
+    """
+    watch, thread = Watch(recorder), threading.get_ident()
+
+    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if threading.get_ident() == thread:
+            recorder.modules.enter(module, args)
+
+    def give(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        frames = recorder.modules.frames
+        name = frames[-1].name if frames else None
+        if threading.get_ident() == thread and name is not None and name in functions:
+            with watch.pause():
+                recorder.record(ask(name, functions[name], module, args, kwargs, output))
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        if threading.get_ident() == thread:
+            recorder.modules.leave(module)
+
+    with ExitStack() as stack:
+        # Global hooks: a module with hooks of its own leaves torch's fast paths.
+        for handle in (
+            register_module_forward_pre_hook(enter),
+            register_module_forward_hook(give, with_kwargs=True),
+            register_module_forward_hook(leave, always_call=True),
+        ):
+            stack.callback(handle.remove)
+        stack.enter_context(watch)
+        yield watch
+
+
+def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an operation by name, with the defaults of its schema."""
+    arguments = func._schema.arguments
+    given = {each.name: each.default_value for each in arguments if each.has_default_value()}
+    given.update(zip((each.name for each in arguments), args, strict=False))
+    return given | kwargs
+
+
+@cache
+def _composite(func: Any) -> bool:
+    """Return True for operations made of others whose results are no views of their arguments."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    if not isinstance(func, torch._ops.OpOverload) or not func.has_kernel_for_dispatch_key(key):
+        return False
+    return all(each.alias_info is None for each in func._schema.returns)
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            yield from _flat(value)
+        else:
+            yield value
