@@ -82,7 +82,11 @@ def evaluation(model: nn.Module) -> Iterator[None]:
     ]
     cuda = {each.device.index for each in model.parameters() if each.is_cuda}
     try:
-        model.eval()
+        try:
+            model.eval()
+        except NotImplementedError:  # a program of torch.export, which has one mode
+            for module, _ in modes:
+                module.training = False
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(cuda)):
             yield
     finally:
