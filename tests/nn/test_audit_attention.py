@@ -702,3 +702,13 @@ def test_the_response_that_is_advised_can_be_set():
     line = told[told.index("gnn.set_response") :]
     changed = eval(line, {"gnn": gnn, "model": net})
     assert torch.isfinite(changed(x)).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_network_on_a_gpu_has_the_numbers_of_the_cpu():
+    net, x = network(), tokens()
+    truth, seen = gnn.audit(net, x), gnn.audit(network().cuda(), x.cuda())
+    for found, other in zip(seen.attention, truth.attention, strict=True):
+        assert found.gap == pytest.approx(other.gap, abs=1e-8)
+    assert seen.verdicts[-1].value == pytest.approx(truth.verdicts[-1].value, rel=1e-6)
