@@ -30,7 +30,7 @@ def as_product(
         axis of keys that is summed, or of queries that values lack.
     """
     pair = (weights, values) if first else (values, weights)
-    parsed = _parse(equation, pair)
+    parsed = letters_of(equation, pair)
     if parsed is None:
         return None
     ours, theirs, out = parsed if first else (parsed[1], parsed[0], parsed[2])
@@ -51,7 +51,7 @@ def as_product(
     return A, V, Y.reshape(*A.shape[:-1], V.shape[-1])
 
 
-def _parse(equation: str, factors: tuple[Tensor, Tensor]) -> tuple[str, str, str] | None:
+def letters_of(equation: str, factors: tuple[Tensor, Tensor]) -> tuple[str, str, str] | None:
     """Return the letters of both factors and of the result, ellipses replaced by letters."""
     left, arrow, out = equation.replace(" ", "").partition("->")
     parts = left.split(",")

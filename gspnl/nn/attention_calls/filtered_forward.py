@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -37,18 +38,14 @@ class FilteredForward:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module = self.module
         response: AttentionResponse = getattr(module, CHILD)
-        args, kwargs, keep = _without_nesting(module, args, kwargs)
-        mode = Filtering(response)
-        with mode:
-            if self.before is not None:
-                out = self.before(*args, **kwargs)
-            else:
-                out = type(module).forward(module, *args, **kwargs)
+        mode = Filtering(response, batch_sizes(args, kwargs))
+        plain = self.before or functools.partial(type(module).forward, module)
+        out, keep = run(mode, module, plain, args, kwargs)
         if mode.calls == 0:
             raise InputError(
                 f"{self.name!r} ({type(module).__name__}) computed no attention that can be seen: "
                 f"looked for {LOOKED_FOR}; name the module that computes it, and switch flex or "
-                "other kernels of the network's own to torch's fused attention or to eager attention"
+                "other kernels to torch's fused attention or to eager attention"
             )
         if response.finishes:
             if mode.calls > 1:
@@ -57,10 +54,34 @@ class FilteredForward:
                     f"{self.name!r} computed {mode.calls}; name one of its modules"
                 )
             out = _finished(self.name, module, response, out, mode.mask)
-        if keep is not None:
-            nested = torch._nested_tensor_from_mask(out[0], keep, mask_check=False)
-            return nested, *out[1:]
+        return nested(out, keep)
+
+
+def batch_sizes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
+    """Return the sizes that the batch of a call may have: those of the first tensor's two axes."""
+    given = (*args, *kwargs.values())
+    first = next((each for each in given if isinstance(each, Tensor)), None)
+    return () if first is None or first.is_nested else (1, *first.shape[:2])
+
+
+def run(
+    mode: Filtering,
+    module: nn.Module,
+    forward: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[Any, Tensor | None]:
+    """Call a forward, filtered; return its output, and the mask of tokens that were nested."""
+    args, kwargs, keep = _without_nesting(module, args, kwargs)
+    with mode:
+        return forward(*args, **kwargs), keep
+
+
+def nested(out: Any, keep: Tensor | None) -> Any:
+    """Nest the first output again, where :func:`run` padded it."""
+    if keep is None:
         return out
+    return torch._nested_tensor_from_mask(out[0], keep, mask_check=False), *out[1:]
 
 
 def keep_fast_paths_off(module: nn.Module, args: Any) -> None:
@@ -82,6 +103,8 @@ def _finished(
     tokens_first = isinstance(module, nn.MultiheadAttention) and not module.batch_first
     single = first.ndim == 2
     tokens = first[None] if single else first.transpose(0, 1) if tokens_first else first
+    if mask.mask is not None and mask.mask.shape[-1] not in (1, tokens.shape[1]):
+        mask = Mask()  # the nodes of this attention are no tokens, but channels
     tokens = response.finished(tokens, mask)
     tokens = tokens[0] if single else tokens.transpose(0, 1) if tokens_first else tokens
     return (tokens, *out[1:]) if isinstance(out, tuple) else tokens

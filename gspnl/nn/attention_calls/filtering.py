@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from gspnl.nn.attention_calls.stored_products import (
     MATMUL,
     SOFTMAX,
     Weights,
-    by_heads,
     einsum_operands,
+    heads_among,
     is_over_last,
     product,
 )
@@ -31,6 +31,12 @@ Handler = Callable[..., Any]
 class Filtering(TorchFunctionMode):
     """Give every attention of a forward pass a response.
 
+    Parameters
+    ----------
+    response : AttentionResponse
+    batches : sequence of int
+        Sizes that the batch may have.
+
     Attributes
     ----------
     calls : int
@@ -39,9 +45,10 @@ class Filtering(TorchFunctionMode):
         That of the last one, between tokens.
     """
 
-    def __init__(self, response: AttentionResponse) -> None:
+    def __init__(self, response: AttentionResponse, batches: Sequence[int]) -> None:
         super().__init__()
         self.response = response
+        self.batches = batches
         self.weights = Weights(response.masked)
         self.calls = 0
         self.mask = Mask()
@@ -74,17 +81,18 @@ def _fused(
 ) -> Tensor:
     """Filter scaled_dot_product_attention."""
     mode.calls += 1
-    heads, lead = mode.response.heads, query.shape[:-2]
-    if attn_mask is not None and query.ndim != 4 and attn_mask.ndim > 2:
-        attn_mask = attn_mask.expand(*lead, *attn_mask.shape[-2:])
-        attn_mask = by_heads(attn_mask, heads)
-    q, k, v = (by_heads(x, heads) for x in (query, key, value))
     if enable_gqa:
-        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    A = Fused(q, k, Mask(attn_mask, is_causal), dropout_p, scale)
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (x.repeat_interleave(groups, dim=-3) for x in (key, value))
+    lead = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+        query.shape[:-2], key.shape[:-2], value.shape[:-2]
+    )
+    where = heads_among(lead, mode.response.heads, mode.batches)
+    q, k, v = (where.fold(x.expand(*lead, *x.shape[-2:])) for x in (query, key, value))
+    mask = attn_mask if attn_mask is None or attn_mask.ndim == 2 else where.fold(attn_mask)
+    A = Fused(q, k, Mask(mask, is_causal), dropout_p, scale)
     mode.mask = A.mask.of_tokens(*A.shape)
-    out: Tensor = mode.response(A, v)
-    return out.reshape(*lead, *out.shape[-2:])
+    return where.unfold(mode.response(A, v))
 
 
 def _multi_head(
@@ -166,7 +174,7 @@ def _matmul(mode: Filtering, func: Any, x: Any, y: Any, **kwargs: Any) -> Any:
     if found is None or not isinstance(y, Tensor) or y.ndim < 2:
         return func(x, y, **kwargs)
     mode.calls += 1
-    out, mode.mask = product(mode.response, *found, y)
+    out, mode.mask = product(mode.response, *found, y, mode.batches)
     return out
 
 
@@ -184,7 +192,7 @@ def _einsum(mode: Filtering, func: Any, equation: Any, *operands: Any) -> Any:
         if read is not None and found[0] is not None:
             mode.calls += 1
             weights, V, back = read
-            out, mode.mask = product(mode.response, weights, found[0][1], V)
+            out, mode.mask = product(mode.response, weights, found[0][1], V, mode.batches)
             return back(out)
     return func(equation, *operands)
 

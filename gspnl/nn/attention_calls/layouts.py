@@ -49,6 +49,13 @@ class Layout:
             tensor = tensor.expand(*whole, *tensor.shape[-3:])
         return tensor.reshape(-1, *tensor.shape[-3:])
 
+    def unfold(self, tensor: Tensor) -> Tensor:
+        """Reshape (B, H, N, c) to (..., N, c), with all leading axes."""
+        if self.axis is None:
+            return tensor.reshape(*self.lead, *tensor.shape[-2:])
+        others = self.lead[: self.axis] + self.lead[self.axis + 1 :]
+        return tensor.reshape(*others, *tensor.shape[-3:]).movedim(-3, self.axis)
+
 
 def layout(lead: Sequence[int], heads: int | None, batches: Sequence[int] = ()) -> Layout:
     """Choose the axis of the heads among leading axes.

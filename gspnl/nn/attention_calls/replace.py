@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from torch import nn
@@ -16,14 +15,15 @@ from gspnl.nn.attention_calls.filtered_forward import (
     FilteredForward,
     keep_fast_paths_off,
 )
+from gspnl.nn.attention_calls.places import check_names
+from gspnl.nn.attention_calls.probe import sizes_seen
 from gspnl.nn.attention_calls.sizes import channels_of, heads_of
 from gspnl.nn.attention_responses import AttentionResponse, make_response
 from gspnl.nn.multi_head import Attention
 from gspnl.nn.surgery.shapes import Example, record_outputs
-from gspnl.nn.surgery.targets import check_model, nearest, reset_compiled
+from gspnl.nn.surgery.targets import check_model, reset_compiled
 
 ResponseSpec = str | tuple[str, Mapping[str, Any]]
-CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
 def set_response(
@@ -51,7 +51,8 @@ def set_response(
         that has this response with these options already stays as it is.
     example : tensor, tuple of arguments or mapping of keyword arguments, optional
         Input of the network, a small batch. The network is run on it, with nothing changed, to
-        check that each module computes attention and that its heads and channels fit.
+        read sizes that the modules do not declare, and to check that each is called, computes
+        attention and fits its response.
     heads : int, optional
         H, for modules without an attribute such as ``num_heads``.
     **options
@@ -105,16 +106,21 @@ def set_response(
     if heads is not None:
         whole_number("heads", heads, 1)
     modules = dict(model.named_modules(remove_duplicate=False))
-    _check_names(modules, responses)
+    check_names(modules, responses)
+    targets = {name: modules[name] for name in responses}
+    seen = {} if example is None else sizes_seen(model, targets, example)
     new = {
-        name: _make(name, modules[name], spec, heads, options) for name, spec in responses.items()
+        name: _make(
+            name, modules[name], spec, _sizes(modules[name], heads, seen.get(name)), options
+        )
+        for name, spec in responses.items()
     }
-    before = {name: _current(modules[name]) for name in new}
+    before = {name: _current(module) for name, module in targets.items()}
     try:
         for name, response in new.items():
             _attach(name, modules[name], response)
         if example is not None:
-            _check_called(model, {name: modules[name] for name in new}, example)
+            record_outputs(model, {}, example)
     except BaseException:
         for name, response in before.items():
             _attach(name, modules[name], response)
@@ -123,65 +129,19 @@ def set_response(
     return model
 
 
-def _check_called(model: nn.Module, modules: Mapping[str, nn.Module], example: Example) -> None:
-    """Run the network, and raise InputError if one of the modules is not called."""
-    called: set[str] = set()
-    with ExitStack() as stack:
-        for name, module in modules.items():
-            handle = module.register_forward_hook(lambda *_, name=name: called.add(name))
-            stack.callback(handle.remove)
-        record_outputs(model, {}, example)
-    for name in modules:
-        if name not in called:
-            raise InputError(
-                f"{name!r} is not called when the network runs (its weights may be used without "
-                "it); name the module that holds it"
-            )
-
-
-def _check_names(modules: Mapping[str, nn.Module], names: Mapping[str, Any]) -> None:
-    """Raise InputError for unknown, uncalled and nested modules, and for one under two names."""
-    for name in names:
-        if name not in modules:
-            raise InputError(f"the network has no module {name!r}; {nearest(name, dict(modules))}")
-        module = modules[name]
-        if isinstance(module, (*CONTAINERS, AttentionResponse)):
-            children = [path for path in modules if path.rpartition(".")[0] == name and path]
-            raise InputError(
-                f"{name!r} is a {type(module).__name__}, which computes no attention; name a "
-                f"module of attention, inside of {', '.join(map(repr, children[:3])) or 'another'}"
-            )
-    filtered = {path for path, module in modules.items() if CHILD in module._modules}
-    for name in names:
-        for other in sorted({*names, *filtered}):
-            same = modules[other] is modules[name]
-            if other != name and same and other in names:
-                raise InputError(f"{other!r} and {name!r} are one module; name it once")
-            inside = f"{name}." if name else ""
-            if other != name and not same and other.startswith(inside) and _stays(other, names):
-                raise InputError(
-                    f"{other!r} is inside of {name!r}, and its attention would be filtered twice; "
-                    f"name one of them, or set {other!r} to 'nl' first"
-                )
-            around = f"{other}." if other else ""
-            if other != name and not same and name.startswith(around) and other not in names:
-                raise InputError(
-                    f"{other!r} has a response, and {name!r} is inside of it; set {other!r} to "
-                    "'nl' first"
-                )
-
-
-def _stays(name: str, names: Mapping[str, Any]) -> bool:
-    """Return whether a module has a response after the call."""
-    spec = names.get(name)
-    return spec is None or (spec if isinstance(spec, str) else spec[0]) != "nl"
+def _sizes(
+    module: nn.Module, heads: int | None, seen: tuple[int | None, int | None] | None
+) -> tuple[int | None, int | None]:
+    """Return heads and channels: those given, of a run, or of the module's attributes."""
+    of_run = (None, None) if seen is None else seen
+    return heads or heads_of(module) or of_run[0], of_run[1] or channels_of(module)
 
 
 def _make(
     name: str,
     module: nn.Module,
     spec: ResponseSpec,
-    heads: int | None,
+    sizes: tuple[int | None, int | None],
     options: Mapping[str, Any],
 ) -> AttentionResponse | None:
     """Return the response for a module; None for plain attention."""
@@ -201,23 +161,21 @@ def _make(
         return current
     if CHILD in vars(module) or (hasattr(module, CHILD) and current is None):
         raise InputError(f"{name!r} has an attribute {CHILD!r} of its own; rename that")
-    found = heads_of(module) if heads is None else heads
-    channels = channels_of(module)
-    trained = any(True for _ in probe.parameters())
-    if trained and found is None and not probe.finishes:
+    heads, channels = sizes
+    if probe.trains_heads and heads is None:
         raise InputError(
             f"the number of heads of {name!r} ({type(module).__name__}) cannot be read from its "
-            "attributes; pass heads="
+            "attributes; pass heads=, or example=, a batch that the network takes"
         )
     if probe.finishes and channels is None:
         raise InputError(
             f"the channels of {name!r} ({type(module).__name__}) cannot be read from its modules; "
-            "name the module of the attention itself"
+            "pass example=, a batch that the network takes"
         )
     like = next((each for each in module.parameters() if each.is_floating_point()), None)
     response = make_response(
         kind,
-        found or 1,
+        heads or 1,
         channels or 1,
         device=None if like is None else like.device,
         dtype=None if like is None else like.dtype,

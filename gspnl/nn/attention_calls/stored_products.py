@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gspnl.errors import InputError
+from gspnl.nn.attention_calls.einsum import letters_of
+from gspnl.nn.attention_calls.layouts import Layout, layout
 from gspnl.nn.attention_responses import AttentionResponse, Mask, Stored
 from gspnl.nn.attention_responses.mask import HIDDEN
 
@@ -82,54 +83,52 @@ def is_over_last(x: Tensor, dim: Any) -> bool:
 
 
 def product(
-    response: AttentionResponse, weights: Tensor, seen: Tensor | None, V: Tensor
+    response: AttentionResponse,
+    weights: Tensor,
+    seen: Tensor | None,
+    V: Tensor,
+    batches: Sequence[int],
 ) -> tuple[Tensor, Mask]:
     """Return g(A) V in the shape of ``weights @ V``, and the mask between tokens."""
     lead = torch.broadcast_shapes(weights.shape[:-2], V.shape[:-2])  # type: ignore[no-untyped-call]
-    A = by_heads(weights.expand(*lead, *weights.shape[-2:]), response.heads)
+    where = heads_among(lead, response.heads, batches)
+    A, V = (where.fold(x.expand(*lead, *x.shape[-2:])) for x in (weights, V))
     if seen is not None:
-        seen = by_heads(seen.expand(*lead, *seen.shape[-2:]), response.heads)
+        seen = where.fold(seen.expand(*lead, *seen.shape[-2:]))
     stored = Stored(A, Mask(seen))
-    out = response(stored, by_heads(V.expand(*lead, *V.shape[-2:]), response.heads))
-    return out.reshape(*lead, *out.shape[-2:]), stored.mask.of_tokens(*stored.shape)
+    return where.unfold(response(stored, V)), stored.mask.of_tokens(*stored.shape)
 
 
-def by_heads(x: Tensor, heads: int) -> Tensor:
-    """Return (B, H, a, b) of (…, H, a, b), or of (B·H, a, b)."""
-    if x.ndim == 4:
-        return x
-    if x.ndim > 4:
-        return x.reshape(-1, *x.shape[-3:])
-    if x.shape[0] % heads:
-        raise InputError(
-            f"an attention of {heads} heads has {x.shape[0]} matrices in a tensor of three axes, "
-            f"no multiple of {heads}; pass heads= to set_response"
-        )
-    return x.reshape(-1, heads, *x.shape[-2:])
+def heads_among(lead: Sequence[int], heads: int, batches: Sequence[int]) -> Layout:
+    """Find the axis of the heads among leading axes: the last of several.
+
+    A single one holds B·H matrices where B is one of ``batches``, else one head.
+    """
+    if len(lead) > 1:
+        return Layout(tuple(lead), len(lead) - 1, 0)
+    return layout(lead, heads, batches)
 
 
 def einsum_operands(
     equation: str, weights: Tensor, V: Tensor
 ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]] | None:
-    """Return weights (…, i, j), values (…, j, d), and the way back for "…ij, …jd -> …id".
+    """Return weights (…, N, M), values (…, M, c), and the way back to the result of an einsum.
 
-    None for any other equation. The axes of values and result may be in any order.
+    None for an equation that is no product of matrices of queries and keys with values.
     """
-    sides = equation.replace(" ", "").split("->")
-    if len(sides) != 2 or sides[0].count(",") != 1 or "." in equation:
+    letters = letters_of(equation, (weights, V))
+    if letters is None:
         return None
-    of_weights, of_values = sides[0].split(",")
-    result = sides[1]
-    lead, i, j = of_weights[:-2], of_weights[-2], of_weights[-1]
-    rest = [axis for axis in of_values if axis not in of_weights]
-    fits = (
-        len(rest) == 1
-        and len(set(of_weights)) == len(of_weights)
-        and sorted(of_values) == sorted(f"{lead}{j}{rest[0]}")
-        and sorted(result) == sorted(f"{lead}{i}{rest[0]}")
-    )
-    if not fits:
+    ours, theirs, result = letters
+    keys = [axis for axis in ours if axis in theirs and axis not in result]
+    queries = [axis for axis in ours if axis in result and axis not in theirs]
+    lead = [axis for axis in ours if axis in result and axis in theirs]
+    rest = [axis for axis in theirs if axis not in ours]
+    if (len(keys), len(queries), len(rest)) != (1, 1, 1) or len(set(ours)) != len(ours):
         return None
-    V = V.permute([of_values.index(axis) for axis in f"{lead}{j}{rest[0]}"])
-    back = [f"{lead}{i}{rest[0]}".index(axis) for axis in result]
-    return weights, V, lambda out: out.permute(back)
+    if sorted(result) != sorted(lead + queries + rest):
+        return None
+    A = weights.permute([ours.index(axis) for axis in lead + queries + keys])
+    V = V.permute([theirs.index(axis) for axis in lead + keys + rest])
+    back = [(lead + queries + rest).index(axis) for axis in result]
+    return A, V, lambda out: out.permute(back)

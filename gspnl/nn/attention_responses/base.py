@@ -83,6 +83,11 @@ class AttentionResponse(nn.Module):
         """Number of products with an N × N affinity."""
         return 1
 
+    @property
+    def trains_heads(self) -> bool:
+        """True if it has parameters a head."""
+        return not self.finishes and any(True for _ in self.parameters())
+
     def make_parameters(self) -> None:
         """Check the options, and make the parameters."""
 
@@ -99,7 +104,7 @@ class AttentionResponse(nn.Module):
                 f"only, and here {n} queries meet {m} keys; use 'nl', 'attnscale', 'featscale' or "
                 "'contranorm' in cross-attention, and use_cache=False where keys are cached"
             )
-        if any(True for _ in self.parameters()) and V.shape[-3] != self.heads:
+        if self.trains_heads and V.shape[-3] != self.heads:
             raise InputError(
                 f"response {self.name!r} was made for {self.heads} heads, and the attention has "
                 f"{V.shape[-3]}; make it with heads={V.shape[-3]}"
