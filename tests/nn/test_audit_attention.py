@@ -317,7 +317,7 @@ def test_the_ablated_head_is_measured():
     net, x = network(), tokens()
     seen = gnn.audit(net, x)
     verdict = next(each for each in seen.verdicts if each.name == "ablation")
-    second = [record.sigma[1] for record in seen.attention]
+    second = [np.mean([item.sigma[1] for item in r.items]) for r in seen.attention]
     least = seen.attention[int(np.argmin(second))]
     assert (verdict.numbers["layer"], verdict.numbers["head"]) == (least.layer, least.head)
     with torch.no_grad():
@@ -712,3 +712,15 @@ def test_a_network_on_a_gpu_has_the_numbers_of_the_cpu():
     for found, other in zip(seen.attention, truth.attention, strict=True):
         assert found.gap == pytest.approx(other.gap, abs=1e-8)
     assert seen.verdicts[-1].value == pytest.approx(truth.verdicts[-1].value, rel=1e-6)
+
+
+def test_verdicts_take_all_items_of_the_batch():
+    swap = np.array([[0.0, 1.0], [1.0, 0.0]])
+    half = np.full((2, 2), 0.5)
+    weights = torch.tensor(np.stack([half, swap])[:, None])
+    call = AttentionCall("layer", "given", None, None, None, weights=weights)
+    found = verdicts_of(call)
+    assert found["lambda_max"].value == pytest.approx(2)
+    # ‖A² − A‖/‖A‖ is 0 on the first item and √2 on the second.
+    assert found["stable"].value == pytest.approx(math.sqrt(2) / 2)
+    assert found["stable"].holds is False
