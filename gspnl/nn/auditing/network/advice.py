@@ -200,7 +200,8 @@ def gain(record: HeadRecord, place: float) -> Remark | None:
         return None
     return Remark(
         "neutral",
-        f"many tokens attend to few: ‖A‖₂ = {record.spectral_norm:.1f}, where rows that share evenly have 1",
+        f"many tokens attend to few: ‖A‖₂ = {record.spectral_norm:.1f}, and 1 where all are "
+        "attended to alike",
     )
 
 
