@@ -130,6 +130,7 @@ def test_the_network_is_unchanged():
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert torch.equal(net.eval()(x), output)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert not nn.modules.module._has_any_global_hook()
 
 
 def test_blocks_and_attention_take_one_forward_pass():
