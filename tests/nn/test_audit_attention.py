@@ -725,3 +725,19 @@ def test_verdicts_take_all_items_of_the_batch():
     # ‖A² − A‖/‖A‖ is 0 on the first item and √2 on the second.
     assert found["stable"].value == pytest.approx(math.sqrt(2) / 2)
     assert found["stable"].holds is False
+
+
+def test_a_pending_backward_goes_on_after_an_audit():
+    net, x = network(), tokens()
+    loss = net(x).square().sum()
+    seen = gnn.audit(net, x)
+    assert seen.verdicts[-1].value is not None
+    loss.backward()
+    found = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    net(x).square().sum().backward()
+    assert all(torch.equal(a, p.grad) for a, p in zip(found, net.parameters(), strict=True))
+
+
+def test_audits_have_a_short_representation():
+    assert repr(gnn.audit(network(), tokens())) == "Audit(0 blocks, 12 heads in 3 layers)"
