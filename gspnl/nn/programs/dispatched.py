@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,8 @@ from gspnl.nn.programs.names import attention_names
 from gspnl.nn.surgery.batches import run
 
 FUSED = "scaled_dot_product"  # in the names of all fused kernels that take q, k and v
+# What TorchScript puts before the reason of an error.
+TRACEBACK = re.compile(r"The following operation failed in the TorchScript.*Error: ", re.DOTALL)
 SOFTMAX = ("aten::_softmax", "aten::_safe_softmax")
 PRODUCTS = ("aten::bmm", "aten::matmul", "aten::mm")
 SAME = {
@@ -56,8 +59,13 @@ def observe_program(
         Where attention is inside an operator that shows neither.
     """
     seen = _Seen()
-    with seen:
-        output = run(model, batch)
+    try:
+        with seen:
+            output = run(model, batch)
+    except InputError as error:
+        if (told := TRACEBACK.sub("", str(error))) == str(error):
+            raise
+        raise InputError(" ".join(told.split())) from error
     if outputs is not None:
         outputs.append(output)
     if seen.closed and not seen.found:
