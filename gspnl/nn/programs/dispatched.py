@@ -62,10 +62,9 @@ def observe_program(
     try:
         with seen:
             output = run(model, batch)
-    except InputError as error:
-        if (told := TRACEBACK.sub("", str(error))) == str(error):
-            raise
-        raise InputError(" ".join(told.split())) from error
+    except InputError:
+        _explain(model, batch)
+        raise
     if outputs is not None:
         outputs.append(output)
     if seen.closed and not seen.found:
@@ -78,6 +77,15 @@ def observe_program(
     if len(names) != seen.events:  # branches or loops
         names = [f"attention {i}" for i in range(seen.events)]
     return numbered([_named(call, names[event]) for event, call in seen.found])
+
+
+def _explain(model: nn.Module, batch: Any) -> None:
+    """Raise the error of a program again with its reason, which is lost under a dispatch mode."""
+    try:
+        run(model, batch)
+    except InputError as error:
+        told = " ".join(TRACEBACK.sub("", str(error)).split())
+        raise InputError(told.replace(" ; ", "; ")) from None
 
 
 @dataclass(eq=False)
