@@ -90,7 +90,8 @@ def head_eigenvalues(heads: Sequence[Head], *, ax: Axes | None = None) -> Axes:
 def smoothing_by_depth(layers: Sequence[Layer], *, ax: Axes | None = None) -> Axes:
     """Draw Dirichlet energy and the share of the features off their token mean, layer by layer.
 
-    Both fall towards 0 where depth smooths.
+    The share falls towards 0 where depth smooths; the energy, a quotient, where what is left off
+    the mean varies little along the edges of A.
 
     Parameters
     ----------

@@ -316,6 +316,19 @@ def test_onnx_without_onnxruntime_says_what_to_install(net, capsys, monkeypatch)
 def test_a_batch_of_another_shape_is_quoted(net, capsys):
     np.save("x.npy", np.zeros((2, 7, 9), np.float32))
     assert "cannot run this batch ((2, 7, 9))" in error(capsys, "made:both", "--input", "x.npy")
+    trace(net, "net.pt")
+    told = error(capsys, "net.pt", "--input", "x.npy")
+    assert "cannot run this batch ((2, 7, 9)): mat1" in told
+
+
+@pytest.mark.parametrize("target", ["made:make", "net.pt", "net.pt2"])
+def test_values_that_are_not_finite_are_one_line(net, capsys, target):
+    export(net, "net.pt2")
+    trace(net, "net.pt")
+    x = net.batch().numpy()
+    x[0, 0, 0] = np.nan
+    np.save("x.npy", x)
+    assert "not finite" in error(capsys, target, "--input", "x.npy")
 
 
 class Trap:

@@ -130,6 +130,7 @@ def test_the_network_is_unchanged():
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert torch.equal(net.eval()(x), output)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert not nn.modules.module._has_any_global_hook()
 
 
 def test_blocks_and_attention_take_one_forward_pass():
@@ -317,7 +318,7 @@ def test_the_ablated_head_is_measured():
     net, x = network(), tokens()
     seen = gnn.audit(net, x)
     verdict = next(each for each in seen.verdicts if each.name == "ablation")
-    second = [record.sigma[1] for record in seen.attention]
+    second = [np.mean([item.sigma[1] for item in r.items]) for r in seen.attention]
     least = seen.attention[int(np.argmin(second))]
     assert (verdict.numbers["layer"], verdict.numbers["head"]) == (least.layer, least.head)
     with torch.no_grad():
@@ -702,3 +703,41 @@ def test_the_response_that_is_advised_can_be_set():
     line = told[told.index("gnn.set_response") :]
     changed = eval(line, {"gnn": gnn, "model": net})
     assert torch.isfinite(changed(x)).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_network_on_a_gpu_has_the_numbers_of_the_cpu():
+    net, x = network(), tokens()
+    truth, seen = gnn.audit(net, x), gnn.audit(network().cuda(), x.cuda())
+    for found, other in zip(seen.attention, truth.attention, strict=True):
+        assert found.gap == pytest.approx(other.gap, abs=1e-8)
+    assert seen.verdicts[-1].value == pytest.approx(truth.verdicts[-1].value, rel=1e-6)
+
+
+def test_verdicts_take_all_items_of_the_batch():
+    swap = np.array([[0.0, 1.0], [1.0, 0.0]])
+    half = np.full((2, 2), 0.5)
+    weights = torch.tensor(np.stack([half, swap])[:, None])
+    call = AttentionCall("layer", "given", None, None, None, weights=weights)
+    found = verdicts_of(call)
+    assert found["lambda_max"].value == pytest.approx(2)
+    # ‖A² − A‖/‖A‖ is 0 on the first item and √2 on the second.
+    assert found["stable"].value == pytest.approx(math.sqrt(2) / 2)
+    assert found["stable"].holds is False
+
+
+def test_a_pending_backward_goes_on_after_an_audit():
+    net, x = network(), tokens()
+    loss = net(x).square().sum()
+    seen = gnn.audit(net, x)
+    assert seen.verdicts[-1].value is not None
+    loss.backward()
+    found = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    net(x).square().sum().backward()
+    assert all(torch.equal(a, p.grad) for a, p in zip(found, net.parameters(), strict=True))
+
+
+def test_audits_have_a_short_representation():
+    assert repr(gnn.audit(network(), tokens())) == "Audit(0 blocks, 12 heads in 3 layers)"

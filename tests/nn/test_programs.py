@@ -109,6 +109,15 @@ def test_the_output_of_a_program_is_unchanged():
             assert torch.equal(program(x), before)
 
 
+def test_an_exported_program_is_told_to_pass_its_module():
+    from gspnl.errors import InputError
+
+    torch.manual_seed(0)
+    model, x = Causal().eval(), batch()
+    with pytest.raises(InputError, match=r"not ExportedProgram; pass program\.module\(\)"):
+        gnn.audit(torch.export.export(model, (x,)), x)
+
+
 def test_functions_for_attention_are_refused_for_programs():
     from gspnl.errors import InputError
 

@@ -151,6 +151,9 @@ def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) ->
             register_module_forward_hook(leave, always_call=True),
         ):
             stack.callback(handle.remove)
+            # torch 2.13 leaves the id of a removed hook here, and torch.compile warns of it.
+            left: Any = nn.modules.module._global_forward_hooks_with_kwargs
+            stack.callback(left.pop, handle.id, None)
         stack.enter_context(watch)
         yield watch
 

@@ -216,6 +216,8 @@ def _audit_blocks(
 
 def _without_network(given: object) -> str:
     """Say what to do with weights whose network is unknown; "" for anything else."""
+    if type(given).__name__ == "ExportedProgram":
+        return "; pass program.module()"
     if isinstance(given, (str, PathLike)):
         return "; gspnl.train.load_run opens runs, and gspnl.nn.load saved blocks"
     if found := candidates(given):

@@ -80,6 +80,10 @@ class Audit:
             )
         return found[module]
 
+    def __repr__(self) -> str:
+        layers = len({record.layer for record in self.attention})
+        return f"Audit({len(self.blocks)} blocks, {len(self.attention)} heads in {layers} layers)"
+
     def __str__(self) -> str:
         parts = []
         if self.blocks:

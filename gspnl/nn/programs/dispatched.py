@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,8 @@ from gspnl.nn.programs.names import attention_names
 from gspnl.nn.surgery.batches import run
 
 FUSED = "scaled_dot_product"  # in the names of all fused kernels that take q, k and v
+# What TorchScript puts before the reason of an error.
+TRACEBACK = re.compile(r"The following operation failed in the TorchScript.*Error: ", re.DOTALL)
 SOFTMAX = ("aten::_softmax", "aten::_safe_softmax")
 PRODUCTS = ("aten::bmm", "aten::matmul", "aten::mm")
 SAME = {
@@ -56,8 +59,12 @@ def observe_program(
         Where attention is inside an operator that shows neither.
     """
     seen = _Seen()
-    with seen:
-        output = run(model, batch)
+    try:
+        with seen:
+            output = run(model, batch)
+    except InputError:
+        _explain(model, batch)
+        raise
     if outputs is not None:
         outputs.append(output)
     if seen.closed and not seen.found:
@@ -70,6 +77,15 @@ def observe_program(
     if len(names) != seen.events:  # branches or loops
         names = [f"attention {i}" for i in range(seen.events)]
     return numbered([_named(call, names[event]) for event, call in seen.found])
+
+
+def _explain(model: nn.Module, batch: Any) -> None:
+    """Raise the error of a program again with its reason, which is lost under a dispatch mode."""
+    try:
+        run(model, batch)
+    except InputError as error:
+        told = " ".join(TRACEBACK.sub("", str(error)).split())
+        raise InputError(told.replace(" ; ", "; ")) from None
 
 
 @dataclass(eq=False)

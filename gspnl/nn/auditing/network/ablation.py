@@ -90,7 +90,8 @@ def silenced(model: nn.Module, call: AttentionCall, head: int) -> Iterator[None]
     """
     weight, columns = output_slice(model, call, head)
     with torch.no_grad():
-        part = weight[:, columns] if columns.step is None else weight[columns.start : columns.stop]
+        own = weight.data  # its changes are not counted, so that a pending backward goes on
+        part = own[:, columns] if columns.step is None else own[columns.start : columns.stop]
         kept = part.clone()
         try:
             part.zero_()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gspnl.nn.auditing.heads.record import HeadRecord
+from gspnl.nn.auditing.network.items import defects, second_sigma
 
 # A token holds more of π than all others together, of at least 4.
 SINK, FEWEST = 0.5, 4
@@ -86,8 +87,8 @@ def _plainly(record: HeadRecord) -> str:
     parts = []
     if record.entropy is not None:
         parts.append(f"mixes about {math.exp(record.entropy):.0f} of {record.keys:,} tokens a row")
-    if record.sigma is not None and len(record.sigma) > 1:
-        parts.append(f"leaves at most {record.sigma[1]:.2f} of any variation")
+    if (sigma := second_sigma(record)) is not None:
+        parts.append(f"leaves at most {sigma:.2f} of any variation")
     if record.low_frequency_share is not None:
         parts.append(f"{record.low_frequency_share:.0%} of what it writes is their mean")
     return "; ".join(parts) or "nothing is known of it"
@@ -108,8 +109,8 @@ def sink(record: HeadRecord, place: float) -> Remark | None:
         return None
     return Remark(
         "bad",
-        f"token {record.sink} holds {record.sink_mass:.2f} of the stationary mass: a sink, where "
-        "the head goes when it has nothing to say",
+        f"token {record.sink} holds {record.sink_mass:.2f} of the stationary mass: a sink, whose "
+        "value dominates the limit of A^k",
         "register tokens, or a softmax with a free zero score",
     )
 
@@ -161,9 +162,10 @@ def smooths(record: HeadRecord, place: float) -> Remark | None:
 
 def projection(record: HeadRecord, place: float) -> Remark | None:
     """A² = A."""
-    if record.defect is None or record.defect[0] > PROJECTION:
+    defect = defects(record)
+    if defect is None or defect[0] > PROJECTION:
         return None
-    return Remark("neutral", f"A² = A within {record.defect[0]:.2f}: repeating it changes nothing")
+    return Remark("neutral", f"A² = A within {defect[0]:.2f}: repeating it changes nothing")
 
 
 def reversible(record: HeadRecord, place: float) -> Remark | None:
@@ -197,7 +199,9 @@ def gain(record: HeadRecord, place: float) -> Remark | None:
     if record.spectral_norm is None or record.spectral_norm <= GAIN:
         return None
     return Remark(
-        "neutral", f"many tokens attend to few: ‖A‖₂ = {record.spectral_norm:.1f}, where 1 is even"
+        "neutral",
+        f"many tokens attend to few: ‖A‖₂ = {record.spectral_norm:.1f}, and 1 where all are "
+        "attended to alike",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gspnl.nn.auditing.heads.record import HeadRecord
 from gspnl.nn.auditing.network.ablation import Ablation
+from gspnl.nn.auditing.network.items import second_sigma
 from gspnl.nn.auditing.network.verdicts import Verdict
 
 # Relative rise of the share off the mean, without a head, from which it counts as a cause.
@@ -19,9 +20,9 @@ def blamed(records: Sequence[HeadRecord]) -> HeadRecord | None:
     Without π > 0 there is no σ₂, and the share of its write in the token mean decides.
     """
     square = [each for each in records if not each.cross and each.nodes > 1]
-    known = [each for each in square if each.sigma is not None and len(each.sigma) > 1]
+    known = [(value, each) for each in square if (value := second_sigma(each)) is not None]
     if known:
-        return min(known, key=lambda each: float(each.sigma[1]))  # type: ignore[index]
+        return min(known, key=lambda pair: pair[0])[1]
     written = [each for each in square if each.low_frequency_share is not None]
     return max(written, key=lambda each: each.low_frequency_share or 0.0, default=None)
 
@@ -29,9 +30,9 @@ def blamed(records: Sequence[HeadRecord]) -> HeadRecord | None:
 def let_through(heads: Sequence[HeadRecord], record: HeadRecord) -> HeadRecord | None:
     """Return the head of a layer that lets through most, to compare with; None for a lone head."""
     others = [each for each in heads if each is not record]
-    if record.sigma is not None and len(record.sigma) > 1:
-        known = [each for each in others if each.sigma is not None and len(each.sigma) > 1]
-        return max(known, key=lambda each: float(each.sigma[1]), default=None)  # type: ignore[index]
+    known = [(value, each) for each in others if (value := second_sigma(each)) is not None]
+    if known and second_sigma(record) is not None:
+        return max(known, key=lambda pair: pair[0])[1]
     return min(others, key=lambda each: each.low_frequency_share or 0.0, default=None)
 
 
@@ -43,8 +44,9 @@ def cause(
     if record is None:
         return Verdict("ablation", question, None, None, why or "no head is blamed")
     name = f"head {record.head} of {record.layer or 'the network'}"
-    if record.sigma is not None and len(record.sigma) > 1:
-        blame = f"{name} lets through least (σ₂ = {record.sigma[1]:.2f})"
+    second = second_sigma(record)
+    if second is not None:
+        blame = f"{name} lets through least (σ₂ = {second:.2f})"
     else:
         blame = f"{name} writes most in the token mean ({record.low_frequency_share or 0:.2f})"
     if ablation is not None and ablation.shared > 1:

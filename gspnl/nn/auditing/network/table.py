@@ -9,6 +9,7 @@ from typing import Any
 from gspnl.nn.auditing.heads import HeadRecord
 from gspnl.nn.auditing.network.advice import words
 from gspnl.nn.auditing.network.depth import LayerDepth
+from gspnl.nn.auditing.network.items import defects, second_sigma
 from gspnl.nn.auditing.network.order import Placed, placed
 from gspnl.nn.surgery.describe import aligned
 
@@ -23,10 +24,9 @@ NONE = "–"
 def head_cells(each: Placed) -> tuple[str, ...]:
     """Format the row of one head."""
     record = each.record
-    second = None
-    if record.sigma is not None and len(record.sigma) > 1:
-        second = f"{record.sigma[1]:.2f}"
-    elif record.spectral_norm is not None:
+    sigma, defect = second_sigma(record), defects(record)
+    second = None if sigma is None else f"{sigma:.2f}"
+    if second is None and record.spectral_norm is not None:
         second = f"‖A‖ {record.spectral_norm:.2f}"
     sink = None
     if record.sink_mass is not None:
@@ -49,7 +49,7 @@ def head_cells(each: Placed) -> tuple[str, ...]:
         _short(record.entropy),
         _short(record.effective_rank, 1),
         _short(record.distance, 1),
-        _short(None if record.defect is None else record.defect[0]),
+        _short(None if defect is None else defect[0]),
         _short(record.low_frequency_share),
         _short(record.reversible),
         _short(record.curl),

@@ -10,6 +10,7 @@ import numpy as np
 
 from gspnl.nn.auditing.heads.record import HeadRecord
 from gspnl.nn.auditing.network.depth import LayerDepth
+from gspnl.nn.auditing.network.items import defects, largest_lambda
 
 # ‖A² − A‖/‖A‖ up to which A^k = A counts as true: the paper's stable hypothesis.
 STABLE = 0.05
@@ -59,53 +60,39 @@ class Verdict:
 def stable(records: Sequence[HeadRecord]) -> Verdict:
     r"""Judge :math:`A^k = A` by the defects ‖A^k − A‖/‖A‖ of all heads."""
     question = "Does A^k = A hold?"
-    known = [each.defect for each in records if each.defect is not None]
+    known = [each for each in map(defects, records) if each is not None]
     if not known:
         return Verdict("stable", question, None, None, "no head has a defect")
-    defects = np.array(known)
-    worst = defects.max(1)
+    values = np.array(known)
+    worst = values.max(1)
     share = float((worst <= STABLE).mean())
-    median = float(np.median(defects[:, 0]))
+    median = float(np.median(values[:, 0]))
     text = (
         f"{_count(worst <= STABLE)} of {len(known)} heads have ‖A^k − A‖ ≤ {STABLE} ‖A‖ for "
         f"k = 2, 3, 4; the median for k = 2 is {median:.2f}"
     )
-    numbers = {"share": share, "median": np.median(defects, axis=0).tolist()}
+    numbers = {"share": share, "median": np.median(values, axis=0).tolist()}
     return Verdict("stable", question, share == 1, median, text, numbers)
 
 
 def lambda_max(records: Sequence[HeadRecord]) -> Verdict:
     """Judge λmax = 2, where λ = 1 − μ: the largest real part over the eigenvalues of A."""
     question = "Is λmax = 2 near?"
-    spectra = [(each.eigenvalues, _complete(each)) for each in records]
-    tops = [1 - float(mu.real.min()) for mu, complete in spectra if mu is not None and complete]
-    # Eigenvalues that were not computed have at most the modulus of the last one that was.
-    bounds = [
-        1 + max(float(abs(mu[-1])), -float(mu.real.min()))
-        for mu, complete in spectra
-        if mu is not None and not complete
-    ]
-    if not tops and not bounds:
+    known = [each for each in map(largest_lambda, records) if each is not None]
+    if not known:
         return Verdict("lambda_max", question, None, None, "no head has eigenvalues")
-    values = np.array(tops + bounds)
+    bounds = sum(not complete for _, complete in known)
+    values = np.array([top for top, _ in known])
     top, median = float(values.max()), float(np.median(values))
     holds = bool(np.median(values) >= NEAR_TWO)
-    bound = f" ({len(bounds)} by a bound)" if bounds else ""
+    bound = f" ({bounds} by a bound)" if bounds else ""
     text = (
         f"the largest Re λ of L = I − A is {top:.2f}, the median over {len(values)} heads"
         f"{bound} {median:.2f}"
     )
     if not holds:
         text += f"; Chebyshev filters need no interval beyond [0, {top:.2f}], and a lower order"
-    return Verdict(
-        "lambda_max", question, holds, top, text, {"median": median, "bounded": len(bounds)}
-    )
-
-
-def _complete(record: HeadRecord) -> bool:
-    """Return whether all eigenvalues of A are there."""
-    first = record.items[0] if record.items else record
-    return record.eigenvalues is not None and len(record.eigenvalues) >= first.nodes
+    return Verdict("lambda_max", question, holds, top, text, {"median": median, "bounded": bounds})
 
 
 def theta_0(layers: Sequence[LayerDepth]) -> Verdict:
