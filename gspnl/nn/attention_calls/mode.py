@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_state
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
 from gspnl.nn.attention_calls import eager, fused, linear, native
 from gspnl.nn.attention_calls.given import ask
@@ -125,9 +127,16 @@ def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) ->
             register_module_forward_hook(give, with_kwargs=True),
             register_module_forward_hook(leave, always_call=True),
         ):
-            stack.callback(handle.remove)
+            stack.callback(_remove, handle)
         stack.enter_context(watch)
         yield watch
+
+
+def _remove(handle: RemovableHandle) -> None:
+    """Remove a global hook, and the note that torch keeps of one with keyword arguments."""
+    handle.remove()
+    # Private: with the note left, torch calls all modules in its slower way, and warns of hooks.
+    module_state._global_forward_hooks_with_kwargs.pop(handle.id, None)
 
 
 def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
