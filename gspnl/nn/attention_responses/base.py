@@ -22,7 +22,7 @@ ATTENTION_RESPONSES: Registry[type[AttentionResponse]] = Registry("attention res
 class AttentionRow:
     """A response in the table of attention responses.
 
-    H heads, C channels, N tokens, K the order.
+    H heads, C channels, K the order; μ = 1 − λ is an eigenvalue of A.
     """
 
     response: str
