@@ -370,7 +370,7 @@ def test_a_newly_registered_response_is_taken_everywhere():
         x = torch.randn(B, N, C)
         gnn.set_response(other, {"": "cubed"})
         close(other(x, x, x)[0], module(x).double())
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(NotImplementedError, match="override core"):
             module.response.core()
     finally:
         gnn.ATTENTION_RESPONSES.unregister("cubed")
