@@ -114,6 +114,8 @@ def tensors(output: Any) -> list[Any]:
     """All tensors of an output, in order."""
     if isinstance(output, Mapping):
         output = tuple(output.values())
+    if hasattr(output, "self_attention_cache"):  # of an encoder and a decoder
+        output = (output.self_attention_cache, output.cross_attention_cache)
     if hasattr(output, "layers"):  # a cache of keys and values
         output = [(layer.keys, layer.values) for layer in output.layers]
     if isinstance(output, (tuple, list)):

@@ -82,6 +82,7 @@ def compare(out: Path) -> None:
     header = HEADER.format(
         packages=", ".join(PACKAGES), machine=machine(), remark=remark if bare else ""
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(header + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
     report(
         "Attention of nine architectures",

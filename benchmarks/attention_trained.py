@@ -25,17 +25,17 @@ from _attention_weights import member, wheel
 from _measure import machine, report
 from torch import Tensor
 
+from gspnl import nn as gnn
 from gspnl.nn.attention_calls import observe
-from gspnl.nn.auditing.heads import measure_heads
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "attention_trained.md"
 
 
 def numbers_and_weights(model: Encoder, ids: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (heads, numbers) of all heads of all layers in order, and their A (heads, N, N)."""
-    numbers, weights = [], []
-    for call in observe(model, (ids,)):
-        numbers += [values(head) for head in measure_heads(call)]
+    numbers = [values(head) for head in gnn.audit(model, ids, ablate=False).attention]
+    weights = []
+    for call in observe(model, ids):
         scores = call.scale * call.q.double() @ call.k.double().mT
         weights.append(scores.softmax(dim=-1)[0].numpy())
     return np.array(numbers), np.concatenate(weights)
@@ -59,7 +59,7 @@ def mapped(reaction: Reaction, weights: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, help="folder of the wheels (default: temporary)")
-    parser.add_argument("--out", type=Path, default=PAGE, help="page to write")
+    parser.add_argument("--out", type=Path, help="page to write (default: that of a checkout)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         cache = given.cache or Path(temporary)
@@ -80,8 +80,10 @@ def main() -> None:
     atoms = np.array([numbers for numbers, _ in found])
     right = np.array([mapped(each, a) for each, (_, a) in zip(known, found, strict=True)])
     text, rows = page(language, longer, atoms, right, known, machine())
-    if given.out.parent.is_dir():
-        given.out.write_text(text, encoding="utf-8")
+    if given.out is not None or PAGE.parent.is_dir():
+        out = given.out or PAGE
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
     report("Heads of two trained transformers", rows)
 
 

@@ -109,8 +109,8 @@ class Affinity:
         if not self.symmetric_core:
             raise NonsymmetricError(
                 "normalization='softmax' gives a graph that is not similar to a symmetric one, so "
-                f"it has {lacking}; use normalization='chung', which averages the walk and its "
-                f"time reversal, or 'random_walk', which symmetrises the weights{remedy}"
+                f"it has {lacking}; use normalization='random_walk', which symmetrises the "
+                "weights, or 'chung', which averages the walk with its time reversal" + remedy
             )
 
     def apply(self, Z: Array) -> Array:

@@ -54,12 +54,10 @@ def chung_weights(weights: Weights, kernel: Kernel) -> Weights:
     if is_symmetric(weights):
         total = xp.sum(degrees, axis=-1, keepdims=True)
         return symmetrized(weights, 0 * degrees + inverse(total))
-    pi = [
-        _mass(
-            _walk(weights.item(key), degrees[(*key, ...)], inverses[(*key, ...)]), kernel.positive
-        )
-        for key in np.ndindex(*weights.shape[:-2])
-    ]
+    pi = []
+    for key in np.ndindex(*weights.shape[:-2]):
+        walk = _walk(weights.item(key), degrees[(*key, ...)], inverses[(*key, ...)])
+        pi.append(_mass(walk, kernel.positive))
     return symmetrized(weights, xp.reshape(xp.stack(pi), degrees.shape) * inverses)
 
 
@@ -126,8 +124,8 @@ def _refuse_transient(walk: Affinity, classes: list[np.ndarray], positive: bool)
     raise ReducibleError(
         f"normalization='chung' needs a walk that can return to every node, and {len(nodes)} of "
         f"{walk.n_nodes} nodes have π = 0: the walk leaves {named(nodes)} for good{ends} "
-        f"({cause}); {remedy}, keep the nodes of a closed class (in .classes of this error), or use "
-        "normalization='random_walk', which symmetrises the weights",
+        f"({cause}); {remedy}, keep the nodes of a closed class (in .classes of this error), or "
+        "use normalization='random_walk', which symmetrises the weights",
         classes,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from gspnl.cli.options import add_number, add_output, add_test_images
@@ -64,11 +65,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from gspnl._base.programs import program_kind
     from gspnl.cli.log import log_to_stderr
-    from gspnl.nn.programs import is_program
 
     log_to_stderr(quiet=options.quiet)
-    seen = _audit_program(options) if is_program(options.model) else _audit_run(options)
+    seen = _audit_program(options) if program_kind(options.model) else _audit_run(options)
     if options.out is not None:
         from gspnl.nn.auditing.writing import write_audit
 
@@ -101,7 +102,7 @@ def _audit_program(options: argparse.Namespace) -> Any:
 def _audit_run(options: argparse.Namespace) -> Any:
     """Audit the network of a run on its test images."""
     from gspnl import train
-    from gspnl.errors import InputError
+    from gspnl.errors import FileError, InputError
     from gspnl.nn import audit
     from gspnl.nn.auditing.features import blocks_of
     from gspnl.train.figures.evaluation import evaluation_images, open_run
@@ -113,7 +114,14 @@ def _audit_run(options: argparse.Namespace) -> Any:
                 "as a run of gspnl train; write package.module:function, or leave it out"
             )
     wanted = None if options.recipe is None else train.recipe(options.recipe)
-    recipe, model = open_run(options.model, wanted)
+    try:
+        recipe, model = open_run(options.model, wanted)
+    except FileError as error:
+        if Path(options.model).exists():
+            raise
+        raise FileError(
+            f"{error}; or write package.module:function, or name a file .pt2, .onnx or TorchScript"
+        ) from error
     blocks_of(model)  # raises before the data are read
     images, _ = evaluation_images(
         recipe, options.data, options.image, options.images, options.seed, runs=[options.model]

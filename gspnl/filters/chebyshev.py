@@ -320,13 +320,14 @@ def _nonsymmetric(
                     f"snl, gsnl), or a certificate in the stationary norm: {error}"
                 ) from error
             if order is not None and order > 1:
-                raise NonsymmetricError(f"{_growing(order)}; and {error}") from error
+                raise NonsymmetricError(_refused(order, str(error))) from error
     assert order is not None
     if order > 1 and not allowed:
-        raise NonsymmetricError(
-            f"{_growing(order)}; leave out method=, interval= and deflate=False for a filter with "
-            "a bound in the stationary norm"
+        why = (
+            "its A is not similar to a symmetric matrix; leave out method=, interval= and "
+            "deflate=False for a filter with a bound in the stationary norm"
         )
+        raise NonsymmetricError(_refused(order, why))
     theta = FITS[method](target, order)
     # sup |g − p| bounds nothing for a matrix that is not normal, unless g is p.
     is_polynomial = resolved is not None and len(resolved.coefficients) - 1 <= order
@@ -341,9 +342,8 @@ def _nonsymmetric(
     return ChebyshevFilter(series, bound, np.zeros(0), np.zeros(0), 0.0, cache.affinity, None)
 
 
-def _growing(order: int) -> str:
+def _refused(order: int, why: str) -> str:
     return (
-        f"order={order} on a softmax graph: its A is not similar to a symmetric matrix, and ‖T_k‖ "
-        "grows without bound for k > 1 (8·10⁶ was met at k = 20); use "
-        "normalization='random_walk' or 'chung', order ≤ 1, or allow_nonsymmetric=True"
+        f"order={order} on a softmax graph: {why}; or use order ≤ 1; a series without a bound, "
+        "whose ‖T_k‖ grow (8·10⁶ was met at k = 20), is taken with allow_nonsymmetric=True"
     )

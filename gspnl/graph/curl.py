@@ -159,7 +159,7 @@ def _of_products(weights: TiledExponential, scores: Products) -> Curl:
     n, width = q.shape
     h = (q @ k.sum(0) - k @ q.sum(0)) / n
     h -= h.mean()
-    R: np.ndarray = np.linalg.qr(np.hstack([q - q.mean(0), k - k.mean(0)]), mode="r")
+    R = np.asarray(np.linalg.qr(np.hstack([q - q.mean(0), k - k.mean(0)]), mode="r"))
     left = R[:, :width] @ R[:, width:].T
     noise = ROUNDING * float(np.linalg.norm(q) * np.linalg.norm(k))
     curled = float(np.linalg.norm(left - left.T))

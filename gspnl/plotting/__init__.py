@@ -7,11 +7,12 @@ settings of the user hold, except those that turn or resample a picture (``image
 ``image.aspect``, ``image.interpolation``).
 """
 
-from gspnl.plotting.attention_heads import head_eigenvalues, head_map, smoothing_by_depth
+from gspnl.plotting.attention_heads import head_eigenvalues, smoothing_by_depth
 from gspnl.plotting.channel_weights import top_eigenvalues
 from gspnl.plotting.comparison import comparison
 from gspnl.plotting.curves import filter_bank, responses
 from gspnl.plotting.entries import strengths
+from gspnl.plotting.head_maps import head_map
 from gspnl.plotting.pictures import attention, filtered, modes
 from gspnl.plotting.reach import attention_range
 from gspnl.plotting.spectra import spectral_density, spectrum

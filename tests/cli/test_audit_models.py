@@ -292,6 +292,7 @@ def error(capsys, *words):
         (["made:both", "--nodes", "0"], "nodes=0"),
         (["made:both", "--seconds", "-1"], "seconds=-1"),
         (["made:both", "--recipe", "snl"], "--recipe is of a run"),
+        (["nix"], "or write package.module:function"),
         (["nix.pt2"], "there is no file 'nix.pt2'"),
         (["nix.onnx", "--input", "x.npy"], "'nix.onnx'"),
         (["folder", "--input", "x.npy"], "--input is of a network from a function or file"),
@@ -300,6 +301,16 @@ def error(capsys, *words):
 def test_errors_are_one_line(net, capsys, words, message):
     np.save("x.npy", net.batch().numpy())
     assert message in error(capsys, *words)
+
+
+def test_onnx_without_onnxruntime_says_what_to_install(net, capsys, monkeypatch):
+    import gspnl.nn.programs.onnx_calls as reader
+
+    Path("net.onnx").write_bytes(b"x")
+    monkeypatch.setattr(reader, "spec", lambda name: None if name == "onnxruntime" else name)
+    np.save("x.npy", net.batch().numpy())
+    told = error(capsys, "net.onnx", "--input", "x.npy")
+    assert "needs onnxruntime; pip install onnx onnxruntime" in told
 
 
 def test_a_batch_of_another_shape_is_quoted(net, capsys):

@@ -171,6 +171,24 @@ def test_large_graphs_take_products_only():
     assert "leading" in found.reasons["departure"]
 
 
+def test_a_few_steps_give_numbers_with_their_accuracy():
+    A = attention(np.random.default_rng(1), 700, 0.6)
+    pi = stationary(A)
+    products = Counted(A)
+    found = directed_spectrum_of(products, pi, 6, steps=5, angles=1)
+    assert found.numerical_range is found.numerical_radius is None
+    assert found.reasons["numerical_range"] == "left out: angles=1"
+    assert "after 5 products" in found.reasons["eigenvalues"]
+    m = len(found.sigma)
+    error = float(found.reasons["sigma"].removeprefix("known to ±").split(":")[0])
+    sigma = np.linalg.svd(similar(A, pi), compute_uv=False)[:m]
+    assert np.abs(found.sigma - sigma).max() <= error
+    B = off_constant(A, pi)
+    gap = 1 - np.linalg.eigvalsh((B + B.T) / 2)[-1]
+    assert found.chung_gap == pytest.approx(gap, abs=1e-8)
+    assert products.columns < 700
+
+
 @pytest.mark.parametrize("dense", [0, 512])
 def test_conjugate_pairs_are_never_cut(dense):
     A = attention(np.random.default_rng(3), 50, 1.5)
@@ -225,8 +243,8 @@ def test_rows_that_do_not_sum_to_one_are_refused():
 
 
 def test_eigenvalues_that_do_not_settle_raise_where_all_are_too_many(monkeypatch):
-    from gspnl.filters.directed import spectrum as module
+    from gspnl.filters.directed import values as module
 
     monkeypatch.setattr(module, "LARGEST", 100)
     with pytest.raises(ConvergenceError, match=r"8 eigenvalues of largest modulus"):
-        spectrum(cycle(200), np.full(200, 1 / 200), k=8, dense=10)
+        spectrum(cycle(900), np.full(900, 1 / 900), k=8, dense=10)

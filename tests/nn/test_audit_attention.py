@@ -33,6 +33,7 @@ class Attention(nn.Module):
     def __init__(self, gain=1.0):
         super().__init__()
         self.qkv, self.proj, self.gain = nn.Linear(C, 3 * C), nn.Linear(C, C), gain
+        self.num_heads = H
 
     def forward(self, x):
         B, n, _ = x.shape
@@ -564,3 +565,140 @@ def test_equal_weights_of_other_layers_are_not_silenced():
     assert zeros == [False, True, False]
     seen = gnn.audit(model, tokens())
     assert seen.verdicts[-1].numbers["shared"] == 1
+
+
+def test_cross_attention_has_what_exists_of_it():
+    torch.manual_seed(0)
+    model = nn.MultiheadAttention(C, H, batch_first=True).double()
+    seen = gnn.audit(model, (tokens(n=5), tokens(n=7, seed=2), tokens(n=7, seed=2)))
+    assert all(r.cross and (r.nodes, r.keys) == (5, 7) for r in seen.attention)
+    assert all(r.entropy is not None and r.eigenvalues is None for r in seen.attention)
+    assert seen.rollout is None
+    assert any("7 keys are other nodes" in note for note in seen.notes)
+    assert {v.name: v.holds for v in seen.verdicts} == dict.fromkeys(
+        ("stable", "lambda_max", "theta_0", "depth", "ablation")
+    )
+    assert "5×7" in str(seen)
+    seen.plot().canvas.draw()
+    json.dumps(seen.numbers(), allow_nan=False)
+
+
+def test_one_token_mixes_nothing():
+    torch.manual_seed(0)
+    seen = gnn.audit(network(), tokens(n=1))
+    assert "nothing is mixed" in str(seen)
+    assert "sink" not in str(seen).split("Depth")[0].split("What each head does")[1]
+    seen.plot().canvas.draw()
+
+
+def test_a_grid_that_fits_no_layer_is_refused():
+    net, x = network(), tokens()
+    flat, square = gnn.audit(net, x), gnn.audit(net, x, grid=(3, 3))
+    assert square.attention[0].distance < flat.attention[0].distance
+    for grid, match in (((9, 9), "81 cells"), (3, "grid=3"), ((3, 0), "grid=0")):
+        with pytest.raises(InputError, match=match):
+            gnn.audit(net, x, grid=grid)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(InputError, match="empty"):
+        gnn.audit(network(), tokens(items=0))
+
+
+class Custom(nn.Module):
+    """Attention that is no softmax to torch."""
+
+    def forward(self, x):
+        A = torch.exp(x @ x.mT / 4)
+        return (A / A.sum(-1, keepdim=True)) @ x
+
+
+def test_attention_that_is_not_seen_is_given_by_a_function():
+    x = tokens()
+    net = nn.Sequential(nn.Linear(C, C).double(), Custom())
+    with pytest.raises(InputError, match="attention="):
+        gnn.audit(net, x)
+
+    def function(module, args, output):
+        return torch.softmax(args[0] @ args[0].mT / 4, -1)
+
+    seen = gnn.audit(net, x, attention={"1": function})
+    (head,) = seen.attention
+    X = net[0](x)[0].detach().numpy()
+    A = np.exp(X @ X.T / 4)
+    A /= A.sum(1, keepdims=True)
+    mu = np.sort(np.abs(np.linalg.eigvals(A)))
+    assert (head.layer, head.source) == ("1", "given")
+    assert head.items[0].gap == pytest.approx(1 - mu[-2], abs=1e-8)
+    with pytest.raises(InputError, match="rows"):
+        gnn.audit(net, x, attention={"1": lambda *_: torch.ones(2, 1, N, N)})
+
+
+def test_rollout_of_large_heads_makes_no_matrix(monkeypatch):
+    net, x = network(), tokens()
+    truth = gnn.audit(net, x).rollout
+
+    def refuse(case):
+        raise AssertionError("a dense matrix was made")
+
+    monkeypatch.setattr("gspnl.nn.auditing.network.mixing.log_weights", refuse)
+    seen = gnn.audit(net, x, nodes=N - 1, ablate=False)
+    np.testing.assert_allclose(seen.rollout, truth, atol=1e-12)
+    assert any("nodes=8" in why for layer in seen.depth for why in layer.reasons)
+
+
+def test_lambda_max_of_large_heads_is_a_bound():
+    net, x = network(), tokens(n=40)
+    exact = next(v for v in gnn.audit(net, x, ablate=False).verdicts if v.name == "lambda_max")
+    seen = gnn.audit(net, x, ablate=False, nodes=20, k=8)
+    bound = next(v for v in seen.verdicts if v.name == "lambda_max")
+    assert (exact.numbers["bounded"], bound.numbers["bounded"]) == (0, 3 * H)
+    assert bound.value >= exact.value - 1e-9
+    assert "by a bound" in bound.text
+
+
+def test_shares_of_unrelated_writes_are_adjusted_to_zero():
+    """Noise is explained by chance to the share of its coefficients, 6 of 60 tokens here."""
+    n = 60
+    generator = torch.Generator().manual_seed(4)
+    X = torch.randn(1, n, 6, generator=generator, dtype=torch.float64)
+    v = torch.randn(1, 1, n, 6, generator=generator, dtype=torch.float64)
+    share, _ = identity_share(call_of(np.eye(n)[None], v, inputs=X))
+    assert share.directions == 6
+    assert share.identity < 0.05
+    assert share.coverage == pytest.approx(1)
+
+
+def test_a_pairing_is_not_stable_though_its_cube_is_itself():
+    swap = np.array([[[0.0, 1.0], [1.0, 0.0]]])
+    found = verdicts_of(call_of(swap))["stable"]
+    assert found.holds is False
+    assert found.numbers["median"] == pytest.approx([math.sqrt(2), 0, math.sqrt(2)])
+
+
+@pytest.mark.parametrize(("rise", "holds"), [(0.3, True), (0.05, False), (-0.2, False)])
+def test_a_head_is_a_cause_where_the_share_rises_without_it(rise, holds):
+    from gspnl.nn.auditing.network.ablation import Ablation
+    from gspnl.nn.auditing.network.cause import cause
+
+    found = Ablation("blocks.9.attn", 1, (0.5, 0.5 * (1 + rise)), 0.2, "norm")
+    verdict = cause(record(sigma=np.array([1.0, 0.1])), found, "")
+    assert verdict.holds is holds
+    assert verdict.value == pytest.approx(rise)
+    assert "at norm" in verdict.text
+
+
+def test_a_response_that_applies_a_twice_has_one_record_a_head():
+    torch.manual_seed(0)
+    net = gnn.set_response(network(), {"blocks.1.attn": "gfsa"})
+    seen = gnn.audit(net, tokens())
+    assert len(seen.attention) == 3 * H
+    assert sum("applies the same A 2 times" in note for note in seen.notes) == 1
+
+
+def test_the_response_that_is_advised_can_be_set():
+    net, x = network(), tokens()
+    told = words(record(layer="blocks.2.attn", low_frequency_share=0.97), 1.0)
+    line = told[told.index("gnn.set_response") :]
+    changed = eval(line, {"gnn": gnn, "model": net})
+    assert torch.isfinite(changed(x)).all()

@@ -108,6 +108,25 @@ def test_observed_attention_equals_its_plain_formula(network):
         assert np.abs(a - b)[keep].max() < 1e-5
 
 
+@ALL
+def test_projections_of_every_head_are_found(network):
+    model = network.build()
+    with torch.no_grad():
+        calls = observe(model, network.batch())
+    for call, layer in zip(calls, network.layers, strict=True):
+        if layer.projections is None:
+            assert call.value_weight is None
+            assert call.output_weight is None
+            continue
+        value, output = layer.projections(model)
+        assert call.value_weight is not None, layer.name
+        assert call.output_weight is not None, layer.name
+        assert np.allclose(array(call.value_weight), value, atol=1e-6)
+        assert np.allclose(array(call.output_weight), output, atol=1e-6)
+        if call.inputs is not None and not layer.cross:
+            assert call.inputs.shape == (layer.items, layer.nodes, value.shape[1])
+
+
 def tensors(output):
     """Tensors of an output, in order."""
     if isinstance(output, dict):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from gspnl._base.array import Array, float64, like, namespace
+from gspnl._base.array import Array, float64, is_numpy, like, namespace
+from gspnl._base.effort import counted, work
 from gspnl._base.validate import on_signals
 from gspnl.affinity.affinity import Affinity
 from gspnl.chebyshev.series import Series, interpolation_coefficients, nodes
@@ -74,13 +76,20 @@ class DirectedFilter:
 
     def apply(self, Z: Array) -> Array:
         """Filter signals (..., N, c) that have been checked."""
+        order, n = self.order, self.affinity.n_nodes
+        cost = order * self.affinity.weights.operations(Z.size // n) if is_numpy(Z) else 0.0
+        what = f"a filter of order {order} on {n:,} nodes"
+        with work(what, cost, order, "lower the order or the columns") as shown:
+            return self._apply(Z, counted(self.affinity.apply, shown))
+
+    def _apply(self, Z: Array, product: Callable[[Array], Array]) -> Array:
         c, s, skew = self.region.centre, self.region.scale, self.region.skew
         mean = self._mean(Z)
         old = Z - mean
         total = float(self.coefficients[0]) * old
         new = old
         for k in range(1, len(self.coefficients)):
-            step = (self.affinity.apply(new) - c * new) / s
+            step = (product(new) - c * new) / s
             if k > 1:
                 step = step - (skew * (2 if k == 2 else 1)) * old
             # Rounding along the constant mode would grow where other modes shrink.

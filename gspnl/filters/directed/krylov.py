@@ -11,7 +11,8 @@ from scipy.linalg.lapack import dgees
 EPS = float(np.finfo(np.float64).eps)
 STEPS = 400  # blocks after which an iteration gives up
 WIDEST = 32  # columns of a block, at most
-ROOM = 8  # blocks in a basis before it is restarted
+ROOM, BYTES = 24, 1 << 28  # blocks and bytes of a basis before it is restarted
+GROWTH = 1.2  # ratio of the sizes of a basis at two looks at its Ritz values
 Operator = Callable[[np.ndarray], np.ndarray]
 
 
@@ -87,11 +88,12 @@ def leading(
     if not k:
         return Leading(np.zeros(0, complex), np.zeros((n, 0)), 0.0, True, 0)
     width = min(max(k + 1, 4), WIDEST, whole)
-    room = min(whole, max(ROOM * width, 3 * k + 2 * width))
+    room = min(whole, max(min(ROOM * width, BYTES // (8 * n)), 3 * k + 2 * width))
     rng = np.random.default_rng(seed)
     V, H = np.zeros((n, 0)), np.zeros((0, 0))
     Q = _fresh(rng, V, known, width)
     S = np.zeros((width, 0))  # couples the next block to the basis
+    look = k
     for step in range(1, steps + 1):
         image = apply(Q)
         image, _ = _orthogonal(image, known)
@@ -106,8 +108,10 @@ def leading(
         )
         S = np.hstack([np.zeros((Q.shape[1], V.shape[1] - R.shape[1])), R])
         full = not Q.shape[1]
-        if V.shape[1] < k and not full:
+        crowded = full or step == steps or V.shape[1] + Q.shape[1] > room
+        if V.shape[1] < look and not crowded:
             continue
+        look = max(int(GROWTH * V.shape[1]), k + 1)
         values, vectors = np.linalg.eig(H)
         order = by_modulus(values)
         values, vectors = values[order], vectors[:, order]

@@ -53,7 +53,9 @@ class NumericalRange:
         return np.concatenate([self.points, self.points[-2:0:-1].conj()])
 
 
-def numerical_range(part: Part, start: np.ndarray, seed: int = 0) -> NumericalRange:
+def numerical_range(
+    part: Part, start: np.ndarray, seed: int = 0, angles: int = ANGLES
+) -> NumericalRange:
     """Compute the numerical range of C, for all angles in one growing basis.
 
     The basis V is closed under neither C nor Cᵀ; each step adds the residuals of the angles that
@@ -65,9 +67,11 @@ def numerical_range(part: Part, start: np.ndarray, seed: int = 0) -> NumericalRa
     start : array of shape (N, m)
         Vectors to begin with, such as singular vectors.
     seed : int
+    angles : int
+        Directions from 0 to π; 1 for the direction 0 alone.
     """
     n, root = part.n, part.root
-    angles = np.linspace(0, math.pi, ANGLES)
+    directions = np.linspace(0, math.pi, angles) if angles > 1 else np.zeros(1)
     if n <= SMALL or start.shape[1] >= n - 1:
         V = scipy.linalg.null_space(root.T)
     else:
@@ -76,8 +80,8 @@ def numerical_range(part: Part, start: np.ndarray, seed: int = 0) -> NumericalRa
     X, Y = part.apply(V), part.transpose(V)
     while True:
         G = V.T @ X
-        values, vectors = _tops(G, angles)
-        turn = np.exp(-1j * angles)
+        values, vectors = _tops(G, directions)
+        turn = np.exp(-1j * directions)
         R = (X @ vectors) * turn + (Y @ vectors) * turn.conj()
         R = R / 2 - (V @ vectors) * values
         residuals = np.linalg.norm(R, axis=0)
@@ -102,7 +106,7 @@ def numerical_range(part: Part, start: np.ndarray, seed: int = 0) -> NumericalRa
     residual = 0.0 if V.shape[1] >= n - 1 else float(residuals.max())
     converged = bool(V.shape[1] >= n - 1 or not open_.any())
     return NumericalRange(
-        angles, values, points, _radius(G, angles, values), residual, converged
+        directions, values, points, _radius(G, directions, values), residual, converged
     )  # fmt: skip
 
 
@@ -121,6 +125,8 @@ def _tops(G: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _radius(G: np.ndarray, angles: np.ndarray, values: np.ndarray) -> float:
     """Return the largest support over all angles: the numerical radius."""
+    if len(angles) == 1:
+        return max(0.0, float(values[0]))
     best = int(values.argmax())
     step = angles[1] - angles[0]
     ends = max(0.0, angles[best] - step), min(math.pi, angles[best] + step)

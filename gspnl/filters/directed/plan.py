@@ -36,21 +36,22 @@ def directed_filter(
         Where π has zeros or is not unique, the response is not analytic on any region that bounds
         the graph, or the bound is not below the size of the response.
     """
-    at_one = float(evaluate(response, np.zeros(1))[0])
-    first = _plan(graph, expand(response, graph.disc, at_one), at_one, order, tol)
+    at_one, moved = (float(v) for v in evaluate(response, np.array([0.0, graph.rounding])))
+    slack = abs(moved - at_one)  # rows of A sum to 1 up to rounding
+    first = _plan(graph, expand(response, graph.disc, at_one), at_one, slack, order, tol)
     if first is not None and _enough(first, order, tol):
         return _checked(graph, first, response, order, tol)
     plans = [first]
     for region in graph.sharper:
-        plans.append(_plan(graph, expand(response, region, at_one), at_one, order, tol))
+        plans.append(_plan(graph, expand(response, region, at_one), at_one, slack, order, tol))
     found = [plan for plan in plans if plan is not None]
     if not found:
+        evaluate(response, 1 - np.linspace(-1, 1, 65) * graph.disc.across)  # its own error first
         raise NonsymmetricError(
-            f"{response!r} is not analytic at the complex λ of this graph (|1 − λ| ≤ σ₂ = "
-            f"{graph.sigma:.4g} and its numerical range): it jumps, has poles or kinks there, or "
-            "takes real λ only, and then it says nothing on a directed graph; use a smooth "
-            "response such as gspnl.responses.heat, or normalization='chung' or 'random_walk', "
-            "whose λ are real"
+            f"{response!r} is not analytic at the complex λ of this directed graph, or too sharp: "
+            f"in |1 − λ| ≤ σ₂ = {graph.sigma:.4g} and in the numerical range it jumps, has poles "
+            "or kinks, or takes real λ only; use a smooth response such as gspnl.responses.heat, "
+            "or normalization='chung' or 'random_walk', whose λ are real"
         )
     if order is not None:
         best = min(found, key=lambda plan: plan.error_bound)
@@ -81,6 +82,7 @@ def _plan(
     graph: DirectedGraph,
     found: Expansion | None,
     at_one: float,
+    slack: float,
     order: int | None,
     tol: float | None,
 ) -> DirectedFilter | None:
@@ -88,7 +90,7 @@ def _plan(
     if found is None:
         return None
     most = len(found.coefficients) - 1
-    noise = _rounding(graph, found, at_one, most)
+    noise = slack + _rounding(graph, found, at_one, most)
     if order is not None:
         cut = min(order, most)
     elif tol is None:
@@ -99,7 +101,7 @@ def _plan(
         cut = int(below[0]) if len(below) else most
         while cut > 0 and found.region.constant * found.tail(cut - 1) + noise <= tol:
             cut -= 1
-    noise = min(noise, _rounding(graph, found, at_one, cut))
+    noise = min(noise, slack + _rounding(graph, found, at_one, cut))
     bound = found.region.constant * found.tail(cut) + noise
     return DirectedFilter(
         found.coefficients[: cut + 1],
@@ -146,13 +148,11 @@ def _checked(
         )
     size = max(abs(plan.gain), float(np.abs(_values(plan)).max()))
     if not plan.error_bound < size and plan.error_bound > 64 * EPS:
-        asked = "exact filter" if order is None else f"order={order}"
         raise NonsymmetricError(
-            f"{asked} of {response!r} on a softmax graph: its A is not similar to a symmetric "
-            f"matrix, and the best bound of the error, {plan.error_bound:.2g} (on {plan.region}; "
-            f"σ₂ = {graph.sigma:.4g}), is not below the response itself, {size:.2g}; use a higher "
-            "order=, a smoother response, or normalization='chung' or 'random_walk'; "
-            "allow_nonsymmetric=True takes a series without a bound"
+            f"the best bound of the error of {response!r}, {plan.error_bound:.2g} (on "
+            f"{plan.region}; σ₂ = {graph.sigma:.4g}), is not below the response itself, "
+            f"{size:.2g}; use a higher order=, a smoother response, or normalization='chung' or "
+            "'random_walk'"
         )
     if not math.isfinite(plan.error_bound):
         raise NonsymmetricError(f"no finite bound of {response!r} on this directed graph")

@@ -31,7 +31,22 @@ def add(seen: Recorder, given: dict[str, Any], out: Any) -> None:
         return
     vector = bias.ndim == 1 and bias.shape == out.shape[-1:] and given["alpha"] == 1
     if origin.current and vector and seen.is_parameter(bias):
-        seen.mark(out, projected(origin.x, origin.weight, out))
+        x = origin.x
+        if reshaped(origin.values, given["self"]):  # torch multiplied rows of features
+            x = x.reshape(*out.shape[:-1], x.shape[-1])
+        seen.mark(out, projected(x, origin.weight, out))
+
+
+def reshaped(values: Tensor, view: Tensor) -> bool:
+    """Return True for a view that has all rows of the values in their order."""
+    return (
+        values.shape != view.shape
+        and values.shape[-1:] == view.shape[-1:]
+        and values.numel() == view.numel()
+        and values.data_ptr() == view.data_ptr()
+        and values.is_contiguous()
+        and view.is_contiguous()
+    )
 
 
 def convolution(seen: Recorder, given: dict[str, Any], out: Any) -> None:

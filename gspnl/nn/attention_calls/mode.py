@@ -83,7 +83,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         name = getattr(getattr(func, "overloadpacket", None), "__name__", "")
         if name in REARRANGING or name in CHANGING:
             tensors = [
-                each for each in _flat((*args, *kwargs.values())) if isinstance(each, Tensor)
+                each
+                for each in _flat((*args, *kwargs.values()))
+                if isinstance(each, Tensor) and (each.is_nested or each.numel())
             ]
             origins = [seen.origin(each) for each in tensors]
             origin = carried(name, origins)

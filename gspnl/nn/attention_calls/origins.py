@@ -121,10 +121,11 @@ def carried(name: str, origins: Sequence[Origin | None]) -> Origin | None:
     name : str
         Of the operation, one of ``REARRANGING`` or ``CHANGING``.
     origins : sequence of Origin or None
-        Of its tensors.
+        Of its tensors that are not empty.
     """
     origin = next((each for each in origins if each is not None), None)
-    if origin is None or name in REARRANGING:
+    joined_with_nothing = name in ("cat", "concat") and len(origins) == 1  # an empty cache
+    if origin is None or name in REARRANGING or joined_with_nothing:
         return origin
     x = source(origin)
     if x is not None:

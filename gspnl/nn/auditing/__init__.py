@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from gspnl._base.effort import Work
 from gspnl._base.validate import whole_number
@@ -136,7 +138,15 @@ def audit(
             f"attention must map names of modules to functions, not be {type(attention).__name__}"
         )
     blocks = named_blocks(model)
+    start = time.perf_counter()
     seen = observed(model, batch, blocks, attention)
+    taken = time.perf_counter() - start
+    empty = [x for x in tree_leaves(batch) if isinstance(x, Tensor) and not x.numel()]
+    if not seen.calls and not seen.features and empty:
+        raise InputError(
+            f"the batch is empty: it has a tensor of shape {tuple(empty[0].shape)}; pass at least "
+            "one item"
+        )
     if not seen.calls and not blocks:
         raise InputError(
             f"the model has no nonlocal blocks of gspnl, and {nothing_seen(seen.unseen)}; put "
@@ -155,7 +165,7 @@ def audit(
             other = observed(model, batch, blocks, attention)
             return Pass(other.calls, other.output, other.last)
 
-        network = Network(model, again, Pass(seen.calls, seen.output, seen.last))
+        network = Network(model, again, Pass(seen.calls, seen.output, seen.last), taken)
     found = audit_attention(seen.calls, network, nodes=nodes, k=k, seconds=seconds, grid=grid)
     return _as_audit(found, records, seen.unseen)
 

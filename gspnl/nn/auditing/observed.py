@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls import AttentionCall, observe
 from gspnl.nn.block import Block
-from gspnl.nn.programs.dispatched import is_compiled, observe_program
+from gspnl.nn.programs.dispatched import is_compiled, numbered, observe_program
 from gspnl.nn.surgery.batches import run
 from gspnl.nn.surgery.shapes import evaluation
 
@@ -79,7 +79,43 @@ def observed(
     _check_finite(features)
     # The softmax inside of a block is the block's.
     calls = [call for call in calls if not any(_inside(call.layer, name) for name in blocks)]
+    calls, repeated = distinct(calls)
+    unseen = (*unseen, *repeated)
     return Observed(features, tuple(calls), outputs[-1] if outputs else None, unseen, last)
+
+
+def distinct(calls: Sequence[AttentionCall]) -> tuple[list[AttentionCall], list[str]]:
+    """Keep one call of each A that a layer applies repeatedly, as responses of degree 2 do.
+
+    Returns
+    -------
+    calls : list of AttentionCall
+        Numbered anew.
+    notes : list of str
+        The layers, and how often each applies its A.
+    """
+    kept: list[AttentionCall] = []
+    times: dict[int, int] = {}
+    for call in calls:
+        same = kept and _equal(kept[-1], call)
+        times[len(kept) - 1 if same else len(kept)] = 1 + (times[len(kept) - 1] if same else 0)
+        if not same:
+            kept.append(call)
+    notes = [
+        f"{kept[i].layer or 'the network'} applies the same A {count} times in a pass: its record "
+        "is that of A, and what it writes that of the first time"
+        for i, count in times.items()
+        if count > 1
+    ]
+    return numbered(kept), notes
+
+
+def _equal(first: AttentionCall, second: AttentionCall) -> bool:
+    """Return whether two calls have the same A: the same layer, queries, keys and mask."""
+    if first.layer != second.layer or (first.scale, first.causal) != (second.scale, second.causal):
+        return False
+    pairs = [(getattr(first, n), getattr(second, n)) for n in ("q", "k", "weights", "mask")]
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
 
 def capture(model: nn.Module, blocks: Mapping[str, Block], batch: Any) -> dict[str, Features]:

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from gspnl._base.programs import program_kind
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
 from gspnl.nn.programs.batches import as_batch, read_batch
-from gspnl.nn.programs.exported import is_exported, open_exported
-from gspnl.nn.programs.functions import call_function, is_function, load_state
-from gspnl.nn.programs.scripted import is_scripted, open_scripted
+from gspnl.nn.programs.exported import open_exported
+from gspnl.nn.programs.functions import call_function, load_state
+from gspnl.nn.programs.scripted import open_scripted
 
-__all__ = ["Opened", "is_program", "open_program"]
+__all__ = ["Opened", "open_program"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +41,6 @@ class Opened:
     model: nn.Module | None
     batch: Any
     calls: tuple[AttentionCall, ...] | None = None
-
-
-def is_program(target: str) -> bool:
-    """Return whether a text names a function, TorchScript, an exported program or ONNX."""
-    path = Path(target)
-    return (
-        is_function(target)
-        or path.suffix in (".onnx", ".pt2")
-        or (path.is_file() and (is_exported(path) or is_scripted(path)))
-    )
 
 
 def open_program(
@@ -81,7 +72,8 @@ def open_program(
     path = Path(target)
     given = None if batch is None else read_batch(batch)
     whole_number("seed", seed, 0)
-    if is_function(target):
+    kind = program_kind(target)
+    if kind == "function":
         torch.manual_seed(seed)
         model, own = call_function(target)
         if weights is not None:
@@ -91,11 +83,11 @@ def open_program(
         raise InputError(
             f"--weights are of a network that a function makes; {target!r} has its own"
         )
-    if path.suffix == ".onnx":
+    if kind == "onnx":
         from gspnl.nn.programs.onnx_calls import onnx_calls
 
         return Opened(None, given, onnx_calls(path, given))
-    if path.suffix == ".pt2" or is_exported(path):
+    if kind == "exported":
         model, own = open_exported(path)
         fix = "export it with its example inputs"
         return Opened(model, as_batch(_either(given, own, target, fix), model))

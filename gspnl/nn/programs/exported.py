@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from gspnl._base.files import refuse_endless
+from gspnl._base.programs import archive_kind
 from gspnl.errors import FileError
-from gspnl.nn.programs.scripted import records
 
 WEIGHTS, CONSTANTS, SAMPLES = "data/weights/", "data/constants/", "data/sample_inputs/"
 # Sizes of dynamic shapes, which torch evaluates as expressions of these functions.
@@ -29,13 +29,6 @@ PLAIN = re.compile(r"[\w\s+\-*/%(),<>=!&|~.]*")
 CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
 
 
-def is_exported(path: Path) -> bool:
-    """Return whether a file is an archive of torch.export.save."""
-    return "archive_format" in records(path) and any(
-        name.startswith("models/") for name in records(path)
-    )
-
-
 def open_exported(path: Path) -> tuple[nn.Module, Any]:
     """Load an exported program; return its module, and its example inputs or None.
 
@@ -48,7 +41,7 @@ def open_exported(path: Path) -> tuple[nn.Module, Any]:
     refuse_endless(path)
     if not path.is_file():
         raise FileError(f"there is no file {str(path)!r}; check the path")
-    if not is_exported(path):
+    if archive_kind(path) != "exported":
         raise FileError(
             f"{str(path)!r} is no archive of torch.export.save of torch 2.8 or later; export the "
             "network again"

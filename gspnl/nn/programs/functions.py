@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,6 @@ from gspnl.errors import FileError, GspnlError, InputError
 from gspnl.nn.checkpoints.contents import check_state
 from gspnl.nn.checkpoints.finder import choose, fitting
 from gspnl.nn.checkpoints.reading import read_weights
-
-NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-def is_function(target: str) -> bool:
-    """Return whether a text has the form package.module:function."""
-    return NAME.fullmatch(target) is not None and not Path(target).exists()
 
 
 def call_function(target: str) -> tuple[nn.Module, Any]:

@@ -130,7 +130,8 @@ def _run(
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        values = dict(zip(wanted, session.run(wanted, feeds), strict=True))
+        asked = wanted or sorted(own)  # no names would be all of them
+        values = dict(zip(asked, session.run(asked, feeds), strict=True))
     except Exception as error:  # onnxruntime has its own classes
         shapes = ", ".join(f"{name} {each.shape}" for name, each in feeds.items())
         raise InputError(

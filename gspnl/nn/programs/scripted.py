@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,8 @@ import torch
 from torch import nn
 
 from gspnl._base.files import refuse_endless
+from gspnl._base.programs import archive_kind
 from gspnl.errors import FileError
-
-
-def records(path: Path) -> list[str]:
-    """Return the names of a zip archive's files without its root folder; none for other files."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile, ValueError):
-        return []
-
-
-def is_scripted(path: Path) -> bool:
-    """Return whether a file is an archive of TorchScript."""
-    found = records(path)
-    return "constants.pkl" in found and any(name.startswith("code/") for name in found)
 
 
 def open_scripted(path: Path) -> nn.Module:
@@ -40,7 +25,7 @@ def open_scripted(path: Path) -> nn.Module:
     FileError
     """
     refuse_endless(path)
-    if not is_scripted(path):
+    if archive_kind(path) != "scripted":
         raise FileError(
             f"{str(path)!r} is no TorchScript archive; name a file of torch.jit.save, a .pt2 of "
             "torch.export.save, an .onnx file, or package.module:function"

@@ -14,8 +14,8 @@ import numpy as np
 
 from gspnl.nn.auditing.heads.record import HeadRecord
 
-# A token holds more of π than all others together.
-SINK = 0.5
+# A token holds more of π than all others together, of at least 4.
+SINK, FEWEST = 0.5, 4
 # Mean entropy as a share of that of uniform rows: exp(0.95 log 200) is 153 of 200 tokens.
 UNIFORM = 0.95
 # Entropy of a row that attends to one token: e^0.1 is 1.1 tokens.
@@ -63,6 +63,8 @@ Rule = Callable[[HeadRecord, float], Remark | None]
 
 def remarks(record: HeadRecord, place: float = 0.0) -> tuple[Remark, ...]:
     """Return what the rules say of a head; ``place`` is its layer's, 0 the first and 1 the last."""
+    if record.nodes < 2:
+        return ()
     found = (rule(record, place) for rule in RULES)
     return tuple(each for each in found if each is not None)
 
@@ -70,6 +72,8 @@ def remarks(record: HeadRecord, place: float = 0.0) -> tuple[Remark, ...]:
 def words(record: HeadRecord, place: float = 0.0) -> str:
     """Return one line on a head: what is good, what is bad, what to try."""
     found = remarks(record, place)
+    if record.nodes < 2:
+        return "one token: nothing is mixed"
     if not found:
         return _plainly(record)
     parts = [each.text for each in found]
@@ -98,7 +102,9 @@ def most_entropy(record: HeadRecord) -> float:
 
 def sink(record: HeadRecord, place: float) -> Remark | None:
     """A token that holds most of the stationary mass."""
-    if record.sink_mass is None or record.masked == "causal" or record.sink_mass <= SINK:
+    if record.sink_mass is None or record.masked == "causal" or record.nodes < FEWEST:
+        return None
+    if record.sink_mass <= SINK:
         return None
     return Remark(
         "bad",
@@ -179,7 +185,7 @@ def reversible(record: HeadRecord, place: float) -> Remark | None:
 
 def slow(record: HeadRecord, place: float) -> Remark | None:
     """Chains that mix slowly."""
-    if record.gap is None or record.masked == "causal" or record.gap >= SLOW or record.nodes < 2:
+    if record.gap is None or record.masked == "causal" or record.gap >= SLOW:
         return None
     if record.distance is not None and record.distance <= IDENTITY:
         return None

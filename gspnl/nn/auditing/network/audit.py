@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +10,17 @@ from typing import Any
 from torch import nn
 
 from gspnl._base.effort import Work
-from gspnl._base.validate import number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
-from gspnl.nn.auditing.heads import Deadline, HeadRecord, measure_heads
+from gspnl.nn.auditing.heads import HeadRecord, measure_heads
 from gspnl.nn.auditing.heads.masks import shape_of
 from gspnl.nn.auditing.network.ablation import Observe, Pass, ablate
+from gspnl.nn.auditing.network.cause import blamed, cause, let_through
 from gspnl.nn.auditing.network.depth import LayerDepth, depth
 from gspnl.nn.auditing.network.identity import IdentityShare, identity_share
+from gspnl.nn.auditing.network.limits import Clock, cost_of, grids_of, without_grid
 from gspnl.nn.auditing.network.rollout import rollout
-from gspnl.nn.auditing.network.verdicts import (
-    Verdict,
-    blamed,
-    cause,
-    lambda_max,
-    let_through,
-    smoothing,
-    stable,
-    theta_0,
-)
+from gspnl.nn.auditing.network.verdicts import Verdict, lambda_max, smoothing, stable, theta_0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,36 +45,14 @@ class Network:
         Runs it again.
     first : Pass
         The first run.
+    seconds : float
+        The time that it took.
     """
 
     model: nn.Module
     observe: Observe
     first: Pass
-
-
-class Clock:
-    """A limit on the time of an audit, shared out over its calls by what they cost.
-
-    Parameters
-    ----------
-    seconds : float or None
-        None for no limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = None if seconds is None else number("seconds", seconds, least=0)
-        self.start = time.perf_counter()
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left; None without a limit."""
-        if self.seconds is None:
-            return None
-        return max(0.0, self.seconds - (time.perf_counter() - self.start))
-
-    def share(self, part: float) -> Deadline:
-        """Return a deadline after a part of the time that is left."""
-        return Deadline(None if self.left is None else self.left * min(1.0, part))
+    seconds: float = 0.0
 
 
 def audit_attention(
@@ -108,19 +77,19 @@ def audit_attention(
     """
     if not calls:
         return NetworkAudit()
-    limit = Clock(seconds)
-    costs = [_cost(call, nodes) for call in calls]
+    limit, grids = Clock(seconds), grids_of(grid, calls)
+    costs = [cost_of(call, nodes) for call in calls]
     found: list[tuple[HeadRecord, ...]] = []
     shares: list[tuple[IdentityShare | None, str]] = []
-    notes: list[str] = []
-    with Work("the audit of attention", total=len(calls)) as shown:
+    notes = without_grid(grids, calls) if grid is not None else []
+    with Work("the audit of attention", total=len(calls)) as work:
         for i, call in enumerate(calls):
             # A tenth of the time is for the rest; a call that needs less leaves it to the others.
-            part = 0.9 * costs[i] / sum(costs[i:])
-            found.append(measure_heads(call, nodes, k, limit.share(part), _fitting(grid, call)))
+            part = 0.9 * costs[i] / max(1.0, sum(costs[i:]))
+            found.append(measure_heads(call, nodes, k, limit.share(part), grids[i]))
             shares.append(_identity(call, nodes, limit))
             notes += [f"{call.layer or 'the network'}: {note}" for note in call.notes]
-            shown.done += 1
+            work.done += 1
     row, told = rollout([] if limit.left == 0 else calls, nodes=nodes)
     if limit.left == 0:
         notes.append("rollout: left out, for the limit on time")
@@ -130,19 +99,6 @@ def audit_attention(
     last = _cause(records, found, network, limit)
     notes += [*told, *_left_out(records, seconds)]
     return NetworkAudit(records, layers, row, (*verdicts, last), tuple(dict.fromkeys(notes)))
-
-
-def _cost(call: AttentionCall, nodes: int) -> float:
-    """Return what a call costs, relative to others: N³ where matrices are dense."""
-    batch, heads, n, m = shape_of(call)
-    return float(batch * heads * n * m * min(max(n, m), nodes))
-
-
-def _fitting(grid: tuple[int, int] | None, call: AttentionCall) -> tuple[int, int] | None:
-    """Return the grid where the tokens of a call can be it."""
-    if grid is None or grid[0] * grid[1] > shape_of(call)[2]:
-        return None
-    return grid
 
 
 def _identity(call: AttentionCall, nodes: int, limit: Clock) -> tuple[IdentityShare | None, str]:
@@ -181,15 +137,15 @@ def _cause(
         return cause(None, None, "no head has σ₂ or a write that is known")
     if network is None:
         return cause(record, None, "ablations were not asked for, or there is no model to run")
+    if limit.left is not None and limit.left < network.seconds:
+        return cause(record, None, "left out, for the limit on time")
     own = next(heads for heads in found if any(each is record for each in heads))
     index = next(i for i, heads in enumerate(found) if heads is own)
-    start = time.perf_counter()
     try:
         ablation = ablate(network.model, network.observe, network.first, index, record.head)
     except InputError as error:
         return cause(record, None, str(error))
     other, control = let_through(own, record), None
-    taken = time.perf_counter() - start
-    if other is not None and (limit.left is None or limit.left > taken):
+    if other is not None and (limit.left is None or limit.left > network.seconds):
         control = ablate(network.model, network.observe, network.first, index, other.head)
     return cause(record, ablation, "", control)

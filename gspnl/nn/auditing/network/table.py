@@ -74,7 +74,17 @@ def words_table(records: Sequence[HeadRecord]) -> str:
 
 def depth_table(layers: Sequence[LayerDepth]) -> str:
     """Return the table of layers, in the order of execution."""
-    return "\n".join(["Depth", aligned([DEPTH, *map(_depth_cells, layers)])])
+    rows = aligned([DEPTH, *map(_depth_cells, layers)])
+    reasons: dict[str, list[str]] = {}
+    for each in layers:
+        for why in each.reasons:
+            reasons.setdefault(why, []).append(each.layer or NONE)
+    return "\n".join(["Depth", rows, *map(_of_layers, reasons.values(), reasons)])
+
+
+def _of_layers(layers: Sequence[str], why: str) -> str:
+    """Say which layers a reason is of: one by its name, more by their number."""
+    return f"{layers[0] if len(layers) == 1 else f'{len(layers)} layers'}, {why}"
 
 
 def _depth_cells(each: LayerDepth) -> tuple[str, ...]:

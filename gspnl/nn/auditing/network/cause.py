@@ -1,0 +1,76 @@
+"""Judge whether the head that the spectrum blames causes the smoothing, by ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gspnl.nn.auditing.heads.record import HeadRecord
+from gspnl.nn.auditing.network.ablation import Ablation
+from gspnl.nn.auditing.network.verdicts import Verdict
+
+# Relative rise of the share off the mean, without a head, from which it counts as a cause.
+CAUSE = 0.1
+
+
+def blamed(records: Sequence[HeadRecord]) -> HeadRecord | None:
+    """Return the head that the spectrum blames for smoothing: the one with the least σ₂.
+
+    Without π > 0 there is no σ₂, and the share of its write in the token mean decides.
+    """
+    square = [each for each in records if not each.cross and each.nodes > 1]
+    known = [each for each in square if each.sigma is not None and len(each.sigma) > 1]
+    if known:
+        return min(known, key=lambda each: float(each.sigma[1]))  # type: ignore[index]
+    written = [each for each in square if each.low_frequency_share is not None]
+    return max(written, key=lambda each: each.low_frequency_share or 0.0, default=None)
+
+
+def let_through(heads: Sequence[HeadRecord], record: HeadRecord) -> HeadRecord | None:
+    """Return the head of a layer that lets through most, to compare with; None for a lone head."""
+    others = [each for each in heads if each is not record]
+    if record.sigma is not None and len(record.sigma) > 1:
+        known = [each for each in others if each.sigma is not None and len(each.sigma) > 1]
+        return max(known, key=lambda each: float(each.sigma[1]), default=None)  # type: ignore[index]
+    return min(others, key=lambda each: each.low_frequency_share or 0.0, default=None)
+
+
+def cause(
+    record: HeadRecord | None, ablation: Ablation | None, why: str, control: Ablation | None = None
+) -> Verdict:
+    """Judge whether the blamed head causes the smoothing, by the network without it."""
+    question = "Does the head that the spectrum blames cause it?"
+    if record is None:
+        return Verdict("ablation", question, None, None, why or "no head is blamed")
+    name = f"head {record.head} of {record.layer or 'the network'}"
+    if record.sigma is not None and len(record.sigma) > 1:
+        blame = f"{name} lets through least (σ₂ = {record.sigma[1]:.2f})"
+    else:
+        blame = f"{name} writes most in the token mean ({record.low_frequency_share or 0:.2f})"
+    if ablation is not None and ablation.shared > 1:
+        blame += f", silenced in all {ablation.shared} attentions that share its W_O"
+    if ablation is None:
+        return Verdict("ablation", question, None, None, f"{blame}; not measured: {why}")
+    rise = ablation.rise
+    pair, at = ablation.off_mean, ablation.where
+    text = f"{blame}; without it the output changes by {ablation.output_change:.1%}"
+    if pair is not None:
+        text += f", the share off the token mean at {at} is {pair[1]:.3f} instead of {pair[0]:.3f}"
+    numbers: dict[str, Any] = {"layer": record.layer, "head": record.head, **_numbers(ablation)}
+    if control is not None:
+        numbers["control"] = {"head": control.head, "layer": control.layer, **_numbers(control)}
+        text += (
+            f" (without head {control.head}, which lets through most of that layer, the output "
+            f"changes by {control.output_change:.1%})"
+        )
+    holds = None if rise is None else rise > CAUSE
+    return Verdict("ablation", question, holds, rise, text, numbers)
+
+
+def _numbers(ablation: Ablation) -> dict[str, Any]:
+    return {
+        "off_mean": ablation.off_mean,
+        "output_change": ablation.output_change,
+        "at": ablation.where,
+        "shared": ablation.shared,
+    }
