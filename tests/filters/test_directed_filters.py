@@ -332,3 +332,10 @@ def test_a_filter_says_what_it_is():
     assert np.abs(plan.series(lam) - np.exp(-2 * lam)).max() <= plan.error_bound
     with pytest.raises(InputError, match="Z has shape"):
         plan(np.ones((4, 1)))
+
+
+def test_the_bound_of_a_small_graph_falls_with_the_order():
+    rng = np.random.default_rng(5)
+    graph = gspnl.graph_from_weights(rng.random((12, 12)) ** 3, normalization="softmax")
+    bounds = [graph.chebyshev(gspnl.responses.heat(2.0), order=k).error_bound for k in range(1, 11)]
+    assert (np.diff(bounds) < 0).all()

@@ -13,10 +13,12 @@ from gspnl.errors import NonsymmetricError
 from gspnl.filters.directed.expansions import EPS, Expansion, evaluate_series, expand
 from gspnl.filters.directed.filter import DirectedFilter
 from gspnl.filters.directed.regions import DirectedGraph
+from gspnl.filters.directed.spectrum import DENSE
 from gspnl.responses import Response
 from gspnl.responses.evaluate import evaluate
 
 GOOD = 1e-6  # bound, relative to the response, below which no sharper region is looked for
+FINE = 1e-13  # the same where the graph is small, so that the numerical range is cheap
 ROOM = 100.0  # ratio of bounds, all of rounding, at which an exact filter takes fewer terms
 SHORT = 64  # order below which that of an exact filter or of a tolerance is short enough
 
@@ -39,7 +41,8 @@ def directed_filter(
     at_one, moved = (float(v) for v in evaluate(response, np.array([0.0, graph.rounding])))
     slack = abs(moved - at_one)  # rows of A sum to 1 up to rounding
     first = _plan(graph, expand(response, graph.disc, at_one), at_one, slack, order, tol)
-    if first is not None and _enough(first, order, tol):
+    good = GOOD if graph.core.n > DENSE else FINE
+    if first is not None and _enough(first, order, tol, good):
         return _checked(graph, first, response, order, tol)
     plans = [first]
     for region in graph.sharper:
@@ -71,10 +74,10 @@ def linear(response: Response) -> tuple[float, float] | None:
     return float(c[0]), -float(c[1])
 
 
-def _enough(plan: DirectedFilter, order: int | None, tol: float | None) -> bool:
+def _enough(plan: DirectedFilter, order: int | None, tol: float | None, good: float) -> bool:
     """Return whether the disc of σ₂ serves, so that the numerical range is not computed."""
     if order is not None:
-        return plan.error_bound <= GOOD * max(abs(plan.gain), EPS)
+        return plan.error_bound <= good * max(abs(plan.gain), EPS)
     return plan.order <= SHORT and (tol is None or plan.error_bound <= tol)
 
 
