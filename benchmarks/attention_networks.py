@@ -63,6 +63,7 @@ def main() -> None:
 def compare(out: Path) -> None:
     """Observe all networks; print the table and write the page."""
     from _attention_cases import of_timm, of_torchvision, of_transformers, own, without_operations
+    from _attention_more import more
     from _attention_observed import observed
     from _measure import machine, report
 
@@ -83,7 +84,7 @@ def compare(out: Path) -> None:
         packages=", ".join(PACKAGES), machine=machine(), remark=remark if bare else ""
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(header + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    out.write_text(header + "\n" + "\n".join(lines) + "\n\n" + more() + "\n", encoding="utf-8")
     report(
         "Attention of nine architectures",
         [(row["network"], f"{row['bits']}, {row['heads']} heads") for row in rows],

@@ -116,10 +116,12 @@ def _blocks(columns: int, *arrays: Array) -> list[slice]:
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
-def each_block(fn: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]:
-    """Yield the results of ``fn`` for the blocks, in their order."""
+def each_block(
+    fn: Callable[[Any], Any], blocks: Sequence[Any], least: int = PARALLEL_BLOCKS
+) -> Iterator[Any]:
+    """Yield the results of ``fn`` for the blocks, in their order; in turn for fewer than least."""
     workers = cores()
-    if workers == 1 or len(blocks) < PARALLEL_BLOCKS:
+    if workers == 1 or len(blocks) < least:
         yield from map(fn, blocks)
         return
     with ThreadPoolExecutor(workers) as pool:

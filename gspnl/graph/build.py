@@ -71,7 +71,9 @@ def feature_graph(
     embed : pair of arrays, optional
         (W_phi, W_psi), each (C, r), for "dot" and "embedded_gaussian"; (w_a, w_b), each (C,), for
         "concatenation"; None for the others.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+    normalization : str
+        One of:
+
         ===============  =======  =======  ==========================================
         name             l        r        rows sum to 1; symmetric
         ===============  =======  =======  ==========================================
@@ -79,11 +81,20 @@ def feature_graph(
         symmetric        d^-½     d^-½     no; yes
         bistochastic     s        s        yes; yes (s∘(W s) = 1)
         softmax          1/(M1)   1        yes; no, and M is not symmetrised
+        chung            1/π      1        yes; similar to a symmetric matrix
         combinatorial    1        1        no; yes: A = W and L = D − W, not I − A
         ===============  =======  =======  ==========================================
 
         For "combinatorial" λ lies in [0, 2 max d] and is proportional to W. Low-rank storage keeps
         products in O(N r); exact filters of more than 1,024 nodes are series of such products.
+
+        "chung" is the directed Laplacian of Chung [1]_, :math:`½(A + Π^{-1}A^TΠ)` of the directed
+        walk A = D⁻¹M, with πᵀA = πᵀ and Π = diag(π): A averaged with its time reversal. M ≥ 0 is
+        not symmetrised, W = ½(ΠA + AᵀΠ) and ``graph.degrees`` is π. It has what "random_walk" has,
+        and is "random_walk" for a symmetric M. It shares Dirichlet forms with the walk,
+        ⟨x, (I − A) x⟩_π, but does not commute with it: functions of A, such as the responses NL
+        and SNL of a softmax graph, are no filters of this graph. Nodes that the walk leaves for
+        good have π = 0 and are an error.
     storage : {"auto", "dense", "lowrank", "tiled", "sorted"}
         Storage of W. "dense": N² entries; "lowrank": a tall factor, for kernels that are inner
         products; "sorted": sorted features, for the concatenation kernel; "tiled": no entries, each
@@ -134,10 +145,17 @@ def feature_graph(
         If a user's kernel breaks what it declares, as a few nodes show.
     DegreeError
         If degrees are negative, overflow, or (raw dot products) vanish.
+    ReducibleError
+        For "chung", if the walk leaves some nodes for good.
     SizeError
         If dense weights would not fit in memory.
     EffortError
         If the approximation is estimated to take longer than allowed.
+
+    References
+    ----------
+    .. [1] F. Chung, Laplacians and the Cheeger inequality for directed graphs, Annals of
+       Combinatorics 9, 2005.
 
     Examples
     --------

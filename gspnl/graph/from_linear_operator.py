@@ -109,12 +109,14 @@ def from_linear_operator(
     Parameters
     ----------
     operator : scipy.sparse.linalg.LinearOperator
-        W, (N, N), N ≥ 2, real; symmetric, except for "softmax".
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+        W, (N, N), N ≥ 2, real; symmetric, except for "softmax" and "chung". "chung" needs its
+        adjoint, rmatvec.
+    normalization : str
+        "random_walk", "symmetric", "bistochastic", "softmax", "chung" or "combinatorial".
         See :func:`gspnl.graph_from_weights`.
     nonnegative : bool
         True states that W ≥ 0, which products cannot show: then λ lies in [0, 2] and nodes of
-        degree 0 are allowed. "bistochastic" and "combinatorial" require it.
+        degree 0 are allowed. "bistochastic", "chung" and "combinatorial" require it.
     seed : int
         Seed of the random probes for symmetry.
 

@@ -56,14 +56,16 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     ----------
     W : array of shape (..., N, N), or scipy.sparse array or matrix of shape (N, N)
         N ≥ 2. Row i has the weights of the edges from node i. W must equal its transpose, except
-        for "softmax"; differences of rounding (64 eps of the largest weights of the two nodes) are
-        averaged. Diagonal entries are self-loops and are kept. Integers and booleans become
-        float64. W is copied.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+        for "softmax" and "chung"; differences of rounding (64 eps of the largest weights of the two
+        nodes) are averaged. Diagonal entries are self-loops and are kept. Integers and booleans
+        become float64. W is copied.
+    normalization : str
+        "random_walk", "symmetric", "bistochastic", "softmax", "chung" or "combinatorial".
         "combinatorial" keeps W as it is, with L = D − W: the Laplacian of PyGSP, NetworkX and
         scipy.sparse.csgraph unless they are asked for another. Its λ lies in [0, 2 max d].
         "softmax" does not symmetrise W and divides each row by its sum: a random walk along
-        directed edges. It has no real spectrum.
+        directed edges. It has no real spectrum. "chung" averages that walk with its time reversal,
+        ½(A + Π⁻¹AᵀΠ), which has one, and all filters: see :func:`gspnl.feature_graph`.
 
     Returns
     -------
@@ -74,7 +76,9 @@ def graph_from_weights(W: Any, normalization: str = "random_walk") -> FeatureGra
     ------
     InputError
         For a W that is not square, finite, real or symmetric, and for negative weights with
-        "bistochastic" or "combinatorial".
+        "bistochastic", "chung" or "combinatorial".
+    ReducibleError
+        For "chung", if the walk leaves some nodes for good, as under a causal mask.
     DegreeError
         If negative weights make a degree ≤ 0, or sums leave the range of the dtype.
     SizeError

@@ -62,7 +62,7 @@ class FeatureGraph:
     storage_reason : str
         Reason for the storage: the costs that storage="auto" compared.
     degrees : array of shape (..., N)
-        d = W 1, before normalisation (for softmax M 1).
+        d = W 1, before normalisation (for softmax M 1, for chung π).
     log_degrees : array of shape (..., N)
         log d, also where d itself leaves the range of its dtype.
     approximation : Approximation or None
@@ -148,10 +148,11 @@ class FeatureGraph:
         r"""Stationary distribution π of the walk A, (..., N): :math:`π^T A = π^T`, π ≥ 0, Σ π = 1.
 
         π_i is the share of time that an endless random walk by A spends at node i, and πᵀZ is the
-        mean of a signal that averaging keeps. It is d/Σd for random_walk and chung's own π for
-        chung; 1/N for bistochastic, and for combinatorial, whose flow exp(−t L) it is the
-        stationary distribution of. For softmax it is computed: periodic walks have one as well, and
-        nodes that the walk leaves for good, as all but the first under a causal mask, have π = 0.
+        mean of a signal that averaging keeps. It is d/Σd for random_walk and chung, and 1/N for
+        bistochastic and for combinatorial, where it is that of the flow exp(−t L). For softmax it
+        is computed; periodic walks have one as well. Nodes that the walk leaves for good have
+        π = 0: under a causal mask π = (1, 0, …, 0), so that layer after layer of averaging copies
+        the first node to all others.
 
         Raises
         ------

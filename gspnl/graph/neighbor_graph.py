@@ -80,9 +80,10 @@ def neighbor_graph(
         :math:`w_{ij} = \max(m_{ij}, m_{ji})`; "mean": :math:`W = ½(M + M^T)`, so that edges of one
         direction count half; "mutual": an edge where both have the other, which can leave nodes
         without edges.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+    normalization : str
+        "random_walk", "symmetric", "bistochastic", "softmax", "chung" or "combinatorial".
         See :func:`gspnl.feature_graph`. "softmax" keeps the directed M: each node averages over its
-        own k neighbours.
+        own k neighbours. "chung" does too, and refuses nodes that are no node's neighbour.
     self_loops : bool
         True adds :math:`w_{ii} = f(x_i, x_i)`.
     search : {"auto", "tree", "brute", "approximate"}

@@ -79,10 +79,12 @@ def from_networkx(
         At least 2 nodes. w_ij is the weight of the edge i → j.
     weight : str or None
         The edge attribute with the weights; an edge without it, or any edge for None, has weight 1.
-    normalization : {"random_walk", "symmetric", "bistochastic", "softmax", "combinatorial"}
+    normalization : str
+        "random_walk", "symmetric", "bistochastic", "softmax", "chung" or "combinatorial".
         "combinatorial" is ``networkx.laplacian_matrix``, "symmetric" is
         ``networkx.normalized_laplacian_matrix``. See :func:`gspnl.graph_from_weights`;
-        directed graphs need "softmax", which averages over successors, or ``G.to_undirected()``.
+        directed graphs need "softmax", which averages over successors, "chung", or
+        ``G.to_undirected()``.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def from_networkx(
     ------
     InputError
         For weights that are not finite numbers, an attribute that no edge has, directed edges
-        without "softmax", and as for :func:`gspnl.graph_from_weights`.
+        without "softmax" or "chung", and as for :func:`gspnl.graph_from_weights`.
     MissingExtraError
         Without networkx.
 

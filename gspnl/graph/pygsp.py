@@ -80,7 +80,7 @@ def from_pygsp(G: Any, normalization: str | None = None) -> FeatureGraph:
         Default: that of ``G.lap_type``, so that λ, filters and transforms are those of PyGSP:
         "combinatorial" (PyGSP's default, L = D − W), or "symmetric" for lap_type="normalized". A
         name chooses another Laplacian for the same weights, see :func:`gspnl.graph_from_weights`;
-        directed graphs need "softmax".
+        directed graphs need "softmax" or "chung".
 
     Returns
     -------
@@ -90,8 +90,8 @@ def from_pygsp(G: Any, normalization: str | None = None) -> FeatureGraph:
     Raises
     ------
     InputError
-        For directed edges without "softmax", a ``lap_type`` that is not known, and as for
-        :func:`gspnl.graph_from_weights`.
+        For directed edges without "softmax" or "chung", a ``lap_type`` that is not known, and as
+        for :func:`gspnl.graph_from_weights`.
     MissingExtraError
         Without pygsp.
 

@@ -28,9 +28,9 @@ def sparse_graph(
     Parameters
     ----------
     matrix : csr_array of shape (N, N)
-        W in float32 or float64, finite, equal to its transpose to the last bit (but for "softmax"),
-        with sorted indices, without duplicate entries and without stored zeros. Not to be changed
-        afterwards.
+        W in float32 or float64, finite, equal to its transpose to the last bit (but for "softmax"
+        and "chung"), with sorted indices, without duplicate entries and without stored zeros. Not
+        to be changed afterwards.
     kernel : Kernel
         Named in the graph's repr and its messages. ``kernel.nonnegative`` tells whether W ≥ 0;
         ``kernel.positive`` makes a node without edges an error.

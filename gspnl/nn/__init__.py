@@ -13,7 +13,7 @@ except ImportError as error:
 
 from gspnl.nn import parallel
 from gspnl.nn.attention_calls.replace import set_response
-from gspnl.nn.attention_responses import ATTENTION_RESPONSES, AttentionResponse
+from gspnl.nn.attention_responses import ATTENTION_RESPONSES, AttentionResponse, AttentionRow
 from gspnl.nn.auditing import Audit, audit
 from gspnl.nn.block import BLOCKS, Block, KernelBlock
 from gspnl.nn.checkpoints import load, save
@@ -35,7 +35,7 @@ from gspnl.nn.presets import (
 from gspnl.nn.surgery import insert, remove
 from gspnl.nn.surgery.describe import describe
 from gspnl.nn.surgery.fold import fold
-from gspnl.nn.table import TABLE, Row, table
+from gspnl.nn.table import TABLE, Row, attention_table, table
 
 __all__ = [
     "A2",
@@ -50,6 +50,7 @@ __all__ = [
     "TABLE",
     "Attention",
     "AttentionResponse",
+    "AttentionRow",
     "Audit",
     "Block",
     "Chebyshev",
@@ -57,6 +58,7 @@ __all__ = [
     "Linear",
     "Row",
     "Spectral",
+    "attention_table",
     "audit",
     "create",
     "describe",

@@ -282,6 +282,12 @@ class KernelBlock(Block):
             )
 
     def _check_kernel(self, kernel: Kernel, normalization: str) -> None:
+        if normalization == "chung":
+            raise InputError(
+                "normalization='chung' needs the stationary distribution of every input, which "
+                "blocks do not solve for: it belongs to gspnl.feature_graph; use 'random_walk', "
+                "which symmetrises the weights, or 'softmax'"
+            )
         symmetric = NORMALIZATIONS[normalization].symmetric_core
         if kernel.embedding == "matrices" and type(kernel).embed is not Kernel.embed:
             raise InputError(

@@ -55,7 +55,7 @@ class NL(KernelBlock):
         size = self.options["sub_sample"]
         if size is not None:
             normalization = self.options["normalization"]
-            if NORMALIZATIONS[normalization].symmetric_core:
+            if normalization in NORMALIZATIONS and NORMALIZATIONS[normalization].symmetric_core:
                 raise InputError(
                     f"sub_sample= leaves fewer columns than rows, and normalization="
                     f"{normalization!r} symmetrises; use 'softmax' or 'mean'"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
+
+from gspnl.nn.attention_responses import ATTENTION_RESPONSES, AttentionRow
 
 HEADS = {
     "block": "block",
@@ -14,6 +17,16 @@ HEADS = {
     "across": "A joins channels",
     "cost": "multiplications of A in an item",
     "parameters": "parameters",
+}
+
+ATTENTION_HEADS = {
+    "response": "response",
+    "operator": "in place of A V",
+    "gain": "as a filter: gain at an eigenvalue μ = 1 − λ of A",
+    "products": "products with N × N",
+    "parameters": "parameters",
+    "start": "at insertion",
+    "source": "source",
 }
 
 
@@ -151,6 +164,23 @@ def table() -> str:
     >>> print(gnn.table().splitlines()[4])
     | ns | N | softmax over j of ⟨φᵢ, ψⱼ⟩ | no | −λ W | order 1, θ₀ = −θ₁ | no | N²·(r + Cs), ...
     """
-    heads = [HEADS[f.name] for f in fields(Row)]
-    lines = [heads, ["---"] * len(heads), *map(astuple, TABLE)]
+    return _markdown([HEADS[f.name] for f in fields(Row)], map(astuple, TABLE))
+
+
+def attention_table() -> str:
+    """Return the table of the responses of attention in Markdown.
+
+    Examples
+    --------
+    >>> from gspnl import nn as gnn
+    >>> print(gnn.attention_table().splitlines()[2])
+    | nl | A V | μ | 1 | 0 | itself | Vaswani et al. 2017 |
+    """
+    names = sorted(ATTENTION_RESPONSES, key=lambda name: (name != "nl", name))
+    heads = [ATTENTION_HEADS[f.name] for f in fields(AttentionRow)]
+    return _markdown(heads, (astuple(ATTENTION_RESPONSES[name].row) for name in names))
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

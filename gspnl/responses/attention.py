@@ -62,7 +62,8 @@ class gfsa(Parameters):
 
     References
     ----------
-    Choi, Wi, Kim, Shin, Lee, Trask and Park 2024, section 3.
+    Choi, Wi, Kim, Shin, Lee, Trask and Park 2024; ``Image/gfsa.py`` of their code, with w₀ = 0 and
+    w₁ = 1.
 
     Examples
     --------
@@ -97,7 +98,7 @@ class attnscale(Parameters):
 
     References
     ----------
-    Wang, Zheng, Chen and Wang 2022, section 3.1 (AttnScale).
+    Wang, Zheng, Chen and Wang 2022; ``attnscale.py`` of their code.
 
     Examples
     --------
@@ -131,7 +132,8 @@ class featscale(Parameters):
 
     References
     ----------
-    Wang, Zheng, Chen and Wang 2022, section 3.2 (FeatScale).
+    Wang, Zheng, Chen and Wang 2022; ``featscale.py`` of their code adds both terms twice, that for
+    Swin once, as here.
 
     Examples
     --------
@@ -160,7 +162,7 @@ class contranorm(Parameters):
 
     References
     ----------
-    Guo, Wang, Du and Wang 2023, section 4.
+    Guo, Wang, Du and Wang 2023; ``ViT_imagenet/models.py`` of their code.
 
     Examples
     --------

@@ -61,8 +61,16 @@ def build(kernel, storage, normalization, dtype=np.float64, **options):
         embed = tuple(rng.standard_normal(pairs[kernel]).astype(dtype) for _ in range(2))
     if kernel == "anchors":
         options["anchors"] = 7
+    features = X
+    if normalization == "chung" and kernel in ("dot", "concatenation"):  # no transient nodes
+        features, embed = np.abs(X), tuple(np.abs(w) for w in embed)
     return gspnl.feature_graph(
-        X.astype(dtype), kernel, embed, normalization=normalization, storage=storage, **options
+        features.astype(dtype),
+        kernel,
+        embed,
+        normalization=normalization,
+        storage=storage,
+        **options,
     )
 
 

@@ -14,7 +14,7 @@ import gspnl
 from gspnl.affinity.kernels import KERNELS
 from gspnl.affinity.normalization import NORMALIZATIONS
 from gspnl.affinity.weights import STORAGES
-from gspnl.errors import ConvergenceError, DegreeError, InputError
+from gspnl.errors import ConvergenceError, DegreeError, InputError, ReducibleError
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::gspnl.errors.{name}")
@@ -54,7 +54,7 @@ def near(draw, X, kernel, options, normalizations):
     """Draw a neighbour graph of features and a kernel, or the error that it raises."""
     options["normalization"] = draw(st.sampled_from(list(normalizations)))
     options["self_loops"] = draw(st.booleans())
-    if options["normalization"] != "softmax":
+    if options["normalization"] not in ("softmax", "chung"):
         options["symmetrize"] = draw(st.sampled_from(["max", "mean", "mutual"]))
     if kernel == "rbf":
         options["sigma"] = draw(st.sampled_from(["local", "median", 1.0]))
@@ -62,6 +62,9 @@ def near(draw, X, kernel, options, normalizations):
     try:
         graph = gspnl.neighbor_graph(X, k, kernel, **options)
     except (DegreeError, ConvergenceError, InputError) as refused:
+        if isinstance(refused, ReducibleError):
+            assert options["normalization"] == "chung"
+            assert "nodes have π = 0" in str(refused)
         if type(refused) is InputError:
             assert "neighbours at distance 0" in str(refused)
         event(f"refused: neighbours, {type(refused).__name__}")
@@ -98,7 +101,10 @@ def graphs(draw, normalizations=tuple(NORMALIZATIONS)):
     try:
         graph = gspnl.feature_graph(X, kernel, **options)
         graph.rows(0)  # tiled graphs compute degrees on first use
-    except (DegreeError, ConvergenceError) as refused:
+    except (DegreeError, ConvergenceError, ReducibleError) as refused:
+        if isinstance(refused, ReducibleError):
+            assert options["normalization"] == "chung"
+            assert "nodes have π = 0" in str(refused)
         event(f"refused: {type(refused).__name__}")
         return None
     event(f"{kernel}, {graph.storage}")

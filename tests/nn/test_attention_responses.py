@@ -348,3 +348,29 @@ def test_combined_signals_are_transformed_by_torch_func():
         leaf = shares.clone().requires_grad_()
         (expected,) = torch.autograd.grad(weighted(leaf, one, two).square().sum(), leaf)
         close(each, expected.double(), 1e-6)
+
+
+def test_a_newly_registered_response_is_taken_everywhere():
+    @gnn.ATTENTION_RESPONSES.register("cubed")
+    class Cubed(gnn.AttentionResponse):
+        row = gnn.AttentionRow("cubed", "A³ V", "μ³", "3", "0", "cubed", "this test")
+        square = True
+
+        def filtered(self, A, V):
+            return A.apply(A.apply(A.apply(V)))
+
+    try:
+        q, k, v = torch.randn(3, B, H, N, 8, dtype=torch.float64)
+        A = dense_softmax(q, k)
+        close(make_response("cubed", H, C)(Fused(q, k), v), A @ A @ A @ v, 1e-12)
+        module = gnn.Attention(C, H, "cubed")
+        assert "| cubed | A³ V | μ³ | 3 |" in gnn.attention_table()
+        other = torch.nn.MultiheadAttention(C, H, batch_first=True)
+        module.load_state_dict(other.state_dict())
+        x = torch.randn(B, N, C)
+        gnn.set_response(other, {"": "cubed"})
+        close(other(x, x, x)[0], module(x).double())
+        with pytest.raises(NotImplementedError, match="override core"):
+            module.response.core()
+    finally:
+        gnn.ATTENTION_RESPONSES.unregister("cubed")

@@ -273,3 +273,10 @@ def test_a_users_feature_map_may_act_on_whole_points():
     W = (phi @ psi.mT + psi @ phi.mT) / 2
     truth = W / W.sum(-1, keepdim=True) @ z
     assert float((block.affinity(x, (5, 6)).apply(z) - truth).detach().abs().max()) < 1e-12
+
+
+def test_the_directed_laplacian_belongs_to_graphs():
+    with pytest.raises(InputError, match=r"gspnl.feature_graph; use 'random_walk'"):
+        gnn.create("snl", 8, normalization="chung")
+    with pytest.raises(InputError, match=r"gspnl.feature_graph; use 'random_walk'"):
+        gnn.create("nl", 8, normalization="chung", sub_sample=2)

@@ -377,9 +377,11 @@ def test_outputs_without_channels_on_the_second_axis_are_refused(x):
     tokens = nn.Sequential(Tokens(8))
     for example in (None, torch.ones(2, 5, 8)):
         with pytest.raises(InputError, match=r"Linear"):
-            gnn.insert(tokens, {"0": "snl"}, example=example)
+            gnn.insert(tokens, {"0.mlp": "snl"}, example=example)
+    with pytest.raises(InputError, match=r"Linear"):
+        gnn.insert(tokens, {"0": "snl"})
     with pytest.raises(InputError, match=r"last axis holds its channels"):
-        gnn.insert(tokens, {"0.norm": "snl"}, example=torch.ones(2, 5, 8))
+        gnn.insert(tokens, {"0.mlp": "snl"}, example=torch.ones(2, 5, 8))
     inner = nn.Sequential(Channels(3))
     with pytest.raises(InputError, match=r"last axis"):
         gnn.insert(inner, {"0.tokens": "snl"}, example=x)

@@ -74,3 +74,19 @@ def test_response_multiplies_each_mode(name):
 def test_documents_show_this_table():
     page = ROOT / "docs" / "blocks.md"
     assert gnn.table() in page.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(gnn.ATTENTION_RESPONSES))
+def test_stated_parameters_and_products_equal_those_of_the_response(name):
+    H, C, K = 5, 30, 4
+    cls = gnn.ATTENTION_RESPONSES[name]
+    response = cls(H, C, **({"order": K} if "order" in cls.defaults else {}))
+    assert cls.row.response == name
+    stated = eval(cls.row.parameters.replace("·", "*"), {}, {"H": H, "C": C, "K": K})
+    assert sum(p.numel() for p in response.parameters()) == stated
+    assert response.products == eval(cls.row.products.split(",")[0], {}, {"K": K})
+
+
+def test_documents_show_the_table_of_attention():
+    page = ROOT / "docs" / "blocks.md"
+    assert gnn.attention_table() in page.read_text()

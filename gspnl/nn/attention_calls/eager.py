@@ -22,21 +22,30 @@ from gspnl.nn.attention_calls.sums import off_one
 def softmax(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Remember a softmax."""
     scores, axis = given["self"], given["dim"]
-    if isinstance(axis, int) and out.ndim > 1 and out.numel() and not seen.modules.silent:
+    if out.is_nested:
+        nested_softmax(seen, given, out)
+    elif isinstance(axis, int) and out.ndim > 1 and out.numel() and not seen.modules.silent:
         seen.mark(out, of_softmax(scores, out, axis, seen.origin(scores), fused=False))
 
 
 def safe_softmax(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Remember the softmax of torch's fused attention, where that is computed in steps."""
-    if out.numel() and not seen.modules.silent:
+    if out.is_nested:
+        nested_softmax(seen, given, out)
+    elif out.numel() and not seen.modules.silent:
         origin = seen.origin(given["self"])
         seen.mark(out, of_softmax(given["self"], out, given["dim"], origin, fused=True))
+
+
+def nested_softmax(seen: Recorder, given: dict[str, Any], out: Any) -> None:
+    """Note a softmax of nested tensors."""
+    seen.remark("attention of nested tensors, in steps that are not read")
 
 
 def matmul(seen: Recorder, given: dict[str, Any], out: Any) -> None:
     """Find a softmax among the factors of a product, or the product of queries and keys."""
     left, right = _factors(given)
-    if min(left.ndim, right.ndim) < 2:
+    if left.is_nested or right.is_nested or min(left.ndim, right.ndim) < 2:
         return
     ours, theirs = seen.origin(left), seen.origin(right)
     if right.ndim == 2 and seen.is_parameter(right):
@@ -190,6 +199,7 @@ HANDLERS = {
     "_safe_softmax": safe_softmax,
     "special_softmax": softmax,
     "_masked_softmax": softmax,
+    "_nested_tensor_softmax_with_shape": nested_softmax,
     "matmul": matmul,
     "linalg_matmul": matmul,
     "bmm": matmul,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,8 +17,10 @@ from torch.nn.modules.module import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gspnl.errors import GspnlError
 from gspnl.nn.attention_calls import eager, fused, linear, native
 from gspnl.nn.attention_calls.given import ask
+from gspnl.nn.attention_calls.modules import is_attention
 from gspnl.nn.attention_calls.origins import CHANGING, REARRANGING, carried
 from gspnl.nn.attention_calls.recorder import Recorder
 
@@ -42,26 +45,44 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     def _should_skip_dynamo(cls) -> bool:
         return False  # so that torch does not load its compiler
 
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Let torch compile what it must, as flex_attention."""
+        return True
+
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
         self.failure: Exception | None = None
         self.paused = False
+        self._compute = _uncompiled(self._computed)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Compute an operation, and show it."""
+        return self._compute(func, args, kwargs or {})
+
+    def _computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Views inside of composite operations know of a parameter's gradient, as they do outside:
         # matmul chooses its kernel by it.
         hidden = not _composite(func)
         with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, hidden):
-            out = func(*args, **(kwargs or {}))
+            out = func(*args, **kwargs)
         # Nothing is looked for where the engine of autograd computes gradients.
         forward = torch._C._current_graph_task_id() == -1
         if forward and not self.paused and self.failure is None:
             with self.pause():
-                self._show(func, args, kwargs or {}, out)
+                try:
+                    self._show(func, args, kwargs, out)
+                except GspnlError:
+                    raise
+                except Exception as error:
+                    if error is self.recorder.stopped:
+                        raise
+                    # A kind of tensor that is not known here; the network runs on.
+                    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                    self.recorder.remark(f"{func} could not be read ({reason:.200})")
         return out
 
     @contextmanager
@@ -78,7 +99,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
 
     def _show(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
         seen = self.recorder
-        name = getattr(getattr(func, "overloadpacket", None), "__name__", "")
+        name = getattr(getattr(func, "overloadpacket", func), "__name__", "")
         if name in REARRANGING or name in CHANGING:
             tensors = [
                 each
@@ -91,6 +112,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
                 seen.mark(out, origin)
         if name in HANDLERS:
             HANDLERS[name](seen, bound(func, args, kwargs), out)
+        elif is_attention(name) and "backward" not in name:
+            seen.remark(f"attention by {func}, which is not read")
 
 
 @contextmanager
@@ -133,6 +156,16 @@ def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) ->
             stack.callback(left.pop, handle.id, None)
         stack.enter_context(watch)
         yield watch
+
+
+def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep torch's compiler, where it is loaded, from compiling a function of our own."""
+    if {"torch._dynamo", "torch.nn.attention.flex_attention"} & sys.modules.keys():
+        from torch._dynamo.eval_frame import skip_code
+
+        skip_code(Watch.__torch_dispatch__.__code__)
+        return torch.compiler.disable(function)  # type: ignore[no-any-return, no-untyped-call]
+    return function
 
 
 def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Modules:
         self.frames.append(Frame(module, name, args))
         if name is not None:
             self.entered.add(name)
-            if is_attention(module) and not self.silent:
+            if is_attention(type(module).__name__) and not self.silent:
                 self.suspects[name] = type(module).__name__
 
     def leave(self, module: nn.Module) -> None:
@@ -88,10 +88,9 @@ class Modules:
         return layout(tuple(lead), heads, tuple(sizes))
 
 
-def is_attention(module: nn.Module) -> bool:
-    """Return True if the name of a module's class speaks of attention."""
-    name = type(module).__name__.lower()
-    return "attention" in name or "attn" in name
+def is_attention(name: str) -> bool:
+    """Return True if the name of a class or of an operation speaks of attention."""
+    return "attention" in name.lower() or "attn" in name.lower()
 
 
 def _heads(module: nn.Module) -> int | None:

@@ -24,14 +24,19 @@ class Projected:
     @property
     def current(self) -> bool:
         """True if neither x nor x W + b changed in place since."""
-        return self.versions == (self.x._version, self.values._version)
+        return self.versions == (version(self.x), version(self.values))
 
 
 def projected(x: Tensor, weight: Tensor, values: Tensor) -> Projected:
     """Return the origin of a linear layer's output."""
     # An alias, since origins are kept as long as the tensor that they belong to.
     alias = values.detach()
-    return Projected(x, weight.detach(), alias, (x._version, alias._version))
+    return Projected(x, weight.detach(), alias, (version(x), version(alias)))
+
+
+def version(tensor: Tensor) -> int:
+    """Return how often a tensor changed in place, where torch counts it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,6 +47,7 @@ class Recorder:
         self.open: dict[int, tuple[AttentionCall, Sums | None]] = {}  # W_O is not known yet
         self.parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
         self.remarks: dict[str, str] = {}  # attention that was not understood, by layer
+        self.stopped: Exception | None = None  # an error of on_call
         self._numbers: Counter[str] = Counter()
 
     # Tensors.
@@ -132,7 +133,11 @@ class Recorder:
             if heads is not None and len(self.open) <= WAITING:
                 break
             del self.open[number]
-            self.on_call(call)
+            try:
+                self.on_call(call)
+            except Exception as error:
+                self.stopped = error
+                raise
 
     def _described(self, call: AttentionCall, values: Origin | None) -> AttentionCall:
         """Add the value weight and the features that reached the layer, where they are known."""

@@ -79,6 +79,9 @@ def set_response(
     "featscale" and "contranorm" act on what the named module returns: name the attention itself.
     In the masks of eager attention, a score below the largest one by 1,000 hides its key.
 
+    Activation checkpoints have to hold the whole named module: what is computed again outside of
+    its forward is computed without the response.
+
     Deep copies, pickles and ``torch.compile`` include the response. Code that ``torch.compile`` has
     cached is dropped.
 

@@ -22,7 +22,7 @@ ATTENTION_RESPONSES: Registry[type[AttentionResponse]] = Registry("attention res
 class AttentionRow:
     """A response in the table of attention responses.
 
-    H heads, C channels, N tokens, K the order.
+    H heads, C channels, K the order; μ = 1 − λ is an eigenvalue of A.
     """
 
     response: str
@@ -121,7 +121,7 @@ class AttentionResponse(nn.Module):
 
     def core(self, index: int = 0) -> Response:
         """Return g(λ), λ = 1 − μ, of a head (or channel) with the present parameters."""
-        raise NotImplementedError
+        raise NotImplementedError(f"response {self.name!r} does not say its g(λ): override core()")
 
     def extra_repr(self) -> str:
         shown = "".join(f", {name}={value!r}" for name, value in self.options.items())

@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gspnl._base.validate import one_of
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
 from gspnl.nn.presets import create
+from gspnl.nn.surgery.layouts import HOOKS, SHAPES
 from gspnl.nn.surgery.shapes import (
     Example,
     channels_of_layers,
     channels_of_output,
+    layout_of_layers,
     record_outputs,
+    tokens_of_layers,
 )
 from gspnl.nn.surgery.targets import (
     CHILD,
@@ -34,6 +38,7 @@ def insert(
     blocks: Mapping[str, BlockSpec],
     *,
     example: Example | None = None,
+    layout: str | None = None,
     **options: Any,
 ) -> nn.Module:
     """Insert nonlocal blocks after named modules of any network.
@@ -48,13 +53,17 @@ def insert(
     model : Module
         Changed in place; unchanged if an error is raised.
     blocks : mapping of str to str, (str, dict) or Block
-        The block for each module: a name, a name with options, or a block. The output of the
-        module must have shape (B, C, ``*spatial``) with one to three spatial dimensions. A block
-        after a plain Sequential follows its last child.
+        The block for each module: a name, a name with options, or a block. A block after a plain
+        Sequential follows its last child.
     example : tensor, tuple of arguments or mapping of keyword arguments, optional
         Input of the network, a small batch. The network is run on it, with nothing changed, to
         read the channels of every output and to check that every block runs once. Without an
         example the channels are those of each module's last convolution or norm.
+    layout : {"channels_first", "tokens", "sequence_first"}, optional
+        Layout of the outputs: feature maps (B, C, ``*spatial``) with one to three spatial
+        dimensions, tokens (B, N, C) or tokens (N, B, C). By default a module that holds attention,
+        or a norm or linear map of the last axis where that axis has its width, gives tokens; all
+        others give feature maps. Of a tuple of outputs, the first are the tokens.
     **options
         For all blocks given by name, see :func:`gspnl.nn.create`; a block's own options override
         them.
@@ -68,9 +77,9 @@ def insert(
     ------
     InputError
         If a module is unknown, shared, called more than once or never, followed by a block already,
-        or returns anything but (B, C, ``*spatial``); if its channels cannot be determined without
-        an example; if a block cannot be created with these options, or has other channels; if the
-        model is wrapped.
+        or returns another layout, or one that cannot be told; if its channels cannot be determined
+        without an example; if a block cannot be created with these options, or has other channels;
+        if the model is wrapped.
 
     Notes
     -----
@@ -78,6 +87,8 @@ def insert(
     ``torch.compile``, ``torch.export`` and ``DistributedDataParallel`` include it. It has the
     dtype, the device and the mode of its module. Code that ``torch.compile`` has cached is dropped.
     ``torch.jit.script`` does not support such hooks.
+
+    A block has no mask: padding tokens take part in its filter as all others do.
 
     Two mistakes are found only with an example: a module whose weights are used without calling it,
     and a module whose own forward loops over its children.
@@ -95,8 +106,19 @@ def insert(
     >>> print(gnn.describe(net))
     name  block  channels  inner  units  parameters
     0     snl          16      4      1         352
+
+    After a layer of a transformer, on its tokens:
+
+    >>> layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
+    >>> tokens = torch.randn(2, 10, 32)
+    >>> before = layer(tokens)
+    >>> layer = gnn.insert(layer, {"": "snl"}, example=tokens)
+    >>> bool((layer(tokens) == before).all())
+    True
     """
     check_model(model)
+    if layout is not None:
+        one_of("layout", layout, SHAPES)
     if not isinstance(blocks, Mapping) or not blocks:
         raise InputError(
             f"blocks={blocks!r} must map names of modules to blocks, as {{'layer3.4': 'snl'}}"
@@ -108,16 +130,20 @@ def insert(
         outputs = record_outputs(
             model, {name: each.module for name, each in targets.items()}, example
         )
-    new = {
-        name: block_from(name, spec, _channels(targets[name], spec, outputs.get(name)), options)
-        for name, spec in blocks.items()
-    }
+    new, hooks = {}, {}
+    for name, spec in blocks.items():
+        channels, decided = _channels(targets[name], spec, outputs.get(name), layout)
+        new[name] = block_from(name, spec, channels, options)
+        hooks[name] = HOOKS.get(decided)
     if options and all(isinstance(spec, Block) for spec in blocks.values()):
         raise InputError(f"options {sorted(options)} are given, but every block is made already")
     try:
         for name, block in new.items():
-            match_module(targets[name], model, block, outputs.get(name))
-            targets[name].attach(block)
+            output = outputs.get(name)
+            match_module(
+                targets[name], model, block, output if isinstance(output, Tensor) else None
+            )
+            targets[name].attach(block, hooks[name])
         if example is not None:  # a forward that loops over its children would call it again
             record_outputs(
                 model, {f"{name}.{CHILD}": block for name, block in new.items()}, example
@@ -176,11 +202,17 @@ def remove(model: nn.Module, name: str | None = None) -> nn.Module:
     return model
 
 
-def _channels(target: Target, spec: BlockSpec, output: Any) -> int | None:
-    """Return the channels of the target's output; None, unchecked, for an existing block."""
+def _channels(
+    target: Target, spec: BlockSpec, output: Any, layout: str | None
+) -> tuple[int | None, str]:
+    """Return channels and layout of the target's output; no channels for an existing block."""
     if output is not None:
-        return channels_of_output(target.name, target.module, output)
-    return None if isinstance(spec, Block) else channels_of_layers(target.name, target.sources)
+        return channels_of_output(target.name, target.module, output, layout)
+    layout = layout or layout_of_layers(target.name, target.sources)
+    if isinstance(spec, Block):
+        return None, layout
+    read = tokens_of_layers if layout in HOOKS else channels_of_layers
+    return read(target.name, target.sources), layout
 
 
 def check_targets(

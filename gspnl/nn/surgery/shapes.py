@@ -11,15 +11,33 @@ from torch import Tensor, nn
 
 from gspnl.errors import InputError
 from gspnl.nn.block import Block
+from gspnl.nn.surgery.layouts import (
+    CHANNELS_FIRST,
+    HOOKS,
+    SHAPES,
+    TOKENS,
+    check_batch_first,
+    holds_attention,
+    widths_of_last_axes,
+)
 from gspnl.nn.surgery.targets import outer_modules
 
-CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
-CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
+CHANNELS_LAYERS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, Block)
+LAST_LAYERS = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.MultiheadAttention)
 RESHAPES = (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle)
 WIDTHS = (
     "out_channels", "num_features", "num_channels", "channels", "out_features", "embed_dim",
     "embedding_dim",
 )  # fmt: skip
+OF_TOKENS = (
+    nn.LayerNorm,
+    nn.Embedding,
+    nn.MultiheadAttention,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+    nn.TransformerEncoder,
+)
+REMEDY = "pass layout='channels_first' or layout='tokens'"
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
@@ -82,7 +100,11 @@ def evaluation(model: nn.Module) -> Iterator[None]:
     ]
     cuda = {each.device.index for each in model.parameters() if each.is_cuda}
     try:
-        model.eval()
+        try:
+            model.eval()
+        except NotImplementedError:  # a program of torch.export, which has one mode
+            for module, _ in modes:
+                module.training = False
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(cuda)):
             yield
     finally:
@@ -96,34 +118,96 @@ def evaluation(model: nn.Module) -> Iterator[None]:
                     buffer.copy_(before)
 
 
-def channels_of_output(name: str, module: nn.Module, output: Any) -> int:
-    """Return the channels C of an output (B, C, *spatial); raise InputError for other shapes."""
+def channels_of_output(
+    name: str, module: nn.Module, output: Any, layout: str | None = None
+) -> tuple[int, str]:
+    """Return the channels C of an output and its layout, which is decided where it is None.
+
+    Raises
+    ------
+    InputError
+        If the output has another layout, or one that cannot be told.
+    """
+    given = layout or CHANNELS_FIRST
+    if isinstance(output, tuple) and output and layout in HOOKS:
+        output = output[0]
     if not isinstance(output, Tensor):
         raise InputError(
             f"{name!r} gives a {type(output).__name__}, and a block follows one tensor "
-            "(B, C, *spatial); name a module inside of it"
+            f"{SHAPES[given]}; name a module inside of it"
         )
     shape = tuple(output.shape)
-    if output.ndim not in (3, 4, 5) or 0 in shape or not output.is_floating_point():
+    dims = (3,) if layout in HOOKS else (3, 4, 5)
+    if output.ndim not in dims or 0 in shape or not output.is_floating_point():
+        wanted = "" if layout in HOOKS else " with one to three spatial dimensions, none empty"
         raise InputError(
             f"{name!r} gives {output.dtype} of shape {shape}, and a block follows floating-point "
-            "tensors (B, C, *spatial) with one to three spatial dimensions, none empty"
+            f"tensors {SHAPES[given]}{wanted}"
         )
+    if layout is None:
+        layout = _decided(name, module, shape)
+    return shape[1] if layout == CHANNELS_FIRST else shape[-1], layout
+
+
+def _decided(name: str, module: nn.Module, shape: tuple[int, ...]) -> str:
+    """Decide the layout of an output by the layers of its module."""
     last = _last_layer(module)
-    width = _width(last, CHANNELS_LAST)
-    if width == shape[-1] != shape[1]:
+    if _width(last, CHANNELS_LAYERS) is not None:
+        return CHANNELS_FIRST
+    end, attention = _width(last, LAST_LAYERS), holds_attention(module)
+    ends = set(widths_of_last_axes(module))
+    if attention or isinstance(last, nn.Embedding):
+        ends.add(end or 0)
+    second = shape[1] in {*ends, end}
+    if len(shape) > 3 or shape[-1] not in ends:
+        if shape[-1] in {*ends, end} and not second:
+            raise InputError(
+                f"{name!r} ends in a {type(last).__name__} and gives {shape}: the last axis holds "
+                "its channels, and a block needs them on the second; name a module whose output "
+                "is (B, C, *spatial), or tokens (B, N, C) with layout='tokens'"
+            )
+        if attention and not second:
+            raise InputError(
+                f"{name!r} holds attention and gives {shape}, and its layers do not tell the axis "
+                f"of its channels; {REMEDY}"
+            )
+        return CHANNELS_FIRST
+    if second and not isinstance(module, OF_TOKENS):
         raise InputError(
-            f"{name!r} ends in a {type(last).__name__} and gives {shape}: the last axis holds its "
-            "channels, and a block needs them on the second; name a module whose output is "
-            "(B, C, *spatial)"
+            f"{name!r} gives {shape}, and its channels may be on the second or on the last axis; "
+            f"{REMEDY}"
         )
-    return shape[1]
+    check_batch_first(name, module)
+    return TOKENS
+
+
+def tokens_of_layers(name: str, modules: Iterable[nn.Module]) -> int:
+    """Return the channels of tokens by the last layer of the first module that has layers."""
+    last = next(filter(None, map(_last_layer, modules)), None)
+    width = _width(last, LAST_LAYERS)
+    if width is None:
+        raise InputError(
+            f"the channels that {name!r} gives cannot be told from its modules; pass example=, a "
+            "batch that the network takes"
+        )
+    return width
+
+
+def layout_of_layers(name: str, modules: Iterable[nn.Module]) -> str:
+    """Return "tokens" for a module of attention that ends in a map of the last axis."""
+    nearest = next((each for each in modules if _last_layer(each) is not None), None)
+    if nearest is None or not holds_attention(nearest):
+        return CHANNELS_FIRST
+    if _width(_last_layer(nearest), LAST_LAYERS) is None:
+        return CHANNELS_FIRST
+    check_batch_first(name, nearest)
+    return TOKENS
 
 
 def channels_of_layers(name: str, modules: Iterable[nn.Module]) -> int:
     """Return the channels of the last convolution or norm in the first module that has layers."""
     last = next(filter(None, map(_last_layer, modules)), None)
-    width = _width(last, CHANNELS_FIRST)
+    width = _width(last, CHANNELS_LAYERS)
     if width is None:
         why = f"they end in a {type(last).__name__}" if last else "no convolution or norm is there"
         raise InputError(
@@ -164,7 +248,7 @@ def _last_layer(module: nn.Module) -> nn.Module | None:
     last = None
     for _, layer in outer_modules(module):
         own = next(layer.parameters(recurse=False), None) is not None
-        if isinstance(layer, (*CHANNELS_FIRST, *CHANNELS_LAST, *RESHAPES)) or (
+        if isinstance(layer, (*CHANNELS_LAYERS, *LAST_LAYERS, *RESHAPES)) or (
             own and not isinstance(layer, nn.PReLU)
         ):
             last = layer

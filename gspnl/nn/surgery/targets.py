@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,11 @@ class Target:
         """True if a block follows the module already."""
         return HANDLE in vars(self.module)
 
-    def attach(self, block: Block) -> None:
-        """Add ``block`` as a child of the module, called on the module's output."""
+    def attach(self, block: Block, hook: Callable[..., Any] | None = None) -> None:
+        """Add ``block`` as a child of the module, called on the module's output by a hook."""
         self.module.add_module(CHILD, block)
         # Kept with the module, so that loading a pickle reserves the number of the hook.
-        setattr(self.module, HANDLE, self.module.register_forward_hook(_call_block))
+        setattr(self.module, HANDLE, self.module.register_forward_hook(hook or _call_block))
 
     def detach(self) -> None:
         """Remove the block and its hook, if there are any."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from gspnl._base.lanczos import lanczos, largest
-from gspnl.affinity.stationary.krylov import by_products
+from gspnl.affinity.stationary.krylov import by_products, refined
 from gspnl.errors import ReducibleError
 from gspnl.filters.directed.core import Core
 from gspnl.filters.directed.krylov import by_modulus, leading
@@ -20,11 +20,13 @@ from gspnl.nn.auditing.heads.steps import Found, Step
 from gspnl.nn.auditing.heads.sweeps import PairSums, RowSums, by_pairs, by_rows
 from gspnl.nn.auditing.heads.tiles import Tiles
 
-ROUNDING = 1e-12  # relative, of products of thousands of entries
+ROUNDING = 1e-10  # relative residual of π
 PROBES, STEPS_OF_PROBES = 32, 8  # columns and steps of stochastic Lanczos quadrature
-EIGEN_TOL, EIGEN_STEPS = 1e-7, 24  # residual of eigenvectors, and blocks that are tried
-PAIR_TOL, PAIR_STEPS = 1e-6, 24  # of symmetric operators, whose values err by its square
+EIGEN_TOL, EIGEN_STEPS = 1e-5, 16  # residual of eigenvectors, and blocks that are tried
+PAIR_TOL, PAIR_STEPS = 1e-4, 16  # of symmetric operators, whose values err by its square
 SMALL = 64  # probes of powers
+SURE = 1e-2  # change of π with the rounding of A, above which it counts as unknown
+UNSURE = "π is not determined by products: μ = 1 is all but repeated"
 
 
 class LargeHead:
@@ -39,6 +41,8 @@ class LargeHead:
     nodes : int
         The limit that the head exceeds, for reasons.
     deadline : Deadline
+    threads : bool
+        Whether products take several threads.
     """
 
     def __init__(
@@ -48,12 +52,14 @@ class LargeHead:
         k: int,
         nodes: int,
         deadline: Deadline,
+        threads: bool = True,
     ) -> None:
         self.case, self.grid, self.k, self.nodes = case, grid, k, nodes
         self.deadline = deadline
-        self.tiles = Tiles(case, Deadline(None))
+        self.tiles = Tiles(case, Deadline(None), threads)
         self.rows: RowSums = by_rows(self.tiles, grid, case.value())
         self.tiles.deadline = deadline
+        self.fast = self.tiles.single()  # for what is found to a tolerance, or estimated
 
     @cached_property
     def chain(self) -> tuple[np.ndarray | None, str]:
@@ -65,13 +71,14 @@ class LargeHead:
                 None,
                 f"A has {self.rows.alone} closed classes of nodes, each with a π of its own",
             )
+        if not self.rows.zeros and self.fast is not self.tiles:
+            pi, change = refined(self.tiles, self.fast, ROUNDING)
+            return (pi, "") if change <= SURE else (None, UNSURE)
         try:
             pi, agreed = by_products(self.tiles, ROUNDING, irreducible=not self.rows.zeros)
         except ReducibleError as error:
             return None, several(error)
-        if not agreed:
-            return None, "π is not determined by products: μ = 1 is all but repeated"
-        return pi, ""
+        return (pi, "") if agreed else (None, UNSURE)
 
     @cached_property
     def core(self) -> tuple[Core | None, str]:
@@ -80,7 +87,7 @@ class LargeHead:
         why = why or vanishing(pi)
         if pi is None or why:
             return None, why
-        return Core(self.tiles, pi), ""
+        return Core(self.fast, pi), ""
 
     @cached_property
     def pairs(self) -> PairSums:
@@ -136,7 +143,7 @@ def pairs(head: LargeHead) -> Found:
 
 def dirichlet(head: LargeHead) -> Found:
     """Dirichlet quotient of the features of the layer."""
-    return quotient(head.case, head.tiles.apply, *head.chain)
+    return quotient(head.case, head.fast.apply, *head.chain)
 
 
 def eigenvalues(head: LargeHead) -> Found:
@@ -147,7 +154,7 @@ def eigenvalues(head: LargeHead) -> Found:
     core, _ = head.core
     k, n = max(2, head.k), head.tiles.n
     if core is None:
-        found = leading(head.tiles.apply, n, k, tol=EIGEN_TOL, seed=0, steps=EIGEN_STEPS)
+        found = leading(head.fast.apply, n, k, tol=EIGEN_TOL, seed=0, steps=EIGEN_STEPS)
         mu = found.eigenvalues
     else:
         found = leading(
@@ -196,7 +203,7 @@ def chung_gap(head: LargeHead) -> Found:
         return {}, {"chung_gap": why}
     rng = np.random.default_rng(0)
     found = largest(
-        lambda Z: symmetric(core, head.tiles, Z),
+        lambda Z: symmetric(core, head.fast, Z),
         lambda b: rng.standard_normal((core.n, b)),
         core.root,
         room=core.n - 1,
@@ -217,7 +224,7 @@ def symmetric(core: Core, tiles: Tiles, Z: np.ndarray) -> np.ndarray:
 
 def plain_sigma(head: LargeHead) -> Found:
     """σ₁(A), and the effective rank by stochastic Lanczos quadrature on AᵀA."""
-    tiles = head.tiles
+    tiles = head.fast
     size = min(tiles.n, tiles.m)
 
     def gram(Z: np.ndarray) -> np.ndarray:
@@ -246,10 +253,10 @@ def plain_sigma(head: LargeHead) -> Found:
 def defect(head: LargeHead) -> Found:
     """Distances of A², A³, A⁴ from A, by Hutchinson's estimator."""
     Z = np.random.default_rng(0).choice([-1.0, 1.0], (head.tiles.n, SMALL))
-    first = power = head.tiles.apply(Z)
+    first = power = head.fast.apply(Z)
     found, errors = [], []
     for _ in range(3):
-        power = head.tiles.apply(power)
+        power = head.fast.apply(power)
         squares = ((power - first) ** 2).sum(0)
         found.append(np.sqrt(squares.mean() / head.rows.squares))
         errors.append(squares.std(ddof=1) / squares.mean() / 2 / np.sqrt(SMALL))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gspnl._base.blas import on_one_thread
-from gspnl._base.rows import each_block
+from gspnl._base.rows import PARALLEL_BLOCKS, cores, each_block
 from gspnl._base.validate import whole_number
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.call import AttentionCall
@@ -35,6 +35,7 @@ class Options:
     k: int
     deadline: Deadline
     grid: tuple[int, int] | None
+    threads: bool  # of a large head
 
 
 @torch.no_grad()
@@ -92,14 +93,15 @@ def measure_heads(
     maps = [value_output(call, head) for head in range(heads)]
     pairs = [(item, head) for item in range(batch) for head in range(heads)]
 
-    options = Options(nodes, k, deadline, grid)
+    large = max(n, m) > nodes
+    options = Options(nodes, k, deadline, grid, threads=len(pairs) < cores())
 
     def measured(pair: tuple[int, int]) -> HeadItem:
         return _item(call, *pair, maps[pair[1]], options)
 
-    # Heads share the threads, or where they are large, the parts of one head do.
-    each = map if max(n, m) > nodes else each_block
-    found = dict(zip(pairs, each(measured, pairs), strict=True))
+    # Heads share the threads; large ones that are fewer than these have their products do so.
+    least = cores() if large else PARALLEL_BLOCKS
+    found = dict(zip(pairs, each_block(measured, pairs, least), strict=True))
     if all(item.nodes == 0 for item in found.values()):
         raise InputError(
             f"{place(call)}: every query of every head is masked; look at the mask (bool masks are "
@@ -137,7 +139,9 @@ def _numbers(case: HeadCase, options: Options) -> tuple[dict[str, Any], dict[str
     if max(len(case.nodes.rows), len(case.nodes.columns)) <= options.nodes:
         dense = DenseHead(case, options.grid)
         return take(dense, DENSE_STEPS, case.square, options.deadline)
-    large = LargeHead(case, options.grid, options.k, options.nodes, options.deadline)
+    large = LargeHead(
+        case, options.grid, options.k, options.nodes, options.deadline, options.threads
+    )
     return take(large, LARGE_STEPS, case.square, options.deadline)
 
 
