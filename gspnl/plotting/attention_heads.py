@@ -53,6 +53,16 @@ def head_eigenvalues(heads: Sequence[Head], *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import torch, gspnl
+    >>> from gspnl import nn as gnn
+    >>> _ = torch.manual_seed(0)
+    >>> layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    >>> audit = gnn.audit(layer, torch.randn(1, 9, 16))
+    >>> gspnl.plotting.head_eigenvalues(audit.attention).get_xlabel()
+    'Re μ'
     """
     _checked(heads)
     ax = new_axes(5.4, 5.0) if ax is None else ax
@@ -102,6 +112,16 @@ def smoothing_by_depth(layers: Sequence[Layer], *, ax: Axes | None = None) -> Ax
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import torch, gspnl
+    >>> from gspnl import nn as gnn
+    >>> _ = torch.manual_seed(0)
+    >>> layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    >>> audit = gnn.audit(layer, torch.randn(1, 9, 16))
+    >>> len(gspnl.plotting.smoothing_by_depth(audit.depth).lines)
+    2
     """
     if not layers:
         raise InputError("no layers; pass audit.depth of a network with attention")

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -23,6 +24,10 @@ TABLE = gspnl.compare(GRAPH, images.from_photo(PHOTO), HEAT, range(1, 9))
 FIGURE = gspnl.stability.strengths(GRAPH)
 BLOCK = gspnl.stability.damping(np.eye(3, 2), [[2.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
+MU = np.array([1, 0.5j, -0.5j])
+HEADS = [SimpleNamespace(layer="a", head=h, gap=0.2 + 0.5 * h, eigenvalues=MU) for h in range(2)]
+LAYERS = [SimpleNamespace(layer=name, off_mean=0.5, dirichlet=1.0) for name in "ab"]
+
 PLOTS = {
     "spectrum": lambda **o: plotting.spectrum(SPECTRUM, **o),
     "responses": lambda **o: plotting.responses(HEAT, **o),
@@ -34,6 +39,9 @@ PLOTS = {
     "attention_range": lambda **o: plotting.attention_range(GRAPH, 5, shape=SHAPE, **o),
     "modes": lambda **o: plotting.modes(SPECTRUM, SHAPE, k=3, **o),
     "attention": lambda **o: plotting.attention(GRAPH, 5, PHOTO, **o),
+    "head_eigenvalues": lambda **o: plotting.head_eigenvalues(HEADS, **o),
+    "head_map": lambda **o: plotting.head_map(HEADS, "gap", **o),
+    "smoothing_by_depth": lambda **o: plotting.smoothing_by_depth(LAYERS, **o),
     "filtered": lambda **o: plotting.filtered({"one": PHOTO, "two": PHOTO}, **o),
 }
 
