@@ -336,6 +336,6 @@ def test_a_filter_says_what_it_is():
 
 def test_the_bound_of_a_small_graph_falls_with_the_order():
     rng = np.random.default_rng(5)
-    graph = gspnl.graph_from_weights(rng.random((12, 12)) ** 3, normalization="softmax")
+    graph = gspnl.graph_from_weights(rng.random((16, 16)) ** 4, normalization="softmax")
     bounds = [graph.chebyshev(gspnl.responses.heat(2.0), order=k).error_bound for k in range(1, 11)]
     assert (np.diff(bounds) < 0).all()
