@@ -8,6 +8,7 @@ random starts: so entries of any size have relative errors, and the two tell wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
@@ -19,6 +20,7 @@ from gspnl.errors import ConvergenceError
 KRYLOV = 64  # directions between two restarts
 CYCLES = 32  # restarts
 AGREEMENT = 1e-10  # largest difference of two solutions, and 1,000 units of rounding
+ROUGH = 100.0  # residual of π that is accepted, in units of the rounding asked for
 COUNTED = 8  # closed classes that are told apart by products
 LEAST = 1e-290  # ratio to the largest entry below which entries are not refined
 
@@ -50,25 +52,68 @@ def by_products(A: Products, rounding: float, irreducible: bool = False) -> tupl
     return pi, gap <= AGREEMENT + 1000 * rounding
 
 
-def refined(A: Products, rough: Products, rounding: float) -> tuple[np.ndarray, float]:
+@dataclass(frozen=True, eq=False)
+class JumpChain:
+    """Products of the walk that moves at every step: A without its diagonal, rows summing to 1.
+
+    Its stationary distribution is (1 − a_ii) π_i, to a factor. It mixes faster where nodes keep
+    much of their weight.
+
+    Parameters
+    ----------
+    of : Products
+        Of A.
+    stay : array of shape (N,)
+        a_ii < 1.
+    """
+
+    of: Products
+    stay: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """N."""
+        return self.of.n
+
+    def apply(self, Z: np.ndarray) -> np.ndarray:
+        """Compute the product with Z."""
+        return np.asarray((self.of.apply(Z) - self.stay[:, None] * Z) / (1 - self.stay[:, None]))
+
+    def transpose(self, Z: np.ndarray) -> np.ndarray:
+        """Compute the product of the transpose with Z."""
+        Y = Z / (1 - self.stay[:, None])
+        return np.asarray(self.of.transpose(Y) - self.stay[:, None] * Y)
+
+
+def refined(
+    A: Products, rough: Products, rounding: float, cycles: int
+) -> tuple[np.ndarray, float] | None:
     """Return π of an irreducible A, and its distance Σ|π − π̂| from that of a rough copy of A.
 
-    The rough copy, as in float32, takes most of the products. The distance tells how well π is
-    determined.
+    The rough copy, as in float32, takes most of the products; it may be A. The distance tells how
+    well π is determined. None where the residual is not small after ``cycles`` restarts.
     """
     n = A.n
     live, even = np.ones(n, dtype=bool), np.full(n, 1 / n)
-    first = scale = _solved(rough, even, live, even, float(np.finfo(np.float32).eps))
+    enough = float(np.finfo(np.float32).eps)
+    first = scale = _solved(rough, even, live, even, enough, cycles)
     for _ in range(2):
         scale = np.maximum(A.transpose(scale[:, None])[:, 0], 0.0)
         scale /= scale.sum()
     scale = np.maximum(scale, LEAST * scale.max())
-    pi = _solved(A, scale, live, scale, rounding)
+    pi = _solved(A, scale, live, scale, rounding, cycles)
+    if float(np.abs(A.transpose(pi[:, None])[:, 0] - pi).sum()) > ROUGH * rounding:
+        return None
     return pi, float(np.abs(pi - first).sum())
 
 
 def _solved(
-    A: Products, scale: np.ndarray, live: np.ndarray, start: np.ndarray, rounding: float
+    A: Products,
+    scale: np.ndarray,
+    live: np.ndarray,
+    start: np.ndarray,
+    rounding: float,
+    cycles: int = CYCLES,
 ) -> np.ndarray:
     """Solve for π in units of ``scale``, which has sum 1 and is 0 outside of ``live``."""
     units = np.where(live, 1 / np.where(live, scale, 1.0), 0.0)
@@ -80,20 +125,24 @@ def _solved(
     load = live.astype(np.float64)
     first = units * start
     enough = 4 * rounding * float(np.linalg.norm(load))
-    y, _ = solve(system, load, first / (scale * first).sum(), enough)
+    y, _ = solve(system, load, first / (scale * first).sum(), enough, cycles)
     x: np.ndarray = np.maximum(scale * y, 0.0)
     x /= x.sum()
     return x
 
 
 def solve(
-    system: Callable[[np.ndarray], np.ndarray], load: np.ndarray, start: np.ndarray, enough: float
+    system: Callable[[np.ndarray], np.ndarray],
+    load: np.ndarray,
+    start: np.ndarray,
+    enough: float,
+    cycles: int = CYCLES,
 ) -> tuple[np.ndarray, float]:
     """Restart GMRES until the residual is ``enough``, or hardly falls; return it as well."""
     n = len(load)
     operator = LinearOperator((n, n), matvec=lambda x: system(x.ravel()), dtype=np.float64)
     x, size = start, float(np.linalg.norm(load - system(start)))
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         if size <= enough:
             break
         best, _ = gmres(operator, load, x0=x, rtol=0.0, atol=enough, restart=KRYLOV, maxiter=1)

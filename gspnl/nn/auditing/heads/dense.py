@@ -135,7 +135,7 @@ def spectral_gap(mu: np.ndarray) -> Found:
         return {"eigenvalues": mu}, {"gap": SINGLE}
     found = {"eigenvalues": mu, "gap": float(np.clip(1 - abs(mu[1]), 0, 1))}
     on = mu[np.abs(mu) > 1 - UNIT]
-    if len(on) == 1:
+    if len(on) <= 1:  # none by products that have not converged
         return found, {}
     if (ones := int((np.abs(on - 1) < UNIT).sum())) > 1:
         told = f"μ = 1 is repeated {ones} times: parts of the nodes exchange nothing"

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from gspnl._base.lanczos import lanczos, largest
-from gspnl.affinity.stationary.krylov import by_products, refined
+from gspnl.affinity.stationary.krylov import JumpChain, by_products, refined
 from gspnl.errors import ReducibleError
 from gspnl.filters.directed.core import Core
 from gspnl.filters.directed.krylov import by_modulus, leading
@@ -21,10 +21,13 @@ from gspnl.nn.auditing.heads.sweeps import PairSums, RowSums, by_pairs, by_rows
 from gspnl.nn.auditing.heads.tiles import Tiles
 
 ROUNDING = 1e-10  # relative residual of π
-PROBES, STEPS_OF_PROBES = 32, 8  # columns and steps of stochastic Lanczos quadrature
-EIGEN_TOL, EIGEN_STEPS = 1e-5, 16  # residual of eigenvectors, and blocks that are tried
-PAIR_TOL, PAIR_STEPS = 1e-4, 16  # of symmetric operators, whose values err by its square
+PROBES, STEPS_OF_PROBES = 32, 6  # columns and steps of stochastic Lanczos quadrature
+EIGEN_TOL, EIGEN_STEPS = 1e-5, 12  # residual of eigenvectors, and blocks that are tried
+PAIR_TOL, PAIR_STEPS = 1e-4, 12  # of symmetric operators, whose values err by its square
 SMALL = 64  # probes of powers
+MOVES = 1e-10  # least 1 − a_ii whose inverse has digits in float64
+STEADY = 0.9  # largest a_ii for which it has enough in float32
+CYCLES = 2  # restarts of GMRES for π
 SURE = 1e-2  # change of π with the rounding of A, above which it counts as unknown
 UNSURE = "π is not determined by products: μ = 1 is all but repeated"
 
@@ -72,8 +75,16 @@ class LargeHead:
                 f"A has {self.rows.alone} closed classes of nodes, each with a π of its own",
             )
         if not self.rows.zeros and self.fast is not self.tiles:
-            pi, change = refined(self.tiles, self.fast, ROUNDING)
-            return (pi, "") if change <= SURE else (None, UNSURE)
+            stay = self.tiles.diagonal()
+            if 1 - stay.max() < MOVES:
+                stay = 0 * stay
+            steady = stay.max() > STEADY  # 1 − a_ii has no digits in float32
+            rough = JumpChain(self.tiles if steady else self.fast, stay)
+            found = refined(JumpChain(self.tiles, stay), rough, ROUNDING, CYCLES)
+            if found is None or found[1] > SURE:
+                return None, UNSURE
+            pi = found[0] / (1 - stay)
+            return pi / pi.sum(), ""
         try:
             pi, agreed = by_products(self.tiles, ROUNDING, irreducible=not self.rows.zeros)
         except ReducibleError as error:
