@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gspnl.nn.attention_calls import observe
+
 
 class Calling(nn.Module):
     """A network that calls a module in a given way."""
@@ -67,8 +69,25 @@ class EagerAttention(FusedAttention):
         return self.dropout(weights) @ v
 
 
-def plain_output(call):
-    """Return the weights A (B, H, N, M) of a call by the plain formula, and A V, in float64."""
+def global_hooks():
+    """Count the hooks that are called for all modules."""
+    module = torch.nn.modules.module
+    return len(module._global_forward_pre_hooks) + len(module._global_forward_hooks)
+
+
+def observed(model, x):
+    """Return the calls of a network, and the output that it had while it was observed."""
+    outputs = []
+
+    def run(inner, x):
+        outputs.append(inner(x))
+        return outputs[-1]
+
+    return observe(calling(model, run), x), outputs[-1]
+
+
+def plain_output(call, dtype=torch.float32):
+    """Return the weights A (B, H, N, M) of a call by the plain formula, and A V."""
     v = call.v.double()
     if call.weights is not None:
         A = call.weights.double()
@@ -88,4 +107,4 @@ def plain_output(call):
         A = torch.exp(scores - top.where(top.isfinite(), torch.zeros_like(top)))
         A = A / A.sum(-1, keepdim=True).clamp(min=1e-300)
     v = v.repeat_interleave(A.shape[1] // v.shape[1], dim=1)
-    return A.float(), (A @ v).float()
+    return A.to(dtype), (A @ v).to(dtype)

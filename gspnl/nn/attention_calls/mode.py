@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -110,7 +111,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
             origin = carried(name, origins)
             if origin is not None or name.endswith("_"):
                 seen.mark(out, origin)
-        if name in HANDLERS:
+        whole = name in fused.HANDLERS or name in native.HANDLERS
+        if name in HANDLERS and not (whole and seen.modules.silent):
             HANDLERS[name](seen, bound(func, args, kwargs), out)
         elif is_attention(name) and "backward" not in name:
             seen.remark(f"attention by {func}, which is not read")
@@ -144,6 +146,8 @@ def watching(recorder: Recorder, functions: Mapping[str, Callable[..., Any]]) ->
             recorder.modules.leave(module)
 
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())  # compiled networks run uncompiled here
+        warnings.filterwarnings("ignore", message="Using `torch.compile")
         # Global hooks: a module with hooks of its own leaves torch's fast paths.
         for handle in (
             register_module_forward_pre_hook(enter),
