@@ -689,6 +689,18 @@ def test_a_head_is_a_cause_where_the_share_rises_without_it(rise, holds):
     assert "at norm" in verdict.text
 
 
+@pytest.mark.parametrize(("other", "holds"), [(0.1, True), (0.3, False), (0.5, False)])
+def test_a_head_is_no_cause_where_another_of_its_layer_does_as_much(other, holds):
+    from gspnl.nn.auditing.network.ablation import Ablation
+    from gspnl.nn.auditing.network.cause import cause
+
+    found = Ablation("blocks.9.attn", 1, (0.5, 0.65), 0.2, "norm")
+    control = Ablation("blocks.9.attn", 0, (0.5, 0.5 * (1 + other)), 0.2, "norm")
+    verdict = cause(record(sigma=np.array([1.0, 0.1])), found, "", control)
+    assert verdict.holds is holds
+    assert f"the share is {0.5 * (1 + other):.3f}" in verdict.text
+
+
 def test_a_response_that_applies_a_twice_has_one_record_a_head():
     torch.manual_seed(0)
     net = gnn.set_response(network(), {"blocks.1.attn": "gfsa"})

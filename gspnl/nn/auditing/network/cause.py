@@ -10,7 +10,8 @@ from gspnl.nn.auditing.network.ablation import Ablation
 from gspnl.nn.auditing.network.items import second_sigma
 from gspnl.nn.auditing.network.verdicts import Verdict
 
-# Relative rise of the share off the mean, without a head, from which it counts as a cause.
+# Relative rise of the share off the mean, without a head, from which it counts as a cause if the
+# rise without the control is less.
 CAUSE = 0.1
 
 
@@ -61,11 +62,13 @@ def cause(
     numbers: dict[str, Any] = {"layer": record.layer, "head": record.head, **_numbers(ablation)}
     if control is not None:
         numbers["control"] = {"head": control.head, "layer": control.layer, **_numbers(control)}
+        share = "" if control.off_mean is None else f", and the share is {control.off_mean[1]:.3f}"
         text += (
             f" (without head {control.head}, which lets through most of that layer, the output "
-            f"changes by {control.output_change:.1%})"
+            f"changes by {control.output_change:.1%}{share})"
         )
-    holds = None if rise is None else rise > CAUSE
+    beyond = control is None or control.rise is None or (rise is not None and rise > control.rise)
+    holds = None if rise is None else rise > CAUSE and beyond
     return Verdict("ablation", question, holds, rise, text, numbers)
 
 
