@@ -17,7 +17,7 @@ from gspnl.nn.auditing.heads.deadline import Deadline
 from gspnl.nn.auditing.heads.dense import STEPS as DENSE_STEPS
 from gspnl.nn.auditing.heads.dense import DenseHead
 from gspnl.nn.auditing.heads.large import STEPS as LARGE_STEPS
-from gspnl.nn.auditing.heads.large import LargeHead
+from gspnl.nn.auditing.heads.large_head import LargeHead
 from gspnl.nn.auditing.heads.maps import value_output
 from gspnl.nn.auditing.heads.masks import nodes_of, shape_of
 from gspnl.nn.auditing.heads.positions import check_grid
