@@ -9,7 +9,7 @@ import scipy.sparse
 
 import gspnl
 from gspnl.affinity.kernels import KERNELS
-from gspnl.affinity.stationary import stationary_distribution
+from gspnl.affinity.stationary import krylov, stationary_distribution
 from gspnl.affinity.stationary.distribution import DENSE
 from gspnl.affinity.stationary.entries import ELIMINATED
 from gspnl.affinity.weights import STORAGES
@@ -402,3 +402,35 @@ def test_second_gradients_through_a_solved_distribution_are_an_error():
     (slope,) = torch.autograd.grad((pi**2).sum(), x, create_graph=True)
     with pytest.raises(GspnlError, match="gradients of gradients"):
         (slope**2).sum().backward()
+
+
+@pytest.mark.parametrize("lazy", [0.0, 0.9, 0.9999])
+def test_a_rough_copy_and_the_walk_that_moves_find_pi_of_lazy_walks(lazy):
+    rng = np.random.default_rng(3)
+    n = 60
+    M = rng.random((n, n)) + 0.05
+    move = M / M.sum(1, keepdims=True)
+    stay = lazy * rng.random(n)
+    A = np.diag(stay) + (1 - stay[:, None]) * move
+    system = np.vstack([A.T - np.eye(n), np.ones(n)])
+    expected = np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=None)[0]
+    diagonal = np.diag(A)
+    exact = krylov.JumpChain(Given(A), diagonal)
+    rough = krylov.JumpChain(Given(A.astype(np.float32).astype(float)), diagonal)
+    jumps, change = krylov.refined(exact, rough, 1e-12, 2)
+    pi = jumps / (1 - diagonal)
+    assert np.abs(pi / pi.sum() / expected - 1).max() < 1e-9
+    assert change < 1e-3
+    Z = rng.standard_normal((n, 2))
+    J = (A - np.diag(diagonal)) / (1 - diagonal[:, None])
+    np.testing.assert_allclose(exact.apply(Z), J @ Z, atol=1e-12)
+    np.testing.assert_allclose(exact.transpose(Z), J.T @ Z, atol=1e-12)
+
+
+def test_a_walk_that_hardly_mixes_has_no_refined_pi():
+    rng = np.random.default_rng(0)
+    n = 400
+    up, down = rng.uniform(0.1, 0.4, (2, n))
+    up[-1] = down[0] = 0.0
+    A = np.diag(1 - up - down) + np.diag(up[:-1], 1) + np.diag(down[1:], -1)
+    assert krylov.refined(Given(A), Given(A), 1e-14, 1) is None
