@@ -99,7 +99,8 @@ def audit(
 
     Notes
     -----
-    All is computed in float64 from the weights and the features that reach the block. The numbers
+    All is computed in float64 from the weights and the features that reach the block; heads above
+    ``nodes`` tokens take some products in float32. The numbers
     are those of the core's graph (:func:`gspnl.feature_graph`), where the core has the affinity.
     Where A is not similar to a symmetric matrix (softmax, "mean", "none", blocks "a2", "cc" and
     "cgnl") λ is complex in general. A CFL verdict costs O(m Cs³) for m distinct eigenvalues.
