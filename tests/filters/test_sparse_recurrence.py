@@ -32,6 +32,8 @@ def _large(monkeypatch):
 def graph_of(normalization, dtype, isolated=()):
     """Return a graph with an order of its own, or one that has nodes without edges."""
     X = np.random.default_rng(0).standard_normal((N, 2)).astype(dtype)
+    if normalization == "chung":  # near a grid, every node is a neighbour of others: π > 0
+        X = (0.1 * X + np.argwhere(np.ones((30, N // 30)))).astype(dtype)
     options = {"normalization": normalization, "self_loops": normalization == "bistochastic"}
     graph = gspnl.neighbor_graph(X, 12, **options)
     assert graph.weights.order is not None
@@ -52,6 +54,7 @@ def laplacian(graph):
     inverse = np.where(d > 0, 1 / np.where(d > 0, d, 1), 0)
     left, right = {
         "random_walk": (inverse, 0 * d + 1),
+        "chung": (inverse, 0 * d + 1),
         "symmetric": (np.sqrt(inverse), np.sqrt(inverse)),
     }.get(graph.normalization, (graph.affinity.left, graph.affinity.right))
     A = scipy.sparse.diags_array(left) @ W @ scipy.sparse.diags_array(right)

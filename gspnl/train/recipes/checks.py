@@ -34,6 +34,7 @@ RESERVED = {
         "channels": "the place decides it",
         "model": "set the field backbone",
         "example": "leave it out",
+        "layout": "leave it out, since backbones have feature maps (B, C, H, W)",
     },
 }
 
