@@ -138,7 +138,8 @@ def _(weights: Tiled, scale: Array) -> Tiled:
 def _(weights: Sparse, scale: Array) -> Sparse:
     at = scale if weights.order is None else scale[weights.order]
     scaled = weights.stored.multiply(at[:, None]).tocsr()
-    both = ((scaled + scaled.T) / 2).tocsr()
+    both = (scaled + scaled.T).tocsr()
+    both.data *= 0.5  # SciPy's division would give float64
     both.sort_indices()
     both.eliminate_zeros()
     return Sparse(both, 0.0, weights.order)
