@@ -45,7 +45,8 @@ def symmetrized(W: Any, normalization: str) -> Any:
             "pass (W + W.T)/2, normalization='softmax', which takes directed edges as they are, or "
             "'chung', which averages their walk and its time reversal"
         )
-    return ((W + W.T) / 2).tocsr() if sparse else (W + W.mT) / 2
+    # SciPy's division of a sparse float32 array would give float64.
+    return ((W + W.T) * W.dtype.type(0.5)).tocsr() if sparse else (W + W.mT) / 2
 
 
 def _peaks(values: Any) -> np.ndarray:

@@ -344,3 +344,15 @@ def test_gradients_reach_the_weights():
         return graph.filter(Z, gspnl.responses.heat(1.0), order=3, deflate=False)
 
     assert torch.autograd.gradcheck(smooth, (w,))
+
+
+def test_sparse_float32_weights_that_differ_by_rounding_stay_float32():
+    rng = np.random.default_rng(0)
+    W = scipy.sparse.random_array((40, 40), density=0.3, rng=rng).tocsr()
+    W = (W + W.T).astype(np.float32).tolil()
+    i, j = (int(each[0]) for each in W.nonzero())
+    W[i, j] = np.nextafter(W[i, j], np.float32(np.inf))
+    W = W.tocsr()
+    assert W.dtype == np.float32
+    assert (W != W.T).nnz
+    assert gspnl.graph_from_weights(W).degrees.dtype == np.float32
