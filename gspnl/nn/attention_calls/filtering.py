@@ -92,7 +92,7 @@ def _fused(
     mask = attn_mask if attn_mask is None or attn_mask.ndim == 2 else where.fold(attn_mask)
     A = Fused(q, k, Mask(mask, is_causal), dropout_p, scale)
     mode.mask = A.mask.of_tokens(*A.shape)
-    return where.unfold(mode.response(A, v))
+    return where.unfold(mode.response.attend(A, v))
 
 
 def _multi_head(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gspnl.errors import InputError
 from gspnl.nn.attention_calls.filtered_forward import keep_fast_paths_off, nested, run
 from gspnl.nn.attention_calls.filtering import Filtering
-from gspnl.nn.attention_responses import Affinity, make_response
+from gspnl.nn.attention_responses import Affinity
+from gspnl.nn.attention_responses.polynomials import NLResponse
 from gspnl.nn.surgery.shapes import Example, record_outputs
 
 
@@ -30,13 +31,14 @@ def sizes_seen(
     found: dict[str, tuple[int | None, int | None]] = {}
 
     def watch(name: str, module: nn.Module) -> Any:
-        mode = Filtering(make_response("nl", 1, 1), ())
         heads: list[int] = []
 
-        def see(_: nn.Module, args: tuple[Affinity, Tensor]) -> None:
-            heads.append(args[1].shape[-3])
+        class Probe(NLResponse):
+            def filtered(self, A: Affinity, V: Tensor) -> Tensor:
+                heads.append(V.shape[-3])
+                return super().filtered(A, V)
 
-        mode.response.register_forward_pre_hook(see)
+        mode = Filtering(Probe(1, 1), ())
         plain = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:

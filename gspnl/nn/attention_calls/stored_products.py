@@ -96,7 +96,7 @@ def product(
     if seen is not None:
         seen = where.fold(seen.expand(*lead, *seen.shape[-2:]))
     stored = Stored(A, Mask(seen))
-    return where.unfold(response(stored, V)), stored.mask.of_tokens(*stored.shape)
+    return where.unfold(response.attend(stored, V)), stored.mask.of_tokens(*stored.shape)
 
 
 def heads_among(lead: Sequence[int], heads: int, batches: Sequence[int]) -> Layout:

@@ -96,7 +96,15 @@ class AttentionResponse(nn.Module):
         return nn.Parameter(torch.full(shape, value, **self._factory))
 
     def forward(self, A: Affinity, V: Tensor) -> Tensor:
-        """Return g(A) V of V (B, H, M, c), after checking that heads and nodes fit."""
+        """Return g(A) V of V (B, H, M, c)."""
+        return self.attend(A, V)
+
+    def attend(self, A: Affinity, V: Tensor) -> Tensor:
+        """Return g(A) V of V (B, H, M, c), after checking that heads and nodes fit.
+
+        Layers call it instead of the module, so that an audit finds their attention under their
+        own names.
+        """
         n, m = A.shape
         if self.square and n != m:
             raise InputError(

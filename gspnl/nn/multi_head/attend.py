@@ -129,7 +129,7 @@ def multi_head(
         weights = attention_weights(q, k, mask)
         A = Stored(F.dropout(weights, dropout) if dropout else weights, mask)
         weights = A.weights
-    out = F.linear(join(response(A, v)), maps.out, maps.out_bias)
+    out = F.linear(join(response.attend(A, v)), maps.out, maps.out_bias)
     if weights is not None and average:
         weights = weights.mean(1)
     return out, weights, mask.of_tokens(*A.shape)

@@ -46,8 +46,7 @@ def swapped(signals: Signals) -> Signals:
 def batched(signals: Signals, padding: Tensor | None) -> tuple[Signals, Tensor | None]:
     """Give signals (N, C), and their padding mask (N,), a batch of one."""
     dims = {x.ndim for x in signals}
-    sizes = {x.shape[:-1] for x in signals[1:]}
-    if len(dims) > 1 or len(sizes) > 1:
+    if len(dims) > 1 or signals[1].shape[:-1] != signals[2].shape[:-1]:
         raise InputError(
             f"query, key and value have shapes {', '.join(str(tuple(x.shape)) for x in signals)}; "
             "key and value need the same tokens, and all three the same batch, or none"
