@@ -679,3 +679,14 @@ def test_dropout_of_fused_attention_reaches_every_product():
     x = torch.randn(2, 6, 32)
     assert not torch.allclose(module(x), module(x))
     assert torch.equal(module.eval()(x), module(x))
+
+
+def test_an_audit_names_the_layers_and_not_their_responses():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    model.layers[1].self_attn = gnn.Attention.from_module(model.layers[1].self_attn, "gfsa")
+    gnn.set_response(model, {"layers.0.self_attn": "gfsa"})
+    audit = gnn.audit(model, torch.randn(2, 6, 32))
+    assert {record.layer for record in audit.attention} == {f"layers.{i}.self_attn" for i in (0, 1)}
+    assert len(audit.attention) == 8
