@@ -17,8 +17,10 @@ References
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from gspnl._base.array import Array, carries_gradient, constant, constant64, like, namespace
 from gspnl.affinity.affinity import Affinity
@@ -28,13 +30,14 @@ from gspnl.affinity.normalization import inverse
 from gspnl.affinity.stationary import stationary_of
 from gspnl.affinity.stationary.closed_classes import named
 from gspnl.affinity.stationary.distribution import stationary_distribution
+from gspnl.affinity.stationary.entries import ELIMINATED
 from gspnl.affinity.weights import TiledExponential, Weights
 from gspnl.affinity.weights.stacked import Stacked
 from gspnl.affinity.weights.symmetrized import is_symmetric, symmetrized
 from gspnl.affinity.weights.tiles import Pattern
 from gspnl.errors import GspnlError, ReducibleError
 
-SPLIT = 4096  # nodes up to which several closed classes are taken one by one
+SPLIT = ELIMINATED  # nodes up to which all classes of a W that is not sparse are known
 
 
 @singledispatch
@@ -134,24 +137,30 @@ def _mass(walk: Affinity, positive: bool) -> Array:
     """Return π > 0, (N,), 0 at isolated nodes; the sizes of several closed classes weigh theirs."""
     try:
         pi = stationary_of(walk)
-        classes = [np.nonzero(constant(pi) > 0)[0]]
     except ReducibleError as error:
-        classes = error.classes
-        if walk.n_nodes > SPLIT or not classes:
+        if walk.n_nodes > SPLIT and walk.weights.sparse is None:
             raise
+        _refuse_transient(walk, error.classes, positive)
         if carries_gradient(walk.left):
             raise GspnlError(
-                f"normalization='chung' has no gradient for a graph of {len(classes)} closed "
+                f"normalization='chung' has no gradient for a graph of {len(error.classes)} closed "
                 "classes; take them as graphs of their own, or detach the features"
             ) from error
-        pi = None
-    _refuse_transient(walk, classes, positive)
-    if pi is not None:
-        return pi
-    A = constant64(walk.rows(walk.xp.arange(walk.n_nodes)))
-    mass = np.zeros(len(A))
+        return like(_of_classes(walk, error.classes), walk.left)
+    _refuse_transient(walk, [np.nonzero(constant(pi) > 0)[0]], positive)
+    return pi
+
+
+def _of_classes(walk: Affinity, classes: list[np.ndarray]) -> np.ndarray:
+    """Return the mean of the π of each class, (N,), weighted by their sizes."""
+    sparse = walk.weights.sparse
+    if sparse is None:
+        A: Any = constant64(walk.rows(walk.xp.arange(walk.n_nodes)))
+    else:
+        A = (scipy.sparse.diags_array(constant64(walk.left)) @ sparse).tocsr()
+    mass = np.zeros(walk.n_nodes)
     for nodes in classes:
         if len(nodes) > 1 or constant64(walk.degrees)[nodes[0]] > 0:
-            part = stationary_distribution(A[np.ix_(nodes, nodes)])
-            mass[nodes] = part * (len(nodes) / len(A))
-    return like(mass, walk.left)
+            part = stationary_distribution(A[nodes][:, nodes])
+            mass[nodes] = part * (len(nodes) / walk.n_nodes)
+    return mass

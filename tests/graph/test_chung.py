@@ -313,6 +313,10 @@ def test_isolated_nodes_and_several_classes_are_components():
         assert (np.abs(lam) < 1e-12).sum() == 3
         with pytest.raises(ReducibleError, match="3 closed classes"):
             _ = graph.stationary
+    ring = np.roll(scipy.sparse.eye_array(3000).toarray(), 1, 1)
+    both = scipy.sparse.block_diag([ring, ring, [[0.0]]], format="csr")
+    graph = gspnl.graph_from_weights(both, "chung")
+    assert relative(graph.degrees, np.append(np.full(6000, 1 / 6001), 0)) < 1e-10
     only = np.zeros((4, 4))
     assert np.array_equal(gspnl.graph_from_weights(only, "chung").dense(), np.eye(4))
 
