@@ -21,7 +21,7 @@ SINK, FEWEST = 0.5, 4
 UNIFORM = 0.95
 # Entropy of a row that attends to one token: e^0.1 is 1.1 tokens.
 POINTED = 0.1
-# Mean distance in tokens: a row has at least 1 − distance of its mass on its own token.
+# Mean distance in tokens: tokens keep at least 1 − distance of their mass, on average.
 IDENTITY = 0.1
 # Share of the stationary flow that does not return: below, A is within 5 % of a reversible chain.
 REVERSIBLE = 0.05
@@ -133,7 +133,7 @@ def identity(record: HeadRecord, place: float) -> Remark | None:
         return None
     return Remark(
         "bad",
-        f"near the identity: at least {1 - record.distance:.0%} of a row is on its own token",
+        f"near the identity: {1 - record.distance:.0%} of A or more is on its diagonal",
         "a map of each token alone, without attention",
     )
 
