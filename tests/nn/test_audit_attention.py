@@ -379,7 +379,7 @@ def record(**numbers):
             "bad",
         ),
         ({"entropy": math.log(50) - 0.01}, "uniform pooling", "bad"),
-        ({"entropy": 1.0, "distance": 0.05}, "near the identity: at least 95%", "bad"),
+        ({"entropy": 1.0, "distance": 0.05}, "near the identity: 95% of A or more", "bad"),
         ({"entropy": 0.02, "distance": 1.0}, "each token attends to one", "good"),
         ({"low_frequency_share": 0.97}, '"blocks.9.attn": "gfsa"', "bad"),
         ({"defect": np.array([0.01, 0.01, 0.01])}, "A² = A within 0.01", "neutral"),
