@@ -30,10 +30,10 @@ RULE = """A rule is a number and a direction: the head is the one whose number i
 rule that gives head (10, 5) the least mean rank among the 96 heads on {fixed} reactions, drawn at
 random beforehand, is fixed, and tested on the other {rest}. Areas are those under the ROC curve of
 all heads that map at least 90 % of the atoms of the {fixed} reactions, against the other heads; 0.5
-is chance. Of heads with equal numbers each has the last rank (layers share W_V and W_O). The ten
-are a seeded draw, not the first in the list below. The reactions for testing are not untouched: ranks of
-several rules on them were seen while the script was written, before its final run; the procedure was
-not changed afterwards. So the test columns are no blind test.
+is chance. Of heads with equal numbers each has the last rank (layers share W_V and W_O).
+The ten are a seeded draw, not the first in the list below. The test is not blind: ranks of several
+rules on the other reactions were seen while the script was written, before its final run. The
+procedure was not changed afterwards.
 """
 
 READING = """**Reading.** The head stands out of its layer, not out of the network: the layers share
